@@ -1,0 +1,124 @@
+"""Attention over a paged KV pool, one request at a time, on PyTorch's own kernels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _unsupported(logit_cap: float, sliding_window: int, sinks: Tensor | None, k_scale: float, v_scale: float) -> None:
+    if logit_cap or sliding_window > 0 or sinks is not None or k_scale != 1.0 or v_scale != 1.0:
+        message = (
+            "this CPU build of SGLang's attention has no logit cap, sliding window, attention sinks or scaled KV "
+            f"(got logit_cap={logit_cap}, sliding_window={sliding_window}, sinks={sinks is not None}, "
+            f"k_scale={k_scale}, v_scale={v_scale}): install sglang-kernel for this CPU, or serve another model"
+        )
+        raise NotImplementedError(message)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention of one request.
+
+    Args:
+        q: [n, H, D].
+        k, v: [L, HK, D].
+        scale: factor on the logits.
+        mask: bool [n, L], True where visible, or None where everything is.
+
+    Returns:
+        [n, H, D].
+    """
+    out = F.scaled_dot_product_attention(
+        q.transpose(0, 1)[None],
+        k.transpose(0, 1)[None],
+        v.transpose(0, 1)[None],
+        attn_mask=mask,
+        scale=scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    return out[0].transpose(0, 1)
+
+
+def extend_attention_cpu(
+    q: Tensor,
+    _k: Tensor | None,
+    _v: Tensor | None,
+    out: Tensor,
+    k_buffer: Tensor,
+    v_buffer: Tensor,
+    k_scale: float,
+    v_scale: float,
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    extend_lens: Tensor,
+    extend_start: Tensor,
+    _max_extend: int,
+    scale: float,
+    logit_cap: float,
+    _is_cross: bool,
+    sliding_window: int,
+    _encoder_lens: Tensor | None,
+    sinks: Tensor | None,
+    tree_mask: Tensor | None,
+    is_causal: bool,
+) -> None:
+    """Attention of new tokens over their request's prefix and themselves.
+
+    Args:
+        q, out: [tokens, H, D]; ``out`` is written.
+        k_buffer, v_buffer: the pool, [slots, HK, D]; the new tokens' rows are already in it.
+        req_to_token: [requests, pool length], the slot of each token.
+        seq_lens, extend_lens, extend_start: [B], tokens in all, new tokens, and where these begin in ``q``.
+        tree_mask: flat bool of n x n blocks over the new tokens (QLEN_ONLY), or None for a causal chain.
+    """
+    _unsupported(logit_cap, sliding_window, sinks, k_scale, v_scale)
+    offset = 0
+    spans = zip(req_pool_indices.tolist(), seq_lens.tolist(), extend_lens.tolist(), extend_start.tolist(), strict=True)
+    for row, length, new, start in spans:
+        slots = req_to_token[row, :length]
+        mask = None
+        if tree_mask is not None:
+            block = tree_mask.view(-1)[offset : offset + new * new].view(new, new).bool()
+            offset += new * new
+            mask = torch.cat([torch.ones((new, length - new), dtype=torch.bool), block], dim=1)
+        elif is_causal and new > 1:
+            mask = torch.ones((new, length), dtype=torch.bool).tril(length - new)
+        keys, values = k_buffer.index_select(0, slots), v_buffer.index_select(0, slots)
+        out[start : start + new] = _attend(q[start : start + new], keys, values, scale, mask)
+
+
+def decode_attention_cpu(
+    q: Tensor,
+    k_buffer: Tensor,
+    v_buffer: Tensor,
+    k_scale: float,
+    v_scale: float,
+    out: Tensor,
+    k: Tensor | None,
+    v: Tensor | None,
+    cache_loc: Tensor | None,
+    _attn_logits: Tensor,
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    scale: float,
+    logit_cap: float,
+    _is_cross: bool,
+    sliding_window: int,
+    _encoder_lens: Tensor | None,
+    sinks: Tensor | None,
+) -> None:
+    """Attention of one new token a request; writes the token's own key and value into the pool first.
+
+    Args:
+        q, out: [B, H, D]; ``out`` is written.
+        k, v, cache_loc: the new tokens' keys and values, [B, HK, D], and their slots, or None if stored already.
+        others: as in :func:`extend_attention_cpu`.
+    """
+    _unsupported(logit_cap, sliding_window, sinks, k_scale, v_scale)
+    if k is not None and v is not None and cache_loc is not None:
+        k_buffer[cache_loc] = k.view(-1, *k_buffer.shape[1:]).to(k_buffer.dtype)
+        v_buffer[cache_loc] = v.view(-1, *v_buffer.shape[1:]).to(v_buffer.dtype)
+    for b, (row, length) in enumerate(zip(req_pool_indices.tolist(), seq_lens.tolist(), strict=True)):
+        slots = req_to_token[row, :length]
+        out[b : b + 1] = _attend(q[b : b + 1], k_buffer.index_select(0, slots), v_buffer.index_select(0, slots), scale)

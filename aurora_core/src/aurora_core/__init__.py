@@ -1,0 +1,1 @@
+"""The learning loop of speculative decoding: serve, capture, train a draft, publish it, swap it in live."""

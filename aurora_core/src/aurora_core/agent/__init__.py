@@ -1,0 +1,1 @@
+"""The sync agent beside each engine: lists versions, makes one live, tells what is live. Its caller decides."""

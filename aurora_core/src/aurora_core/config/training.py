@@ -1,0 +1,79 @@
+"""How a draft is trained. Names and defaults follow Aurora's external-training examples."""
+
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, model_validator
+
+from aurora_core.config.base import Config
+
+
+def _aliases(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class TrainingConfig(Config):
+    """Hyperparameters of the draft and of the loop around it."""
+
+    ttt_length: int = Field(5, ge=1, le=16)
+    """Steps that the draft is unrolled in training (training-time test)."""
+    micro_batch: PositiveInt = Field(
+        4, validation_alias=_aliases("micro_batch", "microBatch", "micro_batch_size", "microBatchSize")
+    )
+    """Samples of one forward and backward pass."""
+    draft_accumulation_steps: PositiveInt = 1
+    """Micro-batches whose gradients are added before each optimizer step."""
+    lr: PositiveFloat = Field(1e-5, validation_alias=_aliases("lr", "learning_rate", "learningRate"))
+    """Peak learning rate of AdamW."""
+    min_lr: float = Field(0.0, ge=0)
+    """Learning rate at the end of a cosine schedule."""
+    lr_decay_style: Literal["constant", "cosine"] = "constant"
+    """What the learning rate does after warm-up."""
+    lr_total_steps: PositiveInt | None = None
+    """Optimizer steps over which a cosine schedule decays; required for one."""
+    warmup_steps: int = Field(0, ge=0)
+    """Optimizer steps of linear warm-up."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of AdamW's moments."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: PositiveFloat = 2.5
+    """Global gradient norm above which gradients are scaled down."""
+    max_seq_length: PositiveInt = 2048
+    """Tokens of a sample that are used; what is longer is cut at the end and counted."""
+    step_weight_decay: float = Field(1.0, gt=0, le=1)
+    """Weight of each further unrolled step's loss relative to the one before."""
+    loss: Literal["fused", "reference"] = "fused"
+    """Which implementation of the forward KL is used; both compute the same."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward and backward pass; weights and optimizer are always fp32."""
+    seed: int = 42
+    """Seed of initialisation and of the order of samples."""
+    start_samples: PositiveInt = Field(
+        32, validation_alias=_aliases("start_samples", "startSamples", "inference_buffer_threshold")
+    )
+    """Samples that the pool must hold before the first step."""
+    reuse: PositiveFloat = 8.0
+    """How often a sample is trained on, on average, before training waits for new ones."""
+    num_train_steps: PositiveInt | None = None
+    """Optimizer steps after which training ends; without it, training goes on."""
+    publish_every_steps: PositiveInt = 50
+    """Optimizer steps between two published versions."""
+    publish_min_gain: float = Field(0.0, ge=0)
+    """How much the holdout accept length must have risen since the last version for a new one to be published."""
+    holdout_fraction: float = Field(0.1, gt=0, lt=0.5)
+    """Share of requests kept apart to judge versions before they see traffic."""
+    holdout_samples: PositiveInt = 48
+    """The newest held-out samples that an evaluation uses."""
+    save_every_steps: PositiveInt = 50
+    """Optimizer steps between two saves of the training state."""
+    threads: PositiveInt | None = None
+    """CPU threads of the trainer; by default all."""
+    report_to: Literal["none", "wandb"] = "none"
+    """Where metrics go besides the log and Prometheus."""
+
+    @model_validator(mode="after")
+    def _schedule(self) -> Self:
+        if self.lr_decay_style == "cosine" and self.lr_total_steps is None:
+            message = "lr_decay_style cosine needs lr_total_steps: say over how many steps the rate decays"
+            raise ValueError(message)
+        return self

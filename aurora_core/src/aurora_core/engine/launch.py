@@ -1,0 +1,128 @@
+"""Starts SGLang with the plugin: its command line and environment, from the configuration."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from aurora_core.config.parts import DraftConfig, ServingConfig, TargetConfig
+from aurora_core.engine.settings import VARIABLE, EngineSettings
+
+_GENEROUS_CPU_TOKENS = 32768
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def _device(serving: ServingConfig) -> str:
+    if serving.device != "auto":
+        return serving.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _cpu_arguments(serving: ServingConfig) -> tuple[str, ...]:
+    return (
+        "--prefill-attention-backend", "intel_amx",
+        "--decode-attention-backend", "intel_amx",
+        "--mem-fraction-static", "0.3",
+        "--max-total-tokens", str(serving.max_total_tokens or _GENEROUS_CPU_TOKENS),
+        "--disable-overlap-schedule",
+        "--disable-cuda-graph",
+    )  # fmt: skip
+
+
+def _base(target: Path, config: TargetConfig, serving: ServingConfig, secrets: "Secrets") -> list[str]:
+    device = _device(serving)
+    arguments = [
+        sys.executable, "-m", "sglang.launch_server",
+        "--model-path", str(target),
+        "--dtype", config.dtype,
+        "--device", device,
+        "--host", serving.host,
+        "--port", str(serving.port),
+        "--tp-size", str(serving.tensor_parallel_size),
+        "--enable-metrics",
+    ]  # fmt: skip
+    if device == "cpu":
+        arguments += _cpu_arguments(serving)
+    elif serving.max_total_tokens:
+        arguments += ["--max-total-tokens", str(serving.max_total_tokens)]
+    if secrets.api_key:
+        arguments += ["--api-key", secrets.api_key]
+    if secrets.admin_key:
+        arguments += ["--admin-api-key", secrets.admin_key]
+    return arguments
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Keys of the engine's HTTP endpoints; empty where an endpoint is open."""
+
+    api_key: str = ""
+    admin_key: str = ""
+
+
+def _environment(serving: ServingConfig) -> dict[str, str]:
+    environment = dict(os.environ)
+    if _device(serving) == "cpu":
+        environment["SGLANG_USE_CPU_ENGINE"] = "1"
+        # Compiling the few functions that SGLang marks costs 15 s at the first request and needs a C++ compiler.
+        environment["TORCHDYNAMO_DISABLE"] = "1"
+    if serving.threads:
+        environment["OMP_NUM_THREADS"] = str(serving.threads)
+    environment["HF_HUB_OFFLINE"] = environment.get("HF_HUB_OFFLINE", "1")
+    return environment
+
+
+def target_only(target: Path, config: TargetConfig, serving: ServingConfig) -> Command:
+    """Stock SGLang without a draft and without the plugin: the baseline of every comparison."""
+    return Command(
+        (*_base(target, config, serving, Secrets()), *serving.extra_args),
+        {**_environment(serving), "SGLANG_PLUGINS": "none"},
+    )
+
+
+def speculative(
+    target: Path,
+    config: TargetConfig,
+    serving: ServingConfig,
+    draft: DraftConfig,
+    settings: EngineSettings,
+    draft_path: Path,
+    runtime_folder: Path,
+    secrets: Secrets,
+) -> Command:
+    """SGLang with a draft and the plugin.
+
+    With top-k 1 the engine prepares draft steps 0 too, so that speculation can be switched off and on while it
+    runs; with a token tree SGLang cannot, and the steps stay as they are.
+    """
+    arguments = _base(target, config, serving, secrets)
+    arguments += [
+        "--speculative-algorithm", draft.algorithm,
+        "--speculative-draft-model-path", str(draft_path),
+        "--speculative-num-steps", str(draft.num_steps),
+        "--speculative-eagle-topk", str(draft.top_k),
+        "--speculative-num-draft-tokens", str(draft.num_draft_tokens),
+    ]  # fmt: skip
+    if draft.top_k == 1:
+        runtime_folder.mkdir(parents=True, exist_ok=True)
+        steps = runtime_folder / "steps.json"
+        steps.write_text(json.dumps({"1": {"candidate_steps": [0, draft.num_steps]}}))
+        arguments += ["--speculative-adaptive", "--speculative-adaptive-config", str(steps)]
+    environment = {
+        **_environment(serving),
+        VARIABLE: settings.model_dump_json(by_alias=True),
+        # With drafting off, keeping the draft's KV warm would slow serving below target-only.
+        "SGLANG_SPEC_SKIP_ZERO_STEP_DRAFT_EXTEND": "1",
+    }
+    return Command((*arguments, *serving.extra_args), environment)

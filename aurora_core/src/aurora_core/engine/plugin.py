@@ -1,0 +1,188 @@
+"""The entry point of SGLang's plugin framework: which of its functions are hooked, and by what.
+
+Every hook is guarded: an exception of ours is counted, logged and swallowed, never raised into serving. Without
+:data:`aurora_core.engine.settings.VARIABLE` in the environment nothing is hooked.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sglang.srt.managers.schedule_batch import FINISH_ABORT
+from sglang.srt.managers.scheduler_components.internal_state import UpdateRejected, _UpdateHandler
+from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
+from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+from sglang.srt.runtime_context import get_parallel, get_spec
+
+from aurora_core.engine.knobs import COMMIT, FORGET, PREPARE, RATE, STATE_KEY, STEPS
+from aurora_core.engine.runtime import Runtime
+from aurora_core.engine.settings import EngineSettings
+from aurora_core.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+_SRT = "sglang.srt"
+_RESULTS = f"{_SRT}.managers.scheduler_components.batch_result_processor.SchedulerBatchResultProcessor"
+_STATE = f"{_SRT}.managers.scheduler_components.internal_state.SchedulerInternalStateController"
+_PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
+
+_Hook = Callable[..., Any]
+
+
+def _knobs(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:
+    """What may be set from outside, each with its check and its effect."""
+
+    def not_negative(key: str, value: float) -> None:
+        if value < 0:
+            raise UpdateRejected(f"{key} must not be negative, got {value}")
+
+    def prepared(_key: str, value: float) -> None:
+        if not runtime.swap.is_prepared(int(value)):
+            raise UpdateRejected(f"draft version {int(value)} is not prepared")
+
+    def possible_steps(_key: str, value: float) -> None:
+        controller = getattr(scheduler.draft_worker, "adaptive_controller", None)
+        states = [] if controller is None else controller.candidate_steps
+        if int(value) not in states:
+            raise UpdateRejected(f"this engine prepared draft steps {states}, not {int(value)}")
+
+    def prepare(_key: str, value: float) -> None:
+        runtime.swap.prepare(int(value))
+
+    def commit(_key: str, value: float) -> None:
+        try:
+            runtime.commit(int(value), scheduler)
+        except EngineError as error:
+            log.error("swap failed: %s", error)  # noqa: TRY400 (says all there is)
+
+    def set_steps(_key: str, value: float) -> None:
+        runtime.steps = int(value)
+
+    def set_rate(_key: str, value: float) -> None:
+        runtime.capture.rate = min(float(value), 1.0)
+
+    def forget(_key: str, value: float) -> None:
+        runtime.keep_only(int(value))
+
+    return {
+        PREPARE: _UpdateHandler(not_negative, prepare),
+        COMMIT: _UpdateHandler(prepared, commit),
+        STEPS: _UpdateHandler(possible_steps, set_steps),
+        RATE: _UpdateHandler(not_negative, set_rate),
+        FORGET: _UpdateHandler(not_negative, forget),
+    }
+
+
+class _Plugin:
+    """The hooks of one process; the runtime is made in the scheduler, at its first use."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._runtime: Runtime | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        if self._runtime is None:
+            self._runtime = Runtime(self._settings)
+        return self._runtime
+
+    def guarded(self, hook: _Hook) -> _Hook:
+        """No exception of ours fails a request."""
+
+        @functools.wraps(hook)
+        def safe(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            try:
+                return hook(*args, **kwargs)
+            except Exception:  # whatever it is, serving goes on; it is counted and shown
+                errors = self.runtime.errors
+                errors[hook.__name__] += 1
+                if errors[hook.__name__] in (1, 10, 100) or errors[hook.__name__] % 1000 == 0:
+                    log.exception("hook %s failed, %d times now", hook.__name__, errors[hook.__name__])
+                return None
+
+        return safe
+
+    # --- capture ---------------------------------------------------------------------------------------------
+
+    def logits_processor_made(self, _result: None, processor: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
+        """SGLang keeps the last hidden states of full-capture passes where this is set."""
+        processor.keep_last_hidden_states = True
+
+    def before_forward(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Without speculation nothing asks for full capture, so capture does."""
+        worker, batch = args[0], args[1] if len(args) > 1 else kwargs.get("batch")
+        if batch is None or worker.is_draft_worker or worker.enable_spec or kwargs.get("capture_hidden_mode"):
+            return None
+        if self.runtime.capture.rate <= 0:
+            return None
+        return args, {**kwargs, "capture_hidden_mode": CaptureHiddenMode.FULL}
+
+    def after_forward(
+        self,
+        result: Any,  # noqa: ANN401
+        worker: Any,  # noqa: ANN401
+        batch: Any = None,  # noqa: ANN401
+        forward_batch: Any = None,  # noqa: ANN401
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        source = batch if forward_batch is None else forward_batch
+        self.runtime.forwarded(worker, result, source, capture=get_parallel().attn_tp_rank == 0)
+
+    def before_result(self, _processor: Any, _batch: Any, result: Any) -> None:  # noqa: ANN401
+        self.runtime.processing(result, tree=(get_spec().speculative_eagle_topk or 1) > 1)
+
+    def before_release(self, req: Any, tree_cache: Any, *, checkpoint: bool) -> None:  # noqa: ANN401, ARG002
+        if req.finished() and req.kv.holds_kv:
+            aborted = isinstance(req.finished_reason, FINISH_ABORT)
+            self.runtime.released(req, tree_cache.req_to_token_pool.req_to_token, aborted=aborted)
+
+    # --- counters and steps ----------------------------------------------------------------------------------
+
+    def after_verify(self, _tokens: Any, _processor: Any, result: Any, batch: Any) -> None:  # noqa: ANN401
+        self.runtime.verified(result, batch.reqs)
+
+    def choose_steps(self, _original: _Hook, _params: Any, _batch_size: int) -> int:  # noqa: ANN401
+        """The number of draft steps is the operator's decision, not the engine's own moving average's."""
+        return self.runtime.steps
+
+    def ignore_verify(self, _original: _Hook, *_: Any, **__: Any) -> None:
+        """See :meth:`choose_steps`."""
+
+    # --- control ---------------------------------------------------------------------------------------------
+
+    def add_state(self, result: Any, _controller: Any, _request: Any) -> None:  # noqa: ANN401
+        result.internal_state[STATE_KEY] = self.runtime.status()
+
+    def add_handlers(self, handlers: dict[str, Any], controller: Any) -> dict[str, Any]:
+        """Our numeric knobs of SGLang's set_internal_state."""
+        return {**handlers, **_knobs(self.runtime, controller.scheduler)}
+
+    def hooks(self) -> list[tuple[str, HookType, _Hook]]:
+        """All hooks: what is hooked, how, and by what."""
+        after, before, around = HookType.AFTER, HookType.BEFORE, HookType.AROUND
+        forward = f"{_SRT}.managers.tp_worker.TpModelWorker.forward_batch_generation"
+        return [
+            (f"{_SRT}.layers.logits_processor.LogitsProcessor.__init__", after, self.logits_processor_made),
+            (forward, before, self.guarded(self.before_forward)),
+            (forward, after, self.guarded(self.after_forward)),
+            (f"{_RESULTS}.process_batch_result_prefill", before, self.guarded(self.before_result)),
+            (f"{_RESULTS}.process_batch_result_decode", before, self.guarded(self.before_result)),
+            (f"{_RESULTS}._resolve_spec_v2_tokens", after, self.guarded(self.after_verify)),
+            (f"{_SRT}.mem_cache.common.release_kv_cache", before, self.guarded(self.before_release)),
+            (f"{_PARAMS}.get_steps_for_batch", around, self.choose_steps),
+            (f"{_PARAMS}.on_verify_complete", around, self.ignore_verify),
+            (f"{_STATE}.get_internal_state", after, self.guarded(self.add_state)),
+            (f"{_STATE}._update_handlers", after, self.add_handlers),
+        ]
+
+
+def register() -> None:
+    """Called by SGLang in each of its processes."""
+    settings = EngineSettings.from_environment()
+    if settings is None:
+        return
+    plugin = _Plugin(settings)
+    for target, kind, hook in plugin.hooks():
+        HookRegistry.register(target, hook, kind)

@@ -1,0 +1,119 @@
+"""The plugin's state in one scheduler process, and what its hooks do with it."""
+
+import logging
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from aurora_core.engine.capture import Capture
+from aurora_core.engine.counters import AcceptCounters, Arm
+from aurora_core.engine.sender import Sender
+from aurora_core.engine.settings import EngineSettings
+from aurora_core.engine.swap import DraftSwap
+from aurora_core.samples.spool import SpoolSink
+from aurora_core.samples.transport import SampleSink
+from aurora_core.weights.store import WeightsStore
+
+log = logging.getLogger(__name__)
+
+_ARM = "aurora_arm"
+
+
+def _make_sink(settings: EngineSettings) -> SampleSink:
+    samples = settings.samples
+    if samples.transport == "filesystem":
+        return SpoolSink(settings.spool, samples.spool_bytes)
+    # Mooncake's client library is only needed, and only loaded, where it is chosen.
+    from aurora_core.samples.mooncake import MooncakeSink  # noqa: PLC0415
+
+    return MooncakeSink(samples, settings.sample_token)
+
+
+class Runtime:
+    """Capture, counters, swap and steps of one scheduler."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        samples = settings.samples
+        self.sender = Sender(lambda: _make_sink(settings), getattr(torch, samples.dtype), samples.queue_size)
+        self.capture = Capture(
+            self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
+        )
+        self.counters = AcceptCounters()
+        self.swap = DraftSwap(WeightsStore(settings.weights), settings.version, settings.target)
+        self.steps = settings.initial_steps
+        self.errors: Counter[str] = Counter()
+
+    # --- forward pass and its result -------------------------------------------------------------------------
+
+    def forwarded(self, worker: Any, result: Any, source: Any, *, capture: bool) -> None:  # noqa: ANN401
+        """A pass of the target was launched.
+
+        Args:
+            worker: SGLang's TpModelWorker.
+            result: what its pass returned.
+            source: the batch that it ran.
+            capture: whether this rank is the one that captures.
+        """
+        output = result.logits_output
+        if worker.is_draft_worker or output is None or source.forward_mode.is_idle():
+            return
+        setattr(output, _ARM, self.swap.state.live)
+        if capture:
+            slots = worker.model_runner.token_to_kv_pool_allocator.size + worker.model_runner.page_size
+            self.capture.stage(output, source.out_cache_loc, source.input_ids, slots)
+
+    def processing(self, result: Any, *, tree: bool) -> None:  # noqa: ANN401
+        """The scheduler is about to process a pass's result, of a token tree or of a chain."""
+        if result.logits_output is not None:
+            self.capture.commit(result.logits_output, result.accept_index if tree else None)
+
+    def verified(self, result: Any, requests: list[Any]) -> None:  # noqa: ANN401
+        """The scheduler resolved a verify cycle's accepted tokens."""
+        version = getattr(result.logits_output, _ARM, self.swap.state.live)
+        arm = Arm(version, result.speculative_num_draft_tokens - 1)
+        for request, correct in zip(requests, result.num_correct_drafts_per_req_cpu, strict=True):
+            if not (request.is_retracted or request.finished()):
+                self.counters.cycle(request.rid, arm, correct + 1)
+
+    def released(self, request: Any, req_to_token: torch.Tensor, *, aborted: bool) -> None:  # noqa: ANN401
+        """A finished request is about to give back its KV slots."""
+        self.counters.finish(request.rid, count=not aborted)
+        if aborted:
+            self.sender.drop("aborted")
+            return
+        tokens = torch.tensor([*request.origin_input_ids, *request.output_ids_through_stop], dtype=torch.int64)
+        slots = req_to_token[request.kv.req_pool_idx, : tokens.shape[0] - 1].to("cpu", torch.int64)
+        self.capture.collect(request.rid, tokens, len(request.origin_input_ids), slots, self.swap.state.live)
+
+    # --- what the outside may ask ----------------------------------------------------------------------------
+
+    def commit(self, version: int, scheduler: Any) -> None:  # noqa: ANN401
+        """Make a prepared version live."""
+        seconds = self.swap.commit(version, scheduler.draft_worker)
+        log.info("draft version %d live after %.1f ms", version, 1e3 * seconds)
+
+    def keep_only(self, oldest: int) -> None:
+        """Drop the counters of versions before ``oldest``, but for the live one."""
+        versions = {arm.version for arm in self.counters.sums}
+        self.counters.keep_only({v for v in versions if v >= oldest} | {self.swap.state.live})
+
+    def status(self) -> dict[str, Any]:
+        """Everything measured, as plain data."""
+        return {
+            "draft": {**asdict(self.swap.state), "failed": {str(k): v for k, v in self.swap.state.failed.items()}},
+            "steps": self.steps,
+            "accept": [
+                {"version": arm.version, "steps": arm.steps, **asdict(sums)}
+                for arm, sums in sorted(self.counters.sums.items())
+            ],
+            "capture": {
+                "rate": self.capture.rate,
+                "queue": self.sender.backlog(),
+                "sent": dict(self.sender.sent),
+                "dropped": dict(self.sender.dropped),
+                "mismatches": dict(self.capture.mismatches),
+            },
+            "errors": dict(self.errors),
+        }

@@ -1,0 +1,99 @@
+"""Takes captured requests off the engine's thread: encodes and sends them in the background.
+
+The queue is bounded and never waited on: what does not fit is dropped and counted.
+"""
+
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+from aurora_core.errors import AuroraError, TransportError
+from aurora_core.samples.schema import Sample, encode
+from aurora_core.samples.transport import SampleSink
+
+log = logging.getLogger(__name__)
+
+
+class Sender:
+    """A thread between the engine and a sink.
+
+    Attributes:
+        sent: samples and bytes that the sink took.
+        dropped: samples lost, by reason.
+    """
+
+    def __init__(self, make_sink: Callable[[], SampleSink], dtype: torch.dtype, queue_size: int) -> None:
+        self._make_sink = make_sink
+        self._dtype = dtype
+        self._queue: queue.Queue[Sample | None] = queue.Queue(queue_size)
+        self._thread = threading.Thread(target=self._run, name="aurora-sender", daemon=True)
+        self.sent: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self._thread.start()
+
+    def has_room(self) -> bool:
+        """Whether :meth:`offer` would take a sample now."""
+        return not self._queue.full()
+
+    def drop(self, reason: str) -> None:
+        """Count a request that will not become a sample."""
+        self.dropped[reason] += 1
+
+    def offer(self, sample: Sample) -> None:
+        """Queue a sample, or drop it where the queue is full; never waits."""
+        try:
+            self._queue.put_nowait(sample)
+        except queue.Full:
+            self.drop("queue_full")
+
+    def backlog(self) -> int:
+        """Samples in the queue."""
+        return self._queue.qsize()
+
+    def close(self) -> None:
+        """Send what is queued and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        sink: SampleSink | None = None
+        while (sample := self._queue.get()) is not None:
+            try:
+                sink = sink or self._make_sink()
+                payload = encode(_as(sample, self._dtype))
+                sink.put(_file_name(sample.request), payload)
+            except TransportError as error:
+                self.drop(error.reason)
+                log.warning("sample %s dropped: %s", sample.request, error)
+                if error.reason == "store_lost":
+                    sink = None
+            except (AuroraError, RuntimeError, ValueError) as error:
+                self.drop("send_error")
+                log.exception("sample %s dropped: %s", sample.request, error)  # noqa: TRY401 (one line tells it)
+            else:
+                self.sent["samples"] += 1
+                self.sent["bytes"] += len(payload)
+        if sink is not None:
+            sink.close()
+
+
+def _as(sample: Sample, dtype: torch.dtype) -> Sample:
+    if sample.aux.dtype == dtype:
+        return sample
+    return Sample(
+        request=sample.request,
+        tokens=sample.tokens,
+        prompt_tokens=sample.prompt_tokens,
+        aux=sample.aux.to(dtype),
+        last=sample.last.to(dtype),
+        draft_version=sample.draft_version,
+        target=sample.target,
+    )
+
+
+def _file_name(request: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in request)[:64]

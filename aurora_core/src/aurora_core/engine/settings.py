@@ -1,0 +1,48 @@
+"""What the launcher tells the plugin, through one environment variable."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError
+
+from aurora_core.config.base import Config
+from aurora_core.config.parts import SamplesConfig
+from aurora_core.errors import ConfigError
+
+VARIABLE = "AURORA_ENGINE"
+
+
+class EngineSettings(Config):
+    """The plugin's settings; absent, the plugin does nothing at all."""
+
+    weights: Path
+    """Root of the weights store."""
+    version: int = Field(ge=0)
+    """The version that the engine starts with."""
+    target: str
+    """Fingerprint of the target."""
+    spool: Path
+    """Folder of the filesystem transport."""
+    initial_steps: int = Field(ge=0)
+    """Draft steps from the start: 0 where no draft is worth running yet."""
+    samples: SamplesConfig
+    """What to capture and where to send it."""
+    sample_token: str = ""
+    """Bearer token of the trainer's endpoint (Mooncake transport)."""
+
+    @classmethod
+    def from_environment(cls) -> Self | None:
+        """The settings that the launcher left, or None without them.
+
+        Raises:
+            ConfigError: they are there but make no sense.
+        """
+        text = os.environ.get(VARIABLE)
+        if text is None:
+            return None
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            message = f"{VARIABLE} is not valid: {error}"
+            raise ConfigError(message) from error

@@ -1,0 +1,162 @@
+"""Draft-only hot swap: other weights into the running draft, between two steps of the engine.
+
+*Prepare* verifies a version byte by byte and reads it into memory, in the background. *Commit* copies it into the
+draft's own parameters, in place, so that CUDA graphs stay valid; the target is not touched. Running requests go
+on: what a draft proposes never changes what the target says, only how often it agrees.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from aurora_core.errors import EngineError, WeightsError
+from aurora_core.models.eagle3 import Eagle3Config
+from aurora_core.weights import checkpoint
+from aurora_core.weights.store import WeightsStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory."""
+
+    version: int
+    config: Eagle3Config
+    tensors: dict[str, Tensor]
+
+
+@dataclass
+class SwapState:
+    """What the world may know of swaps."""
+
+    live: int
+    prepared: int | None = None
+    failed: dict[int, str] = field(default_factory=dict)
+    swaps: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    last_seconds: float = 0.0
+
+
+class DraftSwap:
+    """Prepares and commits versions of one engine's draft."""
+
+    def __init__(self, store: WeightsStore, version: int, target: str) -> None:
+        self.state = SwapState(live=version)
+        self._store = store
+        self._target = target
+        self._loaded: Loaded | None = None
+        self._preparing: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._live = self._read(version)
+
+    def _read(self, version: int) -> Loaded:
+        manifest = self._store.verify(version)
+        if manifest.target_fingerprint != self._target:
+            message = (
+                f"version {version} was trained for target {manifest.target_fingerprint}, this engine serves "
+                f"{self._target}"
+            )
+            raise WeightsError(message)
+        folder = self._store.folder(version)
+        try:
+            tensors = load_file(folder / checkpoint.MODEL)
+        except (OSError, SafetensorError) as error:
+            message = f"version {version} cannot be read: {error}"
+            raise WeightsError(message) from error
+        return Loaded(version, checkpoint.read_config(folder), tensors)
+
+    def _check(self, loaded: Loaded) -> None:
+        """A draft fits the engine only in the shape and on the layers that it was started with."""
+        live = self._live
+        if loaded.config != live.config:
+            old, new = live.config.to_hf(""), loaded.config.to_hf("")
+            changed = ", ".join(f"{k}: {old[k]} -> {new[k]}" for k in old if old[k] != new[k])
+            message = f"version {loaded.version} differs in {changed}; only a restart of the engine can change that"
+            raise WeightsError(message)
+        shapes = {name: tuple(tensor.shape) for name, tensor in live.tensors.items()}
+        if {name: tuple(tensor.shape) for name, tensor in loaded.tensors.items()} != shapes:
+            message = f"version {loaded.version} has other tensors than the running draft"
+            raise WeightsError(message)
+
+    def prepare(self, version: int) -> None:
+        """Start reading a version in the background; a version that is being read is left to finish."""
+        if self._preparing is not None and self._preparing.is_alive():
+            return
+        self.state.prepared = None
+        self.state.failed.pop(version, None)
+        self._preparing = threading.Thread(target=self._prepare, args=(version,), name="aurora-prepare", daemon=True)
+        self._preparing.start()
+
+    def _prepare(self, version: int) -> None:
+        try:
+            loaded = self._read(version)
+            self._check(loaded)
+        except WeightsError as error:
+            log.error("version %d cannot go live: %s", version, error)  # noqa: TRY400 (says all there is)
+            self.state.failed = {version: str(error)}
+            self.state.failures += 1
+            return
+        with self._lock:
+            self._loaded = loaded
+            self.state.prepared = version
+
+    def is_prepared(self, version: int) -> bool:
+        """Whether :meth:`commit` can run."""
+        return self.state.prepared == version
+
+    def commit(self, version: int, draft_worker: Any) -> float:  # noqa: ANN401 (SGLang's worker)
+        """Copy the prepared version into the draft; on failure put the old one back.
+
+        Returns:
+            Seconds that decoding waited.
+
+        Raises:
+            EngineError: nothing is prepared, or the engine refused the weights (the old draft stays live).
+        """
+        with self._lock:
+            loaded = self._loaded
+        if loaded is None or loaded.version != version:
+            message = f"version {version} is not prepared"
+            raise EngineError(message)
+        started = time.perf_counter()
+        try:
+            _load(draft_worker, loaded.tensors)
+        except (RuntimeError, ValueError, AttributeError) as error:
+            self.state.failures += 1
+            self.state.failed = {version: str(error)}
+            _load(draft_worker, self._live.tensors)
+            message = f"the engine refused version {version}: {error}"
+            raise EngineError(message) from error
+        seconds = time.perf_counter() - started
+        self._live, self._loaded = loaded, None
+        self.state.prepared = None
+        self.state.live = version
+        self.state.swaps += 1
+        self.state.seconds += seconds
+        self.state.last_seconds = seconds
+        return seconds
+
+
+def _load(draft_worker: Any, tensors: dict[str, Tensor]) -> None:  # noqa: ANN401
+    """Load weights through the draft's own loaders, and the draft-to-target map that the worker keeps a copy of."""
+    inner = getattr(draft_worker, "draft_worker", draft_worker)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    for _, runner in draft_worker.weight_update_runners():
+        runner.weight_updater.begin_weight_update()
+        runner.model.load_weights(iter(tensors.items()))
+        runner.weight_updater.end_weight_update(run_post_load=False)
+    hot = inner.hot_token_id
+    if hot is not None:
+        hot.copy_(inner.draft_runner.model.hot_token_id)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,1 @@
+"""How good a draft is: simulated on held-out samples, and measured in the real engine."""

@@ -1,0 +1,99 @@
+"""The loop's pictures and its table."""
+
+import os
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from aurora_core.loop.run import Comparison, Story
+
+_COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def accept_length(path: Path, story: "Story") -> None:
+    """Accept length of live traffic and of held-out prompts over time, with every swap."""
+    figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
+    live = [(p.seconds, p.accept_length) for p in story.points if p.accept_length is not None]
+    held = [(p.seconds, p.heldout) for p in story.points if p.heldout is not None]
+    for at, _, _ in story.swaps:
+        axes.axvline(at, color="#dddddd", linewidth=0.8, zorder=0)
+    if live:
+        axes.plot(*zip(*live, strict=True), ".", color="#9ecae1", label="live traffic, each look")
+    if held:
+        axes.plot(*zip(*held, strict=True), "o-", color="#2b7bba", label="held-out prompts")
+    shift = next((p.seconds for p in story.points if p.domain != story.points[0].domain), None)
+    if shift is not None:
+        axes.axvline(shift, color="#b03030", linestyle="--", label="traffic moves to the second domain")
+    axes.set(
+        xlabel="seconds since the first request", ylabel="accept length (tokens per verify cycle)", ylim=(0.9, None)
+    )
+    axes.legend(loc="lower right", frameon=False)
+    axes.set_title("Grey lines: a new draft version goes live", fontsize=9, color="#666666", loc="left")
+    figure.savefig(path, dpi=140)
+    plt.close(figure)
+
+
+def speed(path: Path, results: "dict[str, Comparison]") -> None:
+    """Tokens per second on held-out prompts, by domain."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for i, comparison in enumerate(results.values()):
+        bars = {
+            "target-only": comparison.target_only.tokens_per_second,
+            "static draft": comparison.static.tokens_per_second if comparison.static else None,
+            "adapted draft": comparison.adapted.tokens_per_second,
+        }
+        for j, (name, value) in enumerate(bars.items()):
+            if value is not None:
+                bar = axes.bar(
+                    i + (j - 1) * 0.27, value, 0.25, color=_COLOURS[name], label=name if i == len(results) - 1 else None
+                )
+                axes.bar_label(bar, fmt="%.0f")
+    axes.set_xticks(range(len(results)), [f"{name} domain" for name in results])
+    axes.set_ylabel("tokens per second, one request at a time")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=140)
+    plt.close(figure)
+
+
+def table(results: "dict[str, Comparison]") -> str:
+    """The comparison in words and numbers."""
+    out = Table(title="Held-out prompts, one request at a time, trainer paused")
+    for column in ("domain", "draft", "tokens/s", "x target-only", "x static", "accept length", "identical answers"):
+        out.add_column(column, justify="left" if column in ("domain", "draft") else "right")
+    for name, c in results.items():
+        base = c.target_only.tokens_per_second
+        same, compared = c.identical()
+        out.add_row(name, "target-only", f"{base:.1f}", "1.00", "", "", "")
+        if c.static is not None:
+            speed_ = c.static.tokens_per_second
+            out.add_row(
+                name, "static", f"{speed_:.1f}", f"{speed_ / base:.2f}", "1.00", f"{c.static.accept_length:.2f}", ""
+            )
+        speed_ = c.adapted.tokens_per_second
+        against = f"{speed_ / c.static.tokens_per_second:.2f}" if c.static else ""
+        out.add_row(
+            name,
+            "adapted",
+            f"{speed_:.1f}",
+            f"{speed_ / base:.2f}",
+            against,
+            f"{c.adapted.accept_length:.2f}",
+            f"{same} of {compared}",
+        )
+    console = Console(file=StringIO(), width=110)
+    console.print(out)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text

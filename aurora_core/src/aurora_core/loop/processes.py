@@ -1,0 +1,88 @@
+"""Child processes: each in a group of its own, stopped by that group and waited for."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from aurora_core.errors import EngineError
+
+_GRACE_SECONDS = 15
+
+
+class Process:
+    """A child with its log file."""
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, nice: int = 0
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.log = log
+        # A child must not outlive a parent that was killed.
+        command = ["setpriv", "--pdeathsig", "TERM", "nice", "-n", str(nice), *arguments]
+        with log.open("ab") as file:
+            self._child = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    @classmethod
+    def aurora(
+        cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, nice: int = 0
+    ) -> Self:
+        """A child that runs this package's command line."""
+        return cls(name, [sys.executable, "-m", "aurora_core.cli", *arguments], environment, log, nice=nice)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also the group's."""
+        return self._child.pid
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._child.poll() is None
+
+    def check(self) -> None:
+        """Raise EngineError with the log's end where the child has died."""
+        if not self.alive():
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+            message = f"{self.name} ended with status {self._child.returncode}; the end of {self.log}:\n{tail}"
+            raise EngineError(message)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self._child.pid, number)
+        except ProcessLookupError:
+            return
+
+    def pause(self) -> None:
+        """Stop it from running, for a measurement that it must not disturb."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused child go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL, at once, the whole group."""
+        self._signal(signal.SIGKILL)
+        self._child.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, and insist after a while."""
+        if self.alive():
+            self._signal(signal.SIGCONT)
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_GRACE_SECONDS)
+        # Also what the child itself left in its group.
+        self.kill()

@@ -1,0 +1,218 @@
+"""The demonstration: two domains of traffic, one after the other, and what the loop makes of them."""
+
+import json
+import platform
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from aurora_core.config import LoopConfig
+from aurora_core.errors import ConfigError
+from aurora_core.loop import plots
+from aurora_core.loop.stack import Stack, Work
+from aurora_core.loop.traffic import Measured, Stream, accept_length, measure, read_prompts, render
+from aurora_core.loop.view import View
+from aurora_core.models.target import Target
+
+SPECULATE_AT = 1.35
+"""Held-out accept length from which the lab switches speculation on: about where a verify cycle pays for itself."""
+
+_TICK_SECONDS = 2.0
+_PROBE_SECONDS = 40.0
+_PROBES = 4
+
+
+@dataclass
+class Point:
+    """One look at the loop.
+
+    Attributes:
+        seconds: since the first request.
+        domain: whose traffic it is.
+        accept_length: of the live traffic answered since the last look, None where nothing was verified.
+        tokens_per_second: of the same.
+        heldout: accept length on held-out prompts in the engine, where this look measured it.
+        version: the live draft.
+    """
+
+    seconds: float
+    domain: str
+    accept_length: float | None
+    tokens_per_second: float
+    heldout: float | None
+    version: int
+
+
+@dataclass
+class Story:
+    """Everything that happened."""
+
+    points: list[Point] = field(default_factory=list)
+    swaps: list[tuple[float, int, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    reached_two: float | None = None
+
+
+def _split(prompts: Sequence[str], heldout: int) -> tuple[list[str], list[str]]:
+    """Traffic and held-out prompts: every n-th is held out."""
+    if heldout * 2 > len(prompts):
+        message = f"{len(prompts)} prompts are too few to hold out {heldout}"
+        raise ConfigError(message)
+    stride = len(prompts) // heldout
+    kept = [p for i, p in enumerate(prompts) if i % stride or i // stride >= heldout]
+    return kept, [p for i, p in enumerate(prompts) if not i % stride and i // stride < heldout]
+
+
+def _phase(
+    stack: Stack, story: Story, view: View, domain: str, texts: list[str], probes: list[str], began: float
+) -> None:
+    """Traffic of one domain for the configured time, versions going live as they come."""
+    config = stack.config.traffic
+    stream = Stream(stack.url, texts, config.concurrency, config.max_new_tokens)
+    deadline = time.monotonic() + config.seconds
+    seen = failed = 0
+    last = time.monotonic()
+    next_probe = last + _PROBE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(_TICK_SECONDS)
+        stack.check()
+        swapped = stack.follow(SPECULATE_AT)
+        now = time.monotonic()
+        if swapped is not None:
+            story.swaps.append((now - began, *swapped))
+        answers = stream.record.answers[seen:]
+        seen += len(answers)
+        failed = len(stream.record.failures)
+        heldout = None
+        if stack.steps and now >= next_probe:
+            heldout = measure(stack.url, probes[:_PROBES], 2, config.max_new_tokens).accept_length
+            next_probe = time.monotonic() + _PROBE_SECONDS
+            if heldout >= 2.0 and story.reached_two is None:  # noqa: PLR2004 (the figure of the README)
+                story.reached_two = time.monotonic() - began
+        verified = [a for a in answers if a.cycles]
+        rate = sum(len(a.ids) for a in answers) / max(1e-9, now - last)
+        last = now
+        length = accept_length(verified) if verified and stack.steps else None
+        story.points.append(Point(now - began, domain, length, rate, heldout, stack.live))
+        view.show(story, stack, domain, deadline - now, failed)
+    story.failures += stream.stop().failures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One domain's measurements, the trainer standing still."""
+
+    target_only: Measured
+    static: Measured | None
+    adapted: Measured
+
+    def identical(self) -> tuple[int, int]:
+        """Answers equal to target-only's, and how many were compared."""
+        pairs = [
+            (a.ids, self.target_only.answers[p].ids)
+            for p, a in self.adapted.answers.items()
+            if p in self.target_only.answers
+        ]
+        return sum(x == y for x, y in pairs), len(pairs)
+
+
+def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
+    """Run the demonstration; prints a table and, last, one line of JSON."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if root.exists() and any(root.iterdir()) and not (root / "weights").is_dir():
+        message = f"{root} is not empty and no folder of this command; name another with --work"
+        raise ConfigError(message)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    tokenizer = AutoTokenizer.from_pretrained(target.path)
+    traffic = config.traffic
+    domains = {"first": traffic.prompts}
+    if traffic.shifted_prompts is not None:
+        domains["shifted"] = traffic.shifted_prompts
+    split = {name: _split(render(read_prompts(path), tokenizer), traffic.heldout) for name, path in domains.items()}
+    story = Story()
+    stack = Stack(config, target, Work(root))
+    speculated: dict[str, Measured] = {}
+    static: dict[str, Measured] = {}
+    with View(live=live) as view:
+        try:
+            view.say("starting SGLang, the sync agent and the trainer")
+            stack.start_engine()
+            stack.start_agent()
+            stack.start_trainer()
+            began = time.monotonic()
+            for name, (texts, heldout) in split.items():
+                before = stack.live
+                _phase(stack, story, view, name, texts, heldout, began)
+                view.say(f"measuring the {name} domain, the trainer paused")
+                stack.processes["trainer"].pause()
+                stack.set_steps(config.draft.num_steps)
+                if name != "first":
+                    adapted = stack.live
+                    stack.load(before)
+                    static[name] = measure(stack.url, heldout, 1, traffic.max_new_tokens)
+                    stack.load(adapted)
+                speculated[name] = measure(stack.url, heldout, 1, traffic.max_new_tokens)
+                stack.processes["trainer"].resume()
+            state = stack.agent.live()
+            training = stack.training()
+            stack.stop("trainer", "agent", "engine")
+            view.say("measuring stock SGLang without a draft")
+            stack.start_target_only()
+            plain = {n: measure(stack.url, held, 1, traffic.max_new_tokens) for n, (_, held) in split.items()}
+        finally:
+            stack.stop()
+    results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
+    _finish(root, config, story, results, state, training)
+
+
+def _finish(
+    root: Path,
+    config: LoopConfig,
+    story: Story,
+    results: dict[str, Comparison],
+    state: dict[str, object],
+    training: dict[str, object],
+) -> None:
+    plots.accept_length(root / "accept_length.png", story)
+    plots.speed(root / "speed.png", results)
+    print(plots.table(results))
+    summary: dict[str, object] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {plots.cores()} cores",
+        "sglang": package_version("sglang"),
+        "torch": package_version("torch"),
+        "target": config.target.model,
+        "seconds_to_accept_length_2": story.reached_two and round(story.reached_two, 1),
+        "versions": len(story.swaps),
+        "swap_stall_ms_max": round(1e3 * max((s for _, _, s in story.swaps), default=0.0), 1),
+        "failed_requests": len(story.failures)
+        + sum(len(m.failures) for c in results.values() for m in (c.target_only, c.adapted)),
+        "plots": [str(root / "accept_length.png"), str(root / "speed.png")],
+    }
+    for name, c in results.items():
+        same, compared = c.identical()
+        summary[name] = {
+            "target_only_tokens_per_second": round(c.target_only.tokens_per_second, 1),
+            "static_tokens_per_second": c.static and round(c.static.tokens_per_second, 1),
+            "adapted_tokens_per_second": round(c.adapted.tokens_per_second, 1),
+            "adapted_over_target_only": round(c.adapted.tokens_per_second / c.target_only.tokens_per_second, 2),
+            "adapted_over_static": c.static and round(c.adapted.tokens_per_second / c.static.tokens_per_second, 2),
+            "static_accept_length": c.static and round(c.static.accept_length, 2),
+            "adapted_accept_length": round(c.adapted.accept_length, 2),
+            "answers_identical": same,
+            "answers_compared": compared,
+        }
+    detail = {"summary": summary, "points": [asdict(p) for p in story.points], "swaps": story.swaps, "engine": state}
+    (root / "result.json").write_text(
+        json.dumps({**detail, "training": training, "failures": story.failures}, indent=1)
+    )
+    print(json.dumps(summary))

@@ -1,0 +1,191 @@
+"""Engine, agent and trainer as processes, and what to do with a version that the trainer published."""
+
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from aurora_core.agent.client import AgentClient
+from aurora_core.config import LoopConfig
+from aurora_core.engine.launch import Command, Secrets, speculative, target_only
+from aurora_core.engine.settings import EngineSettings
+from aurora_core.errors import EngineError
+from aurora_core.loop.processes import Process
+from aurora_core.models.target import Target
+from aurora_core.training.init import ensure_first
+from aurora_core.weights.store import WeightsStore
+
+_START_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Work:
+    """The loop's folder."""
+
+    root: Path
+
+    @property
+    def weights(self) -> Path:
+        """Root of the weights store."""
+        return self.root / "weights"
+
+    @property
+    def spool(self) -> Path:
+        """The filesystem transport's folder."""
+        return self.root / "spool"
+
+    @property
+    def state(self) -> Path:
+        """Root of the training state."""
+        return self.root / "training"
+
+    @property
+    def status(self) -> Path:
+        """What the trainer tells of itself."""
+        return self.root / "training.json"
+
+    def log(self, name: str) -> Path:
+        """Log file of a process."""
+        return self.root / "logs" / f"{name}.log"
+
+
+def wait_until_healthy(process: Process, url: str) -> None:
+    """Wait for an HTTP server to answer /health with 200.
+
+    Raises:
+        EngineError: it died, or was not up in time.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        process.check()
+        try:
+            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.25)
+    message = f"{process.name} did not answer at {url} within {_START_SECONDS} s; see {process.log}"
+    raise EngineError(message)
+
+
+class Stack:
+    """The loop's processes; each can be killed and started again on its own."""
+
+    def __init__(self, config: LoopConfig, target: Target, work: Work) -> None:
+        self.config = config
+        self.work = work
+        self.target = target
+        self.store = WeightsStore(work.weights)
+        self.url = f"http://{config.serving.host}:{config.serving.port}"
+        self.live = ensure_first(self.store, config.draft, target, config.training.seed).version
+        self.steps = 0 if config.draft.checkpoint is None and config.draft.top_k == 1 else config.draft.num_steps
+        self._token = secrets.token_urlsafe(24)
+        self._admin_key = secrets.token_urlsafe(24)
+        self.processes: dict[str, Process] = {}
+        self.agent = AgentClient(f"http://{config.serving.host}:{config.serving.agent_port}", self._token)
+
+    def _start(self, name: str, process: Process) -> Process:
+        self.processes[name] = process
+        return process
+
+    def start_engine(self) -> None:
+        """Start SGLang with the plugin on the live version, and wait until it serves."""
+        settings = EngineSettings(
+            weights=self.work.weights,
+            version=self.live,
+            target=self.target.fingerprint,
+            spool=self.work.spool,
+            initial_steps=self.steps,
+            samples=self.config.samples,
+            sample_token=self._token,
+        )
+        command = speculative(
+            self.target.path,
+            self.config.target,
+            self.config.serving,
+            self.config.draft,
+            settings,
+            self.store.folder(self.live),
+            self.work.root / "engine",
+            Secrets(admin_key=self._admin_key),
+        )
+        self._start_engine("engine", command)
+
+    def start_target_only(self) -> None:
+        """Start stock SGLang without draft or plugin in the engine's place."""
+        self._start_engine("target-only", target_only(self.target.path, self.config.target, self.config.serving))
+
+    def _start_engine(self, name: str, command: Command) -> None:
+        process = Process(name, command.arguments, command.environment, self.work.log(name))
+        wait_until_healthy(self._start(name, process), f"{self.url}/health")
+
+    def start_agent(self) -> None:
+        """Start the sync agent and wait until it answers."""
+        serving = self.config.serving
+        environment = {**os.environ, "AURORA_AGENT_TOKEN": self._token, "AURORA_ADMIN_KEY": self._admin_key}
+        arguments = ["agent", "--weights", str(self.work.weights), "--engine", self.url]
+        arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
+        process = Process.aurora("agent", arguments, environment, self.work.log("agent"))
+        wait_until_healthy(self._start("agent", process), f"http://{serving.host}:{serving.agent_port}/healthz")
+
+    def start_trainer(self) -> None:
+        """Start the trainer, at a lower priority than serving."""
+        path = self.work.root / "train.yaml"
+        path.write_text(yaml.safe_dump(json.loads(self.config.model_dump_json(by_alias=True))))
+        environment = {**os.environ, "AURORA_SAMPLE_TOKEN": self._token}
+        arguments = ["train", "--config", str(path), "--work", str(self.work.root)]
+        self._start("trainer", Process.aurora("trainer", arguments, environment, self.work.log("trainer"), nice=10))
+
+    def training(self) -> dict[str, Any]:
+        """What the trainer last told of itself."""
+        try:
+            told: dict[str, Any] = json.loads(self.work.status.read_text())
+        except (OSError, ValueError):
+            return {}
+        return told
+
+    def load(self, version: int) -> float:
+        """Make a version live; returns the seconds that decoding waited."""
+        seconds = self.agent.load(version)
+        self.live = version
+        return seconds
+
+    def set_steps(self, steps: int) -> None:
+        """Draft this many steps; 0 switches speculation off."""
+        if steps != self.steps:
+            self.agent.set_steps(steps)
+            self.steps = steps
+
+    def follow(self, speculate_at: float) -> tuple[int, float] | None:
+        """Make the newest published version live where it is not; returns it and the stall.
+
+        Versions are published only where they beat the last one on held-out requests. Without live traffic's
+        proof (that is the operator's promotion gate) this is the lab's way, not production's.
+        """
+        newest = self.store.versions()[-1]
+        if newest == self.live:
+            return None
+        stall = self.load(newest)
+        merit = self.store.manifest(newest).holdout_accept_length or 1.0
+        if self.config.draft.top_k == 1 and merit >= speculate_at:
+            self.set_steps(self.config.draft.num_steps)
+        self.store.retire(self.config.weights.keep, (self.live,))
+        return newest, stall
+
+    def stop(self, *names: str) -> None:
+        """Stop processes by name, or all."""
+        for name in names or tuple(reversed(self.processes)):
+            process = self.processes.pop(name, None)
+            if process is not None:
+                process.stop()
+
+    def check(self) -> None:
+        """Raise EngineError where a process has died."""
+        for process in self.processes.values():
+            process.check()

@@ -1,0 +1,46 @@
+"""Forward KL from the target's next-token distribution to the draft's, over the draft's vocabulary.
+
+KL(p || q) = Σ_v p(v) (log p(v) - log q(v)), where p is the target's softmax restricted to the draft's vocabulary
+and renormalised, and q the draft's softmax. Letters in shapes: N rows, D width, V draft vocabulary.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class TargetRows(NamedTuple):
+    """The target's distribution at some rows.
+
+    Attributes:
+        p: [N, V], probabilities.
+        negentropy: [N], Σ p log p.
+    """
+
+    p: Tensor
+    negentropy: Tensor
+
+
+def target_rows(last_ND: Tensor, head_VD: Tensor) -> TargetRows:
+    """The target's distribution, recomputed from its last hidden states and its head's rows."""
+    log_p = F.linear(last_ND, head_VD.to(last_ND.dtype)).float().log_softmax(-1)
+    p = log_p.exp()
+    return TargetRows(p, (p * log_p).sum(-1))
+
+
+def forward_kl(hidden_ND: Tensor, lm_head_VD: Tensor, target: TargetRows) -> tuple[Tensor, Tensor]:
+    """Sum of the forward KL over rows, and the draft's choice at each.
+
+    Args:
+        hidden_ND: the draft's output after its final norm.
+        lm_head_VD: the draft's head.
+        target: the target's distribution at the same rows.
+
+    Returns:
+        A scalar, and int64 [N] draft ids.
+    """
+    logits = F.linear(hidden_ND, lm_head_VD.to(hidden_ND.dtype)).float()
+    cross = -(target.p * logits.log_softmax(-1)).sum(-1)
+    return (cross + target.negentropy).sum(), torch.argmax(logits.detach(), -1)

@@ -1,0 +1,1 @@
+"""Draft architectures and what is read of targets."""

@@ -1,0 +1,283 @@
+"""The EAGLE3 draft (Li et al., 2025, arXiv 2503.01840), with the names that SGLang's checkpoints use.
+
+One decoder layer over the concatenation of a token's embedding and a hidden state. At the first step of a chain
+the hidden state is the target's own (three layers, projected by ``fc``); at later steps it is the draft's output
+before its final norm. Letters in shapes: B sequences, T positions, D draft width, V draft vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from aurora_core.errors import ConfigError
+from aurora_core.models import vocabulary
+from aurora_core.models.target import Target
+
+ARCHITECTURE = "LlamaForCausalLMEagle3"
+
+
+@dataclass(frozen=True)
+class Eagle3Config:
+    """The draft's shape."""
+
+    hidden_size: int
+    target_hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    draft_vocab_size: int
+    rms_norm_eps: float
+    max_position_embeddings: int
+    rope_parameters: dict[str, Any]
+    aux_layers: tuple[int, ...]
+
+    @classmethod
+    def for_target(cls, target: Target, draft_vocab_size: int, aux_layers: tuple[int, ...] | None) -> Self:
+        """A draft of one layer of the target's own shape."""
+        c = target.config
+        heads = int(c["num_attention_heads"])
+        rope = c.get("rope_parameters") or {"rope_type": "default", "rope_theta": float(c.get("rope_theta", 10000.0))}
+        return cls(
+            hidden_size=target.hidden_size,
+            target_hidden_size=target.hidden_size,
+            intermediate_size=int(c["intermediate_size"]),
+            num_attention_heads=heads,
+            num_key_value_heads=int(c.get("num_key_value_heads", heads)),
+            head_dim=int(c.get("head_dim") or target.hidden_size // heads),
+            vocab_size=target.vocab_size,
+            draft_vocab_size=min(draft_vocab_size, target.vocab_size),
+            rms_norm_eps=float(c.get("rms_norm_eps", 1e-6)),
+            max_position_embeddings=int(c.get("max_position_embeddings", 4096)),
+            rope_parameters=dict(rope),
+            aux_layers=aux_layers or target.default_aux_layers(),
+        )
+
+    @classmethod
+    def from_hf(cls, raw: dict[str, Any]) -> Self:
+        """Read a checkpoint's config.json.
+
+        Raises:
+            ConfigError: another architecture, or a variant of EAGLE3 that is not supported.
+        """
+        if ARCHITECTURE not in (raw.get("architectures") or []):
+            message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
+            raise ConfigError(message)
+        eagle = raw.get("eagle_config") or {}
+        variants = [k for k in ("norm_before_fc", "fc_norm", "use_aux_norm", "norm_output") if raw.get(k)]
+        if variants or eagle.get("norm_before_fc") or int(raw.get("num_hidden_layers", 1)) != 1:
+            message = f"this EAGLE3 variant cannot be trained here: {variants or raw.get('num_hidden_layers')}"
+            raise ConfigError(message)
+        heads = int(raw["num_attention_heads"])
+        hidden = int(raw["hidden_size"])
+        rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {"rope_type": "default"}
+        return cls(
+            hidden_size=hidden,
+            target_hidden_size=int(raw.get("target_hidden_size", hidden)),
+            intermediate_size=int(raw["intermediate_size"]),
+            num_attention_heads=heads,
+            num_key_value_heads=int(raw.get("num_key_value_heads", heads)),
+            head_dim=int(raw.get("head_dim") or hidden // heads),
+            vocab_size=int(raw["vocab_size"]),
+            draft_vocab_size=int(raw.get("draft_vocab_size") or raw["vocab_size"]),
+            rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+            max_position_embeddings=int(raw.get("max_position_embeddings", 4096)),
+            rope_parameters={"rope_theta": float(raw.get("rope_theta", 10000.0)), **rope},
+            aux_layers=tuple(eagle.get("eagle_aux_hidden_state_layer_ids") or ()),
+        )
+
+    def to_hf(self, dtype: str) -> dict[str, Any]:
+        """config.json as SGLang reads it."""
+        return {
+            "architectures": [ARCHITECTURE],
+            "model_type": "llama",
+            "hidden_size": self.hidden_size,
+            "target_hidden_size": self.target_hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "num_hidden_layers": 1,
+            "vocab_size": self.vocab_size,
+            "draft_vocab_size": self.draft_vocab_size,
+            "rms_norm_eps": self.rms_norm_eps,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rope_parameters": self.rope_parameters,
+            "rope_theta": self.rope_parameters.get("rope_theta", 10000.0),
+            "hidden_act": "silu",
+            "tie_word_embeddings": False,
+            "torch_dtype": dtype,
+            "eagle_config": {
+                "use_aux_hidden_state": True,
+                "eagle_aux_hidden_state_layer_ids": list(self.aux_layers),
+            },
+        }
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, bias=False)
+
+
+class _Norm(nn.RMSNorm):
+    """RMS norm in the arithmetic of its input, as SGLang's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+class _Attention(nn.Module):
+    def __init__(self, c: Eagle3Config) -> None:
+        super().__init__()
+        self.q_proj = _linear(2 * c.hidden_size, c.num_attention_heads * c.head_dim)
+        self.k_proj = _linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.v_proj = _linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.o_proj = _linear(c.num_attention_heads * c.head_dim, c.hidden_size)
+
+
+class _MLP(nn.Module):
+    def __init__(self, c: Eagle3Config) -> None:
+        super().__init__()
+        self.gate_proj = _linear(c.hidden_size, c.intermediate_size)
+        self.up_proj = _linear(c.hidden_size, c.intermediate_size)
+        self.down_proj = _linear(c.intermediate_size, c.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class _Layer(nn.Module):
+    def __init__(self, c: Eagle3Config) -> None:
+        super().__init__()
+        self.input_layernorm = _Norm(c.hidden_size, eps=c.rms_norm_eps)
+        self.hidden_norm = _Norm(c.hidden_size, eps=c.rms_norm_eps)
+        self.self_attn = _Attention(c)
+        self.post_attention_layernorm = _Norm(c.hidden_size, eps=c.rms_norm_eps)
+        self.mlp = _MLP(c)
+
+
+def rotate(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding in the half-split layout of Llama."""
+    half = x_BHTK.shape[-1] // 2
+    turned = torch.cat((-x_BHTK[..., half:], x_BHTK[..., :half]), dim=-1)
+    return x_BHTK * cos + turned * sin
+
+
+class Eagle3Draft(nn.Module):
+    """The draft's weights and the parts of its forward pass that training and evaluation share."""
+
+    d2t: Tensor
+    t2d: Tensor
+
+    def __init__(self, config: Eagle3Config) -> None:
+        super().__init__()
+        self.config = config
+        self.fc = _linear(len(config.aux_layers) * config.target_hidden_size, config.hidden_size)
+        self.midlayer = _Layer(config)
+        self.norm = _Norm(config.hidden_size, eps=config.rms_norm_eps)
+        self.lm_head = _linear(config.hidden_size, config.draft_vocab_size)
+        self.register_buffer("d2t", torch.zeros(config.draft_vocab_size, dtype=torch.int64))
+        self.register_buffer("t2d", torch.zeros(config.vocab_size, dtype=torch.bool))
+        rope = LlamaConfig(
+            hidden_size=config.hidden_size,
+            num_attention_heads=config.num_attention_heads,
+            head_dim=config.head_dim,
+            max_position_embeddings=config.max_position_embeddings,
+            rope_parameters=config.rope_parameters,
+        )
+        self._rope = LlamaRotaryEmbedding(rope)
+        for name, buffer in list(self._rope.named_buffers()):
+            # Derived from the configuration: no part of a checkpoint.
+            self._rope.register_buffer(name, buffer, persistent=False)
+
+    def initialise(self, target: Target, ids: Tensor, seed: int) -> None:
+        """A new draft (day-0), as close to the target as its shape allows.
+
+        The stream starts as the highest auxiliary layer's, the layer as the target's last one with the embedding
+        mixed in at random, and norm and head are the target's. Where the target has no such tensors (a mixture of
+        experts has no single MLP) what is left stays random.
+
+        Args:
+            target: the target; its head must be as wide as the draft.
+            ids: ascending target ids of the draft's vocabulary, [V].
+            seed: of the random weights.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim > 1:
+                scale = 0.01 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.shape[1] ** -0.5
+                nn.init.normal_(parameter, std=scale * 0.6, generator=generator)
+        with torch.no_grad():
+            self.lm_head.weight.copy_(target.head_rows(ids))
+            self._borrow(target)
+            self.set_vocabulary(ids)
+
+    def _borrow(self, target: Target) -> None:
+        """Copy from the target what fits."""
+        width = self.config.hidden_size
+        if self.config.target_hidden_size == width:
+            self.fc.weight.mul_(0.1)
+            self.fc.weight[:, -width:] += torch.eye(width)
+        layer, attention, mlp = self.midlayer, self.midlayer.self_attn, self.midlayer.mlp
+        last = f"model.layers.{target.num_layers - 1}"
+        whole = {
+            "model.norm": self.norm,
+            f"{last}.post_attention_layernorm": layer.post_attention_layernorm,
+            f"{last}.input_layernorm": layer.hidden_norm,
+            f"{last}.mlp.gate_proj": mlp.gate_proj,
+            f"{last}.mlp.up_proj": mlp.up_proj,
+            f"{last}.mlp.down_proj": mlp.down_proj,
+            f"{last}.self_attn.o_proj": attention.o_proj,
+        }
+        for name, module in whole.items():
+            source = target.tensor(f"{name}.weight")
+            if source is not None and source.shape == module.weight.shape:
+                module.weight.copy_(source)
+        for name in ("q_proj", "k_proj", "v_proj"):
+            source, weight = target.tensor(f"{last}.self_attn.{name}.weight"), getattr(attention, name).weight
+            if source is not None and source.shape == weight[:, width:].shape:
+                weight[:, :width].mul_(0.3)
+                weight[:, width:] = source.to(weight.dtype)
+
+    def set_vocabulary(self, ids: Tensor) -> None:
+        """Record which target tokens the draft's ids stand for, [V] ascending."""
+        self.d2t.copy_(vocabulary.to_d2t(ids))
+        self.t2d.copy_(vocabulary.to_t2d(ids, self.config.vocab_size))
+
+    @property
+    def ids(self) -> Tensor:
+        """Target ids of the draft's vocabulary, [V]."""
+        return vocabulary.from_d2t(self.d2t.cpu())
+
+    def rope_tables(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Cos and sin for positions, each [B, 1, T, head_dim], fp32."""
+        cos, sin = self._rope(self.norm.weight.float(), positions_BT)
+        return cos[:, None], sin[:, None]
+
+    def qkv(self, embeds_BTD: Tensor, hidden_BTD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values: [B, heads, T, head_dim], [B, kv heads, T, head_dim] twice."""
+        layer, c = self.midlayer, self.config
+        x = torch.cat((layer.input_layernorm(embeds_BTD), layer.hidden_norm(hidden_BTD)), dim=-1)
+
+        def split(y: Tensor, heads: int) -> Tensor:
+            return y.unflatten(-1, (heads, c.head_dim)).transpose(1, 2)
+
+        q = split(layer.self_attn.q_proj(x), c.num_attention_heads)
+        k = split(layer.self_attn.k_proj(x), c.num_key_value_heads)
+        v = split(layer.self_attn.v_proj(x), c.num_key_value_heads)
+        cos, sin = cos.to(q.dtype), sin.to(q.dtype)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+    def finish(self, hidden_BTD: Tensor, attended_BHTK: Tensor) -> Tensor:
+        """What follows attention: both residual branches. Returns [B, T, D], before the final norm."""
+        layer = self.midlayer
+        mixed: Tensor = layer.self_attn.o_proj(attended_BHTK.transpose(1, 2).flatten(-2))
+        hidden_BTD = hidden_BTD + mixed
+        out: Tensor = hidden_BTD + layer.mlp(layer.post_attention_layernorm(hidden_BTD))
+        return out

@@ -1,0 +1,1 @@
+"""What serving captures, how it travels, and the pool that training draws from."""

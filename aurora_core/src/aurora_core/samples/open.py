@@ -1,0 +1,23 @@
+"""The trainer's end of the configured transport."""
+
+from pathlib import Path
+
+from aurora_core.config.parts import SamplesConfig
+from aurora_core.samples.spool import SpoolSource
+from aurora_core.samples.transport import SampleSource
+
+
+def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
+    """Open the source.
+
+    Args:
+        config: which transport, and its settings.
+        spool: folder of the filesystem transport.
+        token: bearer token that senders must show (Mooncake transport).
+    """
+    if config.transport == "filesystem":
+        return SpoolSource(spool)
+    # Mooncake's client library is only needed, and only loaded, where it is chosen.
+    from aurora_core.samples.mooncake import MooncakeSource  # noqa: PLC0415
+
+    return MooncakeSource(config, token)

@@ -1,0 +1,106 @@
+"""The samples that training draws from: bounded, the oldest leaving first, some requests held out for judging."""
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from aurora_core.errors import SampleError, TransportError
+from aurora_core.samples.schema import Sample
+from aurora_core.samples.transport import SampleSource
+
+
+@dataclass
+class Entry:
+    """A sample in the pool."""
+
+    sample: Sample
+    name: str
+    release: Callable[[], None]
+    uses: int = 0
+
+
+def is_heldout(request: str, fraction: float) -> bool:
+    """Whether a request is held out: a fixed function of its id, so that it never changes sides."""
+    digest = hashlib.blake2b(b"holdout:" + request.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < fraction * 2**64
+
+
+class Pool:
+    """Training and held-out samples.
+
+    Attributes:
+        received: samples taken in, both sides.
+        rejected: samples refused, by reason.
+        evicted: samples that left because the pool was full.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        decode: Callable[[bytes], Sample],
+        *,
+        size: int,
+        heldout_size: int,
+        heldout_fraction: float,
+    ) -> None:
+        self._source = source
+        self._decode = decode
+        self._heldout_fraction = heldout_fraction
+        self._size = size
+        self._heldout_size = heldout_size
+        self.training: deque[Entry] = deque()
+        self.heldout: deque[Entry] = deque()
+        self.received = 0
+        self.rejected: Counter[str] = Counter()
+        self.evicted = 0
+
+    def refill(self, uses: Mapping[str, int] | None = None) -> int:
+        """Take in all that has arrived; returns how many samples that was.
+
+        Args:
+            uses: how often a sample was trained on before a restart, by name.
+        """
+        taken = 0
+        for delivery in self._source.poll():
+            try:
+                sample = self._decode(delivery.read())
+            except (SampleError, TransportError) as error:
+                self.rejected[error.reason] += 1
+                delivery.done()
+                continue
+            entry = Entry(sample, delivery.name, delivery.done, (uses or {}).get(delivery.name, 0))
+            self._keep(entry)
+            taken += 1
+        self.received += taken
+        return taken
+
+    def _keep(self, entry: Entry) -> None:
+        held = is_heldout(entry.sample.request, self._heldout_fraction)
+        side, size = (self.heldout, self._heldout_size) if held else (self.training, self._size)
+        side.append(entry)
+        while len(side) > size:
+            side.popleft().release()
+            self.evicted += 1
+
+    def draw(self, count: int, generator: torch.Generator) -> list[Sample]:
+        """Samples for one micro-batch: of those used least, at random, so that fresh traffic is learned first."""
+        noise = torch.rand(len(self.training), generator=generator).tolist()
+        entries = sorted(zip(self.training, noise, strict=True), key=lambda pair: (pair[0].uses, pair[1]))[:count]
+        for entry, _ in entries:
+            entry.uses += 1
+        return [entry.sample for entry, _ in entries]
+
+    def draws(self) -> int:
+        """How often samples in the pool were used, in all."""
+        return sum(entry.uses for entry in self.training)
+
+    def uses(self) -> dict[str, int]:
+        """How often each sample was used, by name: the pool's part of the training state."""
+        return {entry.name: entry.uses for entry in self.training if entry.uses}
+
+    def backlog(self) -> int:
+        """Samples that wait outside."""
+        return self._source.backlog()

@@ -1,0 +1,144 @@
+"""A captured request: the tokens of prompt and answer, and the target's hidden states at each of them.
+
+Row t holds what the target computed at token t: the outputs of the auxiliary layers side by side, and the last
+hidden state after the final norm, whose product with lm_head is the distribution of token t + 1. The answer's
+last token was never fed to the target, so a request of L tokens has at most L - 1 rows.
+"""
+
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from aurora_core.errors import SampleError
+
+SCHEMA: Final = "aurora-sample/1"
+_FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", "crc32")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request.
+
+    Attributes:
+        request: the engine's id of the request.
+        tokens: int64 [L], prompt then answer.
+        prompt_tokens: how many of them are the prompt; the target spoke the rest.
+        aux: [L - 1, aux layers * hidden], float.
+        last: [L - 1, hidden], float.
+        draft_version: the draft that was live when the request ended; -1 where none was.
+        target: fingerprint of the target that computed the states.
+    """
+
+    request: str
+    tokens: Tensor
+    prompt_tokens: int
+    aux: Tensor
+    last: Tensor
+    draft_version: int
+    target: str
+
+    def __post_init__(self) -> None:
+        length = self.tokens.shape[0]
+        if (self.tokens.ndim, self.aux.ndim, self.last.ndim) != (1, 2, 2):
+            raise SampleError("shape", f"sample {self.request}: tokens must be [L], states [L - 1, width]")
+        if not self.aux.shape[0] == self.last.shape[0] == length - 1:
+            raise SampleError(
+                "shape",
+                f"sample {self.request} has {length} tokens, so {length - 1} rows, but aux has {self.aux.shape[0]} "
+                f"and last has {self.last.shape[0]}",
+            )
+        if not 0 < self.prompt_tokens < length:
+            raise SampleError("shape", f"sample {self.request}: {self.prompt_tokens} of {length} tokens are prompt")
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the hidden states."""
+        return int(self.aux.nbytes + self.last.nbytes)
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy(), crc)
+    return crc
+
+
+def encode(sample: Sample) -> bytes:
+    """The sample as safetensors, with a checksum; no pickle anywhere."""
+    tensors = {
+        "tokens": sample.tokens.to(torch.int32),
+        "aux": sample.aux.contiguous(),
+        "last": sample.last.contiguous(),
+    }
+    metadata = {
+        "schema": SCHEMA,
+        "request": sample.request,
+        "prompt_tokens": str(sample.prompt_tokens),
+        "draft_version": str(sample.draft_version),
+        "target": sample.target,
+        "crc32": str(_checksum(tensors)),
+    }
+    return save(tensors, metadata=metadata)
+
+
+def _metadata(payload: bytes) -> dict[str, str]:
+    try:
+        size = int.from_bytes(payload[:8], "little")
+        header = json.loads(payload[8 : 8 + size])
+        metadata = header["__metadata__"]
+        return {field: str(metadata[field]) for field in _FIELDS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise SampleError("format", f"no sample of schema {SCHEMA}: {error}") from error
+
+
+def decode(payload: bytes, *, target: str, aux_width: int, hidden: int, dtype: torch.dtype) -> Sample:
+    """Read a sample and check that it belongs here.
+
+    Args:
+        payload: what :func:`encode` made.
+        target: fingerprint that it must carry.
+        aux_width: width that its auxiliary states must have.
+        hidden: width that its last hidden states must have.
+        dtype: type that its states must have.
+
+    Raises:
+        SampleError: ``format`` (no sample, or truncated), ``corrupt`` (checksum), ``foreign`` (another target),
+            ``dtype`` or ``shape``.
+    """
+    metadata = _metadata(payload)
+    if metadata["schema"] != SCHEMA:
+        raise SampleError("format", f"sample of schema {metadata['schema']}, this trainer reads {SCHEMA}")
+    request = metadata["request"]
+    if metadata["target"] != target:
+        raise SampleError(
+            "foreign", f"sample {request} comes from target {metadata['target']}, this trainer's is {target}"
+        )
+    try:
+        tensors = load(payload)
+        tokens, aux, last = tensors["tokens"], tensors["aux"], tensors["last"]
+    except (SafetensorError, KeyError) as error:
+        raise SampleError("format", f"sample {request} is damaged: {error}") from error
+    if str(_checksum(tensors)) != metadata["crc32"]:
+        raise SampleError("corrupt", f"sample {request} does not have the bytes that were sent")
+    if aux.dtype != dtype or last.dtype != dtype:
+        raise SampleError("dtype", f"sample {request} is {aux.dtype}, this trainer reads {dtype}: set samples.dtype")
+    if aux.shape[-1] != aux_width or last.shape[-1] != hidden:
+        raise SampleError(
+            "shape",
+            f"sample {request} is {aux.shape[-1]} and {last.shape[-1]} wide, the draft needs {aux_width} and {hidden}",
+        )
+    return Sample(
+        request=request,
+        tokens=tokens.to(torch.int64),
+        prompt_tokens=int(metadata["prompt_tokens"]),
+        aux=aux,
+        last=last,
+        draft_version=int(metadata["draft_version"]),
+        target=target,
+    )

@@ -1,0 +1,107 @@
+"""Samples as files in a folder that engine and trainer share.
+
+A file appears by rename, so it is read whole or not at all. It stays until the trainer's pool lets go of it, so
+that a trainer that is killed finds its pool again. The folder's size is bounded: what finds it full is refused.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aurora_core.errors import TransportError
+
+_SUFFIX = ".sample"
+
+
+class SpoolSink:
+    """The engine's end of a spool."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._sequence = 0
+
+    def put(self, name: str, payload: bytes) -> None:
+        """Write a sample as a new file."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._used() + len(payload) > self._max_bytes:
+                message = f"the spool {self._folder} is at its limit of {self._max_bytes} bytes: is the trainer alive?"
+                raise TransportError("spool_full", message)
+            self._sequence += 1
+            part = self._folder / f".{os.getpid()}-{self._sequence}.part"
+            part.write_bytes(payload)
+            newest = max((order for order, _ in _files(self._folder)), default=0)
+            part.rename(self._folder / f"{newest + 1:012d}-{name}{_SUFFIX}")
+        except OSError as error:
+            message = f"cannot write to the spool {self._folder}: {error.strerror}"
+            raise TransportError("spool_error", message) from error
+
+    def _used(self) -> int:
+        return sum(path.stat().st_size for _, path in _files(self._folder))
+
+    def close(self) -> None:
+        """Nothing to release: every file was closed when it was written."""
+
+
+def _files(folder: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in folder.glob(f"*{_SUFFIX}"):
+        order = path.name.split("-", 1)[0]
+        if order.isdecimal():
+            found.append((int(order), path))
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class SpoolDelivery:
+    """A file in the spool."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def read(self) -> bytes:
+        """The file's bytes."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            message = f"cannot read {self.path}: {error.strerror}"
+            raise TransportError("spool_error", message) from error
+
+    def done(self) -> None:
+        """Delete the file."""
+        self.path.unlink(missing_ok=True)
+
+
+class SpoolSource:
+    """The trainer's end of a spool."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: set[str] = set()
+
+    def poll(self) -> Iterator[SpoolDelivery]:
+        """Files that were not there at the last call."""
+        if not self._folder.is_dir():
+            return
+        files = _files(self._folder)
+        present = {path.name for _, path in files}
+        self._seen &= present
+        for _, path in files:
+            if path.name not in self._seen:
+                self._seen.add(path.name)
+                yield SpoolDelivery(path)
+
+    def backlog(self) -> int:
+        """Files that no call has yielded yet."""
+        if not self._folder.is_dir():
+            return 0
+        return sum(path.name not in self._seen for _, path in _files(self._folder))
+
+    def close(self) -> None:
+        """Nothing to release: the files stay for the next trainer."""

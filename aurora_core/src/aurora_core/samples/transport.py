@@ -1,0 +1,49 @@
+"""How samples get from the engine to the trainer: the protocol that all transports keep."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class SampleSink(Protocol):
+    """The engine's end."""
+
+    def put(self, name: str, payload: bytes) -> None:
+        """Hand a sample over.
+
+        Raises:
+            TransportError: it was not taken; the caller counts it as dropped and goes on.
+        """
+
+    def close(self) -> None:
+        """Release what the sink holds."""
+
+
+class Delivery(Protocol):
+    """A sample that has arrived."""
+
+    @property
+    def name(self) -> str:
+        """The sender's name of it."""
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            TransportError: it is gone or cannot be read.
+        """
+
+    def done(self) -> None:
+        """Let go of it for good: it left the pool, or it was refused."""
+
+
+class SampleSource(Protocol):
+    """The trainer's end."""
+
+    def poll(self) -> Iterator[Delivery]:
+        """What has arrived since the last call, oldest first; returns at once."""
+
+    def backlog(self) -> int:
+        """Samples waiting to be polled."""
+
+    def close(self) -> None:
+        """Release what the source holds."""

@@ -1,0 +1,298 @@
+"""The trainer's process: take samples in, train, judge on held-out requests, publish, save; until told to stop."""
+
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from tqdm import tqdm
+
+from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
+from aurora_core.config.training import TrainingConfig
+from aurora_core.errors import WeightsError
+from aurora_core.evaluation.accept import coverage, simulate, spoken
+from aurora_core.models import vocabulary
+from aurora_core.models.target import Target
+from aurora_core.samples.pool import Pool
+from aurora_core.samples.schema import Sample, decode
+from aurora_core.samples.transport import SampleSource
+from aurora_core.training import state
+from aurora_core.training.metrics import TrainingMetrics
+from aurora_core.training.trainer import StepResult, Trainer
+from aurora_core.weights import checkpoint
+from aurora_core.weights.store import WeightsStore
+
+log = logging.getLogger(__name__)
+
+_IDLE_SECONDS = 0.2
+_COVERAGE_GAIN = 0.01
+"""A vocabulary is chosen anew where that would cover this much more of what the target says."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a trainer keeps what.
+
+    Attributes:
+        weights: root of the weights store.
+        state: root of the training state.
+        status: JSON file that tells others how training goes; None for none.
+    """
+
+    weights: Path
+    state: Path
+    status: Path | None = None
+
+
+class TrainingRun:
+    """One trainer from its start to its end."""
+
+    def __init__(
+        self,
+        training: TrainingConfig,
+        draft: DraftConfig,
+        samples: SamplesConfig,
+        weights: WeightsConfig,
+        target: Target,
+        source: SampleSource,
+        places: Places,
+        metrics: TrainingMetrics,
+    ) -> None:
+        self._config = training
+        self._draft_config = draft
+        self._weights = weights
+        self._target = target
+        self._places = places
+        self._metrics = metrics
+        self._store = WeightsStore(places.weights)
+        self._states = WeightsStore(places.state)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._stopping = False
+        self._waited = 0.0
+        uses = self._start()
+        width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
+        dtype: torch.dtype = getattr(torch, samples.dtype)
+        self.pool = Pool(
+            source,
+            lambda payload: decode(
+                payload, target=target.fingerprint, aux_width=width, hidden=target.hidden_size, dtype=dtype
+            ),
+            size=samples.max_sample_pool_size,
+            heldout_size=training.holdout_samples,
+            heldout_fraction=training.holdout_fraction,
+        )
+        self._first_uses: dict[str, int] | None = uses
+        self._rejected: dict[str, int] = {}
+        self._live_length: float | None = None
+        self._arrivals: list[float] = []
+
+    def _start(self) -> dict[str, int]:
+        """Go on from the newest state, or start from the newest published version."""
+        found = state.load_draft(self._states, self._target)
+        if found is not None:
+            version, draft = found
+            self.trainer = Trainer(self._config, draft, self._target, self._device)
+            uses, self._published = state.restore(self._states, version, self.trainer)
+            log.info("resumed at step %d", self.trainer.step)
+            return uses
+        versions = self._store.versions()
+        if not versions:
+            message = f"{self._places.weights} holds no version to start from: publish one first (aurora init)"
+            raise WeightsError(message)
+        self._published = versions[-1]
+        self._store.verify(self._published)
+        draft = checkpoint.read(self._store.folder(self._published))
+        self.trainer = Trainer(self._config, draft, self._target, self._device)
+        return {}
+
+    def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """End after the current step, saving what there is."""
+        self._stopping = True
+
+    def _refill(self) -> None:
+        uses, self._first_uses = self._first_uses, None
+        taken = self.pool.refill(uses)
+        if taken:
+            self._metrics.received.inc(taken)
+            self._arrivals = [*self._arrivals, *[time.monotonic()] * taken][-200:]
+        for reason, count in self.pool.rejected.items():
+            new = count - self._rejected.get(reason, 0)
+            if new:
+                self._metrics.rejected.labels(reason).inc(new)
+                log.warning("%d samples refused: %s", new, reason)
+            self._rejected[reason] = count
+
+    def _ready(self) -> bool:
+        have = len(self.pool.training)
+        return have >= self._config.start_samples and self.pool.draws() < have * self._config.reuse
+
+    def _infer(self) -> tuple[float, float]:
+        """Samples a second from serving, and mean seconds between two, over the last ones."""
+        if len(self._arrivals) < 2 or self._arrivals[-1] == self._arrivals[0]:  # noqa: PLR2004
+            return 0.0, 0.0
+        span = self._arrivals[-1] - self._arrivals[0]
+        return len(self._arrivals) / span, span / len(self._arrivals)
+
+    def run(self, on_step: Callable[[int], None] | None = None) -> None:
+        """Train until told to stop, or until ``num_train_steps``."""
+        bar = tqdm(total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2)
+        last = time.monotonic()
+        while not self._stopping and self.trainer.step != self._config.num_train_steps:
+            self._refill()
+            if not self._ready():
+                self._tell()
+                time.sleep(_IDLE_SECONDS)
+                continue
+            if self.trainer.step == 0 or self.trainer.step % self._config.publish_every_steps == 0:
+                self._review_vocabulary()
+            started = time.monotonic()
+            count = self._config.draft_accumulation_steps
+            micro = [self.pool.draw(self._config.micro_batch, self.trainer.generator) for _ in range(count)]
+            drawn = time.monotonic()
+            result = self.trainer.train_step(micro)
+            done = time.monotonic()
+            self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
+            last = done
+            if self.trainer.step % self._config.publish_every_steps == 0:
+                self._publish()
+            if self.trainer.step % self._config.save_every_steps == 0:
+                self._save()
+            self._tell()
+            if on_step is not None:
+                on_step(self.trainer.step)
+        bar.close()
+        self._save()
+        self._tell()
+
+    def _review_vocabulary(self) -> None:
+        """Choose the draft's vocabulary anew where traffic has moved away from it."""
+        spoke = [entry.sample for entry in self.pool.training]
+        counts = spoken(spoke, self._target.vocab_size)
+        ids = vocabulary.choose(counts, self.trainer.draft.config.draft_vocab_size)
+        size = self._target.vocab_size
+        if coverage(spoke, ids, size) > coverage(spoke, self.trainer.draft.ids, size) + _COVERAGE_GAIN:
+            new = self.trainer.set_vocabulary(ids)
+            log.info("draft vocabulary: %d tokens new", new)
+
+    def _report(
+        self, result: StepResult, waited: float, data: float, compute: float, samples: int, bar: "tqdm[None]"
+    ) -> None:
+        capacity, batch_time = self._infer()
+        train_capacity = samples / max(1e-9, data + compute)
+        positions = {f"train/loss_{k}": x for k, x in enumerate(result.loss_per_position)}
+        positions |= {f"train/accuracy_{k}": x for k, x in enumerate(result.accuracy_per_position)}
+        self._metrics.report(
+            {
+                "train/step": self.trainer.step,
+                "train/tokens": self.trainer.tokens,
+                "train/loss": result.loss,
+                "train/lr": result.lr,
+                "train/grad_norm": result.grad_norm,
+                "perf/step_time": data + compute,
+                "perf/data_time": data,
+                "perf/compute_time": compute,
+                "perf/train_capacity": train_capacity,
+                "perf/infer_capacity": capacity,
+                "perf/infer_batch_time": batch_time,
+                "perf/dispatch_wait": waited,
+                "pool/training": len(self.pool.training),
+                "pool/heldout": len(self.pool.heldout),
+                "pool/backlog": self.pool.backlog(),
+                **positions,
+            }
+        )
+        bar.update(1)
+        bar.set_postfix(
+            loss=f"{result.loss:.3f}",
+            acc=f"{result.accuracy_per_position[0]:.3f}",
+            thru=f"{samples / max(1e-9, waited + data + compute):.1f}",
+            I=f"{capacity:.1f}",
+            T=f"{train_capacity:.1f}",
+            wait=f"{waited:.1f}s",
+            pool=len(self.pool.training),
+        )
+
+    def _heldout(self) -> list[Sample]:
+        return [entry.sample for entry in self.pool.heldout]
+
+    def _judge(self) -> float | None:
+        """The draft's simulated accept length on held-out requests; None without any."""
+        heldout = self._heldout()
+        if not heldout:
+            return None
+        accepted = simulate(
+            self.trainer.draft,
+            self.trainer.embedding,
+            heldout,
+            steps=self._draft_config.num_steps,
+            max_rows=self._config.max_seq_length,
+            dtype=self.trainer.dtype,
+        )
+        covered = coverage(heldout, self.trainer.draft.ids, self._target.vocab_size)
+        self._metrics.report({"eval/accept_length": accepted.length, "eval/vocabulary_coverage": covered})
+        return accepted.length
+
+    def _judge_published(self) -> float | None:
+        """The last published version on the same held-out requests, which change as traffic does."""
+        heldout = self._heldout()
+        if not heldout:
+            return None
+        draft = checkpoint.read(self._store.folder(self._published)).to(self._device)
+        accepted = simulate(
+            draft,
+            self.trainer.embedding,
+            heldout,
+            steps=self._draft_config.num_steps,
+            max_rows=self._config.max_seq_length,
+            dtype=self.trainer.dtype,
+        )
+        self._metrics.report({"eval/live_accept_length": accepted.length})
+        return accepted.length
+
+    def _publish(self) -> None:
+        """Publish the draft where it is better than the last version on held-out requests."""
+        try:
+            now, before = self._judge(), self._judge_published()
+            if now is None or (before is not None and now <= before + self._config.publish_min_gain):
+                return
+            manifest = self._store.publish(
+                lambda folder: checkpoint.write(folder, self.trainer.draft),
+                target_fingerprint=self._target.fingerprint,
+                parent=self._published,
+                step=self.trainer.step,
+                tokens=self.trainer.tokens,
+                holdout_accept_length=now,
+                parent_holdout_accept_length=before,
+            )
+        except WeightsError as error:
+            self._metrics.failures.labels("publish").inc()
+            log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
+            return
+        self._published = manifest.version
+        log.info("published version %d: held-out accept length %.3f (was %s)", manifest.version, now, before)
+
+    def _save(self) -> None:
+        try:
+            state.save(self._states, self.trainer, self.pool.uses(), self._published)
+        except WeightsError as error:
+            self._metrics.failures.labels("save").inc()
+            log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
+
+    def _tell(self) -> None:
+        if self._places.status is None:
+            return
+        part = self._places.status.with_suffix(".part")
+        latest = {"received": self.pool.received, "rejected": dict(self.pool.rejected), "published": self._published}
+        part.write_text(json.dumps({**self._metrics.latest, **latest, "pool/training": len(self.pool.training)}))
+        part.rename(self._places.status)
+
+
+def install_signals(run: TrainingRun) -> None:
+    """SIGTERM and SIGINT end the run after its current step."""
+    signal.signal(signal.SIGTERM, run.stop)
+    signal.signal(signal.SIGINT, run.stop)

@@ -1,0 +1,84 @@
+"""The training state on disk: weights, optimizer, step, random state and the pool's uses, as a verified version.
+
+Safetensors and JSON only. A killed trainer goes on from its last saved state as if nothing had happened; samples
+that arrived since are still in the spool.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from aurora_core.errors import WeightsError
+from aurora_core.models.eagle3 import Eagle3Draft
+from aurora_core.models.target import Target
+from aurora_core.training.trainer import Trainer
+from aurora_core.weights import checkpoint
+from aurora_core.weights.store import WeightsStore
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_EXTRA = "trainer.json"
+_OPTIMIZER = "optimizer.safetensors"
+
+
+def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published: int) -> None:
+    """Save everything; the last two states are kept.
+
+    Args:
+        store: where.
+        trainer: what.
+        uses: the pool's uses by sample name.
+        published: the newest published version that this training knows of.
+
+    Raises:
+        WeightsError: the disk is full or fails; the state before is untouched.
+    """
+
+    def write(folder: Path) -> None:
+        checkpoint.write(folder, trainer.draft, torch.float32)
+        tensors: dict[str, Tensor] = {"generator": trainer.generator.get_state()}
+        for name, parameter in trainer.draft.named_parameters():
+            state = trainer.optimizer.state.get(parameter, {})
+            tensors |= {f"{name}/{m}": state[m].detach().cpu().contiguous() for m in _MOMENTS if m in state}
+        save_file(tensors, folder / _OPTIMIZER)
+        (folder / _EXTRA).write_text(json.dumps({"uses": uses, "published": published}))
+
+    fingerprint = trainer.target_fingerprint
+    store.publish(write, target_fingerprint=fingerprint, step=trainer.step, tokens=trainer.tokens)
+    store.retire(2, ())
+
+
+def load_draft(store: WeightsStore, target: Target) -> tuple[int, Eagle3Draft] | None:
+    """The newest state that verifies, and its draft; None where there is none for this target."""
+    for version in reversed(store.versions()):
+        try:
+            manifest = store.verify(version)
+            if manifest.target_fingerprint == target.fingerprint:
+                return version, checkpoint.read(store.folder(version))
+        except WeightsError:
+            # A damaged state is passed over for the one before; what it would have said is lost, not wrong.
+            continue
+    return None
+
+
+def restore(store: WeightsStore, version: int, trainer: Trainer) -> tuple[dict[str, int], int]:
+    """Bring a trainer made with the state's draft to where the state was saved.
+
+    Returns:
+        The pool's uses by sample name, and the newest version that had been published.
+    """
+    manifest = store.manifest(version)
+    folder = store.folder(version)
+    tensors = load_file(folder / _OPTIMIZER)
+    trainer.generator.set_state(tensors["generator"])
+    for name, parameter in trainer.draft.named_parameters():
+        moments = {m: tensors[f"{name}/{m}"] for m in _MOMENTS if f"{name}/{m}" in tensors}
+        if moments:
+            on_device = {m: x if m == "step" else x.to(trainer.device) for m, x in moments.items()}
+            trainer.optimizer.state[parameter] = on_device
+    trainer.step = manifest.step
+    trainer.tokens = manifest.tokens
+    extra = json.loads((folder / _EXTRA).read_text())
+    return {str(k): int(v) for k, v in extra["uses"].items()}, int(extra["published"])

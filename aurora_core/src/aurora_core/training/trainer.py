@@ -1,0 +1,149 @@
+"""One optimizer step after another: the draft, its optimizer, and all that a restart needs to go on exactly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from aurora_core import losses
+from aurora_core.config.training import TrainingConfig
+from aurora_core.losses.reference import TargetRows, forward_kl, target_rows
+from aurora_core.models import vocabulary
+from aurora_core.models.eagle3 import Eagle3Draft
+from aurora_core.models.target import Target
+from aurora_core.models.unroll import unroll
+from aurora_core.samples.batch import Batch
+from aurora_core.samples.schema import Sample
+from aurora_core.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What an optimizer step did.
+
+    Attributes:
+        loss: mean forward KL a row, over all unrolled steps.
+        loss_per_position, accuracy_per_position: the same and the share of right choices, by unrolled step.
+        grad_norm: before clipping.
+        tokens: rows that were trained on at the first unrolled step.
+        lr: the learning rate.
+    """
+
+    loss: float
+    loss_per_position: tuple[float, ...]
+    accuracy_per_position: tuple[float, ...]
+    grad_norm: float
+    tokens: int
+    lr: float
+
+
+class Trainer:
+    """Trains a draft for a target."""
+
+    def __init__(self, config: TrainingConfig, draft: Eagle3Draft, target: Target, device: torch.device) -> None:
+        self.config = config
+        self.draft = draft.to(device)
+        self.device = device
+        self.step = 0
+        self.tokens = 0
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self._target = target
+        self.target_fingerprint = target.fingerprint
+        self.embedding = target.embedding.to(device, self.dtype)
+        self.optimizer = torch.optim.AdamW(
+            draft.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+        self._loss = losses.fused if config.loss == "fused" else forward_kl
+        self._read_vocabulary()
+
+    def _read_vocabulary(self) -> None:
+        ids = self.draft.ids
+        self._head = self._target.lm_head[ids].to(self.device, self.dtype)
+        table = vocabulary.target_to_draft(ids, self.draft.config.vocab_size)
+        self._to_draft = table.to(self.device)
+
+    def set_vocabulary(self, ids: Tensor) -> int:
+        """Give the draft another vocabulary of the same size; returns how many tokens are new in it.
+
+        Rows of the head that stay keep their weights and moments; new ones start from the target's head.
+        """
+        old = self.draft.ids
+        position = vocabulary.target_to_draft(old, self.draft.config.vocab_size)[ids].to(self.device)
+        kept = position >= 0
+        if bool(kept.all()):
+            return 0
+        fresh = self._target.head_rows(ids).to(self.device)
+        parameter = self.draft.lm_head.weight
+        source = position.clamp(min=0)
+        with torch.no_grad():
+            parameter.copy_(torch.where(kept[:, None], parameter[source], fresh))
+        state = self.optimizer.state.get(parameter, {})
+        for name in ("exp_avg", "exp_avg_sq"):
+            if name in state:
+                state[name] = torch.where(kept[:, None], state[name][source], 0.0)
+        self.draft.set_vocabulary(ids.to(self.device))
+        self._read_vocabulary()
+        return int((~kept).sum())
+
+    def _micro_batch(self, samples: Sequence[Sample], scale: float) -> tuple[list[float], list[float], list[int]]:
+        """Forward and backward of one micro-batch; returns per unrolled step summed loss, right choices and rows."""
+        batch = Batch.of(samples, self.config.max_seq_length, self.dtype).to(self.device)
+        losses_, right, counts = [], [], []
+        total = torch.zeros((), device=self.device)
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            with torch.no_grad():
+                flat = batch.last.flatten(0, 1)
+                spoke = batch.judged(0).nonzero(as_tuple=True)
+                # Every row that some step is judged against: from the first root's next row to the last row.
+                needed = torch.zeros_like(batch.judged(0))
+                needed[spoke[0], spoke[1] + 1] = True
+                order = needed.flatten().nonzero()[:, 0]
+                where = torch.full((needed.numel(),), -1, device=self.device)
+                where[order] = torch.arange(order.numel(), device=self.device)
+                distribution = target_rows(flat[order], self._head)
+            width = batch.aux.shape[1]
+            for k, out in enumerate(unroll(self.draft, self.embedding, batch, self.config.ttt_length)):
+                said = self._to_draft[batch.shifted(k + 2)]
+                keep = batch.judged(k) & (said >= 0)
+                b, t = keep.nonzero(as_tuple=True)
+                rows = where[b * width + t + k + 1]
+                target = TargetRows(distribution.p[rows], distribution.negentropy[rows])
+                loss, choice = self._loss(out[b, t].to(self.dtype), self.draft.lm_head.weight, target)
+                total = total + loss * self.config.step_weight_decay**k
+                losses_.append(loss.detach())
+                right.append((choice == said[b, t]).sum())
+                counts.append(b.numel())
+        (total * scale).backward()  # type: ignore[no-untyped-call]
+        return [float(x) for x in losses_], [float(x) for x in right], counts
+
+    def train_step(self, micro_batches: Sequence[Sequence[Sample]]) -> StepResult:
+        """One optimizer step over some micro-batches, every row weighing the same."""
+        config = self.config
+        lr = learning_rate(config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        expected = sum(
+            max(0, min(s.tokens.shape[0] - 1, config.max_seq_length) - s.prompt_tokens)
+            for b in micro_batches
+            for s in b
+        )
+        scale = 1.0 / max(1, expected * config.ttt_length)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = [self._micro_batch(samples, scale) for samples in micro_batches]
+        norm = float(nn.utils.clip_grad_norm_(self.draft.parameters(), config.max_grad_norm))
+        self.optimizer.step()
+        self.step += 1
+        counts = [sum(c[k] for _, _, c in sums) for k in range(config.ttt_length)]
+        loss = [sum(s[k] for s, _, _ in sums) for k in range(config.ttt_length)]
+        right = [sum(r[k] for _, r, _ in sums) for k in range(config.ttt_length)]
+        self.tokens += counts[0]
+        return StepResult(
+            loss=sum(loss) / max(1, sum(counts)),
+            loss_per_position=tuple(x / max(1, n) for x, n in zip(loss, counts, strict=True)),
+            accuracy_per_position=tuple(x / max(1, n) for x, n in zip(right, counts, strict=True)),
+            grad_norm=norm,
+            tokens=counts[0],
+            lr=lr,
+        )

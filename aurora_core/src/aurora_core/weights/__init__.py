@@ -1,0 +1,1 @@
+"""Draft weights at rest: SGLang's checkpoint format, and a store of verified, immutable versions."""

@@ -1,0 +1,66 @@
+"""A draft as the folder that SGLang loads: config.json and model.safetensors."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from aurora_core.errors import ConfigError, WeightsError
+from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+
+
+def write(folder: Path, draft: Eagle3Draft, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write a draft into an existing folder, floating-point weights in ``dtype``."""
+    tensors = {
+        name: (tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.cpu()).contiguous()
+        for name, tensor in draft.state_dict().items()
+    }
+    save_file(tensors, folder / MODEL, metadata={"format": "pt"})
+    config = draft.config.to_hf(str(dtype).removeprefix("torch."))
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def read_config(folder: Path) -> Eagle3Config:
+    """The shape of the draft in a folder.
+
+    Raises:
+        WeightsError: unreadable, or no EAGLE3 draft that can be trained.
+    """
+    try:
+        return Eagle3Config.from_hf(json.loads((folder / CONFIG).read_text()))
+    except (OSError, ValueError, KeyError, ConfigError) as error:
+        message = f"{folder / CONFIG} does not describe an EAGLE3 draft: {error}"
+        raise WeightsError(message) from error
+
+
+def read(folder: Path) -> Eagle3Draft:
+    """Load a draft, weights in fp32.
+
+    Raises:
+        WeightsError: unreadable, or tensors that do not fit the configuration.
+    """
+    draft = Eagle3Draft(read_config(folder))
+    try:
+        tensors = load_file(folder / MODEL)
+        missing, unexpected = draft.load_state_dict(tensors, strict=False)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        message = f"cannot load the draft in {folder}: {error}"
+        raise WeightsError(message) from error
+    lacking = [name for name in missing if name not in {"d2t", "t2d"}]
+    # A draft over the target's whole vocabulary carries no maps.
+    if "d2t" in missing and draft.config.draft_vocab_size == draft.config.vocab_size:
+        draft.set_vocabulary(torch.arange(draft.config.vocab_size))
+        missing.clear()
+    if lacking or "d2t" in missing:
+        message = f"the draft in {folder} lacks {', '.join(missing)}"
+        raise WeightsError(message)
+    extra = [name for name in unexpected if not name.startswith("embed_tokens")]
+    if extra:
+        message = f"the draft in {folder} has tensors that EAGLE3 does not: {', '.join(extra)}"
+        raise WeightsError(message)
+    return draft

@@ -1,0 +1,51 @@
+"""What a version says of itself."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aurora_core.errors import WeightsError
+
+
+class FileEntry(BaseModel):
+    """One file of a version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """The contents, origin and merit of a version; written last, so that its presence means completeness."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = 1
+    version: int = Field(ge=0)
+    parent: int | None = Field(default=None, ge=0)
+    created: datetime
+    target_fingerprint: str
+    algorithm: str = "EAGLE3"
+    step: int = Field(default=0, ge=0)
+    """Optimizer steps behind it."""
+    tokens: int = Field(default=0, ge=0)
+    """Tokens trained on."""
+    holdout_accept_length: float | None = None
+    """Simulated accept length on held-out requests, tokens per verify cycle."""
+    parent_holdout_accept_length: float | None = None
+    """The parent's, on the same requests."""
+    files: dict[str, FileEntry]
+
+
+def parse(text: str, where: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        WeightsError: it is not one.
+    """
+    try:
+        return Manifest.model_validate_json(text)
+    except ValueError as error:
+        message = f"{where} is no valid manifest: {error}"
+        raise WeightsError(message) from error

@@ -1,0 +1,161 @@
+"""A folder of immutable draft versions on a file system that several pods may share.
+
+``versions/000012/`` appears by one rename after everything in it is on disk, so a reader sees a version whole or
+not at all. Nothing here points at a "current" version: which version is stable or candidate is not the store's
+to know. One writer at a time; readers need no lock.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aurora_core.errors import WeightsError
+from aurora_core.weights.manifest import FileEntry, Manifest, parse
+
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class WeightsStore:
+    """Publishes, lists, verifies and retires versions below a root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._versions = root / "versions"
+        self._staging = root / "staging"
+
+    def folder(self, version: int) -> Path:
+        """Where a version is, or would be."""
+        return self._versions / f"{version:06d}"
+
+    def versions(self) -> list[int]:
+        """All complete versions, ascending."""
+        if not self._versions.is_dir():
+            return []
+        names = (entry.name for entry in self._versions.iterdir() if (entry / MANIFEST).is_file())
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def manifest(self, version: int) -> Manifest:
+        """What a version says of itself.
+
+        Raises:
+            WeightsError: there is no such version, or its manifest is damaged.
+        """
+        path = self.folder(version) / MANIFEST
+        try:
+            text = path.read_text()
+        except OSError as error:
+            message = f"version {version} is not in {self.root}: {error.strerror}"
+            raise WeightsError(message) from error
+        manifest = parse(text, str(path))
+        if manifest.version != version:
+            message = f"{path} is the manifest of version {manifest.version}"
+            raise WeightsError(message)
+        return manifest
+
+    def verify(self, version: int) -> Manifest:
+        """Check every byte of a version against its manifest.
+
+        Raises:
+            WeightsError: a file is missing, short, or not what was published.
+        """
+        manifest = self.manifest(version)
+        folder = self.folder(version)
+        for name, entry in manifest.files.items():
+            path = folder / name
+            if Path(name).name != name or not path.is_file() or path.is_symlink():
+                message = f"version {version} lacks {name}"
+                raise WeightsError(message)
+            if path.stat().st_size != entry.bytes or _sha256(path) != entry.sha256:
+                message = f"version {version} is corrupt: {name} differs from its manifest"
+                raise WeightsError(message)
+        return manifest
+
+    def publish(
+        self,
+        write: Callable[[Path], None],
+        *,
+        target_fingerprint: str,
+        parent: int | None = None,
+        step: int = 0,
+        tokens: int = 0,
+        holdout_accept_length: float | None = None,
+        parent_holdout_accept_length: float | None = None,
+    ) -> Manifest:
+        """Make the next version of what ``write`` puts into the folder it is given.
+
+        Everything is on disk before the version appears, and a crash at any point leaves either the whole
+        version or none of it.
+
+        Raises:
+            WeightsError: the disk is full or fails; nothing was published.
+        """
+        self._clear_staging()
+        version = (self.versions() or [-1])[-1] + 1
+        staged = self._staging / f"{version:06d}.{os.getpid()}"
+        try:
+            staged.mkdir(parents=True)
+            self._versions.mkdir(parents=True, exist_ok=True)
+            write(staged)
+            files = {
+                path.name: FileEntry(bytes=path.stat().st_size, sha256=_sha256(path))
+                for path in sorted(staged.iterdir())
+            }
+            manifest = Manifest(
+                version=version,
+                parent=parent,
+                created=datetime.now(UTC),
+                target_fingerprint=target_fingerprint,
+                step=step,
+                tokens=tokens,
+                holdout_accept_length=holdout_accept_length,
+                parent_holdout_accept_length=parent_holdout_accept_length,
+                files=files,
+            )
+            (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            for path in staged.iterdir():
+                _fsync(path)
+            _fsync(staged)
+            staged.rename(self.folder(version))
+            _fsync(self._versions)
+        except OSError as error:
+            shutil.rmtree(staged, ignore_errors=True)
+            message = f"version {version} could not be published below {self.root}: {error.strerror}"
+            raise WeightsError(message) from error
+        return manifest
+
+    def _clear_staging(self) -> None:
+        """Remove what a killed publisher left."""
+        if self._staging.is_dir():
+            for entry in self._staging.iterdir():
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def retire(self, keep: int, in_use: Iterable[int]) -> list[int]:
+        """Delete all but the newest ``keep`` versions and those in use; returns what was deleted."""
+        protected = {*self.versions()[-keep:], *in_use}
+        gone = [version for version in self.versions() if version not in protected]
+        for version in gone:
+            folder = self.folder(version)
+            # The manifest goes first: a version half deleted is no version.
+            (folder / MANIFEST).unlink()
+            shutil.rmtree(folder)
+        return gone

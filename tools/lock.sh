@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Resolves the workspace anew and writes requirements.lock: names, versions and hashes, and no registry.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+export UV_CACHE_DIR=$cache/uv
+uv=$cache/tools-uv-0.13.9/bin/uv
+"$uv" lock --python /usr/bin/python3.11 "$@"
+"$uv" export -q --frozen --all-packages --all-extras --no-emit-workspace --no-header --no-annotate \
+  --format requirements-txt -o requirements.lock >/dev/null
+wc -l requirements.lock
