@@ -1,4 +1,4 @@
-"""Writes the two default prompt sets: everyday things explained, and small Python functions.
+"""Writes the two default prompt sets: small Python functions, and business emails.
 
 Both are combinations of the words below and nothing else, so their source is this file (Apache-2.0, as the rest).
 Run it again after a change: python examples/prompts/make.py
@@ -9,22 +9,18 @@ import json
 import random
 from pathlib import Path
 
-THINGS = """the sea|a bicycle|the moon|bread|a library|rain|a guitar|the heart|a volcano|cheese|a bridge|the internet
-a cat|gold|a clock|tea|a forest|the brain|paper|a star|a river|salt|the sun|a train|glass|honey|a castle|the wind
-a robot|chess|a school|milk|a mountain|the eye|a candle|snow|a garden|coffee|a boat|the desert|a dog|iron|a mirror
-sugar|a lighthouse|the ear|a telescope|wool|an island|thunder|a violin|rice|a tunnel|a horse|silver|a map|butter
-a waterfall|the skin|a kite""".replace("\n", "|").split("|")
+TOPICS = """a meeting that must move to Friday|the delay of an order|a sick day|the new holiday rules
+a broken printer|the plan for next month|a lost invoice|an invitation to lunch|a change of address|a late payment
+the results of a survey|a job interview|a new colleague|the office party|a travel request|a training course
+a security update|the end of a project|a complaint about noise|a product return""".replace("\n", "|").split("|")
 
-QUESTIONS = (
-    "Tell me about {}.",
-    "Explain {} to a child.",
-    "Write three facts about {}.",
-    "Why is {} important?",
-    "Describe {} in one paragraph.",
-    "What would the world be like without {}?",
-)
+RECIPIENTS = """my manager|a customer|a supplier|my team|the landlord|a new client|the sales department
+a former colleague
+the support desk|the whole company|a business partner|the accountant|my neighbour|a job applicant
+the travel agency|the head of marketing""".replace("\n", "|").split("|")
 
-ACTIONS = """returns the sum of|finds the largest value in|counts the items in|sorts|reverses|removes duplicates from
+ACTIONS = """returns the sum of|finds the largest value in|counts the items in|sorts|reverses
+removes duplicates from
 prints every element of|computes the average of|checks for an empty|finds the shortest item in|copies
 filters the even numbers from|joins the items of|finds the index of a value in|multiplies all numbers in
 returns the first item of|returns the last three items of|splits into two halves|counts the vowels in
@@ -45,9 +41,10 @@ def write(path: Path, prompts: list[str]) -> None:
 def main() -> None:
     """Write both files beside this one."""
     folder = Path(__file__).parent
-    write(folder / "everyday.jsonl", [q.format(t) for q, t in itertools.product(QUESTIONS, THINGS)])
     code = [f"Write a Python function that {a} {o}." for a, o in itertools.product(ACTIONS, OBJECTS)]
+    mail = [f"Write a polite email to {r} about {t}." for r, t in itertools.product(RECIPIENTS, TOPICS)]
     write(folder / "python.jsonl", code)
+    write(folder / "email.jsonl", mail)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Engine:
         try:
             response = self._admin.post("/weights_checker", json={"action": "checksum", "selector": selector})
             response.raise_for_status()
-            ranks: list[dict[str, dict[str, str]]] = response.json()["payload"]
+            ranks: list[dict[str, dict[str, str]]] = response.json()["ranks"]
             return ranks[0]["checksums"]
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
             message = f"the engine gave no checksums: {error}"

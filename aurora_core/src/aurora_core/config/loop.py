@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import PositiveInt, ValidationError
 
 from aurora_core.config.base import Config
 from aurora_core.config.parts import DraftConfig, SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
@@ -33,11 +33,11 @@ class LoopConfig(Config):
     """Everything that ``aurora loop`` needs."""
 
     target: TargetConfig
-    draft: DraftConfig = Field(default_factory=DraftConfig)
-    serving: ServingConfig = Field(default_factory=ServingConfig)
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    samples: SamplesConfig = Field(default_factory=SamplesConfig)
-    weights: WeightsConfig = Field(default_factory=WeightsConfig)
+    draft: DraftConfig = DraftConfig()
+    serving: ServingConfig = ServingConfig()
+    training: TrainingConfig = TrainingConfig()
+    samples: SamplesConfig = SamplesConfig()
+    weights: WeightsConfig = WeightsConfig()
     traffic: TrafficConfig
 
 

@@ -77,7 +77,7 @@ class Capture:
         """The rows, once a forward pass has shown how wide they are."""
         return self._pool
 
-    def stage(self, output: Any, slots: Tensor, tokens: Tensor, pool_slots: int) -> None:  # noqa: ANN401
+    def stage(self, output: Any, slots: Tensor, tokens: Tensor, pool_slots: int) -> None:
         """Remember a pass's states on its output object.
 
         Args:
@@ -99,13 +99,13 @@ class Capture:
         if self._pool is None:
             self._pool = RowPool(pool_slots, aux.shape[1], last.shape[1], aux.dtype)
         event = None
-        staged = [_to_host(x) for x in (slots, tokens, aux, last)]
+        host = (_to_host(slots), _to_host(tokens), _to_host(aux), _to_host(last))
         if aux.device.type == "cuda":
-            event = torch.cuda.Event()
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
-        setattr(output, _ATTRIBUTE, Staged(*staged, copied=event))
+        setattr(output, _ATTRIBUTE, Staged(*host, event))
 
-    def commit(self, output: Any, accept_index: Tensor | None) -> None:  # noqa: ANN401
+    def commit(self, output: Any, accept_index: Tensor | None) -> None:
         """Put a processed pass's rows at their slots.
 
         Args:

@@ -91,6 +91,17 @@ def target_only(target: Path, config: TargetConfig, serving: ServingConfig) -> C
     )
 
 
+def capture_only(
+    target: Path, config: TargetConfig, serving: ServingConfig, settings: EngineSettings, secrets: Secrets
+) -> Command:
+    """SGLang without a draft, with the plugin capturing what the target computes."""
+    arguments = _base(target, config, serving, secrets)
+    # SGLang's own flag for capture without drafting; the algorithm only names whose layers are captured.
+    arguments += ["--speculative-algorithm", "EAGLE3", "--enable-return-aux-hidden-states"]
+    environment = {**_environment(serving), VARIABLE: settings.model_dump_json(by_alias=True)}
+    return Command((*arguments, *serving.extra_args), environment)
+
+
 def speculative(
     target: Path,
     config: TargetConfig,

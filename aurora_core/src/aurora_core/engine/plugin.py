@@ -30,7 +30,7 @@ _PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
 _Hook = Callable[..., Any]
 
 
-def _knobs(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:
+def _knobs(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  # noqa: C901 (five small knobs)
     """What may be set from outside, each with its check and its effect."""
 
     def not_negative(key: str, value: float) -> None:
@@ -91,7 +91,7 @@ class _Plugin:
         """No exception of ours fails a request."""
 
         @functools.wraps(hook)
-        def safe(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def safe(*args: Any, **kwargs: Any) -> Any:
             try:
                 return hook(*args, **kwargs)
             except Exception:  # whatever it is, serving goes on; it is counted and shown
@@ -105,7 +105,7 @@ class _Plugin:
 
     # --- capture ---------------------------------------------------------------------------------------------
 
-    def logits_processor_made(self, _result: None, processor: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
+    def logits_processor_made(self, _result: None, processor: Any, *_: Any, **__: Any) -> None:
         """SGLang keeps the last hidden states of full-capture passes where this is set."""
         processor.keep_last_hidden_states = True
 
@@ -120,30 +120,30 @@ class _Plugin:
 
     def after_forward(
         self,
-        result: Any,  # noqa: ANN401
-        worker: Any,  # noqa: ANN401
-        batch: Any = None,  # noqa: ANN401
-        forward_batch: Any = None,  # noqa: ANN401
+        result: Any,
+        worker: Any,
+        batch: Any = None,
+        forward_batch: Any = None,
         *_: Any,
         **__: Any,
     ) -> None:
         source = batch if forward_batch is None else forward_batch
         self.runtime.forwarded(worker, result, source, capture=get_parallel().attn_tp_rank == 0)
 
-    def before_result(self, _processor: Any, _batch: Any, result: Any) -> None:  # noqa: ANN401
+    def before_result(self, _processor: Any, _batch: Any, result: Any) -> None:
         self.runtime.processing(result, tree=(get_spec().speculative_eagle_topk or 1) > 1)
 
-    def before_release(self, req: Any, tree_cache: Any, *, checkpoint: bool) -> None:  # noqa: ANN401, ARG002
+    def before_release(self, req: Any, tree_cache: Any, *, checkpoint: bool) -> None:  # noqa: ARG002
         if req.finished() and req.kv.holds_kv:
             aborted = isinstance(req.finished_reason, FINISH_ABORT)
             self.runtime.released(req, tree_cache.req_to_token_pool.req_to_token, aborted=aborted)
 
     # --- counters and steps ----------------------------------------------------------------------------------
 
-    def after_verify(self, _tokens: Any, _processor: Any, result: Any, batch: Any) -> None:  # noqa: ANN401
+    def after_verify(self, _tokens: Any, _processor: Any, result: Any, batch: Any) -> None:
         self.runtime.verified(result, batch.reqs)
 
-    def choose_steps(self, _original: _Hook, _params: Any, _batch_size: int) -> int:  # noqa: ANN401
+    def choose_steps(self, _original: _Hook, _params: Any, _batch_size: int) -> int:
         """The number of draft steps is the operator's decision, not the engine's own moving average's."""
         return self.runtime.steps
 
@@ -152,7 +152,7 @@ class _Plugin:
 
     # --- control ---------------------------------------------------------------------------------------------
 
-    def add_state(self, result: Any, _controller: Any, _request: Any) -> None:  # noqa: ANN401
+    def add_state(self, result: Any, _controller: Any, _request: Any) -> None:
         result.internal_state[STATE_KEY] = self.runtime.status()
 
     def add_handlers(self, handlers: dict[str, Any], controller: Any) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Runtime:
 
     # --- forward pass and its result -------------------------------------------------------------------------
 
-    def forwarded(self, worker: Any, result: Any, source: Any, *, capture: bool) -> None:  # noqa: ANN401
+    def forwarded(self, worker: Any, result: Any, source: Any, *, capture: bool) -> None:
         """A pass of the target was launched.
 
         Args:
@@ -64,12 +64,12 @@ class Runtime:
             slots = worker.model_runner.token_to_kv_pool_allocator.size + worker.model_runner.page_size
             self.capture.stage(output, source.out_cache_loc, source.input_ids, slots)
 
-    def processing(self, result: Any, *, tree: bool) -> None:  # noqa: ANN401
+    def processing(self, result: Any, *, tree: bool) -> None:
         """The scheduler is about to process a pass's result, of a token tree or of a chain."""
         if result.logits_output is not None:
             self.capture.commit(result.logits_output, result.accept_index if tree else None)
 
-    def verified(self, result: Any, requests: list[Any]) -> None:  # noqa: ANN401
+    def verified(self, result: Any, requests: list[Any]) -> None:
         """The scheduler resolved a verify cycle's accepted tokens."""
         version = getattr(result.logits_output, _ARM, self.swap.state.live)
         arm = Arm(version, result.speculative_num_draft_tokens - 1)
@@ -77,7 +77,7 @@ class Runtime:
             if not (request.is_retracted or request.finished()):
                 self.counters.cycle(request.rid, arm, correct + 1)
 
-    def released(self, request: Any, req_to_token: torch.Tensor, *, aborted: bool) -> None:  # noqa: ANN401
+    def released(self, request: Any, req_to_token: torch.Tensor, *, aborted: bool) -> None:
         """A finished request is about to give back its KV slots."""
         self.counters.finish(request.rid, count=not aborted)
         if aborted:
@@ -89,7 +89,7 @@ class Runtime:
 
     # --- what the outside may ask ----------------------------------------------------------------------------
 
-    def commit(self, version: int, scheduler: Any) -> None:  # noqa: ANN401
+    def commit(self, version: int, scheduler: Any) -> None:
         """Make a prepared version live."""
         seconds = self.swap.commit(version, scheduler.draft_worker)
         log.info("draft version %d live after %.1f ms", version, 1e3 * seconds)

@@ -113,7 +113,7 @@ class DraftSwap:
         """Whether :meth:`commit` can run."""
         return self.state.prepared == version
 
-    def commit(self, version: int, draft_worker: Any) -> float:  # noqa: ANN401 (SGLang's worker)
+    def commit(self, version: int, draft_worker: Any) -> float:
         """Copy the prepared version into the draft; on failure put the old one back.
 
         Returns:
@@ -146,7 +146,7 @@ class DraftSwap:
         return seconds
 
 
-def _load(draft_worker: Any, tensors: dict[str, Tensor]) -> None:  # noqa: ANN401
+def _load(draft_worker: Any, tensors: dict[str, Tensor]) -> None:
     """Load weights through the draft's own loaders, and the draft-to-target map that the worker keeps a copy of."""
     inner = getattr(draft_worker, "draft_worker", draft_worker)
     if torch.cuda.is_available():

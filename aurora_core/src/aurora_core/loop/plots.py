@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from aurora_core.loop.run import Comparison, Story
+    from aurora_core.loop.run import Comparison, Identity, Story
 
 _COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
 
@@ -68,14 +68,23 @@ def speed(path: Path, results: "dict[str, Comparison]") -> None:
     plt.close(figure)
 
 
-def table(results: "dict[str, Comparison]") -> str:
+def table(results: "dict[str, Comparison]", identity: "dict[str, Identity]") -> str:
     """The comparison in words and numbers."""
     out = Table(title="Held-out prompts, one request at a time, trainer paused")
-    for column in ("domain", "draft", "tokens/s", "x target-only", "x static", "accept length", "identical answers"):
+    for column in (
+        "domain",
+        "draft",
+        "tokens/s",
+        "x target-only",
+        "x static",
+        "accept length",
+        "answers as target-only",
+    ):
         out.add_column(column, justify="left" if column in ("domain", "draft") else "right")
     for name, c in results.items():
         base = c.target_only.tokens_per_second
-        same, compared = c.identical()
+        i = identity[name]
+        answers = f"{i.same} same, {i.ties} at a tie, {i.unexplained} not"
         out.add_row(name, "target-only", f"{base:.1f}", "1.00", "", "", "")
         if c.static is not None:
             speed_ = c.static.tokens_per_second
@@ -91,7 +100,7 @@ def table(results: "dict[str, Comparison]") -> str:
             f"{speed_ / base:.2f}",
             against,
             f"{c.adapted.accept_length:.2f}",
-            f"{same} of {compared}",
+            answers,
         )
     console = Console(file=StringIO(), width=110)
     console.print(out)

@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoTokenizer
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aurora_core.config import LoopConfig
 from aurora_core.errors import ConfigError
+from aurora_core.evaluation.identity import Difference, compare
 from aurora_core.loop import plots
 from aurora_core.loop.stack import Stack, Work
 from aurora_core.loop.traffic import Measured, Stream, accept_length, measure, read_prompts, render
@@ -114,14 +117,33 @@ class Comparison:
     static: Measured | None
     adapted: Measured
 
-    def identical(self) -> tuple[int, int]:
-        """Answers equal to target-only's, and how many were compared."""
-        pairs = [
-            (a.ids, self.target_only.answers[p].ids)
-            for p, a in self.adapted.answers.items()
-            if p in self.target_only.answers
+    def differences(self, reference: Any, tokenizer: Any, dtype: str) -> list[Difference | None]:  # noqa: ANN401
+        """For each prompt, where the adapted answer parts from target-only's, or None where it does not."""
+        return [
+            compare(reference, tokenizer(prompt)["input_ids"], plain.ids, self.adapted.answers[prompt].ids, dtype)
+            for prompt, plain in self.target_only.answers.items()
+            if prompt in self.adapted.answers
         ]
-        return sum(x == y for x, y in pairs), len(pairs)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How many of the adapted answers are target-only's, and how many part from them at a tie of rounding."""
+
+    compared: int
+    same: int
+    ties: int
+
+    @property
+    def unexplained(self) -> int:
+        """Answers that differ without a tie: a fault."""
+        return self.compared - self.same - self.ties
+
+    @classmethod
+    def of(cls, differences: Sequence[Difference | None]) -> "Identity":
+        """Count."""
+        ties = sum(d is not None and d.is_tie for d in differences)
+        return cls(len(differences), sum(d is None for d in differences), ties)
 
 
 def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
@@ -151,6 +173,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
             began = time.monotonic()
             for name, (texts, heldout) in split.items():
                 before = stack.live
+                stack.pinned = {before}
                 _phase(stack, story, view, name, texts, heldout, began)
                 view.say(f"measuring the {name} domain, the trainer paused")
                 stack.processes["trainer"].pause()
@@ -171,7 +194,9 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
         finally:
             stack.stop()
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
-    _finish(root, config, story, results, state, training)
+    reference = AutoModelForCausalLM.from_pretrained(target.path, dtype=torch.float32).eval()
+    identity = {n: Identity.of(c.differences(reference, tokenizer, config.target.dtype)) for n, c in results.items()}
+    _finish(root, config, story, results, identity, {"engine": state, "training": training})
 
 
 def _finish(
@@ -179,12 +204,12 @@ def _finish(
     config: LoopConfig,
     story: Story,
     results: dict[str, Comparison],
-    state: dict[str, object],
-    training: dict[str, object],
+    identity: dict[str, Identity],
+    detail: dict[str, object],
 ) -> None:
     plots.accept_length(root / "accept_length.png", story)
     plots.speed(root / "speed.png", results)
-    print(plots.table(results))
+    print(plots.table(results, identity))
     summary: dict[str, object] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {plots.cores()} cores",
@@ -199,7 +224,7 @@ def _finish(
         "plots": [str(root / "accept_length.png"), str(root / "speed.png")],
     }
     for name, c in results.items():
-        same, compared = c.identical()
+        i = identity[name]
         summary[name] = {
             "target_only_tokens_per_second": round(c.target_only.tokens_per_second, 1),
             "static_tokens_per_second": c.static and round(c.static.tokens_per_second, 1),
@@ -208,11 +233,17 @@ def _finish(
             "adapted_over_static": c.static and round(c.adapted.tokens_per_second / c.static.tokens_per_second, 2),
             "static_accept_length": c.static and round(c.static.accept_length, 2),
             "adapted_accept_length": round(c.adapted.accept_length, 2),
-            "answers_identical": same,
-            "answers_compared": compared,
+            "answers_compared": i.compared,
+            "answers_identical": i.same,
+            "answers_differing_at_a_tie": i.ties,
+            "answers_differing_otherwise": i.unexplained,
         }
-    detail = {"summary": summary, "points": [asdict(p) for p in story.points], "swaps": story.swaps, "engine": state}
-    (root / "result.json").write_text(
-        json.dumps({**detail, "training": training, "failures": story.failures}, indent=1)
-    )
+    everything = {
+        "summary": summary,
+        "points": [asdict(p) for p in story.points],
+        "swaps": story.swaps,
+        "failures": story.failures,
+        **detail,
+    }
+    (root / "result.json").write_text(json.dumps(everything, indent=1))
     print(json.dumps(summary))

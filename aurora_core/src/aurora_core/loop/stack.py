@@ -88,6 +88,7 @@ class Stack:
         self._token = secrets.token_urlsafe(24)
         self._admin_key = secrets.token_urlsafe(24)
         self.processes: dict[str, Process] = {}
+        self.pinned: set[int] = set()
         self.agent = AgentClient(f"http://{config.serving.host}:{config.serving.agent_port}", self._token)
 
     def _start(self, name: str, process: Process) -> Process:
@@ -175,7 +176,7 @@ class Stack:
         merit = self.store.manifest(newest).holdout_accept_length or 1.0
         if self.config.draft.top_k == 1 and merit >= speculate_at:
             self.set_steps(self.config.draft.num_steps)
-        self.store.retire(self.config.weights.keep, (self.live,))
+        self.store.retire(self.config.weights.keep, (self.live, *self.pinned))
         return newest, stall
 
     def stop(self, *names: str) -> None:

@@ -17,7 +17,7 @@ _CHUNK_ELEMENTS = 1 << 23
 
 class _ForwardKL(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,  # noqa: ANN401 (autograd's context has no type)
         hidden_ND: Tensor,
         lm_head_VD: Tensor,
@@ -46,12 +46,12 @@ class _ForwardKL(torch.autograd.Function):
         return loss, choice
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor, _grad_choice: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, grad_loss: Tensor, _grad_choice: Tensor) -> tuple[Tensor, Tensor, None, None]:  # noqa: ANN401
         grad_hidden, grad_weight = ctx.saved_tensors
         return grad_hidden * grad_loss.to(grad_hidden.dtype), grad_weight * grad_loss, None, None
 
 
 def forward_kl(hidden_ND: Tensor, lm_head_VD: Tensor, target: TargetRows) -> tuple[Tensor, Tensor]:
     """As :func:`aurora_core.losses.reference.forward_kl`."""
-    loss, choice = _ForwardKL.apply(hidden_ND, lm_head_VD, target.p, target.negentropy)  # type: ignore[no-untyped-call]
+    loss, choice = _ForwardKL.apply(hidden_ND, lm_head_VD, target.p, target.negentropy)
     return loss, choice

@@ -174,6 +174,7 @@ class Eagle3Draft(nn.Module):
 
     d2t: Tensor
     t2d: Tensor
+    _rope: LlamaRotaryEmbedding
 
     def __init__(self, config: Eagle3Config) -> None:
         super().__init__()
@@ -226,7 +227,7 @@ class Eagle3Draft(nn.Module):
             self.fc.weight[:, -width:] += torch.eye(width)
         layer, attention, mlp = self.midlayer, self.midlayer.self_attn, self.midlayer.mlp
         last = f"model.layers.{target.num_layers - 1}"
-        whole = {
+        whole: dict[str, nn.Linear | nn.RMSNorm] = {
             "model.norm": self.norm,
             f"{last}.post_attention_layernorm": layer.post_attention_layernorm,
             f"{last}.input_layernorm": layer.hidden_norm,
@@ -266,7 +267,7 @@ class Eagle3Draft(nn.Module):
         x = torch.cat((layer.input_layernorm(embeds_BTD), layer.hidden_norm(hidden_BTD)), dim=-1)
 
         def split(y: Tensor, heads: int) -> Tensor:
-            return y.unflatten(-1, (heads, c.head_dim)).transpose(1, 2)
+            return y.view(*y.shape[:-1], heads, c.head_dim).transpose(1, 2)
 
         q = split(layer.self_attn.q_proj(x), c.num_attention_heads)
         k = split(layer.self_attn.k_proj(x), c.num_key_value_heads)

@@ -65,7 +65,7 @@ class Sample:
 def _checksum(tensors: dict[str, Tensor]) -> int:
     crc = 0
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy(), crc)
+        crc = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy().data, crc)
     return crc
 
 
@@ -84,7 +84,8 @@ def encode(sample: Sample) -> bytes:
         "target": sample.target,
         "crc32": str(_checksum(tensors)),
     }
-    return save(tensors, metadata=metadata)
+    payload: bytes = save(tensors, metadata=metadata)
+    return payload
 
 
 def _metadata(payload: bytes) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -140,7 +141,9 @@ class TrainingRun:
 
     def run(self, on_step: Callable[[int], None] | None = None) -> None:
         """Train until told to stop, or until ``num_train_steps``."""
-        bar = tqdm(total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2)
+        bar: tqdm[Any] = tqdm(
+            total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2
+        )
         last = time.monotonic()
         while not self._stopping and self.trainer.step != self._config.num_train_steps:
             self._refill()
@@ -180,7 +183,7 @@ class TrainingRun:
             log.info("draft vocabulary: %d tokens new", new)
 
     def _report(
-        self, result: StepResult, waited: float, data: float, compute: float, samples: int, bar: "tqdm[None]"
+        self, result: StepResult, waited: float, data: float, compute: float, samples: int, bar: "tqdm[Any]"
     ) -> None:
         capacity, batch_time = self._infer()
         train_capacity = samples / max(1e-9, data + compute)

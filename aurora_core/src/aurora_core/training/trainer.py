@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aurora_core import losses
 from aurora_core.config.training import TrainingConfig
-from aurora_core.losses.reference import TargetRows, forward_kl, target_rows
+from aurora_core.losses import fused, reference
+from aurora_core.losses.reference import TargetRows, target_rows
 from aurora_core.models import vocabulary
 from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
@@ -55,7 +55,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             draft.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
-        self._loss = losses.fused if config.loss == "fused" else forward_kl
+        self._loss = fused.forward_kl if config.loss == "fused" else reference.forward_kl
         self._read_vocabulary()
 
     def _read_vocabulary(self) -> None:

@@ -31,5 +31,5 @@ __all__ = [
 ]
 
 # SGLang's CPU attention backend takes these two from torch.ops and not from the module.
-torch.ops.sgl_kernel.extend_attention_cpu = extend_attention_cpu
-torch.ops.sgl_kernel.decode_attention_cpu = decode_attention_cpu
+setattr(torch.ops.sgl_kernel, "extend_attention_cpu", extend_attention_cpu)  # noqa: B010 (a namespace without types)
+setattr(torch.ops.sgl_kernel, "decode_attention_cpu", decode_attention_cpu)  # noqa: B010

@@ -1,0 +1,168 @@
+"""Samples through a Mooncake store (TCP or RDMA): bytes in the engine's own memory, fetched by the trainer.
+
+The store holds the bytes; a small authenticated request to the trainer's endpoint tells it the name. A sample that
+the trainer cannot be told of is removed again. What a dead engine held is gone: the trainer counts it and goes on.
+"""
+
+import hmac
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import uvicorn
+from mooncake.store import MooncakeDistributedStore
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from aurora_core.config.parts import SamplesConfig
+from aurora_core.errors import TransportError
+
+_BUFFER_BYTES = 128 << 20
+_ANNOUNCED = 10_000
+
+
+def _host(url: str) -> str:
+    """The address of this machine that another one, at ``url``, would reach it by."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Connecting a datagram socket sends nothing; it only picks the route.
+        probe.connect((parts.hostname or "127.0.0.1", parts.port or 1))
+        return str(probe.getsockname()[0])
+
+
+class _Store:
+    """A connection to the store, made at first use and made anew after a loss."""
+
+    def __init__(self, config: SamplesConfig, segment_bytes: int) -> None:
+        self._config = config
+        self._segment_bytes = segment_bytes
+        self._store: Any = None
+
+    def connected(self) -> Any:  # noqa: ANN401 (a C++ class without types)
+        if self._store is None:
+            c = self._config
+            store = MooncakeDistributedStore()
+            status = store.setup(
+                _host(c.mooncake_master),
+                c.mooncake_metadata,
+                self._segment_bytes,
+                _BUFFER_BYTES,
+                c.mooncake_protocol,
+                c.mooncake_device,
+                c.mooncake_master,
+            )
+            if status != 0:
+                raise TransportError("store_lost", f"no Mooncake store at {c.mooncake_master} (status {status})")
+            self._store = store
+        return self._store
+
+    def put(self, name: str, payload: bytes) -> None:
+        status = self.connected().put(name, payload)
+        if status != 0:
+            raise TransportError("store_full", f"the Mooncake store did not take {name} (status {status})")
+
+    def get(self, name: str) -> bytes:
+        payload: bytes = self.connected().get(name)
+        return payload
+
+    def remove(self, name: str) -> None:
+        if self._store is not None:
+            self._store.remove(name)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+class MooncakeSink:
+    """The engine's end."""
+
+    def __init__(self, config: SamplesConfig, token: str) -> None:
+        self._store = _Store(config, config.mooncake_segment_bytes)
+        self._http = httpx.Client(base_url=config.trainer_url, headers={"Authorization": f"Bearer {token}"}, timeout=5)
+
+    def put(self, name: str, payload: bytes) -> None:
+        """Store a sample and tell the trainer."""
+        self._store.put(name, payload)
+        try:
+            self._http.post("/samples", json={"name": name}).raise_for_status()
+        except httpx.HTTPError as error:
+            self._store.remove(name)
+            raise TransportError("trainer_unreachable", f"the trainer was not told of {name}: {error}") from error
+
+    def close(self) -> None:
+        """Leave the store; what it held here is gone."""
+        self._http.close()
+        self._store.close()
+
+
+@dataclass(frozen=True)
+class _MooncakeDelivery:
+    name: str
+    store: _Store
+
+    def read(self) -> bytes:
+        """Fetch the bytes and free them in the store."""
+        payload = self.store.get(self.name)
+        if not payload:
+            raise TransportError("gone", f"{self.name} is no longer in the Mooncake store")
+        self.store.remove(self.name)
+        return payload
+
+    def done(self) -> None:
+        """The store let go of it when it was read."""
+
+
+class MooncakeSource:
+    """The trainer's end: an endpoint that takes names, and the store that has the bytes."""
+
+    def __init__(self, config: SamplesConfig, token: str) -> None:
+        if not token:
+            raise TransportError("no_token", "the trainer's endpoint needs a token: set AURORA_SAMPLE_TOKEN")
+        self._store = _Store(config, 0)
+        self._names: deque[str] = deque()
+        self._expected = f"Bearer {token}".encode()
+        url = urlsplit(config.trainer_url)
+        app = Starlette(routes=[Route("/samples", self._announce, methods=["POST"])])
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, host=url.hostname or "127.0.0.1", port=url.port or 80, log_level="warning")
+        )
+        self._thread = threading.Thread(target=self._server.run, name="aurora-samples", daemon=True)
+        self._thread.start()
+
+    async def _announce(self, request: Request) -> Response:
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._expected):
+            return JSONResponse({"error": "this needs the trainer's bearer token"}, status_code=401)
+        try:
+            name = (await request.json())["name"]
+        except (ValueError, KeyError, TypeError):
+            name = None
+        if not isinstance(name, str) or not name:
+            return JSONResponse({"error": 'the body must be {"name": ...}'}, status_code=422)
+        if len(self._names) >= _ANNOUNCED:
+            return JSONResponse({"error": "the trainer is behind"}, status_code=507)
+        self._names.append(name)
+        return JSONResponse({"name": name}, status_code=202)
+
+    def poll(self) -> Iterator[_MooncakeDelivery]:
+        """Samples announced since the last call."""
+        for _ in range(len(self._names)):
+            yield _MooncakeDelivery(self._names.popleft(), self._store)
+
+    def backlog(self) -> int:
+        """Announced samples that no call has yielded."""
+        return len(self._names)
+
+    def close(self) -> None:
+        """Stop the endpoint and leave the store."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._store.close()

@@ -1,0 +1,68 @@
+"""The agent's door: who may enter, and what a caller is told. Behind it no engine runs; e2e has a real one."""
+
+import pytest
+from aurora_core.agent.app import make
+from aurora_core.agent.engine import Engine
+from aurora_core.config import DraftConfig
+from aurora_core.errors import EngineError
+from aurora_core.training.init import ensure_first
+from aurora_core.weights.store import WeightsStore
+from starlette.testclient import TestClient
+
+TOKEN = "secret"  # noqa: S105 (of this test)
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def client(tmp_path, target):
+    store = WeightsStore(tmp_path)
+    ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0)
+    engine = Engine("http://127.0.0.1:1")
+    with TestClient(make(store, engine, TOKEN)) as client:
+        yield client
+    engine.close()
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "secret", "Bearer ", "Basic secret"])
+@pytest.mark.parametrize("path", ["/v1/versions", "/v1/live"])
+def test_nobody_enters_without_the_token(client, header, path):
+    assert client.get(path, headers={"Authorization": header} if header else {}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/load", "/v1/steps", "/v1/sample-rate"])
+def test_nobody_changes_anything_without_the_token(client, path):
+    assert client.post(path, json={"version": 0}).status_code == 401
+
+
+def test_versions_tell_what_they_are(client):
+    versions = client.get("/v1/versions", headers=HEADERS).json()["versions"]
+    assert [v["version"] for v in versions] == [0]
+    assert versions[0]["files"]["model.safetensors"]["bytes"] > 0
+
+
+def test_an_unknown_version_is_a_conflict_and_said_so(client):
+    answer = client.post("/v1/load", headers=HEADERS, json={"version": 9})
+    assert answer.status_code == 409
+    assert "version 9" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("body", [{}, {"version": -1}, {"version": "x"}, {"version": 0, "force": True}])
+def test_a_bad_body_is_named(client, body):
+    assert client.post("/v1/load", headers=HEADERS, json=body).status_code == 422
+
+
+def test_a_dead_engine_is_told_and_not_guessed(client):
+    answer = client.post("/v1/load", headers=HEADERS, json={"version": 0})
+    assert answer.status_code == 502
+    assert "aurora_engine_up 0.0" in client.get("/metrics").text
+
+
+def test_liveness_needs_no_token(client):
+    assert client.get("/healthz").json() == {"alive": True}
+
+
+def test_an_agent_without_a_token_does_not_start(tmp_path):
+    engine = Engine("http://127.0.0.1:1")
+    with pytest.raises(EngineError, match="AURORA_AGENT_TOKEN"):
+        make(WeightsStore(tmp_path), engine, "")
+    engine.close()

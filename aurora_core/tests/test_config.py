@@ -1,0 +1,61 @@
+import pytest
+from aurora_core.config import DraftConfig, TrainingConfig, load
+from aurora_core.errors import ConfigError
+from aurora_core.loop.traffic import read_prompts
+from pydantic import ValidationError
+
+
+def test_defaults_are_those_of_the_external_training_examples():
+    c = TrainingConfig()
+    assert (c.ttt_length, c.micro_batch, c.lr, c.max_grad_norm, c.max_seq_length) == (5, 4, 1e-5, 2.5, 2048)
+    assert (c.draft_accumulation_steps, c.seed, c.start_samples) == (1, 42, 32)
+    assert DraftConfig().draft_vocab_size == 32000
+
+
+@pytest.mark.parametrize("keys", [("micro_batch", "lr"), ("microBatch", "lr"), ("micro_batch_size", "learning_rate")])
+def test_both_spellings_are_read(keys):
+    c = TrainingConfig.model_validate({keys[0]: 7, keys[1]: 0.5})
+    assert (c.micro_batch, c.lr) == (7, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"lr_decay_style": "cosine"}, "lr_total_steps"),
+        ({"ttt_length": 0}, "ttt"),
+        ({"lr": -1}, "lr"),
+        ({"learning": 1}, "learning"),
+    ],
+)
+def test_nonsense_is_refused_with_the_key(raw, words):
+    with pytest.raises(ValidationError, match=words):
+        TrainingConfig.model_validate(raw)
+
+
+def test_a_chain_verifies_one_token_more_than_it_drafts():
+    with pytest.raises(ValidationError, match="num_steps \\+ 1 = 4"):
+        DraftConfig(num_steps=3, num_draft_tokens=6)
+    assert DraftConfig(num_steps=3, top_k=4, num_draft_tokens=8).top_k == 4
+
+
+def test_every_wrong_key_of_a_file_is_named(tmp_path):
+    path = tmp_path / "loop.yaml"
+    path.write_text("target: {model: m, speed: 3}\ntraffic: {prompts: p.jsonl, concurrency: 0}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert "target.speed" in str(caught.value)
+    assert "traffic.concurrency" in str(caught.value)
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    path = tmp_path / "loop.yaml"
+    path.write_text("target: {model: m}\ntraffic: {prompts: sub/p.jsonl}\n")
+    assert load(path).traffic.prompts == tmp_path / "sub" / "p.jsonl"
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", '{"messages": []}\n', "nonsense\n", '{"messages": [{"role": "user"}]}\n'])
+def test_bad_prompt_files_say_which_line(tmp_path, text):
+    path = tmp_path / "p.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"p\.jsonl"):
+        read_prompts(path)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from aurora_core.losses import fused, reference
+from aurora_core.losses.reference import forward_kl, target_rows
+
+
+def setup(n=37, width=16, vocab=50, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(n, width, generator=generator).to(dtype).requires_grad_()
+    head = torch.randn(vocab, width, generator=generator).requires_grad_()
+    target = target_rows(
+        torch.randn(n, width, generator=generator).to(dtype), torch.randn(vocab, width, generator=generator)
+    )
+    return hidden, head, target
+
+
+def test_the_reference_is_the_definition():
+    hidden, head, target = setup()
+    q = (hidden @ head.T).softmax(-1)
+    expected = (target.p * (target.p.log() - q.log())).sum()
+    loss, choice = forward_kl(hidden, head, target)
+    assert torch.allclose(loss, expected, rtol=1e-5)
+    assert torch.equal(choice, q.argmax(-1))
+
+
+def test_a_draft_that_is_the_target_has_no_loss():
+    hidden, head, _ = setup()
+    loss, _ = forward_kl(hidden, head, target_rows(hidden.detach(), head.detach()))
+    assert abs(float(loss.detach())) < 1e-4
+
+
+@pytest.mark.parametrize("chunk", [1, 64, 1 << 23])
+def test_fused_is_the_reference(monkeypatch, chunk):
+    monkeypatch.setattr(fused, "_CHUNK_ELEMENTS", chunk)
+    results = []
+    for implementation in (reference.forward_kl, fused.forward_kl):
+        hidden, head, target = setup()
+        loss, choice = implementation(hidden, head, target)
+        (loss * 0.5).backward()
+        results.append((loss.detach(), choice, hidden.grad, head.grad))
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_fused_gradients_are_right_by_finite_differences():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    head = torch.randn(5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    target = target_rows(torch.randn(3, 4, generator=generator), torch.randn(5, 4, generator=generator))
+
+    def loss(h, w):
+        return fused.forward_kl(h, w, target)[0]
+
+    assert torch.autograd.gradcheck(loss, (hidden, head), eps=1e-3, atol=2e-2, rtol=2e-2)
+
+
+def test_no_rows_is_no_loss():
+    hidden, head, _ = setup()
+    empty = target_rows(torch.zeros(0, 16), head.detach())
+    loss, choice = fused.forward_kl(hidden[:0], head, empty)
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert choice.numel() == 0
+    assert float(head.grad.abs().sum()) == 0.0

@@ -1,0 +1,128 @@
+import random
+
+import torch
+from aurora_core.engine.capture import PROBE, Capture, Staged, chosen, front_order
+from aurora_core.engine.rows import RowPool
+from aurora_core.engine.sender import Sender
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def state_of(token, position, width):
+    return torch.arange(width) + 100.0 * token + position
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_rows_follow_tokens_through_chunks_prefixes_and_reuse(seed):
+    """An allocator that shares prefixes and reuses slots, as an engine's does, never mixes rows up."""
+    rng = random.Random(seed)
+    pool = RowPool(64, 6, 2, torch.float32)
+    free = list(range(64))
+    rng.shuffle(free)
+    kept = []  # (tokens, slots) of finished requests, whose prefixes are shared
+    for _ in range(12):
+        prefix = rng.choice(kept) if kept and rng.random() < 0.5 else ([], [])
+        shared = rng.randrange(len(prefix[0]) + 1)
+        tokens, slots = list(prefix[0][:shared]), list(prefix[1][:shared])
+        fresh = [rng.randrange(50) for _ in range(rng.randrange(1, 8))]
+        while len(free) < len(fresh):
+            gone = kept.pop(0)
+            used = {s for _, ss in kept for s in ss} | set(slots)
+            free += [s for s in gone[1] if s not in used]
+        own = [free.pop() for _ in fresh]
+        at = 0
+        while at < len(fresh):  # chunked prefill, or decoding a token at a time
+            n = rng.randrange(1, len(fresh) - at + 1)
+            positions = range(len(tokens) + at, len(tokens) + at + n)
+            rows = torch.stack([state_of(t, p, 8) for t, p in zip(fresh[at : at + n], positions, strict=True)])
+            pool.put(torch.tensor(own[at : at + n]), torch.tensor(fresh[at : at + n]), rows[:, :6], rows[:, 6:])
+            at += n
+        tokens, slots = tokens + fresh, slots + own
+        assert pool.known(torch.tensor(slots), torch.tensor(tokens)) == len(tokens)
+        aux, last = pool.take(torch.tensor(slots))
+        expected = torch.stack([state_of(t, p, 8) for p, t in enumerate(tokens)])
+        assert torch.equal(torch.cat([aux, last], 1), expected)
+        kept.append((tokens, slots))
+
+
+def test_rows_that_were_never_captured_are_missing_and_not_made_up():
+    pool = RowPool(8, 3, 1, torch.float32)
+    pool.put(torch.tensor([0, 1]), torch.tensor([7, 8]), torch.zeros(2, 3), torch.zeros(2, 1))
+    assert pool.known(torch.tensor([0, 1, 2]), torch.tensor([7, 8, 9])) == 2
+    assert pool.known(torch.tensor([0, 1]), torch.tensor([7, 9])) == 1
+    pool.forget()
+    assert pool.known(torch.tensor([0, 1]), torch.tensor([7, 8])) == 0
+
+
+def test_front_order_brings_the_accepted_path_to_the_front():
+    accept = torch.tensor([[0, 2, -1], [5, 7, 9]])
+    assert front_order(accept, 10).tolist() == [0, 2, 2, 3, 4, 5, 7, 9, 8, 9]
+
+
+def test_the_sample_rate_chooses_a_fixed_share_of_requests():
+    names = [f"request-{i}" for i in range(4000)]
+    share = sum(chosen(name, 0.3) for name in names) / len(names)
+    assert abs(share - 0.3) < 0.03
+    assert [chosen(n, 0.3) for n in names] == [chosen(n, 0.3) for n in names]
+    assert not any(chosen(n, 0.0) for n in names)
+    assert not chosen(PROBE + "1", 1.0)
+
+
+class Output:
+    def __init__(self, aux, last):
+        self.hidden_states, self.last_hidden_states = aux, last
+
+
+class Sink:
+    def __init__(self):
+        self.got = []
+
+    def put(self, name, payload):
+        self.got.append((name, payload))
+
+    def close(self):
+        self.closed = True
+
+
+def make_capture(sink, **changes):
+    sender = Sender(lambda: sink, torch.float32, changes.pop("queue", 8))
+    return Capture(sender, target="t", rate=1.0, max_tokens=changes.pop("max_tokens", 100)), sender
+
+
+def feed(capture, slots, tokens, accept_index=None):
+    output = Output(torch.ones(len(slots), 6), torch.ones(len(slots), 2))
+    capture.stage(output, torch.tensor(slots), torch.tensor(tokens), 32)
+    capture.commit(output, accept_index)
+    return output
+
+
+def test_a_finished_request_becomes_a_sample_once_all_its_rows_are_there():
+    sink = Sink()
+    capture, sender = make_capture(sink)
+    feed(capture, [3, 4, 5], [10, 11, 12])
+    capture.collect("a", torch.tensor([10, 11, 12, 13]), 2, torch.tensor([3, 4, 5]), 7)
+    capture.collect("b", torch.tensor([10, 11, 99, 13]), 2, torch.tensor([3, 4, 5]), 7)
+    capture.collect("c", torch.tensor([10, 11]), 1, torch.tensor([3]), 7)
+    sender.close()
+    assert len(sink.got) == 1
+    assert sender.sent["samples"] == 1
+    assert dict(sender.dropped) == {"rows_missing": 1, "answer_too_short": 1}
+
+
+def test_a_pass_whose_shapes_do_not_fit_is_counted_and_left_out():
+    capture, sender = make_capture(Sink())
+    output = Output(torch.ones(3, 6), torch.ones(3, 2))
+    capture.stage(output, torch.tensor([1, 2]), torch.tensor([1, 2]), 32)
+    capture.stage(Output(None, None), torch.tensor([1]), torch.tensor([1]), 32)
+    assert dict(capture.mismatches) == {"rows": 1, "not_captured": 1}
+    assert capture.pool is None
+    sender.close()
+
+
+def test_a_staged_pass_is_committed_once():
+    capture, sender = make_capture(Sink())
+    output = feed(capture, [1], [5])
+    assert not any(isinstance(v, Staged) for v in vars(output).values())
+    capture.commit(output, None)
+    sender.close()

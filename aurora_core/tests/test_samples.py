@@ -1,0 +1,127 @@
+import pytest
+import torch
+from aurora_core.errors import SampleError, TransportError
+from aurora_core.samples.pool import Pool, is_heldout
+from aurora_core.samples.schema import Sample, decode, encode
+from aurora_core.samples.spool import SpoolSink, SpoolSource
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+def read(payload, made_by, **changes):
+    expected = {"target": made_by.fingerprint, "aux_width": 96, "hidden": 32, "dtype": torch.float32, **changes}
+    return decode(payload, **expected)
+
+
+def test_a_sample_survives_the_journey(target, make_sample):
+    sample = make_sample("req-1")
+    back = read(encode(sample), target)
+    assert (back.request, back.prompt_tokens, back.draft_version) == ("req-1", 6, 0)
+    assert torch.equal(back.tokens, sample.tokens)
+    assert torch.equal(back.aux, sample.aux)
+    assert torch.equal(back.last, sample.last)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_no_damaged_sample_is_ever_read(target, make_sample, data):
+    payload = bytearray(encode(make_sample()))
+    at = data.draw(st.integers(0, len(payload) - 1))
+    if data.draw(st.booleans()):
+        del payload[at:]
+    else:
+        payload[at] ^= data.draw(st.integers(1, 255))
+    original = encode(make_sample())
+    try:
+        back = read(bytes(payload), target)
+    except SampleError as error:
+        assert error.reason in {"format", "corrupt", "foreign", "shape", "dtype"}
+    else:
+        # Only a label can have changed, never a token or a state.
+        assert torch.equal(back.tokens, read(original, target).tokens)
+        assert torch.equal(back.aux, read(original, target).aux)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"target": "another"}, "foreign"),
+        ({"dtype": torch.bfloat16}, "dtype"),
+        ({"hidden": 33}, "shape"),
+        ({"aux_width": 64}, "shape"),
+    ],
+)
+def test_a_sample_of_something_else_is_refused(target, make_sample, change, reason):
+    with pytest.raises(SampleError) as caught:
+        read(encode(make_sample()), target, **change)
+    assert caught.value.reason == reason
+
+
+def test_a_sample_must_have_a_row_for_every_token_but_the_last():
+    with pytest.raises(SampleError, match="so 3 rows"):
+        Sample("a", torch.arange(4), 1, torch.zeros(4, 3), torch.zeros(4, 1), 0, "t")
+
+
+def test_the_spool_keeps_what_is_not_yet_done_with(tmp_path, make_sample):
+    sink = SpoolSink(tmp_path, 1 << 20)
+    for i in range(3):
+        sink.put(f"s{i}", bytes([i]))
+    first = SpoolSource(tmp_path)
+    deliveries = list(first.poll())
+    assert [d.read() for d in deliveries] == [b"\0", b"\1", b"\2"]
+    assert list(first.poll()) == []
+    deliveries[0].done()
+    again = SpoolSource(tmp_path)
+    assert again.backlog() == 2
+    assert [d.read() for d in again.poll()] == [b"\1", b"\2"]
+
+
+def test_a_full_spool_refuses(tmp_path):
+    sink = SpoolSink(tmp_path, 10)
+    sink.put("a", b"123456")
+    with pytest.raises(TransportError) as caught:
+        sink.put("b", b"123456")
+    assert caught.value.reason == "spool_full"
+
+
+def fill(tmp_path, samples):
+    sink = SpoolSink(tmp_path, 1 << 30)
+    for sample in samples:
+        sink.put(sample.request, encode(sample))
+
+
+def make_pool(tmp_path, target, **changes):
+    settings_ = {"size": 1000, "heldout_size": 1000, "heldout_fraction": 0.2, **changes}
+    return Pool(SpoolSource(tmp_path), lambda payload: read(payload, target), **settings_)
+
+
+def test_the_pool_splits_by_request_and_forgets_the_oldest(tmp_path, target, make_sample):
+    fill(tmp_path, [make_sample(f"r{i}", seed=i) for i in range(60)])
+    pool = make_pool(tmp_path, target, size=20, heldout_size=5)
+    assert pool.refill() == 60
+    assert len(pool.training) == 20
+    assert len(pool.heldout) == 5
+    assert all(is_heldout(e.sample.request, 0.2) for e in pool.heldout)
+    assert not any(is_heldout(e.sample.request, 0.2) for e in pool.training)
+    assert pool.evicted == 35
+    assert len(list(tmp_path.glob("*.sample"))) == 25
+
+
+def test_bad_samples_are_counted_and_skipped(tmp_path, target, make_sample):
+    fill(tmp_path, [make_sample("good")])
+    (tmp_path / "000000000900-x.sample").write_bytes(b"nonsense")
+    (tmp_path / "000000000901-y.sample").write_bytes(encode(make_sample("y"))[:-3])
+    pool = make_pool(tmp_path, target)
+    assert pool.refill() == 1
+    assert sum(pool.rejected.values()) == 2
+
+
+def test_fresh_samples_are_drawn_first(tmp_path, target, make_sample):
+    fill(tmp_path, [make_sample(f"r{i}", seed=i) for i in range(8)])
+    pool = make_pool(tmp_path, target, heldout_fraction=0.001)
+    generator = torch.Generator().manual_seed(0)
+    pool.refill()
+    first = {s.request for s in pool.draw(4, generator)}
+    second = {s.request for s in pool.draw(4, generator)}
+    assert not first & second
+    assert pool.draws() == 8

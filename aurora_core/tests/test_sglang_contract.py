@@ -1,0 +1,123 @@
+"""Every symbol of SGLang that the plugin touches, so that another version fails here and not in production.
+
+After a deliberate upgrade: read what changed at the failing symbol, adapt the plugin, then the expectation.
+"""
+
+import dataclasses
+import importlib
+import inspect
+from importlib.metadata import version
+
+import pytest
+from aurora_core.config import SamplesConfig
+from aurora_core.engine.plugin import _Plugin
+from aurora_core.engine.settings import EngineSettings
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SRT = "sglang.srt"
+HOOKED = {
+    f"{SRT}.layers.logits_processor:LogitsProcessor.__init__": ["self", "config"],
+    f"{SRT}.managers.tp_worker:TpModelWorker.forward_batch_generation": ["self", "batch", "forward_batch"],
+    f"{SRT}.managers.scheduler_components.batch_result_processor:"
+    "SchedulerBatchResultProcessor.process_batch_result_prefill": ["self", "batch", "result"],
+    f"{SRT}.managers.scheduler_components.batch_result_processor:"
+    "SchedulerBatchResultProcessor.process_batch_result_decode": ["self", "batch", "result"],
+    f"{SRT}.managers.scheduler_components.batch_result_processor:"
+    "SchedulerBatchResultProcessor._resolve_spec_v2_tokens": ["self", "result", "batch"],
+    f"{SRT}.mem_cache.common:release_kv_cache": ["req", "tree_cache", "checkpoint"],
+    f"{SRT}.speculative.adaptive_spec_params:AdaptiveSpeculativeParams.get_steps_for_batch": ["self", "batch_size"],
+    f"{SRT}.speculative.adaptive_spec_params:AdaptiveSpeculativeParams.on_verify_complete": [
+        "self",
+        "num_correct_drafts_per_req",
+        "batch_size",
+    ],
+    f"{SRT}.managers.scheduler_components.internal_state:SchedulerInternalStateController.get_internal_state": [
+        "self",
+        "recv_req",
+    ],
+    f"{SRT}.managers.scheduler_components.internal_state:SchedulerInternalStateController._update_handlers": ["self"],
+}
+
+
+def resolve(path):
+    module, _, name = path.partition(":")
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def test_the_version_is_the_one_that_was_read():
+    assert version("sglang") == "0.5.23"
+
+
+@pytest.mark.parametrize("path", HOOKED)
+def test_a_hooked_function_takes_what_the_hook_expects(path):
+    parameters = list(inspect.signature(resolve(path)).parameters)
+    assert parameters[: len(HOOKED[path])] == HOOKED[path]
+
+
+def test_every_hook_is_pinned_here():
+    settings = EngineSettings(weights="w", version=0, target="t", spool="s", initial_steps=0, samples=SamplesConfig())
+    hooked = {target for target, _, _ in _Plugin(settings).hooks()}
+    assert hooked == {path.replace(":", ".") for path in HOOKED}
+
+
+def fields(path):
+    return {f.name for f in dataclasses.fields(resolve(path))}
+
+
+def test_results_carry_what_is_read_of_them():
+    assert {
+        "logits_output",
+        "accept_index",
+        "num_correct_drafts_per_req_cpu",
+        "speculative_num_draft_tokens",
+    } <= fields(f"{SRT}.managers.utils:GenerationBatchResult")
+    output = f"{SRT}.layers.logits_processor:LogitsProcessorOutput"
+    assert {"hidden_states", "last_hidden_states"} <= fields(output)
+    made = resolve(output)(next_token_logits=None)
+    made.aurora_staged = 1  # attributes can be added, and removed
+    del made.aurora_staged
+
+
+def test_the_sources_that_the_plugin_relies_on_say_what_it_relies_on():
+    """Attributes set in constructors, and orders of calls, that no signature shows."""
+    expected = {
+        f"{SRT}.layers.logits_processor:LogitsProcessor._get_last_hidden_states_to_store": [
+            "self.keep_last_hidden_states",
+            "capture_hidden_mode.is_full()",
+        ],
+        f"{SRT}.managers.tp_worker:TpModelWorker.__init__": ["self.is_draft_worker", "self.enable_spec"],
+        f"{SRT}.managers.schedule_batch:Req.__init__": ["self.origin_input_ids", "self.output_ids", "self.rid"],
+        f"{SRT}.managers.schedule_batch:Req.output_ids_through_stop.fget": ["finished_len"],
+        f"{SRT}.managers.schedule_batch:ReqKvInfo": ["req_pool_idx", "holds_kv"],
+        f"{SRT}.speculative.eagle_worker_v2:EAGLEWorkerV2.apply_runtime_state": ["speculative_num_steps"],
+        f"{SRT}.speculative.eagle_worker_v2:EAGLEWorkerV2.activate_step_by_batch": ["adaptive_controller"],
+        f"{SRT}.speculative.adaptive_runtime_state:AdaptiveController.activate_step_by_batch": ["get_steps_for_batch"],
+        f"{SRT}.speculative.eagle_worker_v2:EagleDraftWorker.init_lm_head": ["self.hot_token_id"],
+        f"{SRT}.speculative.eagle_worker_v2:EagleDraftWorker.draft_forward": ["self.hot_token_id[topk_index]"],
+        f"{SRT}.models.llama_eagle3:LlamaForCausalLMEagle3.load_weights": ["d2t", "self.hot_token_id", "midlayer"],
+        f"{SRT}.managers.scheduler_components.internal_state:SchedulerInternalStateController.set_internal_state": [
+            "self._update_handlers()",
+            "handler.validate(key, value)",
+            ".apply(key, value)",
+        ],
+        f"{SRT}.model_executor.model_runner_components.weight_updater:WeightUpdater.end_weight_update": [
+            "run_post_load"
+        ],
+        f"{SRT}.model_executor.model_runner_components.weight_updater:WeightUpdater.begin_weight_update": [
+            "restore_weights_before_loading"
+        ],
+    }
+    for path, words in expected.items():
+        source = inspect.getsource(resolve(path))
+        for word in words:
+            assert word in source, f"{path} no longer says {word!r}"
+
+
+def test_the_draft_worker_names_the_runners_that_a_swap_updates():
+    worker = resolve(f"{SRT}.speculative.eagle_worker_v2:EAGLEWorkerV2")
+    assert callable(worker.weight_update_runners)
+    assert isinstance(inspect.getattr_static(worker, "draft_worker"), property)

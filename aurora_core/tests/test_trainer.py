@@ -1,0 +1,205 @@
+import itertools
+import json
+
+import pytest
+import torch
+from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig, WeightsConfig
+from aurora_core.evaluation.accept import coverage, simulate
+from aurora_core.models import vocabulary
+from aurora_core.samples.schema import encode
+from aurora_core.samples.spool import SpoolSink, SpoolSource
+from aurora_core.training import state
+from aurora_core.training.init import ensure_first, first_draft
+from aurora_core.training.metrics import TrainingMetrics
+from aurora_core.training.run import Places, TrainingRun
+from aurora_core.training.schedule import learning_rate
+from aurora_core.training.trainer import Trainer
+from aurora_core.weights.store import WeightsStore
+
+CPU = torch.device("cpu")
+
+
+def config(**changes):
+    base = {"lr": 3e-3, "ttt_length": 3, "micro_batch": 4, "precision": "fp32", "warmup_steps": 3, "max_grad_norm": 1.0}
+    return TrainingConfig(**{**base, **changes})
+
+
+def make_trainer(target, **changes):
+    return Trainer(config(**changes), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
+
+
+@pytest.fixture
+def samples(make_sample):
+    return [make_sample(f"r{i}", seed=i) for i in range(24)]
+
+
+def test_training_raises_the_accept_length(target, samples):
+    trainer = make_trainer(target)
+    trainer.set_vocabulary(torch.arange(8, 56))
+
+    def length():
+        return simulate(
+            trainer.draft, trainer.embedding, samples[20:], steps=3, max_rows=99, dtype=torch.float32
+        ).length
+
+    before = length()
+    first = trainer.train_step([samples[:4]])
+    for i in range(60):
+        result = trainer.train_step([samples[4 * (i % 5) : 4 * (i % 5) + 4]])
+    assert result.loss < first.loss / 2
+    assert length() > before + 0.5
+
+
+def test_accumulation_is_one_larger_batch(target, samples):
+    weights = []
+    for micro in ([samples[:4]], [samples[:2], samples[2:4]]):
+        trainer = make_trainer(target)
+        trainer.train_step(micro)
+        weights.append(trainer.draft.fc.weight.detach().clone())
+    assert torch.allclose(*weights, atol=1e-6)
+
+
+def test_fused_and_reference_train_alike(target, samples):
+    weights = []
+    for loss in ("fused", "reference"):
+        trainer = make_trainer(target, loss=loss)
+        for _ in range(3):
+            trainer.train_step([samples[:4]])
+        weights.append(trainer.draft.lm_head.weight.detach().clone())
+    assert torch.allclose(*weights, atol=1e-5)
+
+
+def test_only_what_the_target_said_is_learned(target, make_sample):
+    """The prompt's own tokens move nothing: their rows have no loss."""
+    long, short = make_sample("a", length=24, prompt=12), make_sample("a", length=24, prompt=12)
+    changed = short.tokens.clone()
+    result = make_trainer(target).train_step([[long]])
+    assert result.tokens <= 24 - 12
+    assert torch.equal(changed, long.tokens)
+
+
+def test_a_restart_goes_on_exactly(tmp_path, target, samples):
+    store = WeightsStore(tmp_path)
+
+    def steps(trainer, count):
+        for _ in range(count):
+            order = torch.randperm(len(samples), generator=trainer.generator)[:4].tolist()
+            trainer.train_step([[samples[i] for i in order]])
+
+    straight = make_trainer(target)
+    steps(straight, 8)
+
+    first = make_trainer(target)
+    steps(first, 4)
+    state.save(store, first, {"a": 2}, published=3)
+    version, draft = state.load_draft(store, target)
+    second = Trainer(config(), draft, target, CPU)
+    assert state.restore(store, version, second) == ({"a": 2}, 3)
+    steps(second, 4)
+    assert second.step == straight.step == 8
+    for name, tensor in straight.draft.state_dict().items():
+        assert torch.equal(second.draft.state_dict()[name], tensor), name
+
+
+def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, target, samples):
+    store = WeightsStore(tmp_path)
+    trainer = make_trainer(target)
+    for _ in range(2):
+        trainer.train_step([samples[:4]])
+        state.save(store, trainer, {}, published=0)
+    (store.folder(1) / "optimizer.safetensors").write_bytes(b"")
+    version, _ = state.load_draft(store, target)
+    assert version == 0
+
+
+def test_a_new_vocabulary_keeps_what_was_learned_of_tokens_that_stay(target, samples):
+    trainer = make_trainer(target)
+    trainer.train_step([samples[:4]])
+    old = trainer.draft.ids
+    head = trainer.draft.lm_head.weight.detach().clone()
+    moments = trainer.optimizer.state[trainer.draft.lm_head.weight]["exp_avg"].clone()
+    ids = torch.arange(16, 64)
+    assert trainer.set_vocabulary(ids) == int((~torch.isin(ids, old)).sum())
+    for draft_id, token in enumerate(ids.tolist()):
+        row = trainer.draft.lm_head.weight[draft_id]
+        moment = trainer.optimizer.state[trainer.draft.lm_head.weight]["exp_avg"][draft_id]
+        before = (old == token).nonzero()
+        if before.numel():
+            assert torch.equal(row, head[before[0, 0]])
+            assert torch.equal(moment, moments[before[0, 0]])
+        else:
+            assert torch.equal(row, target.lm_head[token])
+            assert not moment.any()
+    trainer.train_step([samples[:4]])
+
+
+def test_the_vocabulary_is_what_traffic_uses():
+    counts = torch.zeros(100, dtype=torch.int64)
+    counts[[5, 50, 99]] = torch.tensor([3, 9, 1])
+    assert vocabulary.choose(counts, 3).tolist() == [5, 50, 99]
+    assert vocabulary.choose(counts, 5).tolist() == [0, 1, 5, 50, 99]
+    assert vocabulary.choose(counts, 2, always=[7]).tolist() == [7, 50]
+    ids = vocabulary.choose(counts, 10)
+    assert torch.equal(vocabulary.from_d2t(vocabulary.to_d2t(ids)), ids)
+    assert vocabulary.to_t2d(ids, 100).sum() == 10
+
+
+def test_the_learning_rate_warms_up_and_decays():
+    c = TrainingConfig(lr=1.0, warmup_steps=4, lr_decay_style="cosine", lr_total_steps=14, min_lr=0.1)
+    rates = [learning_rate(c, s) for s in range(20)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1.0
+    assert rates[14] == pytest.approx(0.1)
+    assert rates[19] == pytest.approx(0.1)
+    assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
+
+
+def make_run(tmp_path, target, **changes):
+    training = config(
+        start_samples=8,
+        publish_every_steps=5,
+        save_every_steps=5,
+        num_train_steps=20,
+        holdout_fraction=0.3,
+        reuse=500,
+        **changes,
+    )
+    draft = DraftConfig(draft_vocab_size=48)
+    ensure_first(WeightsStore(tmp_path / "weights"), draft, target, 0)
+    return TrainingRun(
+        training,
+        draft,
+        SamplesConfig(dtype="float32"),
+        WeightsConfig(),
+        target,
+        SpoolSource(tmp_path / "spool"),
+        Places(tmp_path / "weights", tmp_path / "state", tmp_path / "status.json"),
+        TrainingMetrics("none", None, training.ttt_length),
+    )
+
+
+def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, samples):
+    sink = SpoolSink(tmp_path / "spool", 1 << 30)
+    for sample in samples:
+        sink.put(sample.request, encode(sample))
+    run = make_run(tmp_path, target)
+    run.run(lambda step: run.stop() if step == 10 else None)
+    store = WeightsStore(tmp_path / "weights")
+    lengths = [store.verify(v).holdout_accept_length for v in store.versions()[1:]]
+    assert lengths
+    assert lengths == sorted(lengths)
+
+    again = make_run(tmp_path, target)
+    assert again.trainer.step == 10
+    again.run()
+    assert again.trainer.step == 20
+    assert json.loads((tmp_path / "status.json").read_text())["train/step"] == 20
+    value = again._metrics.registry.get_sample_value("aurora_train_step")
+    assert value == 20
+
+
+def test_coverage_is_the_share_of_spoken_tokens(make_sample):
+    sample = make_sample(length=10, prompt=6)
+    said = sample.tokens[6:]
+    assert coverage([sample], said.unique(), 64) == 1.0
+    assert coverage([sample], said[:2].unique(), 64) == 0.5

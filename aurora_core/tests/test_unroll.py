@@ -1,0 +1,123 @@
+"""The unrolled chain against an independent definition: one verify cycle at a time, with a cache, as an engine does."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from aurora_core.config import DraftConfig
+from aurora_core.evaluation.accept import simulate, walk
+from aurora_core.models.eagle3 import rotate
+from aurora_core.models.unroll import unroll
+from aurora_core.samples.batch import Batch
+from aurora_core.training.init import first_draft
+from hypothesis import given
+from hypothesis import strategies as st
+
+STEPS = 4
+
+
+@pytest.fixture
+def draft(target):
+    draft = first_draft(DraftConfig(draft_vocab_size=48), target, seed=3)
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for parameter in draft.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return draft
+
+
+class Serving:
+    """A draft with a key-value cache, fed as SGLang feeds it."""
+
+    def __init__(self, draft, embedding):
+        self.draft, self.embedding = draft, embedding
+        self.keys, self.values = [], []
+
+    def feed(self, token, hidden, position):
+        """One token with the hidden state before it; returns the draft's output before its norm."""
+        layer, c = self.draft.midlayer, self.draft.config
+        x = torch.cat([layer.input_layernorm(self.embedding[token]), layer.hidden_norm(hidden)])
+        cos, sin = self.draft.rope_tables(torch.tensor([[position]]))
+        q = rotate((layer.self_attn.q_proj(x)).view(c.num_attention_heads, 1, c.head_dim), cos[0], sin[0])
+        k = rotate((layer.self_attn.k_proj(x)).view(c.num_key_value_heads, 1, c.head_dim), cos[0], sin[0])
+        v = layer.self_attn.v_proj(x).view(c.num_key_value_heads, 1, c.head_dim)
+        self.keys.append(k)
+        self.values.append(v)
+        groups = c.num_attention_heads // c.num_key_value_heads
+        keys = torch.cat(self.keys, 1).repeat_interleave(groups, 0)
+        values = torch.cat(self.values, 1).repeat_interleave(groups, 0)
+        weights = (q @ keys.transpose(1, 2) / c.head_dim**0.5).softmax(-1)
+        attended = (weights @ values).reshape(-1)
+        hidden = hidden + layer.self_attn.o_proj(attended)
+        return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+
+    def forget(self, count):
+        del self.keys[count:], self.values[count:]
+
+
+@torch.no_grad()
+def serve(draft, embedding, sample, root):
+    """The chain of a cycle at ``root``, given the true tokens: the outputs of its steps."""
+    serving = Serving(draft, embedding)
+    tokens = sample.tokens.tolist()
+    for t in range(root + 1):
+        out = serving.feed(tokens[t + 1], draft.fc(sample.aux[t]), t)
+    outputs = [draft.norm(out)]
+    for k in range(1, STEPS):
+        if root + k + 1 >= len(tokens):
+            break
+        out = serving.feed(tokens[root + k + 1], out, root + k)
+        outputs.append(draft.norm(out))
+    return outputs
+
+
+@torch.no_grad()
+def test_the_unrolled_chain_is_what_serving_computes(draft, target, make_sample):
+    samples = [make_sample("a", length=17), make_sample("b", length=11, seed=1)]
+    batch = Batch.of(samples, 512, torch.float32)
+    outputs = list(unroll(draft, target.embedding, batch, STEPS))
+    for i, sample in enumerate(samples):
+        for root in range(5, sample.aux.shape[0]):
+            for k, expected in enumerate(serve(draft, target.embedding, sample, root)):
+                if root + k + 1 < len(sample.tokens):
+                    assert torch.allclose(outputs[k][i, root], expected, atol=2e-4), (i, root, k)
+
+
+def greedy_cycles(draft, embedding, sample, steps):
+    """Serving request by request: draft, compare with what the target said, accept, go on."""
+    ids = draft.ids
+    tokens = sample.tokens.tolist()
+    emitted = cycles = 0
+    root = sample.prompt_tokens - 1
+    while root + 1 < len(tokens) - 1:
+        accepted = 0
+        for out in serve(draft, embedding, sample, root)[:steps]:
+            token = int(ids[F.linear(out, draft.lm_head.weight).argmax()])
+            if root + accepted + 2 >= len(tokens) or token != tokens[root + accepted + 2]:
+                break
+            accepted += 1
+        emitted += accepted + 1
+        cycles += 1
+        root += accepted + 1
+    return emitted, cycles
+
+
+@torch.no_grad()
+def test_simulated_accept_length_is_that_of_cycle_by_cycle_serving(draft, target, make_sample):
+    samples = [make_sample(str(i), length=14 + i, prompt=3 + i, seed=i) for i in range(6)]
+    for steps in (1, 3):
+        simulated = simulate(draft, target.embedding, samples, steps=steps, max_rows=512, dtype=torch.float32)
+        served = [greedy_cycles(draft, target.embedding, s, steps) for s in samples]
+        assert simulated.tokens == sum(t for t, _ in served)
+        assert simulated.cycles == sum(v for _, v in served)
+
+
+@given(st.data())
+def test_a_walk_emits_every_token_once(data):
+    rows = data.draw(st.integers(1, 30))
+    steps = data.draw(st.integers(1, 5))
+    first = data.draw(st.integers(0, rows - 1))
+    correct = data.draw(st.lists(st.lists(st.booleans(), min_size=rows, max_size=rows), min_size=steps, max_size=steps))
+    tokens, cycles = walk(correct, first, rows)
+    # Token first + 1 is known before; the last cycle's bonus token may lie one past the end.
+    assert tokens - (rows - first - 1) in (0, 1)
+    assert cycles <= tokens <= cycles * (steps + 1)

@@ -1,0 +1,145 @@
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from aurora_core.config import DraftConfig
+from aurora_core.errors import ConfigError, WeightsError
+from aurora_core.models.eagle3 import Eagle3Config
+from aurora_core.training.init import ensure_first, first_draft
+from aurora_core.weights import checkpoint
+from aurora_core.weights.store import WeightsStore
+
+
+def some_file(text="weights"):
+    return lambda folder: (folder / "model.safetensors").write_text(text) and None
+
+
+@pytest.fixture
+def store(tmp_path):
+    return WeightsStore(tmp_path)
+
+
+def test_versions_count_up_and_verify(store):
+    for _ in range(3):
+        store.publish(some_file(), target_fingerprint="t")
+    assert store.versions() == [0, 1, 2]
+    assert store.verify(1).files.keys() == {"model.safetensors"}
+
+
+@pytest.mark.parametrize("damage", ["change", "cut", "remove", "link", "manifest"])
+def test_damage_of_any_kind_is_noticed(store, damage):
+    store.publish(some_file(), target_fingerprint="t")
+    path = store.folder(0) / "model.safetensors"
+    match damage:
+        case "change":
+            path.write_text("weightz")
+        case "cut":
+            path.write_text("weight")
+        case "remove":
+            path.unlink()
+        case "link":
+            path.rename(path.with_name("other"))
+            path.symlink_to("other")
+        case "manifest":
+            (store.folder(0) / "manifest.json").write_text("{}")
+    with pytest.raises(WeightsError):
+        store.verify(0)
+
+
+def test_a_manifest_cannot_point_outside_its_folder(store):
+    store.publish(some_file(), target_fingerprint="t")
+    path = store.folder(0) / "manifest.json"
+    raw = json.loads(path.read_text())
+    raw["files"]["../../secret"] = raw["files"]["model.safetensors"]
+    path.write_text(json.dumps(raw))
+    with pytest.raises(WeightsError, match="lacks"):
+        store.verify(0)
+
+
+def test_a_full_disk_publishes_nothing(store):
+    def full(folder):
+        (folder / "model.safetensors").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.publish(some_file(), target_fingerprint="t")
+    with pytest.raises(WeightsError, match="No space left"):
+        store.publish(full, target_fingerprint="t")
+    assert store.versions() == [0]
+    assert store.publish(some_file(), target_fingerprint="t").version == 1
+
+
+def test_retirement_spares_what_is_in_use(store):
+    for _ in range(8):
+        store.publish(some_file(), target_fingerprint="t")
+    assert store.retire(2, [1, 3]) == [0, 2, 4, 5]
+    assert store.versions() == [1, 3, 6, 7]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from aurora_core.weights.store import WeightsStore
+store = WeightsStore(Path(sys.argv[1]))
+while True:
+    manifest = store.publish(lambda f: (f / "model.safetensors").write_bytes(b"x" * 3_000_000) and None,
+                             target_fingerprint="t")
+    print(manifest.version, flush=True)
+    store.retire(5, ())
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_only_whole_versions(tmp_path):
+    rng = random.Random(0)
+    announced = -1
+    for _ in range(12):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        announced = int(writer.stdout.readline())
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = writer.stdout.read().split()
+        announced = int(rest[-1]) if rest else announced
+        writer.wait()
+        writer.stdout.close()
+        store = WeightsStore(tmp_path)
+        versions = store.versions()
+        assert versions[-1] >= announced
+        for version in versions:
+            store.verify(version)
+
+
+def test_a_draft_survives_the_checkpoint(tmp_path, target):
+    draft = first_draft(DraftConfig(draft_vocab_size=40), target, seed=3)
+    checkpoint.write(tmp_path, draft, torch.float32)
+    back = checkpoint.read(tmp_path)
+    assert back.config == draft.config
+    for name, tensor in draft.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+
+
+def test_a_draft_for_another_target_is_refused(tmp_path, target):
+    draft = first_draft(DraftConfig(draft_vocab_size=40), target, seed=3)
+    checkpoint.write(tmp_path, draft)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    raw["vocab_size"] = 65
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    with pytest.raises(WeightsError):
+        first_draft(DraftConfig(checkpoint=tmp_path), target, 0)
+
+
+def test_another_architecture_is_refused():
+    with pytest.raises(ConfigError, match="LlamaForCausalLMEagle3"):
+        Eagle3Config.from_hf({"architectures": ["LlamaForCausalLM"]})
+
+
+def test_the_first_version_is_published_once(tmp_path, target):
+    store = WeightsStore(tmp_path)
+    assert ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0).version == 0
+    assert ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0).version == 0
+    assert store.versions() == [0]

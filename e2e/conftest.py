@@ -1,0 +1,139 @@
+"""A real SGLang on this machine, with the plugin, on a fresh store; one for all tests that can share it."""
+
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from aurora_core.agent.engine import Engine
+from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
+from aurora_core.engine import launch
+from aurora_core.engine.settings import EngineSettings
+from aurora_core.loop.processes import Process
+from aurora_core.loop.stack import wait_until_healthy
+from aurora_core.loop.traffic import read_prompts, render
+from aurora_core.models import smollm2
+from aurora_core.models.target import Target
+from aurora_core.samples.schema import decode
+from aurora_core.training.init import ensure_first
+from aurora_core.weights.store import WeightsStore
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+ROOT = Path(__file__).parent.parent
+ADMIN_KEY = "e2e-admin"
+CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Running:
+    """An engine, its files and its door."""
+
+    process: Process
+    url: str
+    store: WeightsStore
+    spool: Path
+    target: Target
+    control: Engine
+
+    def ask(self, text, rid, tokens=48, **sampling):
+        body = {"rid": rid, "sampling_params": {"temperature": 0, "max_new_tokens": tokens, **sampling}}
+        body |= {"text": text} if isinstance(text, str) else {"input_ids": text}
+        answer = httpx.post(f"{self.url}/generate", json=body, timeout=300)
+        answer.raise_for_status()
+        return answer.json()
+
+    def samples(self):
+        """The captured requests, by request id."""
+        found = {}
+        for path in sorted(self.spool.glob("*.sample")):
+            sample = decode(
+                path.read_bytes(), target=self.target.fingerprint, aux_width=1728, hidden=576, dtype=torch.bfloat16
+            )
+            found[sample.request] = sample
+        return found
+
+
+@pytest.fixture(scope="session")
+def target():
+    return Target(smollm2.materialise(CACHE / "models"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(target):
+    return AutoTokenizer.from_pretrained(target.path)
+
+
+@pytest.fixture(scope="session")
+def prompts(tokenizer):
+    return render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def reference(target):
+    """The target in Hugging Face's own implementation, fp32: an independent definition of its hidden states."""
+    return AutoModelForCausalLM.from_pretrained(target.path, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory, target):
+    """Starts engines, and stops them at the end."""
+    started = []
+
+    def start_(name, *, draft=None, steps=3, extra=(), rate=1.0, kind="speculative"):
+        work = tmp_path_factory.mktemp(name)
+        serving = ServingConfig(port=free_port(), threads=2, extra_args=extra, device="cpu")
+        draft = draft or DraftConfig(draft_vocab_size=8192)
+        store = WeightsStore(work / "weights")
+        first = ensure_first(store, draft, target, 0).version
+        settings = EngineSettings(
+            weights=store.root,
+            version=first,
+            target=target.fingerprint,
+            spool=work / "spool",
+            initial_steps=steps,
+            samples=SamplesConfig(sample_rate=rate),
+        )
+        secrets = launch.Secrets(admin_key=ADMIN_KEY)
+        base = TargetConfig(model=str(target.path))
+        if kind == "speculative":
+            arguments = (target.path, base, serving, draft, settings, store.folder(first), work / "engine", secrets)
+            command = launch.speculative(*arguments)
+        elif kind == "capture_only":
+            command = launch.capture_only(target.path, base, serving, settings, secrets)
+        else:
+            command = launch.target_only(target.path, base, serving)
+        process = Process(name, command.arguments, command.environment, work / f"{name}.log")
+        url = f"http://127.0.0.1:{serving.port}"
+        running = Running(process, url, store, work / "spool", target, Engine(url, ADMIN_KEY))
+        started.append(running)
+        wait_until_healthy(process, f"{url}/health")
+        return running
+
+    yield start_
+    for running in started:
+        running.control.close()
+        running.process.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(start):
+    """Speculating in chains, with a prefill chunk and a KV cache so small that requests are chunked and retracted."""
+    return start(
+        "engine",
+        extra=("--chunked-prefill-size", "64", "--max-total-tokens", "1600", "--schedule-conservativeness", "0.01"),
+    )
+
+
+def pytest_report_header():
+    return f"python {sys.version.split()[0]}, {json.dumps({'cores': len(os.sched_getaffinity(0))})}"
