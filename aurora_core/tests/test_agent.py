@@ -18,13 +18,16 @@ def client(tmp_path, target):
     store = WeightsStore(tmp_path)
     ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0)
     engine = Engine("http://127.0.0.1:1")
-    with TestClient(make(store, engine, TOKEN)) as client:
+    status = tmp_path / "status.json"
+    status.write_text('{"train/step": 3}')
+    labels = {"speculator": "ns/name", "engine": "pod"}
+    with TestClient(make(store, engine, TOKEN, training=status, labels=labels)) as client:
         yield client
     engine.close()
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "secret", "Bearer ", "Basic secret"])
-@pytest.mark.parametrize("path", ["/v1/versions", "/v1/live"])
+@pytest.mark.parametrize("path", ["/v1/versions", "/v1/live", "/v1/training"])
 def test_nobody_enters_without_the_token(client, header, path):
     assert client.get(path, headers={"Authorization": header} if header else {}).status_code == 401
 
@@ -38,6 +41,10 @@ def test_versions_tell_what_they_are(client):
     versions = client.get("/v1/versions", headers=HEADERS).json()["versions"]
     assert [v["version"] for v in versions] == [0]
     assert versions[0]["files"]["model.safetensors"]["bytes"] > 0
+
+
+def test_training_tells_what_the_trainer_wrote(client):
+    assert client.get("/v1/training", headers=HEADERS).json() == {"train/step": 3}
 
 
 def test_an_unknown_version_is_a_conflict_and_said_so(client):
@@ -54,7 +61,7 @@ def test_a_bad_body_is_named(client, body):
 def test_a_dead_engine_is_told_and_not_guessed(client):
     answer = client.post("/v1/load", headers=HEADERS, json={"version": 0})
     assert answer.status_code == 502
-    assert "aurora_engine_up 0.0" in client.get("/metrics").text
+    assert 'aurora_engine_up{engine="pod",speculator="ns/name"} 0.0' in client.get("/metrics").text
 
 
 def test_liveness_needs_no_token(client):

@@ -1,25 +1,32 @@
-"""The command line: ``aurora loop | train | agent | init | verify``."""
+"""The command line: ``aurora loop | init | engine | agent | train | verify``."""
 
 import argparse
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aurora_core.config import LoopConfig, load
+from aurora_core.config import DeploymentConfig, load, read
 from aurora_core.errors import AuroraError
-from aurora_core.models import smollm2
-from aurora_core.models.target import Target
+
+if TYPE_CHECKING:
+    from aurora_core.models.target import Target
 
 
 def _cache() -> Path:
     return Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
 
 
-def resolve_target(config: LoopConfig) -> Target:
-    """The target's checkpoint folder; the small demonstration model is made where it is named."""
-    name = config.target.model
-    return Target(smollm2.materialise(_cache() / "models") if name == smollm2.NAME else Path(name))
+def _models() -> Path:
+    return _cache() / "models"
+
+
+def resolve_target(config: DeploymentConfig) -> "Target":
+    """The target's checkpoint folder; what is not on this machine yet is fetched into the cache."""
+    from aurora_core.models.source import resolve  # noqa: PLC0415 (torch and more: only where needed)
+
+    return resolve(config.target, _models())
 
 
 def _loop(arguments: argparse.Namespace) -> None:
@@ -38,25 +45,62 @@ def _loop(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch  # noqa: PLC0415
 
+    from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.samples.open import open_source  # noqa: PLC0415
     from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
     from aurora_core.training.run import Places, TrainingRun, install_signals  # noqa: PLC0415
 
-    config = load(arguments.config)
+    config = read(arguments.config, DeploymentConfig)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     work: Path = arguments.work
+    target = resolve(config.target, arguments.models or _models(), download=False)
     source = open_source(config.samples, work / "spool", os.environ.get("AURORA_SAMPLE_TOKEN", ""))
     metrics = TrainingMetrics(config.training.report_to, arguments.metrics_port, config.training.ttt_length)
-    places = Places(work / "weights", work / "training", work / "training.json")
+    places = Places(work / "weights", work / "training", work / "training" / "status.json", arguments.in_use)
     training = TrainingRun(
-        config.training, config.draft, config.samples, config.weights, resolve_target(config), source, places, metrics
+        config.training, config.draft, config.samples, config.weights, target, source, places, metrics
     )
     install_signals(training)
     try:
         training.run()
     finally:
         source.close()
+
+
+def _engine(arguments: argparse.Namespace) -> None:
+    from aurora_core.engine import launch  # noqa: PLC0415
+    from aurora_core.engine.settings import EngineSettings, Wanted  # noqa: PLC0415
+    from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
+
+    config = read(arguments.config, DeploymentConfig)
+    work: Path = arguments.work
+    store = WeightsStore(work / "weights")
+    wanted = Wanted.read(arguments.wanted)
+    store.verify(wanted.version)
+    target = resolve(config.target, arguments.models or _models(), download=False)
+    settings = EngineSettings(
+        weights=store.root,
+        version=wanted.version,
+        target=target.fingerprint,
+        spool=work / "spool",
+        initial_steps=wanted.steps,
+        samples=config.samples,
+        sample_token=os.environ.get("AURORA_SAMPLE_TOKEN", ""),
+    )
+    command = launch.speculative(
+        target.path,
+        config.target,
+        config.serving,
+        config.draft,
+        settings,
+        store.folder(wanted.version),
+        arguments.runtime,
+        launch.Secrets(os.environ.get("AURORA_API_KEY", ""), os.environ.get("AURORA_ADMIN_KEY", "")),
+    )
+    # The engine takes this process's place, so that signals reach it and its end is the container's.
+    os.execvpe(command.arguments[0], command.arguments, dict(command.environment))  # noqa: S606
 
 
 def _agent(arguments: argparse.Namespace) -> None:
@@ -67,17 +111,33 @@ def _agent(arguments: argparse.Namespace) -> None:
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     engine = Engine(arguments.engine, os.environ.get("AURORA_ADMIN_KEY", ""), os.environ.get("AURORA_API_KEY", ""))
-    app = make(WeightsStore(arguments.weights), engine, os.environ.get("AURORA_AGENT_TOKEN", ""))
+    app = make(
+        WeightsStore(arguments.work / "weights"),
+        engine,
+        os.environ.get("AURORA_AGENT_TOKEN", ""),
+        training=arguments.work / "training" / "status.json",
+        labels=dict(arguments.label),
+    )
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
 
 
 def _init(arguments: argparse.Namespace) -> None:
+    from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.training.init import ensure_first  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    config = load(arguments.config)
+    config = read(arguments.config, DeploymentConfig)
     store = WeightsStore(arguments.work / "weights")
-    print(ensure_first(store, config.draft, resolve_target(config), config.training.seed).model_dump_json(indent=2))
+    target = resolve(config.target, arguments.models or _models())
+    print(ensure_first(store, config.draft, target, config.training.seed).model_dump_json(indent=2))
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not (name and value):
+        message = f"{text!r} is no NAME=VALUE"
+        raise argparse.ArgumentTypeError(message)
+    return name, value
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -103,22 +163,32 @@ def _parser() -> argparse.ArgumentParser:
     loop.add_argument("--work", type=Path, default=Path("work"), help="folder for weights, samples, logs and results")
     loop.set_defaults(run=_loop)
 
-    train = command("train", "Train on the samples that arrive, and publish versions.")
-    train.add_argument("--config", type=Path, required=True)
-    train.add_argument("--work", type=Path, required=True)
+    def process(name: str, text: str, *, models: bool = True) -> argparse.ArgumentParser:
+        parser = command(name, text)
+        parser.add_argument("--work", type=Path, required=True, help="folder of weights, samples and training state")
+        if models:
+            parser.add_argument("--config", type=Path, required=True, help="YAML file that all processes share")
+            parser.add_argument("--models", type=Path, help="folder of fetched models, by default in AURORA_CACHE")
+        return parser
+
+    train = process("train", "Train on the samples that arrive, and publish versions.")
     train.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there")
+    train.add_argument("--in-use", type=Path, help="file of versions to keep; with it, the trainer retires old ones")
     train.set_defaults(run=_train)
 
-    agent = command("agent", "Run the sync agent beside an engine.")
-    agent.add_argument("--weights", type=Path, required=True, help="root of the weights store")
+    engine = process("engine", "Become SGLang with the plugin, on the version that is wanted.")
+    engine.add_argument("--wanted", type=Path, required=True, help="folder of the files version and steps")
+    engine.add_argument("--runtime", type=Path, required=True, help="folder for files that the engine needs to run")
+    engine.set_defaults(run=_engine)
+
+    agent = process("agent", "Run the sync agent beside an engine.", models=False)
     agent.add_argument("--engine", required=True, help="URL of the engine")
     agent.add_argument("--host", default="127.0.0.1")
     agent.add_argument("--port", type=int, default=30001)
+    agent.add_argument("--label", type=_label, action="append", default=[], help="NAME=VALUE, on every metric")
     agent.set_defaults(run=_agent)
 
-    init = command("init", "Publish version 0: the configured checkpoint, or a new draft.")
-    init.add_argument("--config", type=Path, required=True)
-    init.add_argument("--work", type=Path, required=True)
+    init = process("init", "Fetch the target, and publish version 0: the configured checkpoint, or a new draft.")
     init.set_defaults(run=_init)
 
     verify = command("verify", "Check every byte of every version of a store.")

@@ -1,7 +1,9 @@
 """The agent's HTTP interface. All but liveness and metrics wants the bearer token."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,12 +50,15 @@ def _problem(status: int, message: str) -> Response:
 class Agent:
     """What the endpoints do."""
 
-    def __init__(self, store: WeightsStore, engine: Engine, token: str) -> None:
+    def __init__(
+        self, store: WeightsStore, engine: Engine, token: str, training: Path | None, labels: Mapping[str, str]
+    ) -> None:
         self._store = store
         self._engine = engine
         self._token = token
+        self._training = training
         self._registry = CollectorRegistry()
-        self._registry.register(EngineCollector(engine.state))
+        self._registry.register(EngineCollector(engine.state, labels))
 
     def _guard(self, endpoint: _Endpoint) -> _Endpoint:
         async def guarded(request: Request) -> Response:
@@ -90,6 +95,21 @@ class Agent:
 
         return JSONResponse({"versions": await run_in_threadpool(read)})
 
+    async def training(self, _: Request) -> Response:
+        """What the trainer last told of itself; empty before it told anything."""
+
+        def read() -> dict[str, object]:
+            if self._training is None or not self._training.exists():
+                return {}
+            try:
+                told: dict[str, object] = json.loads(self._training.read_text())
+            except (OSError, ValueError) as error:
+                message = f"the trainer's status {self._training} cannot be read: {error}"
+                raise WeightsError(message) from error
+            return told
+
+        return JSONResponse(await run_in_threadpool(read))
+
     async def live(self, _: Request) -> Response:
         """The engine's state."""
         return JSONResponse(await run_in_threadpool(self._engine.state))
@@ -119,6 +139,7 @@ class Agent:
             Route("/healthz", self.alive),
             Route("/metrics", self.metrics),
             Route("/v1/versions", self._guard(self.versions)),
+            Route("/v1/training", self._guard(self.training)),
             Route("/v1/live", self._guard(self.live)),
             Route("/v1/load", self._guard(self.load), methods=["POST"]),
             Route("/v1/steps", self._guard(self.steps), methods=["POST"]),
@@ -126,8 +147,22 @@ class Agent:
         ]
 
 
-def make(store: WeightsStore, engine: Engine, token: str) -> Starlette:
+def make(
+    store: WeightsStore,
+    engine: Engine,
+    token: str,
+    *,
+    training: Path | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Starlette:
     """The agent as an ASGI application.
+
+    Args:
+        store: the versions.
+        engine: the engine beside it.
+        token: bearer token that callers must show.
+        training: the trainer's status file.
+        labels: labels of every metric.
 
     Raises:
         EngineError: there is no token; an open agent would let anyone change what is served.
@@ -135,4 +170,4 @@ def make(store: WeightsStore, engine: Engine, token: str) -> Starlette:
     if not token:
         message = "the agent needs a token: set AURORA_AGENT_TOKEN"
         raise EngineError(message)
-    return Starlette(routes=Agent(store, engine, token).routes())
+    return Starlette(routes=Agent(store, engine, token, training, labels or {}).routes())

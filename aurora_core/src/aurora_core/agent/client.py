@@ -13,8 +13,8 @@ class AgentClient:
     Every method raises EngineError where the agent, or the engine behind it, does not do as asked.
     """
 
-    def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=150)
+    def __init__(self, url: str, token: str, timeout: float = 150) -> None:
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
@@ -30,6 +30,15 @@ class AgentClient:
     def live(self) -> dict[str, Any]:
         """The engine's state."""
         return self._call("GET", "/v1/live")
+
+    def versions(self) -> list[dict[str, Any]]:
+        """The manifests of all complete versions, ascending."""
+        versions: list[dict[str, Any]] = self._call("GET", "/v1/versions")["versions"]
+        return versions
+
+    def training(self) -> dict[str, Any]:
+        """What the trainer last told of itself; empty before it told anything."""
+        return self._call("GET", "/v1/training")
 
     def load(self, version: int) -> float:
         """Make a version live; returns the seconds that decoding waited."""

@@ -1,6 +1,6 @@
 """The engine's measurements as Prometheus metrics."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from aurora_core.errors import EngineError
 
-_SUMS = {
+ACCEPT = {
     "n": ("aurora_accept_observations", "Finished requests, or their parts under one draft (n)"),
     "t": ("aurora_accept_tokens", "Tokens emitted in verify cycles (sum of T)"),
     "v": ("aurora_accept_cycles", "Verify cycles (sum of V)"),
@@ -16,13 +16,26 @@ _SUMS = {
     "tv": ("aurora_accept_tokens_cycles", "Sum of T times V over observations"),
     "vv": ("aurora_accept_cycles_squared", "Sum of V squared over observations"),
 }
+DECODE = {
+    "n": ("aurora_decode_observations", "Finished requests, or their parts under one draft, that were timed (n)"),
+    "e": ("aurora_decode_tokens", "Tokens emitted after a request's first cycle (sum of E)"),
+    "d": ("aurora_decode_seconds", "Seconds that those tokens took (sum of D)"),
+    "ee": ("aurora_decode_tokens_squared", "Sum of E squared over observations"),
+    "ed": ("aurora_decode_tokens_seconds", "Sum of E times D over observations"),
+    "dd": ("aurora_decode_seconds_squared", "Sum of D squared over observations"),
+}
 
 
 class EngineCollector(Collector):
-    """Asks the engine at every scrape; an engine that does not answer is ``aurora_engine_up`` 0."""
+    """Asks the engine at every scrape; an engine that does not answer is ``aurora_engine_up`` 0.
 
-    def __init__(self, state: Callable[[], dict[str, Any]]) -> None:
+    Every metric carries the labels that it is made with: which deployment and which engine this is.
+    """
+
+    def __init__(self, state: Callable[[], dict[str, Any]], labels: Mapping[str, str]) -> None:
         self._state = state
+        self._names = tuple(labels)
+        self._values = tuple(labels.values())
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is known before the engine is asked."""
@@ -30,50 +43,54 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
-        up = GaugeMetricFamily("aurora_engine_up", "Whether the engine told its state")
         try:
             state = self._state()
         except EngineError:
-            up.add_metric([], 0)
-            yield up
+            yield self._gauge("aurora_engine_up", "Whether the engine told its state", 0)
             return
-        up.add_metric([], 1)
-        yield up
-        yield from _accept(state["accept"])
-        yield from _capture(state["capture"])
-        yield from _draft(state["draft"], state["steps"])
-        errors = CounterMetricFamily("aurora_hook_errors", "Exceptions of the plugin, swallowed", labels=["hook"])
-        for hook, count in state["errors"].items():
-            errors.add_metric([hook], count)
-        yield errors
+        yield self._gauge("aurora_engine_up", "Whether the engine told its state", 1)
+        yield from self._arms(ACCEPT, state["accept"])
+        yield from self._arms(DECODE, state["decode"])
+        yield from self._capture(state["capture"])
+        yield from self._draft(state["draft"], state["steps"])
+        yield self._counters("aurora_hook_errors", "Exceptions of the plugin, swallowed", "hook", state["errors"])
 
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=self._names)
+        family.add_metric(self._values, value)
+        return family
 
-def _accept(arms: list[dict[str, int]]) -> Iterator[Metric]:
-    for key, (name, text) in _SUMS.items():
-        family = CounterMetricFamily(name, text, labels=["version", "steps"])
-        for arm in arms:
-            family.add_metric([str(arm["version"]), str(arm["steps"])], arm[key])
-        yield family
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        family = CounterMetricFamily(name, text, labels=self._names)
+        family.add_metric(self._values, value)
+        return family
 
+    def _counters(self, name: str, text: str, label: str, counts: Mapping[str, float]) -> Metric:
+        family = CounterMetricFamily(name, text, labels=[*self._names, label])
+        for key, count in counts.items():
+            family.add_metric([*self._values, key], count)
+        return family
 
-def _capture(capture: dict[str, Any]) -> Iterator[Metric]:
-    yield CounterMetricFamily("aurora_capture_samples", "Samples sent", value=capture["sent"].get("samples", 0))
-    yield CounterMetricFamily("aurora_capture_bytes", "Bytes of samples sent", value=capture["sent"].get("bytes", 0))
-    dropped = CounterMetricFamily("aurora_capture_dropped", "Requests that did not become samples", labels=["reason"])
-    for reason, count in capture["dropped"].items():
-        dropped.add_metric([reason], count)
-    yield dropped
-    skipped = CounterMetricFamily("aurora_capture_skipped_passes", "Forward passes not captured", labels=["reason"])
-    for reason, count in capture["mismatches"].items():
-        skipped.add_metric([reason], count)
-    yield skipped
-    yield GaugeMetricFamily("aurora_capture_queue", "Samples waiting to be sent", value=capture["queue"])
-    yield GaugeMetricFamily("aurora_capture_rate", "Share of requests captured", value=capture["rate"])
+    def _arms(self, sums: Mapping[str, tuple[str, str]], arms: list[dict[str, float]]) -> Iterator[Metric]:
+        for key, (name, text) in sums.items():
+            family = CounterMetricFamily(name, text, labels=[*self._names, "version", "steps"])
+            for arm in arms:
+                family.add_metric([*self._values, str(arm["version"]), str(arm["steps"])], arm[key])
+            yield family
 
+    def _capture(self, capture: Mapping[str, Any]) -> Iterator[Metric]:
+        sent = capture["sent"]
+        yield self._counter("aurora_capture_samples", "Samples sent", sent.get("samples", 0))
+        yield self._counter("aurora_capture_bytes", "Bytes of samples sent", sent.get("bytes", 0))
+        dropped, skipped = capture["dropped"], capture["mismatches"]
+        yield self._counters("aurora_capture_dropped", "Requests that did not become samples", "reason", dropped)
+        yield self._counters("aurora_capture_skipped_passes", "Forward passes not captured", "reason", skipped)
+        yield self._gauge("aurora_capture_queue", "Samples waiting to be sent", capture["queue"])
+        yield self._gauge("aurora_capture_rate", "Share of requests captured", capture["rate"])
 
-def _draft(draft: dict[str, Any], steps: int) -> Iterator[Metric]:
-    yield GaugeMetricFamily("aurora_draft_live_version", "Version of the live draft", value=draft["live"])
-    yield GaugeMetricFamily("aurora_draft_steps", "Draft steps of a cycle, 0 when speculation is off", value=steps)
-    yield CounterMetricFamily("aurora_draft_swaps", "Versions made live", value=draft["swaps"])
-    yield CounterMetricFamily("aurora_draft_swap_failures", "Versions refused", value=draft["failures"])
-    yield CounterMetricFamily("aurora_draft_swap_seconds", "Seconds decoding waited", value=draft["seconds"])
+    def _draft(self, draft: Mapping[str, Any], steps: int) -> Iterator[Metric]:
+        yield self._gauge("aurora_draft_live_version", "Version of the live draft", draft["live"])
+        yield self._gauge("aurora_draft_steps", "Draft steps of a cycle, 0 when speculation is off", steps)
+        yield self._counter("aurora_draft_swaps", "Versions made live", draft["swaps"])
+        yield self._counter("aurora_draft_swap_failures", "Versions refused", draft["failures"])
+        yield self._counter("aurora_draft_swap_seconds", "Seconds decoding waited", draft["seconds"])

@@ -1,10 +1,11 @@
 """Typed configuration: one source for the command line, the trainer, the engine and the custom resource."""
 
-from aurora_core.config.loop import LoopConfig, load
+from aurora_core.config.loop import DeploymentConfig, LoopConfig, load, read
 from aurora_core.config.parts import DraftConfig, SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
 
 __all__ = [
+    "DeploymentConfig",
     "DraftConfig",
     "LoopConfig",
     "SamplesConfig",
@@ -13,4 +14,5 @@ __all__ = [
     "TrainingConfig",
     "WeightsConfig",
     "load",
+    "read",
 ]

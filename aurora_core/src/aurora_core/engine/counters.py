@@ -1,8 +1,13 @@
-"""Sufficient statistics of accept length per draft version, over finished requests.
+"""Sufficient statistics per draft version, over finished requests: of accept length and of decode speed.
 
-For request i under one draft, T_i is the tokens emitted in its verify cycles and V_i the number of cycles. The
-six sums n, ΣT, ΣV, ΣT², ΣTV, ΣV² are all that the delta method needs for the ratio ΣT / ΣV and its variance. A
-request that sees a swap, or speculation switched on or off, is one observation of each part.
+Both are ratios of sums. For request i under one draft:
+
+- accept length: T_i tokens emitted in its verify cycles over V_i cycles;
+- decode speed: E_i tokens emitted after its first cycle over the D_i seconds that they took. It counts with
+  speculation off too, where accept length says nothing.
+
+The six sums n, Σx, Σy, Σx², Σxy, Σy² are all that the delta method needs for Σx / Σy and its variance. A request that
+sees a swap, or speculation switched on or off, is one observation of each part.
 """
 
 from dataclasses import dataclass, field
@@ -18,52 +23,78 @@ class Arm(NamedTuple):
 
 @dataclass
 class Sums:
-    """The six sums of one arm."""
+    """The six sums of a ratio Σx / Σy."""
 
     n: int = 0
-    t: int = 0
-    v: int = 0
-    tt: int = 0
-    tv: int = 0
-    vv: int = 0
+    x: float = 0
+    y: float = 0
+    xx: float = 0
+    xy: float = 0
+    yy: float = 0
 
-    def add(self, tokens: int, cycles: int) -> None:
+    def add(self, x: float, y: float) -> None:
         """One observation."""
         self.n += 1
-        self.t += tokens
-        self.v += cycles
-        self.tt += tokens * tokens
-        self.tv += tokens * cycles
-        self.vv += cycles * cycles
+        self.x += x
+        self.y += y
+        self.xx += x * x
+        self.xy += x * y
+        self.yy += y * y
+
+    def named(self, x: str, y: str) -> dict[str, float]:
+        """The sums under the names that metrics give them."""
+        return {"n": self.n, x: self.x, y: self.y, 2 * x: self.xx, x + y: self.xy, 2 * y: self.yy}
+
+
+@dataclass
+class ArmSums:
+    """Everything counted of one arm."""
+
+    accept: Sums = field(default_factory=Sums)
+    decode: Sums = field(default_factory=Sums)
 
 
 @dataclass
 class _Segment:
     arm: Arm
+    started: float | None
+    ended: float = 0.0
     tokens: int = 0
     cycles: int = 0
+    timed_tokens: int = 0
 
 
 @dataclass
 class AcceptCounters:
     """Sums per arm, and the open segments of running requests."""
 
-    sums: dict[Arm, Sums] = field(default_factory=dict)
+    sums: dict[Arm, ArmSums] = field(default_factory=dict)
     _open: dict[str, list[_Segment]] = field(default_factory=dict)
 
-    def cycle(self, request: str, arm: Arm, tokens: int) -> None:
-        """A verify cycle of a request emitted ``tokens`` tokens, the bonus token included."""
+    def cycle(self, request: str, arm: Arm, tokens: int, now: float) -> None:
+        """A verify cycle of a request emitted ``tokens`` tokens, the bonus token included, and ended at ``now``."""
         segments = self._open.setdefault(request, [])
         if not segments or segments[-1].arm != arm:
-            segments.append(_Segment(arm))
-        segments[-1].tokens += tokens
-        segments[-1].cycles += 1
+            # The first cycle's start is not known; a later segment's first cycle began where the last one ended.
+            segments.append(_Segment(arm, segments[-1].ended if segments else None))
+        segment = segments[-1]
+        if segment.started is None:
+            segment.started = now
+        else:
+            segment.timed_tokens += tokens
+        segment.ended = now
+        segment.tokens += tokens
+        segment.cycles += 1
 
     def finish(self, request: str, *, count: bool) -> None:
         """A request ended; its segments become observations unless it was aborted."""
         for segment in self._open.pop(request, []):
-            if count:
-                self.sums.setdefault(segment.arm, Sums()).add(segment.tokens, segment.cycles)
+            if not count:
+                continue
+            sums = self.sums.setdefault(segment.arm, ArmSums())
+            sums.accept.add(segment.tokens, segment.cycles)
+            if segment.timed_tokens and segment.started is not None:
+                sums.decode.add(segment.timed_tokens, segment.ended - segment.started)
 
     def keep_only(self, versions: set[int]) -> None:
         """Forget finished observations of all other versions, so that series stay bounded."""

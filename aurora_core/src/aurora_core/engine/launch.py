@@ -52,6 +52,8 @@ def _base(target: Path, config: TargetConfig, serving: ServingConfig, secrets: "
         "--tp-size", str(serving.tensor_parallel_size),
         "--enable-metrics",
     ]  # fmt: skip
+    if config.trust_remote_code:
+        arguments.append("--trust-remote-code")
     if device == "cpu":
         arguments += _cpu_arguments(serving)
     elif serving.max_total_tokens:

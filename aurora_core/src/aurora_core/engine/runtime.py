@@ -1,6 +1,7 @@
 """The plugin's state in one scheduler process, and what its hooks do with it."""
 
 import logging
+import time
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -73,9 +74,10 @@ class Runtime:
         """The scheduler resolved a verify cycle's accepted tokens."""
         version = getattr(result.logits_output, _ARM, self.swap.state.live)
         arm = Arm(version, result.speculative_num_draft_tokens - 1)
+        now = time.monotonic()
         for request, correct in zip(requests, result.num_correct_drafts_per_req_cpu, strict=True):
             if not (request.is_retracted or request.finished()):
-                self.counters.cycle(request.rid, arm, correct + 1)
+                self.counters.cycle(request.rid, arm, correct + 1, now)
 
     def released(self, request: Any, req_to_token: torch.Tensor, *, aborted: bool) -> None:
         """A finished request is about to give back its KV slots."""
@@ -105,7 +107,11 @@ class Runtime:
             "draft": {**asdict(self.swap.state), "failed": {str(k): v for k, v in self.swap.state.failed.items()}},
             "steps": self.steps,
             "accept": [
-                {"version": arm.version, "steps": arm.steps, **asdict(sums)}
+                {"version": arm.version, "steps": arm.steps, **sums.accept.named("t", "v")}
+                for arm, sums in sorted(self.counters.sums.items())
+            ],
+            "decode": [
+                {"version": arm.version, "steps": arm.steps, **sums.decode.named("e", "d")}
                 for arm, sums in sorted(self.counters.sums.items())
             ],
             "capture": {

@@ -13,6 +13,28 @@ from aurora_core.errors import ConfigError
 VARIABLE = "AURORA_ENGINE"
 
 
+class Wanted(Config):
+    """What an engine starts with; afterwards the agent tells it."""
+
+    version: int = Field(ge=0)
+    """Draft version."""
+    steps: int = Field(ge=0)
+    """Draft steps of a cycle; 0 keeps speculation off."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """From a folder with a file for each field, as a ConfigMap is mounted.
+
+        Raises:
+            ConfigError: a file is missing or holds no number.
+        """
+        try:
+            return cls.model_validate({name: (folder / name).read_text() for name in cls.model_fields})
+        except (OSError, ValidationError) as error:
+            message = f"{folder} does not say what to serve: {error}"
+            raise ConfigError(message) from error
+
+
 class EngineSettings(Config):
     """The plugin's settings; absent, the plugin does nothing at all."""
 

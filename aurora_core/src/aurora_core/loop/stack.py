@@ -48,7 +48,7 @@ class Work:
     @property
     def status(self) -> Path:
         """What the trainer tells of itself."""
-        return self.root / "training.json"
+        return self.state / "status.json"
 
     def log(self, name: str) -> Path:
         """Log file of a process."""
@@ -130,7 +130,7 @@ class Stack:
         """Start the sync agent and wait until it answers."""
         serving = self.config.serving
         environment = {**os.environ, "AURORA_AGENT_TOKEN": self._token, "AURORA_ADMIN_KEY": self._admin_key}
-        arguments = ["agent", "--weights", str(self.work.weights), "--engine", self.url]
+        arguments = ["agent", "--work", str(self.work.root), "--engine", self.url]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
         process = Process.aurora("agent", arguments, environment, self.work.log("agent"))
         wait_until_healthy(self._start("agent", process), f"http://{serving.host}:{serving.agent_port}/healthz")
@@ -138,7 +138,7 @@ class Stack:
     def start_trainer(self) -> None:
         """Start the trainer, at a lower priority than serving."""
         path = self.work.root / "train.yaml"
-        path.write_text(yaml.safe_dump(json.loads(self.config.model_dump_json(by_alias=True))))
+        path.write_text(yaml.safe_dump(json.loads(self.config.model_dump_json(by_alias=True, exclude={"traffic"}))))
         environment = {**os.environ, "AURORA_SAMPLE_TOKEN": self._token}
         arguments = ["train", "--config", str(path), "--work", str(self.work.root)]
         self._start("trainer", Process.aurora("trainer", arguments, environment, self.work.log("trainer"), nice=10))

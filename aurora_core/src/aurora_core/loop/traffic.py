@@ -158,11 +158,11 @@ class Measured:
     failures: tuple[str, ...]
 
 
-def measure(url: str, texts: Sequence[str], concurrency: int, max_new_tokens: int) -> Measured:
-    """Ask every prompt once, uncaptured, and say how fast that went."""
+def measure(url: str, texts: Sequence[str], concurrency: int, max_new_tokens: int, prefix: str = PROBE) -> Measured:
+    """Ask every prompt once and say how fast that went; by their ids the requests are not captured."""
     record = Record()
     started = time.monotonic()
-    asyncio.run(_drain(url, iter(texts), concurrency, max_new_tokens, PROBE, record, threading.Event()))
+    asyncio.run(_drain(url, iter(texts), concurrency, max_new_tokens, prefix, record, threading.Event()))
     seconds = time.monotonic() - started
     tokens = sum(len(a.ids) for a in record.answers)
     by_prompt = {a.prompt: a for a in record.answers}

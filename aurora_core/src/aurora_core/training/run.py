@@ -43,11 +43,13 @@ class Places:
         weights: root of the weights store.
         state: root of the training state.
         status: JSON file that tells others how training goes; None for none.
+        in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
     """
 
     weights: Path
     state: Path
     status: Path | None = None
+    in_use: Path | None = None
 
 
 class TrainingRun:
@@ -277,7 +279,22 @@ class TrainingRun:
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
         self._published = manifest.version
+        self._retire()
         log.info("published version %d: held-out accept length %.3f (was %s)", manifest.version, now, before)
+
+    def _retire(self) -> None:
+        """Delete old versions, but none that is said to be in use; where that cannot be read, none at all."""
+        if self._places.in_use is None:
+            return
+        try:
+            in_use = [int(word) for word in self._places.in_use.read_text().split(",") if word.strip()]
+            gone = self._store.retire(self._weights.keep, in_use)
+        except (OSError, ValueError) as error:
+            self._metrics.failures.labels("retire").inc()
+            log.error("no version retired: %s", error)  # noqa: TRY400 (says all there is)
+            return
+        if gone:
+            log.info("retired versions %s", ", ".join(map(str, gone)))
 
     def _save(self) -> None:
         try:
@@ -289,6 +306,7 @@ class TrainingRun:
     def _tell(self) -> None:
         if self._places.status is None:
             return
+        self._places.status.parent.mkdir(parents=True, exist_ok=True)
         part = self._places.status.with_suffix(".part")
         latest = {"received": self.pool.received, "rejected": dict(self.pool.rejected), "published": self._published}
         part.write_text(json.dumps({**self._metrics.latest, **latest, "pool/training": len(self.pool.training)}))

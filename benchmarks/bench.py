@@ -1,0 +1,53 @@
+"""What the benchmarks share: the demonstration's configuration, a stack of processes, and a printed heading."""
+
+import argparse
+import json
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from aurora_core.cli import resolve_target
+from aurora_core.config import LoopConfig, load
+from aurora_core.loop.plots import cores
+from aurora_core.loop.stack import Stack, Work
+from aurora_core.loop.traffic import read_prompts, render
+from transformers import AutoTokenizer
+
+ROOT = Path(__file__).parent.parent
+
+
+def arguments(text: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("--config", type=Path, default=ROOT / "examples" / "smollm2.yaml")
+    return parser
+
+
+@contextmanager
+def stack(config_path: Path) -> Iterator[tuple[LoopConfig, Stack, list[str]]]:
+    """A stack in a temporary folder, nothing started yet, and the first domain's prompts; all is stopped at the end."""
+    config = load(config_path)
+    target = resolve_target(config)
+    prompts = render(read_prompts(config.traffic.prompts), AutoTokenizer.from_pretrained(target.path))
+    with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:
+        made = Stack(config, target, Work(Path(folder)))
+        try:
+            yield config, made, prompts
+        finally:
+            made.stop()
+
+
+def report(name: str, **figures: object) -> None:
+    """One line of JSON, with what is needed to compare it."""
+    heading = {
+        "benchmark": name,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {cores()} cores",
+        "sglang": version("sglang"),
+        "torch": version("torch"),
+    }
+    print(json.dumps({**heading, **figures}))

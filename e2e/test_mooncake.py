@@ -1,0 +1,147 @@
+"""Samples through a real Mooncake store over TCP: the way there, and what happens when an end dies."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from aurora_core.config import SamplesConfig
+from aurora_core.errors import TransportError
+from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
+from aurora_core.samples.schema import Sample, decode, encode
+from conftest import free_port
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+TOKEN = "sample-token"  # noqa: S105 (of this test)
+
+
+class Master:
+    def __init__(self):
+        self.port, self.metadata = free_port(), free_port()
+        self.start()
+
+    def start(self):
+        program = shutil.which("mooncake_master", path=str(Path(sys.executable).parent))
+        command = [
+            program, "--enable_http_metadata_server=true", "--http_metadata_server_host=127.0.0.1",
+            f"--http_metadata_server_port={self.metadata}", f"--rpc_port={self.port}", f"--metrics_port={free_port()}",
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"http://127.0.0.1:{self.metadata}/", timeout=1)
+            except httpx.HTTPError:
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("the Mooncake master did not start")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def master():
+    made = Master()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def settings(master):
+    return SamplesConfig(
+        transport="mooncake",
+        mooncake_master=f"127.0.0.1:{master.port}",
+        mooncake_metadata=f"http://127.0.0.1:{master.metadata}/metadata",
+        mooncake_segment_bytes=64 << 20,
+        trainer_url=f"http://127.0.0.1:{free_port()}",
+    )
+
+
+@pytest.fixture
+def source(settings):
+    made = MooncakeSource(settings, TOKEN)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(settings.trainer_url, timeout=1)
+            break
+        except httpx.HTTPError:
+            time.sleep(0.05)
+    yield made
+    made.close()
+
+
+def sample(name="r", rows=100):
+    generator = torch.Generator().manual_seed(0)
+    aux, last = torch.randn(rows, 96, generator=generator), torch.randn(rows, 32, generator=generator)
+    return Sample(name, torch.arange(rows + 1), 5, aux, last, 0, "t")
+
+
+def test_samples_arrive_whole_and_leave_the_store(settings, source):
+    sink = MooncakeSink(settings, TOKEN)
+    for i in range(20):
+        sink.put(f"s{i}", encode(sample(f"s{i}")))
+    assert source.backlog() == 20
+    for i, delivery in enumerate(source.poll()):
+        back = decode(delivery.read(), target="t", aux_width=96, hidden=32, dtype=torch.float32)
+        assert back.request == f"s{i}"
+        assert torch.equal(back.aux, sample().aux)
+        with pytest.raises(TransportError) as caught:
+            delivery.read()
+        assert caught.value.reason == "gone"
+    sink.close()
+
+
+def test_a_stranger_cannot_announce_samples(settings, source):
+    assert httpx.post(f"{settings.trainer_url}/samples", json={"name": "x"}).status_code == 401
+    sink = MooncakeSink(settings, "wrong")
+    with pytest.raises(TransportError) as caught:
+        sink.put("x", b"y")
+    assert caught.value.reason == "trainer_unreachable"
+    sink.close()
+    assert source.backlog() == 0
+
+
+def test_a_sample_that_the_trainer_cannot_hear_of_is_taken_back(settings):
+    sink = MooncakeSink(settings, TOKEN)
+    for i in range(3):
+        with pytest.raises(TransportError) as caught:
+            sink.put(f"lonely{i}", b"bytes")
+        assert caught.value.reason == "trainer_unreachable"
+        assert sink._store.get(f"lonely{i}") == b""
+    sink.close()
+
+
+def fill(sink):
+    for i in range(10):
+        sink.put(f"big{i}", bytes(4 << 20))
+
+
+@pytest.mark.usefixtures("source")
+def test_a_full_store_refuses(settings):
+    small = settings.model_copy(update={"mooncake_segment_bytes": 16 << 20})
+    sink = MooncakeSink(small, TOKEN)
+    with pytest.raises(TransportError) as caught:
+        fill(sink)
+    assert caught.value.reason == "store_full"
+    sink.close()
+
+
+def test_without_a_store_the_sender_is_told_so():
+    nowhere = SamplesConfig(
+        transport="mooncake",
+        mooncake_master=f"127.0.0.1:{free_port()}",
+        mooncake_metadata=f"http://127.0.0.1:{free_port()}/metadata",
+    )
+    sink = MooncakeSink(nowhere, TOKEN)
+    with pytest.raises(TransportError) as caught:
+        sink.put("x", b"y")
+    assert caught.value.reason == "store_lost"
+    sink.close()
