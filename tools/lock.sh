@@ -9,3 +9,8 @@ uv=$cache/tools-uv-0.13.9/bin/uv
 "$uv" export -q --frozen --all-packages --all-extras --no-emit-workspace --no-header --no-annotate \
   --format requirements-txt -o requirements.lock >/dev/null
 wc -l requirements.lock
+# The images take less: the operator no torch, the engine no tools of development.
+for image in operator:aurora-operator runtime:aurora-core; do
+  "$uv" export -q --frozen --package "${image#*:}" $([ "${image%%:*}" = runtime ] && echo --all-extras) --no-dev \
+    --no-emit-workspace --no-header --no-annotate --format requirements-txt -o "images/${image%%:*}.lock" >/dev/null
+done

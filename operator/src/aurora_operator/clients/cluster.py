@@ -1,0 +1,149 @@
+"""The API server."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+from urllib3.exceptions import HTTPError
+
+from aurora_operator.api import GROUP, KIND, VERSION
+from aurora_operator.errors import ClusterError
+
+MANAGER = "aurora-operator"
+_TIMEOUT = 20
+
+
+def _said(error: ApiException) -> str:
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """The client's errors as the project's own."""
+    try:
+        yield
+    except ApiException as error:
+        raise ClusterError(f"cannot {what}: {_said(error)}", int(error.status or 0)) from error
+    except DynamicApiError as error:
+        raise ClusterError(f"cannot {what}: {error}", int(error.status or 0)) from error
+    except (HTTPError, OSError, ResourceNotFoundError) as error:
+        raise ClusterError(f"cannot {what}: the API server does not answer: {error}") from error
+
+
+class Cluster:
+    """Reads and writes objects as plain data.
+
+    Every method raises ClusterError where the API server refuses or does not answer.
+    """
+
+    def __init__(self) -> None:
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            config.load_kube_config()
+        with _translated("reach the cluster"):
+            self._client = DynamicClient(client.ApiClient())
+
+    def _of(self, api_version: str, kind: str) -> Any:  # noqa: ANN401 (the dynamic client has no types)
+        with _translated(f"find the kind {kind}"):
+            return self._client.resources.get(api_version=api_version, kind=kind)
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """An object, or None where there is none."""
+        resource = self._of(api_version, kind)
+        try:
+            with _translated(f"get {kind} {namespace}/{name}"):
+                found = resource.get(name=name, namespace=namespace, _request_timeout=_TIMEOUT)
+        except ClusterError as error:
+            if error.status == 404:  # noqa: PLR2004 (HTTP's own)
+                return None
+            raise
+        plain: dict[str, Any] = found.to_dict()
+        return plain
+
+    def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The objects of a kind that have these labels."""
+        selector = ",".join(f"{k}={v}" for k, v in labels.items())
+        resource = self._of(api_version, kind)
+        with _translated(f"list {kind} in {namespace}"):
+            found = resource.get(namespace=namespace, label_selector=selector, _request_timeout=_TIMEOUT)
+        return [item.to_dict() for item in found.items]
+
+    def apply(self, body: Mapping[str, Any]) -> None:
+        """Server-side apply; ours are the fields that we name, whoever else wrote them."""
+        metadata = body["metadata"]
+        resource = self._of(body["apiVersion"], body["kind"])
+        with _translated(f"apply {body['kind']} {metadata['namespace']}/{metadata['name']}"):
+            resource.server_side_apply(
+                body=dict(body),
+                name=metadata["name"],
+                namespace=metadata["namespace"],
+                field_manager=MANAGER,
+                force_conflicts=True,
+                _request_timeout=_TIMEOUT,
+            )
+
+    def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
+        """Delete an object and what it owns."""
+        resource = self._of(api_version, kind)
+        with _translated(f"delete {kind} {namespace}/{name}"):
+            resource.delete(
+                name=name,
+                namespace=namespace,
+                body={"propagationPolicy": "Background"},
+                _request_timeout=_TIMEOUT,
+            )
+
+    def write_status(self, namespace: str, name: str, status: Mapping[str, Any], resource_version: str) -> None:
+        """Replace the status, unless somebody else changed the resource since it was read."""
+        resource = self._of(f"{GROUP}/{VERSION}", KIND)
+        body = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": resource_version},
+            "status": dict(status),
+        }
+        with _translated(f"write the status of {namespace}/{name}"):
+            resource.status.patch(
+                body=body,
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                _request_timeout=_TIMEOUT,
+            )
+
+    def event(self, about: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
+        """Tell people, as an Event of the resource."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata = about["metadata"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+            "involvedObject": {
+                "apiVersion": about["apiVersion"],
+                "kind": about["kind"],
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+            },
+            "type": kind,
+            "reason": reason,
+            "message": message[:1000],
+            "source": {"component": MANAGER},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        resource = self._of("v1", "Event")
+        with _translated(f"write an event of {metadata['name']}"):
+            resource.create(body=body, namespace=metadata["namespace"], _request_timeout=_TIMEOUT)

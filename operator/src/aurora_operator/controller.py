@@ -1,0 +1,80 @@
+"""One worker for each resource: looks when something happened, and by itself every few seconds."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aurora_operator import metrics
+from aurora_operator.errors import OperatorError
+
+log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF, _LAST_BACKOFF = 1.0, 60.0
+
+
+class Name(NamedTuple):
+    """Of a resource."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Controller:
+    """Runs ``look`` for each resource, never twice at once for the same one.
+
+    Args:
+        look: reconciles one resource; returns the seconds until the next look, or None where it is gone.
+    """
+
+    def __init__(self, look: Callable[[Name], float | None]) -> None:
+        self._look = look
+        self._wakes: dict[Name, asyncio.Event] = {}
+        self._tasks: dict[Name, asyncio.Task[None]] = {}
+
+    def wake(self, name: Name) -> None:
+        """Something about a resource changed."""
+        if name not in self._tasks:
+            self._wakes[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._work(name), name=f"reconcile {name}")
+        self._wakes[name].set()
+
+    async def close(self) -> None:
+        """End all workers; a look that runs is left to finish."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, name: Name) -> None:
+        wake = self._wakes[name]
+        backoff = _FIRST_BACKOFF
+        try:
+            while True:
+                wake.clear()
+                started = time.monotonic()
+                try:
+                    wait = await asyncio.to_thread(self._look, name)
+                    backoff = _FIRST_BACKOFF
+                except OperatorError as error:
+                    metrics.failures.labels(str(name), "reconcile").inc()
+                    log.warning("%s: %s", name, error)
+                    wait = backoff * random.uniform(0.5, 1.5)  # noqa: S311 (jitter)
+                    backoff = min(_LAST_BACKOFF, 2 * backoff)
+                metrics.reconcile_seconds.observe(time.monotonic() - started)
+                if wait is None:
+                    return
+                try:
+                    async with asyncio.timeout(wait):
+                        await wake.wait()
+                    # Changes come in bursts; one look sees them all.
+                    await asyncio.sleep(0.3)
+                except TimeoutError:
+                    continue
+        finally:
+            del self._tasks[name], self._wakes[name]

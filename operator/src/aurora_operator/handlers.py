@@ -1,0 +1,103 @@
+"""What kopf watches. Events only wake workers; what to do is always decided from a fresh look.
+
+Only event handlers are registered: kopf then puts neither finalizers nor annotations on anything, so a resource can
+be deleted whether or not an operator runs, and what it owns is collected by Kubernetes itself.
+"""
+
+import logging
+from typing import Any
+
+import kopf
+from prometheus_client import start_http_server
+
+from aurora_operator import metrics
+from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.controller import Controller, Name
+from aurora_operator.errors import SpecError
+from aurora_operator.reconcile.execute import execute
+from aurora_operator.reconcile.observe import observe
+from aurora_operator.reconcile.plan import plan
+from aurora_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_OURS = {"app.kubernetes.io/managed-by": "aurora-operator"}
+_UNREADABLE_SECONDS = 60.0
+
+
+class Reconciler:
+    """Observe, plan, execute."""
+
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+
+    def look(self, name: Name) -> float | None:
+        """Reconcile one resource; see :class:`Controller`."""
+        body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return None
+        try:
+            world = observe(self._cluster, body, self._settings.images)
+        except SpecError as error:
+            log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
+            metrics.failures.labels(str(name), "spec").inc()
+            return _UNREADABLE_SECONDS
+        todo = plan(world)
+        execute(self._cluster, world, todo)
+        _show(name, todo.status)
+        return todo.again_seconds
+
+
+def _show(name: Name, status: Any) -> None:  # noqa: ANN401 (plain data)
+    if status is None:
+        return
+    candidate = status["candidate"]
+    metrics.stable_version.labels(str(name)).set(status["stable"]["version"])
+    metrics.candidate_version.labels(str(name)).set(candidate["version"] if candidate else -1)
+    for bound in ("lower", "estimate", "upper"):
+        value = candidate and candidate[bound]
+        metrics.estimate.labels(str(name), bound).set(float("nan") if value is None else value)
+    for one in status["conditions"]:
+        truth = {"True": 1, "False": 0}.get(one["status"], -1)
+        metrics.condition.labels(str(name), one["type"]).set(truth)
+
+
+@kopf.on.startup()
+async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
+    """Make the workers' controller."""
+    settings.posting.enabled = False
+    settings.persistence.finalizer = f"{GROUP}/unused"
+    ours = Settings.from_environment()
+    start_http_server(ours.metrics_port)
+    memo.controller = Controller(Reconciler(Cluster(), ours).look)
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """End the workers."""
+    await memo.controller.close()
+
+
+@kopf.on.event(GROUP, VERSION, PLURAL)  # type: ignore[arg-type]
+async def changed(memo: kopf.Memo, namespace: str, name: str, **_: Any) -> None:
+    """The resource itself was made, changed, or seen again after a start."""
+    memo.controller.wake(Name(namespace, name))
+
+
+async def _child_changed(memo: kopf.Memo, namespace: str, labels: kopf.Labels, **_: Any) -> None:
+    owner = labels.get("app.kubernetes.io/instance")
+    if owner:
+        memo.controller.wake(Name(namespace, owner))
+
+
+for _group, _version, _plural in (
+    ("", "v1", "pods"),
+    ("", "v1", "services"),
+    ("", "v1", "configmaps"),
+    ("", "v1", "secrets"),
+    ("apps", "v1", "deployments"),
+    ("batch", "v1", "jobs"),
+):
+    kopf.on.event(_group, _version, _plural, labels=_OURS, id=f"child-{_plural}")(_child_changed)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""When a candidate becomes stable: pure statistics and decisions. No client, no clock."""

@@ -1,0 +1,1 @@
+"""Observe the world, plan (purely), execute."""

@@ -1,0 +1,114 @@
+"""Conditions: observations in words, each with the time at which it last changed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from aurora_operator.api.status import Condition
+from aurora_operator.promotion.trial import Progress, strategy
+from aurora_operator.reconcile.world import World
+
+Truth = Literal["True", "False", "Unknown"]
+
+
+class _Seen(NamedTuple):
+    status: Truth
+    reason: str
+    message: str
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod is ready, and not on its way out."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
+    """Why a pod does not run, in the kubelet's and the process's own words."""
+    for pod in pods:
+        status = pod.get("status", {})
+        for one in status.get("containerStatuses") or ():
+            waiting = (one.get("state") or {}).get("waiting") or {}
+            last = (one.get("lastState") or {}).get("terminated") or {}
+            if waiting.get("reason") in {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}:
+                return f"{pod['metadata']['name']}: {waiting['reason']}: {waiting.get('message', '')}"
+            if last and int(one.get("restartCount") or 0) > 0 and last.get("exitCode"):
+                lines = str(last.get("message") or last.get("reason") or "").strip().splitlines()[-6:]
+                name = pod["metadata"]["name"]
+                return f"{name}/{one['name']} ended with {last['exitCode']}: " + " | ".join(lines)
+        for condition in status.get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return f"{pod['metadata']['name']} cannot be scheduled: {condition.get('message', '')}"
+    return ""
+
+
+def _available(world: World) -> _Seen:
+    ready, wanted = sum(map(is_ready, world.engine_pods)), world.spec.serving.replicas
+    if ready:
+        word = "AllReady" if ready >= wanted else "SomeReady"
+        return _Seen("True", word, f"{ready} of {wanted} engine pods are ready")
+    resource = world.resource
+    init = world.children.get(("batch/v1", "Job", resource.init))
+    if not int(((init or {}).get("status") or {}).get("succeeded") or 0):
+        trouble = _trouble(world.trainer_pods)
+        return _Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
+    trouble = _trouble(world.engine_pods)
+    return _Seen("False", "EngineFailing" if trouble else "EngineStarting", trouble or "no engine pod is ready yet")
+
+
+def _training(world: World) -> _Seen:
+    if world.spec.suspend:
+        return _Seen("False", "Suspended", "spec.suspend is true")
+    pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get("app.kubernetes.io/component") != "init")
+    running = any(is_ready(pod) for pod in pods)
+    trouble = _trouble(pods)
+    if trouble and not running:
+        return _Seen("False", "TrainerFailing", trouble)
+    if not running:
+        return _Seen("Unknown", "TrainerStarting", "the trainer does not run yet")
+    # Step and loss are in status.training; words that change with every step would be a write with every step.
+    return _Seen("True", "Running", "the trainer runs")
+
+
+def _degraded(world: World) -> _Seen:
+    silent = [f"{pod.name}: {pod.problem}" for pod in world.pods if pod.problem]
+    if silent:
+        return _Seen("True", "AgentSilent", silent[0])
+    stable = world.status.stable
+    failed = [(pod.name, pod.failed.get(stable.version)) for pod in world.pods] if stable else []
+    refused = [f"{name}: {why}" for name, why in failed if why]
+    if refused:
+        return _Seen("True", "StableRefused", refused[0])
+    return _Seen("False", "AsWanted", "")
+
+
+def all_of(world: World, progress: Progress) -> list[Condition]:
+    """All conditions; the time of one that did not change stays."""
+    promoting: Truth = "True" if progress.candidate is not None else "False"
+    message = progress.message
+    if strategy(world.spec) == "Immediate":
+        message = f"{message} (strategy Immediate: nothing is proved before it goes live)"
+    seen = {
+        "Available": _available(world),
+        "TrainingHealthy": _training(world),
+        "PromotionProgressing": _Seen(promoting, progress.reason, message),
+        "Degraded": _degraded(world),
+    }
+    before = {condition.type: condition for condition in world.status.conditions}
+    return [
+        Condition(
+            type=kind,
+            status=one.status,
+            reason=one.reason,
+            message=one.message[:800],
+            last_transition_time=_since(before.get(kind), one.status, world.now),
+            observed_generation=world.generation,
+        )
+        for kind, one in seen.items()
+    ]
+
+
+def _since(before: Condition | None, status: Truth, now: datetime) -> datetime:
+    return before.last_transition_time if before is not None and before.status == status else now

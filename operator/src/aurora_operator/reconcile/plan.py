@@ -1,0 +1,181 @@
+"""What to do: a pure function of what was observed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aurora_operator.api.status import Status
+from aurora_operator.promotion.trial import Note, Pod, Progress, advance, assignments, next_slice
+from aurora_operator.reconcile import conditions
+from aurora_operator.reconcile.drift import HASH, holds
+from aurora_operator.reconcile.world import Key, World, key
+from aurora_operator.render import config, serving, training
+from aurora_operator.render.pods import digest
+
+RESYNC_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """An agent's order: serve this version, with these steps, capturing this share."""
+
+    pod: Pod
+    version: int
+    steps: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything to do, in this order: apply, replace, status, loads, notes."""
+
+    apply: tuple[Mapping[str, Any], ...] = ()
+    delete: tuple[Key, ...] = ()
+    loads: tuple[Load, ...] = ()
+    status: Mapping[str, Any] | None = None
+    notes: tuple[Note, ...] = ()
+    again_seconds: float = RESYNC_SECONDS
+
+
+def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
+    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(body)}
+    return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+
+
+def _succeeded(job: Mapping[str, Any] | None) -> bool:
+    return bool(job) and int((job or {}).get("status", {}).get("succeeded") or 0) > 0
+
+
+@dataclass(frozen=True)
+class _Children:
+    wanted: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, *bodies: Mapping[str, Any] | None) -> None:
+        self.wanted.extend(_stamped(body) for body in bodies if body is not None)
+
+
+def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
+    """All objects that should exist now."""
+    resource, stable, candidate = world.resource, progress.stable, progress.candidate
+    in_use = {stable.version, *(pod.live for pod in world.pods if pod.live is not None)}
+    if stable.previous is not None:
+        in_use.add(stable.previous)
+    if candidate is not None:
+        in_use.add(candidate.version)
+    children = _Children()
+    children.add(
+        training.claim(resource),
+        config.config_map(resource),
+        config.wanted_map(resource, stable.version, stable.steps, in_use),
+    )
+    if ("v1", "Secret", resource.keys) not in world.children:
+        children.add(config.keys(resource, dict(world.new_keys)))
+    children.add(training.init_job(resource, world.images))
+    if _succeeded(world.children.get(("batch/v1", "Job", resource.init))):
+        children.add(
+            serving.service(resource),
+            serving.deployment(resource, world.images),
+            serving.disruption_budget(resource),
+            training.trainer_service(resource),
+            training.trainer_job(resource, world.images),
+        )
+    return children.wanted
+
+
+def _jobs_to_replace(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
+    """A Job's pod template cannot be changed: where it must, the Job is deleted and made anew."""
+    out = set()
+    for body in wanted:
+        live = world.children.get(key(body))
+        if body["kind"] == "Job" and live is not None and not _succeeded(live):
+            annotations = live["metadata"].get("annotations") or {}
+            same_but_suspend = holds(body["spec"]["template"], live["spec"]["template"])
+            if annotations.get(HASH) != body["metadata"]["annotations"][HASH] and not same_but_suspend:
+                out.add(key(body))
+    return out
+
+
+def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
+    if live is None:
+        return True
+    if live["metadata"].get("deletionTimestamp"):
+        return False
+    if body["kind"] == "Job" and _succeeded(live):
+        return False
+    if body["kind"] == "PersistentVolumeClaim":
+        # A claim's spec is settled once it is bound.
+        return False
+    return not holds(body, live)
+
+
+def _loads(world: World, progress: Progress) -> list[Load]:
+    resource = world.resource
+    wanted = assignments(world.spec, progress.stable, progress.candidate, resource.uid, world.pods, world.now)
+    rate = 0.0 if world.spec.suspend else world.spec.samples.sample_rate
+    return [
+        Load(pod, *wanted[pod.name], rate)
+        for pod in world.pods
+        if pod.live is not None and (pod.live, pod.steps, pod.rate) != (*wanted[pod.name], rate)
+    ]
+
+
+def _status(world: World, progress: Progress) -> Status:
+    told = world.training
+    resource = world.resource
+    ready = sum(conditions.is_ready(pod) for pod in world.engine_pods)
+    selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.COMPONENT).items())
+    loss = told.get("train/loss")
+    training_status = {
+        "step": int(told.get("train/step", 0)),
+        "tokens": int(told.get("train/tokens", 0)),
+        "loss": None if loss is None else round(float(loss), 4),
+        "samples": int(told.get("pool/training", 0)),
+        "last_published": told.get("published"),
+    }
+    return Status.model_validate(
+        {
+            "observed_generation": world.generation,
+            "conditions": conditions.all_of(world, progress),
+            "stable": progress.stable,
+            "candidate": progress.candidate,
+            "serving": {
+                "replicas": world.spec.serving.replicas,
+                "ready": ready,
+                "versions": sorted({pod.live for pod in world.pods if pod.live is not None}),
+                "selector": selector,
+            },
+            "training": training_status if told else world.status.training,
+            "judged": progress.judged,
+            "history": progress.history,
+        }
+    )
+
+
+def plan(world: World) -> Plan:
+    """What to do about what was observed."""
+    annotations = world.body["metadata"].get("annotations") or {}
+    versions = world.versions or ()
+    progress = advance(
+        world.spec, world.status, annotations, versions, world.pods, world.evidence, world.guards, world.now
+    )
+    wanted = _children(world, progress)
+    replaced = _jobs_to_replace(world, wanted)
+    apply = [b for b in wanted if key(b) not in replaced and _must_apply(b, world.children.get(key(b)))]
+    status = _status(world, progress).model_dump(mode="json", by_alias=True)
+    loads = _loads(world, progress)
+    waits = [RESYNC_SECONDS]
+    if progress.candidate is not None:
+        waits.append(float(world.spec.promotion.gate.interval_seconds))
+    to_slice = next_slice(world.spec, progress.candidate, world.now)
+    if to_slice is not None:
+        waits.append(to_slice + 0.2)
+    if loads or apply or replaced:
+        waits.append(2.0)
+    return Plan(
+        apply=tuple(apply),
+        delete=tuple(sorted(replaced)),
+        loads=tuple(loads),
+        status=None if status == world.status.model_dump(mode="json", by_alias=True) else status,
+        notes=progress.notes,
+        again_seconds=min(waits),
+    )

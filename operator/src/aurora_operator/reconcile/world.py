@@ -1,0 +1,63 @@
+"""What was observed: plain data, from which alone the plan is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Status
+from aurora_operator.promotion.gate import Evidence, GuardResult
+from aurora_operator.promotion.trial import Pod, Published
+from aurora_operator.render.identity import Images, Resource
+
+Key = tuple[str, str, str]
+"""apiVersion, kind, name."""
+
+
+def key(body: Mapping[str, Any]) -> Key:
+    """The key of an object."""
+    return body["apiVersion"], body["kind"], body["metadata"]["name"]
+
+
+@dataclass(frozen=True)
+class World:
+    """One look at a resource and everything around it.
+
+    Attributes:
+        body: the resource as the API server has it.
+        children: the objects that it should have, where they exist.
+        engine_pods, trainer_pods: as the API server has them.
+        pods: what the agents of ready engine pods tell.
+        versions: what is on the volume; None while no agent could tell.
+        training: what the trainer tells of itself.
+        evidence: of the candidate, None without one.
+        guards: of the candidate.
+        new_keys: fresh random keys, used only where the Secret is not there yet.
+    """
+
+    body: Mapping[str, Any]
+    spec: Spec
+    status: Status
+    now: datetime
+    images: Images
+    children: Mapping[Key, Mapping[str, Any]] = field(default_factory=dict)
+    engine_pods: tuple[Mapping[str, Any], ...] = ()
+    trainer_pods: tuple[Mapping[str, Any], ...] = ()
+    pods: tuple[Pod, ...] = ()
+    versions: tuple[Published, ...] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence | None = None
+    guards: tuple[GuardResult, ...] = ()
+    new_keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> Resource:
+        """Its identity and spec."""
+        metadata = self.body["metadata"]
+        return Resource(metadata["name"], metadata["namespace"], metadata["uid"], self.spec)
+
+    @property
+    def generation(self) -> int:
+        """Generation of the spec."""
+        return int(self.body["metadata"].get("generation", 0))

@@ -1,0 +1,96 @@
+"""What the processes read: their configuration, what is wanted now, and the keys between them."""
+
+from typing import Any
+
+import yaml
+from aurora_core.config import DeploymentConfig
+from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
+
+from aurora_operator.api.spec import draft_config
+from aurora_operator.render.identity import Resource
+
+AGENT_PORT = 30001
+METRICS_PORT = 9100
+
+
+def deployment_config(resource: Resource) -> DeploymentConfig:
+    """The configuration that engine, trainer and the init job share."""
+    spec = resource.spec
+    samples = spec.samples
+    return DeploymentConfig(
+        target=TargetConfig(
+            model=spec.target.model,
+            dtype=spec.target.dtype,
+            revision=spec.target.revision,
+            trust_remote_code=spec.target.trust_remote_code,
+        ),
+        draft=draft_config(spec.draft),
+        serving=ServingConfig(
+            host="0.0.0.0",  # noqa: S104 (in a pod, whose door is the Service)
+            port=spec.serving.port,
+            agent_port=AGENT_PORT,
+            device=spec.serving.device,
+            tensor_parallel_size=spec.serving.tensor_parallel_size,
+            max_total_tokens=spec.serving.max_total_tokens,
+            threads=spec.serving.threads,
+            extra_args=tuple(spec.serving.extra_args),
+        ),
+        training=spec.training.hyperparameters,
+        samples=SamplesConfig.model_validate(
+            {
+                "transport": samples.transport.lower(),
+                "sample_rate": samples.sample_rate,
+                "dtype": samples.dtype,
+                "max_tokens": samples.max_tokens,
+                "max_sample_pool_size": samples.pool_size,
+                "spool_bytes": samples.spool_bytes,
+                "mooncake_protocol": samples.mooncake_protocol,
+                "trainer_url": f"http://{resource.trainer}:18080",
+                **({"mooncake_master": samples.mooncake_master} if samples.mooncake_master else {}),
+                **({"mooncake_metadata": samples.mooncake_metadata} if samples.mooncake_metadata else {}),
+            }
+        ),
+        weights=WeightsConfig(keep=spec.weights.keep),
+    )
+
+
+def engine_part(resource: Resource) -> dict[str, Any]:
+    """What the engine reads of the configuration, as plain data."""
+    return deployment_config(resource).model_dump(mode="json", by_alias=True, exclude={"training", "weights"})
+
+
+def trainer_part(resource: Resource) -> dict[str, Any]:
+    """What the trainer reads of it."""
+    return deployment_config(resource).model_dump(mode="json", by_alias=True, exclude={"serving"})
+
+
+def config_map(resource: Resource) -> dict[str, Any]:
+    """Configuration of engine, trainer and init job."""
+    parts = {"engine.yaml": engine_part(resource), "trainer.yaml": trainer_part(resource)}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": resource.metadata(resource.config, "config"),
+        "data": {name: yaml.safe_dump(part, sort_keys=True) for name, part in parts.items()},
+    }
+
+
+def wanted_map(resource: Resource, version: int, steps: int, in_use: set[int]) -> dict[str, Any]:
+    """What a starting engine serves, and what the trainer must not retire; derived from the status, never read back."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": resource.metadata(resource.wanted, "config"),
+        "data": {"version": str(version), "steps": str(steps), "in-use": ",".join(map(str, sorted(in_use)))},
+    }
+
+
+def keys(resource: Resource, make: dict[str, str]) -> dict[str, Any]:
+    """The Secret of the keys; made once."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": resource.metadata(resource.keys, "config"),
+        "type": "Opaque",
+        "stringData": make,
+    }

@@ -1,0 +1,99 @@
+"""Who an object belongs to: names, labels, owner."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from aurora_operator.api import GROUP, KIND, VERSION
+from aurora_operator.api.spec import Spec
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that are used where the spec names none.
+
+    Attributes:
+        engine, trainer: references.
+        pull_policy: of all containers.
+    """
+
+    engine: str
+    trainer: str
+    pull_policy: str = "IfNotPresent"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A SpeculatorDeployment."""
+
+    name: str
+    namespace: str
+    uid: str
+    spec: Spec
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine Deployment."""
+        return f"{self.name}-engine"
+
+    @property
+    def trainer(self) -> str:
+        """Name of the trainer Job."""
+        return f"{self.name}-trainer"
+
+    @property
+    def init(self) -> str:
+        """Name of the Job that fetches the target and publishes version 0."""
+        return f"{self.name}-init"
+
+    @property
+    def config(self) -> str:
+        """Name of the ConfigMap with what processes read at their start."""
+        return f"{self.name}-config"
+
+    @property
+    def wanted(self) -> str:
+        """Name of the ConfigMap with the version that a starting engine serves."""
+        return f"{self.name}-wanted"
+
+    @property
+    def keys(self) -> str:
+        """Name of the Secret with the keys between operator, agent, engine and trainer."""
+        return f"{self.name}-keys"
+
+    @property
+    def claim(self) -> str:
+        """Name of the weights' claim."""
+        return self.spec.weights.claim_name or f"{self.name}-weights"
+
+    def labels(self, component: str) -> dict[str, str]:
+        """Labels of an object."""
+        return {
+            "app.kubernetes.io/name": "aurora",
+            "app.kubernetes.io/instance": self.name,
+            "app.kubernetes.io/component": component,
+            "app.kubernetes.io/managed-by": "aurora-operator",
+        }
+
+    def selector(self, component: str) -> dict[str, str]:
+        """Labels that select the pods of a component."""
+        return {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component}
+
+    def metadata(self, name: str, component: str, *, owned: bool = True) -> dict[str, Any]:
+        """Metadata of an object; owned objects go when the resource goes."""
+        metadata: dict[str, Any] = {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.labels(component),
+        }
+        if owned:
+            metadata["ownerReferences"] = [
+                {
+                    "apiVersion": f"{GROUP}/{VERSION}",
+                    "kind": KIND,
+                    "name": self.name,
+                    "uid": self.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ]
+        return metadata

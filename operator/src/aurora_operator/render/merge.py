@@ -1,0 +1,43 @@
+"""A user's podTemplate into ours, as kubectl's strategic merge does it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_KEYS = {
+    "containers": "name",
+    "initContainers": "name",
+    "env": "name",
+    "volumes": "name",
+    "volumeMounts": "mountPath",
+    "ports": "containerPort",
+    "imagePullSecrets": "name",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+}
+"""Lists whose items are merged by a key; any other list is replaced whole (tolerations, args, command ...)."""
+
+
+def merge(base: Any, patch: Any, key: str = "") -> Any:  # noqa: ANN401 (JSON)
+    """``base`` with ``patch`` laid over it; None in a patch removes."""
+    if isinstance(base, Mapping) and isinstance(patch, Mapping):
+        merged = {name: value for name, value in base.items() if not (name in patch and patch[name] is None)}
+        for name, value in patch.items():
+            if value is not None:
+                merged[name] = merge(base[name], value, name) if name in base else value
+        return merged
+    by = _KEYS.get(key)
+    if isinstance(base, list) and isinstance(patch, list) and by:
+        theirs = {item[by]: item for item in patch}
+        mine = [merge(item, theirs.pop(item[by])) if item.get(by) in theirs else item for item in base]
+        return [*mine, *theirs.values()]
+    return patch
+
+
+def pod_template(base: dict[str, Any], patch: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Our pod template with the user's merged in; labels that select our pods stay ours."""
+    if not patch:
+        return base
+    merged: dict[str, Any] = merge(base, patch)
+    metadata = merged.setdefault("metadata", {})
+    metadata["labels"] = {**metadata.get("labels", {}), **base["metadata"]["labels"]}
+    return merged

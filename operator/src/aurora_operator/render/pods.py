@@ -1,0 +1,119 @@
+"""What all our pods have in common: identity, security, volumes."""
+
+import hashlib
+import json
+from typing import Any
+
+from aurora_operator.api.spec import Resources
+from aurora_operator.render.identity import Resource
+
+USER = 65532
+DATA, CONFIG, WANTED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/wanted", "/run/aurora", "/model"
+MODELS = f"{DATA}/models"
+
+
+def digest(value: Any) -> str:  # noqa: ANN401 (JSON)
+    """A short hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def secret_env(name: str, secret: str, key: str) -> dict[str, Any]:
+    """An environment variable from a Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def container(
+    name: str,
+    image: str,
+    policy: str,
+    args: list[str],
+    *,
+    env: list[dict[str, Any]],
+    mounts: list[dict[str, Any]],
+    resources: Resources | None = None,
+    gpus: int = 0,
+) -> dict[str, Any]:
+    """A container of ours: no root, no capabilities, nothing writable but its volumes."""
+    limits = dict(resources.limits if resources else {})
+    if gpus:
+        limits["nvidia.com/gpu"] = str(gpus)
+    wants: dict[str, Any] = {}
+    if resources and resources.requests:
+        wants["requests"] = dict(resources.requests)
+    if limits:
+        wants["limits"] = limits
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": policy,
+        "args": args,
+        "env": [{"name": "HOME", "value": RUNTIME}, {"name": "TMPDIR", "value": RUNTIME}, *env],
+        "resources": wants,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        # A crash's last lines are in the pod's status, where the operator finds them without reading logs.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "runtime", "mountPath": RUNTIME}, *mounts],
+    }
+
+
+def data_mount(folder: str, *, read_only: bool = False) -> dict[str, Any]:
+    """One folder of the weights' volume."""
+    return {"name": "data", "mountPath": f"{DATA}/{folder}", "subPath": folder, "readOnly": read_only}
+
+
+def config_mounts(*, wanted: bool) -> list[dict[str, Any]]:
+    """What is configured, and what is wanted now."""
+    mounts: list[dict[str, Any]] = [{"name": "config", "mountPath": CONFIG, "readOnly": True}]
+    return [*mounts, {"name": "wanted", "mountPath": WANTED, "readOnly": True}] if wanted else mounts
+
+
+def model_mounts(resource: Resource) -> list[dict[str, Any]]:
+    """The target's volume, where it comes from one."""
+    volume = resource.spec.target.volume
+    if volume is None:
+        return []
+    mount: dict[str, Any] = {"name": "model", "mountPath": MODEL, "readOnly": True}
+    return [{**mount, "subPath": volume.sub_path} if volume.sub_path else mount]
+
+
+def pod(
+    resource: Resource, component: str, containers: list[dict[str, Any]], stamp: str, *, grace: int, restart: str
+) -> dict[str, Any]:
+    """A pod template."""
+    volumes: list[dict[str, Any]] = [
+        {"name": "runtime", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": resource.claim}},
+        {"name": "config", "configMap": {"name": resource.config}},
+        {"name": "wanted", "configMap": {"name": resource.wanted}},
+    ]
+    if resource.spec.target.volume is not None:
+        claim = {"claimName": resource.spec.target.volume.claim_name, "readOnly": True}
+        volumes.append({"name": "model", "persistentVolumeClaim": claim})
+    return {
+        "metadata": {
+            "labels": resource.labels(component),
+            # Another configuration means other pods.
+            "annotations": {"aurora-operator.io/config": stamp},
+        },
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "restartPolicy": restart,
+            "terminationGracePeriodSeconds": grace,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": containers,
+            "volumes": volumes,
+        },
+    }

@@ -1,0 +1,154 @@
+"""Engine pods, their Service, and what protects both."""
+
+from typing import Any
+
+from aurora_operator.render.config import AGENT_PORT, engine_part
+from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.merge import pod_template
+from aurora_operator.render.pods import (
+    CONFIG,
+    DATA,
+    MODELS,
+    RUNTIME,
+    WANTED,
+    config_mounts,
+    container,
+    data_mount,
+    digest,
+    model_mounts,
+    pod,
+    secret_env,
+)
+
+COMPONENT = "engine"
+START_SECONDS = 3600
+"""How long loading a large model may take before the pod is started again."""
+
+
+def _engine(resource: Resource, images: Images) -> dict[str, Any]:
+    spec, keys = resource.spec.serving, resource.keys
+    env = [secret_env("AURORA_ADMIN_KEY", keys, "admin"), secret_env("AURORA_SAMPLE_TOKEN", keys, "samples")]
+    if spec.api_key_secret is not None:
+        env.append(secret_env("AURORA_API_KEY", spec.api_key_secret.name, spec.api_key_secret.key))
+    health = {"httpGet": {"path": "/health", "port": "http"}}
+    made = container(
+        "engine",
+        spec.image or images.engine,
+        images.pull_policy,
+        [
+            "engine", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/engine.yaml",
+            "--wanted", WANTED, "--runtime", f"{RUNTIME}/engine",
+        ],
+        env=env,
+        mounts=[
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 (tensor parallel ranks share memory there)
+            data_mount("weights", read_only=True),
+            data_mount("models", read_only=True),
+            data_mount("spool"),
+            *config_mounts(wanted=True),
+            *model_mounts(resource),
+        ],
+        resources=spec.resources,
+        gpus=spec.tensor_parallel_size if spec.device == "cuda" else 0,
+    )  # fmt: skip
+    return made | {
+        "ports": [{"name": "http", "containerPort": spec.port}],
+        "startupProbe": health | {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": START_SECONDS // 2},
+        "readinessProbe": health | {"periodSeconds": 5, "timeoutSeconds": 20, "failureThreshold": 3},
+        "livenessProbe": health | {"periodSeconds": 15, "timeoutSeconds": 30, "failureThreshold": 8},
+        # Endpoints take a moment to forget a pod; what still arrives then is answered.
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
+    }
+
+
+def _agent(resource: Resource, images: Images) -> dict[str, Any]:
+    spec, keys = resource.spec.serving, resource.keys
+    env = [
+        secret_env("AURORA_ADMIN_KEY", keys, "admin"),
+        secret_env("AURORA_AGENT_TOKEN", keys, "agent"),
+        {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ]
+    made = container(
+        "agent",
+        spec.image or images.engine,
+        images.pull_policy,
+        [
+            "agent", "--work", DATA, "--engine", f"http://127.0.0.1:{spec.port}",
+            "--host", "0.0.0.0", "--port", str(AGENT_PORT),  # noqa: S104 (in a pod; all but metrics needs the token)
+            "--label", f"speculator={resource.namespace}/{resource.name}", "--label", "engine=$(POD)",
+        ],
+        env=env,
+        mounts=[data_mount("weights", read_only=True), data_mount("training", read_only=True)],
+    )  # fmt: skip
+    alive = {"httpGet": {"path": "/healthz", "port": "agent"}}
+    return made | {
+        "ports": [{"name": "agent", "containerPort": AGENT_PORT}],
+        "livenessProbe": alive | {"periodSeconds": 15, "timeoutSeconds": 10, "failureThreshold": 4},
+    }
+
+
+def deployment(resource: Resource, images: Images) -> dict[str, Any]:
+    """The engine Deployment: engine and agent in each pod."""
+    part = engine_part(resource)
+    # The sample rate is changed in place, through the agent.
+    part["samples"].pop("sampleRate")
+    template = pod(
+        resource,
+        COMPONENT,
+        [_engine(resource, images), _agent(resource, images)],
+        digest(part),
+        grace=120,
+        restart="Always",
+    )
+    template["metadata"]["annotations"] |= {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(AGENT_PORT),
+        "prometheus.io/path": "/metrics",
+    }
+    template["spec"]["topologySpreadConstraints"] = [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": resource.selector(COMPONENT)},
+        }
+    ]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": resource.metadata(resource.engine, COMPONENT),
+        "spec": {
+            "replicas": resource.spec.serving.replicas,
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": START_SECONDS,
+            # A GPU to spare is rare: replace pods one by one in the places that they have.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "selector": {"matchLabels": resource.selector(COMPONENT)},
+            "template": pod_template(template, resource.spec.serving.pod_template),
+        },
+    }
+
+
+def service(resource: Resource) -> dict[str, Any]:
+    """The door for requests; it bears the resource's own name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": resource.metadata(resource.name, COMPONENT),
+        "spec": {
+            "selector": resource.selector(COMPONENT),
+            "ports": [{"name": "http", "port": resource.spec.serving.port, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }
+
+
+def disruption_budget(resource: Resource) -> dict[str, Any] | None:
+    """At most one engine pod is evicted at a time; with a single one a budget would only block drains."""
+    if resource.spec.serving.replicas < 2:  # noqa: PLR2004
+        return None
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": resource.metadata(resource.engine, COMPONENT),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": resource.selector(COMPONENT)}},
+    }

@@ -1,0 +1,121 @@
+"""The jobs: one that prepares the volume, and the trainer."""
+
+from typing import Any
+
+from aurora_operator.render.config import METRICS_PORT, trainer_part
+from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.merge import pod_template
+from aurora_operator.render.pods import (
+    CONFIG,
+    DATA,
+    MODELS,
+    WANTED,
+    config_mounts,
+    container,
+    data_mount,
+    digest,
+    model_mounts,
+    pod,
+    secret_env,
+)
+
+FOREVER = 2**31 - 1
+"""The kubelet's own back-off paces restarts; a trainer is never given up in silence."""
+
+
+def _job(resource: Resource, name: str, component: str, template: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": resource.metadata(name, component),
+        "spec": {"backoffLimit": FOREVER, "completionMode": "NonIndexed", "template": template},
+    }
+
+
+def init_job(resource: Resource, images: Images) -> dict[str, Any]:
+    """Fetches the target once for all pods, and publishes version 0."""
+    target = resource.spec.target
+    token = target.token_secret
+    env = [secret_env("HF_TOKEN", token.name, token.key)] if token else []
+    made = container(
+        "init",
+        resource.spec.training.image or images.trainer,
+        images.pull_policy,
+        ["init", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/trainer.yaml"],
+        env=env,
+        mounts=[data_mount(f) for f in ("weights", "models", "spool", "training")]
+        + config_mounts(wanted=False)
+        + model_mounts(resource),
+    )
+    template = pod(resource, "init", [made], "", grace=30, restart="OnFailure")
+    template["metadata"].pop("annotations")
+    return _job(resource, resource.init, "init", template)
+
+
+def trainer_job(resource: Resource, images: Images) -> dict[str, Any]:
+    """The trainer; it goes on from its last state on the volume whenever it is started."""
+    spec = resource.spec.training
+    made = container(
+        "trainer",
+        spec.image or images.trainer,
+        images.pull_policy,
+        [
+            "train", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/trainer.yaml",
+            "--metrics-port", str(METRICS_PORT), "--in-use", f"{WANTED}/in-use",
+        ],
+        env=[secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples")],
+        mounts=[
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 (torch shares memory there)
+            data_mount("weights"),
+            data_mount("models", read_only=True),
+            data_mount("spool"),
+            data_mount("training"),
+            *config_mounts(wanted=True),
+            *model_mounts(resource),
+        ],
+        resources=spec.resources,
+        gpus=spec.gpus if spec.device == "cuda" else 0,
+    ) | {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}  # fmt: skip
+    part = trainer_part(resource)
+    # The sample rate is the engine's matter.
+    part["samples"].pop("sampleRate")
+    template = pod(resource, "trainer", [made], digest(part), grace=60, restart="OnFailure")
+    template["metadata"]["annotations"] |= {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(METRICS_PORT),
+        "prometheus.io/path": "/metrics",
+    }
+    job = _job(resource, resource.trainer, "trainer", pod_template(template, spec.pod_template))
+    job["spec"]["suspend"] = resource.spec.suspend
+    return job
+
+
+def trainer_service(resource: Resource) -> dict[str, Any] | None:
+    """Where engines announce samples, with Mooncake."""
+    if resource.spec.samples.transport != "Mooncake":
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": resource.metadata(resource.trainer, "trainer"),
+        "spec": {
+            "selector": resource.selector("trainer"),
+            "ports": [{"name": "samples", "port": 18080, "targetPort": 18080, "protocol": "TCP"}],
+        },
+    }
+
+
+def claim(resource: Resource) -> dict[str, Any] | None:
+    """The weights' claim, where none is given. By default it outlives the resource, and with it every draft."""
+    weights = resource.spec.weights
+    if weights.claim_name is not None:
+        return None
+    template = weights.template
+    spec: dict[str, Any] = {
+        "accessModes": [template.access_mode if template else "ReadWriteMany"],
+        "resources": {"requests": {"storage": template.size if template else "20Gi"}},
+    }
+    if template and template.storage_class_name:
+        spec["storageClassName"] = template.storage_class_name
+    metadata = resource.metadata(resource.claim, "weights", owned=weights.on_delete == "Delete")
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
