@@ -225,10 +225,12 @@ class Node:
         path.write_text(json.dumps(config))
         self.spawn("registry", str(self.bin / "registry"), "serve", str(path),
                    env={"OTEL_TRACES_EXPORTER": "none"})  # fmt: skip
-        wait("the registry", lambda: self._answers(f"http://{REGISTRY}/v2/"), 30)
+        wait("the registry", lambda: self.answers(f"http://{REGISTRY}/v2/"), 30)
 
-    def _answers(self, url: str) -> bool:
-        code = f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"
+    def answers(self, url: str) -> bool:
+        """Whether a URL answers with success, asked from inside."""
+        accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+        code = f"import urllib.request as u; u.urlopen(u.Request({url!r}, headers={{'Accept': {accept!r}}}), timeout=5)"
         return subprocess.run(self.inside(sys.executable, "-c", code), check=False, capture_output=True).returncode == 0
 
     def push(self, local: str, name: str) -> str:
@@ -260,7 +262,9 @@ class Node:
         self._pause_image()
         hosts = self.state / "hosts" / REGISTRY
         hosts.mkdir(parents=True, exist_ok=True)
-        (hosts / "hosts.toml").write_text(f'[host."http://{REGISTRY}"]\n  capabilities = ["pull", "resolve"]\n')
+        (hosts / "hosts.toml").write_text(
+            f'server = "http://{REGISTRY}"\n[host."http://{REGISTRY}"]\n  capabilities = ["pull", "resolve"]\n'
+        )
         (self.state / "containerd.toml").write_text(f"""version = 2
 root = "{CACHE}/cluster/containerd"
 state = "{self.socket.parent}"

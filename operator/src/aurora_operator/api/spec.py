@@ -128,7 +128,9 @@ class ServingSpec(Config):
 
     model_config = _rules(
         (
-            "self.extraArgs.all(a, !(a.split('=')[0] in [" + ", ".join(f"'{a}'" for a in OWNED_ARGUMENTS) + "]))",
+            "!has(self.extraArgs) || self.extraArgs.all(a, !(a.split('=')[0] in ["
+            + ", ".join(f"'{a}'" for a in OWNED_ARGUMENTS)
+            + "]))",
             "serving.extraArgs names an argument that the operator owns: use target.*, draft.* or serving.* instead",
         ),
     )

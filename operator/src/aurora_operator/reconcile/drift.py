@@ -6,7 +6,7 @@ from typing import Any
 HASH = "aurora-operator.io/rendered"
 """Annotation with a hash of what was rendered: a field that we no longer name is only seen by it."""
 
-_KEYS = ("name", "mountPath", "containerPort", "uid", "topologyKey", "port")
+_KEYS = ("mountPath", "name", "containerPort", "uid", "topologyKey", "port")
 
 
 def holds(wanted: Any, live: Any) -> bool:  # noqa: ANN401 (JSON)

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Puts the product on the local node: images into its registry, Prometheus, and the operator by its Helm chart."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from node import CACHE, REGISTRY, Node, run, wait
+
+ROOT = Path(__file__).resolve().parents[2]
+STORE = ("buildah", "--root", str(CACHE / "buildah"), "--runroot", str(CACHE / "buildah-run"),
+         "--storage-driver", "overlay")  # fmt: skip
+
+
+def say(text: str, since: float) -> None:
+    """A line with the time that it took."""
+    print(f"  {text}: {time.monotonic() - since:.0f} s", flush=True)
+
+
+def images(node: Node) -> str:
+    """Build and push the images; returns their tag."""
+    since = time.monotonic()
+    built = subprocess.run([ROOT / "images" / "build.sh", REGISTRY], check=True, stdout=subprocess.PIPE, text=True)
+    tag = built.stdout.strip().splitlines()[-1]
+    say("images built", since)
+    since = time.monotonic()
+    for image in ("operator", "engine", "trainer"):
+        if not node.answers(f"http://{REGISTRY}/v2/aurora-{image}/manifests/{tag}"):
+            node.push(f"{REGISTRY}/aurora-{image}:{tag}", f"aurora-{image}:{tag}")
+    say("images pushed", since)
+    since = time.monotonic()
+    # The engine's image is large: fetched now, it does not count as somebody's start-up time.
+    for image in ("engine", "trainer"):
+        run(*node.inside("ctr", "-a", str(node.socket), "-n", "k8s.io", "images", "pull", "--hosts-dir",
+                         str(node.state / "hosts"), f"{REGISTRY}/aurora-{image}:{tag}"))  # fmt: skip
+    say("images on the node", since)
+    return tag
+
+
+def prometheus(node: Node) -> None:
+    """A real Prometheus in the namespace monitoring."""
+    since = time.monotonic()
+    folder = Path(__file__).parent / "prometheus"
+    name = "aurora-e2e-prometheus:1"
+    if not node.answers(f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/1"):
+        run(*STORE, "bud", "-q", "--isolation", "chroot", "--build-arg", "BASE=localhost/aurora-debian:bookworm",
+            "-t", f"localhost/{name}", str(folder))  # fmt: skip
+        node.push(f"localhost/{name}", name)
+    text = (folder / "prometheus.yaml").read_text().replace("PROMETHEUS_IMAGE", f"{REGISTRY}/{name}")
+    node.kubectl("apply", "-f", "-", stdin=text)
+    say("Prometheus", since)
+
+
+def operator(node: Node, tag: str) -> None:
+    """The operator, by helm, in the namespace aurora-system."""
+    since = time.monotonic()
+    command = [
+        str(node.bin / "helm"), "upgrade", "--install", "aurora", str(ROOT / "charts" / "aurora-operator"),
+        "--namespace", "aurora-system", "--create-namespace", "--set", f"images.registry={REGISTRY}",
+        "--set-string", f"images.tag={tag}", "--wait", "--timeout", "120s", "--kubeconfig", str(node.kubeconfig),
+    ]  # fmt: skip
+    run(*node.inside(*command))
+    say("operator", since)
+    available = ("wait", "-n", "monitoring", "deployment/prometheus", "--for=condition=Available", "--timeout=1s")
+    wait("Prometheus", lambda: node.ready(*available), 120)
+
+
+def main() -> None:
+    """All of it, on a node that runs."""
+    node = Node()
+    node.bin = Path((node.state / "bin").read_text())
+    tag = images(node)
+    prometheus(node)
+    operator(node, tag)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""The product on a cluster: apply a SpeculatorDeployment, send traffic, and watch a draft earn its promotion.
+
+Runs where the cluster's Services can be reached (tools/quickstart.sh enters the local node's network). Ends with the
+speed table, measured in this run through the Service: with the promoted draft, and after a roll-back without it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from aurora_core.loop.plots import cores
+from aurora_core.loop.traffic import Measured, Stream, measure, read_prompts, render
+from aurora_core.models import smollm2
+from transformers import AutoTokenizer
+
+ROOT = Path(__file__).parent.parent
+NAME = "smollm2"
+HELD_OUT = 12
+
+
+def kubectl(*arguments: str) -> str:
+    """Run kubectl to success."""
+    done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def resource() -> dict[str, Any]:
+    """The SpeculatorDeployment."""
+    found: dict[str, Any] = json.loads(kubectl("get", "specdep", NAME, "-o", "json"))
+    return found
+
+
+def condition(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A condition of its status."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), {"status": "Unknown", "reason": "", "message": ""})
+
+
+class Story:
+    """Prints what happens, when it happens."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._last = ""
+
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._began
+
+    def say(self, text: str) -> None:
+        """A line, unless it was the last one."""
+        if text != self._last:
+            print(f"[{self.seconds():5.0f} s] {text}", flush=True)
+            self._last = text
+
+
+def wait(story: Story, kind: str, seconds: float) -> None:
+    """Until a condition is True."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = condition(resource(), kind)
+        story.say(f"{kind}: {seen['status']} {seen['reason']}: {seen['message'][:160]}")
+        if seen["status"] == "True":
+            return
+        if time.monotonic() > deadline:
+            sys.exit(f"{kind} not within {seconds:.0f} s")
+        time.sleep(1)
+
+
+def watch(story: Story, stop_at: int, seconds: float, stream: Stream) -> list[dict[str, Any]]:
+    """Until so many versions were promoted; returns the history, newest first."""
+    deadline = time.monotonic() + seconds
+    while True:
+        status = resource()["status"]
+        promoted = [e for e in status["history"] if e["verdict"] == "Promoted"]
+        candidate, stable = status.get("candidate"), status["stable"]
+        trial = "no candidate"
+        if candidate:
+            bounds = [candidate.get(k) for k in ("estimate", "lower", "upper")]
+            numbers = "" if None in bounds else ", {:.2f} times stable [{:.2f}, {:.2f}]".format(*bounds)
+            trial = f"version {candidate['version']} on trial: {candidate['verdict']}{numbers}"
+        story.say(
+            f"stable {stable['version']} ({stable['steps']} steps); {trial}; "
+            f"trained {status['training']['step']} steps; {len(stream.record.answers) // 10 * 10}+ answered, "
+            f"{len(stream.record.failures)} failed"
+        )
+        if len(promoted) >= stop_at:
+            return status["history"]
+        if time.monotonic() > deadline:
+            sys.exit(f"no promotion within {seconds:.0f} s: {condition(resource(), 'PromotionProgressing')}")
+        time.sleep(3)
+
+
+def rolled_back(story: Story) -> None:
+    """Undo the promotion by hand, and wait until the pods serve the version before."""
+    stable = resource()["status"]["stable"]
+    kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/rollback={stable['version']}")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status = resource()["status"]
+        if status["stable"]["version"] != stable["version"] and status["serving"]["versions"] == [
+            status["stable"]["version"]
+        ]:
+            story.say(f"rolled back from version {stable['version']} to {status['stable']['version']}")
+            return
+        time.sleep(1)
+    sys.exit("the roll-back did not reach the pods within 60 s")
+
+
+def table(rows: list[tuple[str, Measured]]) -> str:
+    """Speeds side by side."""
+    base = rows[-1][1].tokens_per_second
+    lines = [f"{'served with':34} {'tokens/s':>9} {'ratio':>6} {'accept length':>14}"]
+    lines += [
+        f"{name:34} {m.tokens_per_second:9.1f} {m.tokens_per_second / base:6.2f} {m.accept_length:14.2f}"
+        for name, m in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run it; the last line is JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--file", type=Path, default=ROOT / "examples" / "quickstart.yaml")
+    parser.add_argument("--prompts", type=Path, default=ROOT / "examples" / "prompts" / "python.jsonl")
+    parser.add_argument("--promotions", type=int, default=1, help="stop after so many")
+    parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without")
+    options = parser.parse_args()
+    cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
+    prompts = render(read_prompts(options.prompts), tokenizer)
+    story = Story()
+    kubectl("apply", "-f", str(options.file))
+    story.say(f"applied {options.file.name}")
+    wait(story, "Available", 300)
+    address = kubectl("get", "service", NAME, "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
+    url = f"http://{address}"
+    first = measure(url, prompts[:1], 1, 16)
+    if first.failures:
+        sys.exit(f"the first request failed: {first.failures}")
+    first_answer = story.seconds()
+    story.say("first request answered")
+    stream = Stream(url, prompts[HELD_OUT:], 4, 96)
+    history = watch(story, options.promotions, options.seconds, stream)
+    promoted_at = story.seconds()
+    record = stream.stop()
+    kubectl("patch", "specdep", NAME, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    story.say("training suspended for the measurement")
+    deadline = time.monotonic() + 90
+    pods = ("get", "pods", "-l", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer", "-o", "name")
+    while kubectl(*pods).strip() and time.monotonic() < deadline:
+        time.sleep(1)
+    stable = resource()["status"]["stable"]
+    adapted = measure(url, prompts[:HELD_OUT], 1, 96)
+    rolled_back(story)
+    plain = measure(url, prompts[:HELD_OUT], 1, 96)
+    print()
+    print(table([(f"version {stable['version']}, promoted", adapted), ("version 0, speculation off", plain)]))
+    print()
+    for entry in history:
+        print(f"{entry['time']} version {entry['version']} {entry['verdict']}: {entry['reason']}")
+    failed = len(record.failures) + len(adapted.failures) + len(plain.failures)
+    print(
+        json.dumps(
+            {
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": f"{platform.machine()}, {cores()} cores",
+                "sglang": version("sglang"),
+                "seconds_to_first_answer": round(first_answer, 1),
+                "seconds_to_promotion": round(promoted_at, 1),
+                "promoted_over_target_only": round(adapted.tokens_per_second / plain.tokens_per_second, 3),
+                "accept_length": round(adapted.accept_length, 3),
+                "requests": len(record.answers),
+                "failed_requests": failed,
+                "same_answers": sum(adapted.answers[p].ids == plain.answers[p].ids for p in plain.answers),
+                "answers_compared": len(plain.answers),
+                "history": [{k: e.get(k) for k in ("version", "verdict", "estimate", "lower")} for e in history],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

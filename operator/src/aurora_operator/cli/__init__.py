@@ -1,0 +1,1 @@
+"""``kubectl aurora``: see, understand and decide."""

@@ -1,0 +1,139 @@
+"""The command line ``kubectl aurora`` (install the package, and kubectl finds it)."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from aurora_operator.api import GROUP, PLURAL
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Status
+from aurora_operator.cli import words
+from aurora_operator.promotion.trial import PROMOTE, REJECT, ROLL_BACK
+
+
+def _kubectl(*arguments: str) -> str:
+    """Kubectl knows the user's contexts, plugins and credentials; nothing here needs to."""
+    try:
+        done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
+    except FileNotFoundError:
+        sys.exit("kubectl aurora: kubectl is not on the PATH")
+    if done.returncode:
+        sys.exit(f"kubectl aurora: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _scope(options: argparse.Namespace) -> list[str]:
+    return ["-n", options.namespace] if options.namespace else []
+
+
+def _get(options: argparse.Namespace) -> tuple[Spec, Status]:
+    body: dict[str, Any] = json.loads(
+        _kubectl("get", f"{PLURAL}.{GROUP}", options.name, *_scope(options), "-o", "json")
+    )
+    return Spec.model_validate(body["spec"]), Status.model_validate(body.get("status") or {})
+
+
+def _table(options: argparse.Namespace) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in words.overview(options.name, *_get(options), datetime.now(UTC)):
+        table.add_row(f"[bold]{name}[/bold]", value)
+    return table
+
+
+def _status(options: argparse.Namespace) -> None:
+    if not options.watch:
+        Console().print(_table(options))
+        return
+    with Live(_table(options), refresh_per_second=2) as live:
+        while True:
+            time.sleep(2)
+            live.update(_table(options))
+
+
+def _explain(options: argparse.Namespace) -> None:
+    spec, status = _get(options)
+    print("\n".join(words.explain(options.name, spec, status, datetime.now(UTC))))
+
+
+def _annotate(options: argparse.Namespace, annotation: str, version: int) -> None:
+    target = f"{PLURAL}.{GROUP}/{options.name}"
+    _kubectl("annotate", "--overwrite", target, *_scope(options), f"{annotation}={version}")
+
+
+def _decide(options: argparse.Namespace) -> None:
+    """Promote or reject the candidate; roll the stable version back."""
+    _, status = _get(options)
+    if options.command == "rollback":
+        if status.stable is None or status.stable.previous is None:
+            sys.exit("kubectl aurora: there is no version before the stable one")
+        _annotate(options, ROLL_BACK, status.stable.version)
+        print(f"version {status.stable.version} goes back to {status.stable.previous}")
+        return
+    if status.candidate is None:
+        sys.exit("kubectl aurora: there is no candidate")
+    _annotate(options, PROMOTE if options.command == "promote" else REJECT, status.candidate.version)
+    print(f"version {status.candidate.version}: {options.command}")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    """What is missing, each with what to do."""
+    checks = [
+        ("CustomResourceDefinition", ("get", "crd", f"{PLURAL}.{GROUP}"), "helm install the chart aurora-operator"),
+        (
+            "operator",
+            ("get", "deployment", "-A", "-l", "app.kubernetes.io/name=aurora-operator", "-o", "jsonpath={.items[0].status.readyReplicas}"),
+            "the operator's Deployment is missing or not ready: kubectl get pods -A -l app.kubernetes.io/name=aurora-operator",
+        ),
+        ("storage class", ("get", "storageclass", "-o", "jsonpath={.items[0].metadata.name}"), "no storage class: name weights.claimName"),
+        (
+            "GPUs",
+            ("get", "nodes", "-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}"),
+            "no node offers nvidia.com/gpu: install the device plugin, or set serving.device and training.device to cpu",
+        ),
+    ]  # fmt: skip
+    bad = 0
+    for name, arguments, remedy in checks:
+        done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
+        fine = done.returncode == 0 and bool(done.stdout.strip())
+        bad += not fine
+        print(f"{'ok     ' if fine else 'MISSING'} {name}" + ("" if fine else f": {remedy}"))
+    if options.name:
+        _, status = _get(options)
+        for one in status.conditions:
+            good = one.status == ("False" if one.type in {"Degraded", "PromotionProgressing"} else "True")
+            print(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
+    sys.exit(1 if bad else 0)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="kubectl aurora", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, run, text in (
+        ("status", _status, "what is served, what is on trial, what training does"),
+        ("explain", _explain, "why the candidate is not promoted yet, and how much traffic that needs"),
+        ("promote", _decide, "make the candidate stable now, without proof"),
+        ("reject", _decide, "end the candidate's trial"),
+        ("rollback", _decide, "go back to the stable version before"),
+        ("doctor", _doctor, "check cluster, operator, storage and GPUs"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("name", nargs="?" if name == "doctor" else None, help="SpeculatorDeployment")
+        command.add_argument("-n", "--namespace")
+        if name == "status":
+            command.add_argument("-w", "--watch", action="store_true", help="keep showing")
+        command.set_defaults(run=run)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
