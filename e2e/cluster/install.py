@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from node import CACHE, REGISTRY, Node, run, wait
+from node import CACHE, REGISTRY, Node, run
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ("buildah", "--root", str(CACHE / "buildah"), "--runroot", str(CACHE / "buildah-run"),
@@ -43,10 +43,13 @@ def prometheus(node: Node) -> None:
     """A real Prometheus in the namespace monitoring."""
     since = time.monotonic()
     folder = Path(__file__).parent / "prometheus"
-    name = "aurora-e2e-prometheus:1"
-    if not node.answers(f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/1"):
+    built = subprocess.run([folder / "build" / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
+    binaries = Path(built.stdout.strip().splitlines()[-1])
+    tag = binaries.name.rsplit("-", 1)[1]
+    name = f"aurora-e2e-prometheus:{tag}"
+    if not node.answers(f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/{tag}"):
         run(*STORE, "bud", "-q", "--isolation", "chroot", "--build-arg", "BASE=localhost/aurora-debian:bookworm",
-            "-t", f"localhost/{name}", str(folder))  # fmt: skip
+            "-f", str(folder / "Dockerfile"), "-t", f"localhost/{name}", str(binaries))  # fmt: skip
         node.push(f"localhost/{name}", name)
     text = (folder / "prometheus.yaml").read_text().replace("PROMETHEUS_IMAGE", f"{REGISTRY}/{name}")
     node.kubectl("apply", "-f", "-", stdin=text)
@@ -62,9 +65,9 @@ def operator(node: Node, tag: str) -> None:
         "--set-string", f"images.tag={tag}", "--wait", "--timeout", "120s", "--kubeconfig", str(node.kubeconfig),
     ]  # fmt: skip
     run(*node.inside(*command))
+    node.kubectl("rollout", "status", "-n", "aurora-system", "deployment/aurora", "--timeout=120s")
+    node.kubectl("rollout", "status", "-n", "monitoring", "deployment/prometheus", "--timeout=120s")
     say("operator", since)
-    available = ("wait", "-n", "monitoring", "deployment/prometheus", "--for=condition=Available", "--timeout=1s")
-    wait("Prometheus", lambda: node.ready(*available), 120)
 
 
 def main() -> None:

@@ -85,23 +85,18 @@ def _decide(options: argparse.Namespace) -> None:
 
 def _doctor(options: argparse.Namespace) -> None:
     """What is missing, each with what to do."""
-    checks = [
-        ("CustomResourceDefinition", ("get", "crd", f"{PLURAL}.{GROUP}"), "helm install the chart aurora-operator"),
-        (
-            "operator",
-            ("get", "deployment", "-A", "-l", "app.kubernetes.io/name=aurora-operator", "-o", "jsonpath={.items[0].status.readyReplicas}"),
-            "the operator's Deployment is missing or not ready: kubectl get pods -A -l app.kubernetes.io/name=aurora-operator",
-        ),
-        ("storage class", ("get", "storageclass", "-o", "jsonpath={.items[0].metadata.name}"), "no storage class: name weights.claimName"),
-        (
-            "GPUs",
-            ("get", "nodes", "-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}"),
-            "no node offers nvidia.com/gpu: install the device plugin, or set serving.device and training.device to cpu",
-        ),
-    ]  # fmt: skip
+    ready = ("-l", "app.kubernetes.io/name=aurora-operator", "-o", "jsonpath={.items[0].status.readyReplicas}")
+    first = ("-o", "jsonpath={.items[0].metadata.name}")
+    gpus = ("-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}")
+    checks = (
+        ("CustomResourceDefinition", ("crd", f"{PLURAL}.{GROUP}"), "helm install the chart aurora-operator"),
+        ("operator", ("deployment", "-A", *ready), "its Deployment is missing or not ready: see its pod's log"),
+        ("storage class", ("storageclass", *first), "there is none: name an existing claim in weights.claimName"),
+        ("GPUs", ("nodes", *gpus), "no node offers nvidia.com/gpu: install the device plugin, or set device: cpu"),
+    )
     bad = 0
     for name, arguments, remedy in checks:
-        done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
+        done = subprocess.run(["kubectl", "get", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
         fine = done.returncode == 0 and bool(done.stdout.strip())
         bad += not fine
         print(f"{'ok     ' if fine else 'MISSING'} {name}" + ("" if fine else f": {remedy}"))

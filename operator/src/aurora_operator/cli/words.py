@@ -68,10 +68,13 @@ def _numbers(candidate: Candidate, margin: float, confidence: float, now: dateti
     bar = 1 + margin
     if candidate.estimate is None:
         return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it."]
+    interval = f"between {candidate.lower:.3f} and {candidate.upper:.3f} with confidence {confidence:.0%} at all looks"
+    measured = (
+        f"It measures {candidate.value} against stable's {candidate.stable_value}: {candidate.estimate:.3f} times"
+    )
     lines = [
-        f"It measures {candidate.value} against stable's {candidate.stable_value}: {candidate.estimate:.3f} times "
-        f"stable, between {candidate.lower:.3f} and {candidate.upper:.3f} with confidence {confidence:.0%} at all looks "
-        f"together. It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below."
+        f"{measured} stable, {interval} together.",
+        f"It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below.",
     ]
     factor = factor_needed(candidate, bar, confidence)
     if factor is None:

@@ -1,0 +1,143 @@
+"""Candidates: one at a time, each judged once, none without proof; what a pod serves follows from the clock alone."""
+
+from datetime import timedelta
+
+import pytest
+from aurora_operator.api.status import Candidate, Stable, Status
+from aurora_operator.promotion.gate import Evidence
+from aurora_operator.promotion.statistics import Sums
+from aurora_operator.promotion.trial import (
+    PROMOTE,
+    REJECT,
+    ROLL_BACK,
+    Pod,
+    Published,
+    advance,
+    assignments,
+    first_stable,
+)
+from conftest import NOW, a_spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+PODS = (Pod("a", "10.0.0.1", 0, 0, 1.0),)
+STABLE = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3)
+TRIAL = Candidate(version=5, since=NOW, holdout_accept_length=2.0)
+
+
+def evidence(ratio):
+    def side(r):
+        return Sums.of((20 * r * (1 + 0.1 * (-1) ** i), 20) for i in range(100))
+
+    return Evidence(side(ratio), side(2.0), 100, 100)
+
+
+def look(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, **spec):
+    return advance(a_spec(**spec), status or Status(), annotations or {}, versions, pods, found, (), now)
+
+
+def on_trial(**more):
+    return Status(stable=STABLE, candidate=TRIAL, judged=4, **more)
+
+
+def test_day_zero_starts_without_speculation_and_a_checkpoint_with_it():
+    assert first_stable(a_spec(), NOW).steps == 0
+    draft = {"checkpoint": "/model/draft"}
+    assert first_stable(a_spec(mode="ExternalWithDraft", draft=draft), NOW).steps == 3
+
+
+def test_the_newest_unjudged_version_goes_on_trial():
+    at = look(Status(stable=STABLE, judged=3), versions=[Published(v, 2.0) for v in range(6)])
+    assert at.candidate.version == 5
+    assert look(Status(stable=STABLE, judged=5), versions=[Published(5, 2.0)]).candidate is None
+
+
+def test_proof_promotes_and_remembers_the_way_back():
+    at = look(on_trial(), found=evidence(2.5))
+    assert (at.stable.version, at.stable.previous, at.candidate, at.judged) == (5, 2, None, 5)
+    assert at.history[0].verdict == "Promoted"
+    assert at.history[0].lower > 1
+
+
+def test_a_worse_one_is_rejected_and_never_tried_again():
+    at = look(on_trial(), found=evidence(1.5), versions=[Published(5, 2.0)])
+    assert (at.stable, at.candidate, at.judged, at.history[0].verdict) == (STABLE, None, 5, "Rejected")
+    after = look(Status(stable=at.stable, judged=at.judged), versions=[Published(5, 2.0)])
+    assert after.candidate is None
+
+
+@pytest.mark.parametrize("found", [None, Evidence(problem="Prometheus does not answer")])
+def test_without_evidence_nothing_happens_but_a_reason(found):
+    at = look(on_trial(), found=found)
+    assert (at.stable.version, at.candidate.version, at.reason) == (2, 5, "NoData")
+
+
+def test_a_refused_version_is_rejected():
+    at = look(on_trial(), pods=(Pod("a", "x", 2, 3, 1.0, {5: "version 5 is corrupt"}),))
+    assert at.history[0].verdict == "Rejected"
+    assert "corrupt" in at.history[0].reason
+
+
+def test_a_much_better_successor_takes_the_place_of_an_undecided_one_and_a_little_better_one_waits():
+    at = look(on_trial(), found=evidence(2.0), versions=[Published(5, 2.0), Published(6, 2.3)])
+    assert (at.candidate.version, at.history[0].verdict) == (6, "Superseded")
+    assert look(on_trial(), found=evidence(2.0), versions=[Published(6, 2.1)]).candidate.version == 5
+
+
+@pytest.mark.parametrize(
+    ("annotation", "version", "stable", "verdict"),
+    [(PROMOTE, "5", 5, "Promoted"), (REJECT, "5", 2, "Rejected"), (ROLL_BACK, "2", 1, "RolledBack")],
+)
+def test_a_person_decides_about_the_version_that_was_meant(annotation, version, stable, verdict):
+    at = look(on_trial(), {annotation: version}, found=evidence(2.0))
+    assert (at.stable.version, at.history[0].verdict) == (stable, verdict)
+    other = look(on_trial(), {annotation: "4"}, found=evidence(2.0))
+    assert (other.stable.version, other.history) == (2, ())
+
+
+def test_rolling_back_acts_once():
+    at = look(on_trial(), {ROLL_BACK: "2"})
+    again = look(Status(stable=at.stable, judged=at.judged), {ROLL_BACK: "2"})
+    assert again.stable == at.stable
+
+
+def test_suspended_nothing_is_judged():
+    at = look(on_trial(), found=evidence(2.5), suspend=True)
+    assert (at.stable, at.reason) == (STABLE, "Suspended")
+
+
+def test_manual_waits_for_a_person_and_immediate_for_nobody():
+    promotion = {"strategy": "Manual"}
+    assert look(on_trial(), promotion=promotion).reason == "WaitingForApproval"
+    assert look(on_trial(), promotion={"strategy": "Immediate"}).stable.version == 5
+
+
+@given(st.integers(0, 10_000))
+def test_switchback_gives_each_side_one_of_every_two_slices(pair):
+    spec = a_spec()
+    slices = [TRIAL.since + timedelta(seconds=60 * (2 * pair + i) + 1) for i in range(2)]
+    served = {assignments(spec, STABLE, TRIAL, "u", PODS, now)["a"] for now in slices}
+    assert served == {(2, 3), (5, 3)}
+
+
+@given(st.integers(2, 12), st.integers(1, 11), st.integers(0, 500))
+def test_canary_never_takes_all_pods_and_rotates(count, wanted, rotation):
+    replicas = max(count, wanted + 1)
+    spec = a_spec(
+        serving={"replicas": replicas},
+        promotion={
+            "prometheus": {"url": "http://p"},
+            "canary": {"replicas": wanted},
+        },
+    )
+    pods = tuple(Pod(f"p{i}", "x", 2, 3, 1.0) for i in range(count))
+    served = assignments(spec, STABLE, TRIAL, "u", pods, NOW + timedelta(seconds=60 * rotation))
+    assert sum(version == 5 for version, _ in served.values()) == min(wanted, count - 1)
+
+
+def test_history_keeps_ten():
+    status = on_trial()
+    for _ in range(15):
+        at = look(status, {REJECT: "5"})
+        status = Status(stable=at.stable, candidate=TRIAL, judged=at.judged, history=list(at.history))
+    assert len(status.history) == 10
