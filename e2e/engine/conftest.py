@@ -24,7 +24,7 @@ from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "e2e-admin"
 CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
 

@@ -1,0 +1,161 @@
+"""What cannot work is refused by `kubectl apply` itself, with words that say what to do; nothing of it is stored."""
+
+import pytest
+from conftest import GOOD, apply, changed, kubectl
+
+LONG = "a" * 300
+WITH_DRAFT = {"checkpoint": "/model/draft"}
+BAD = [
+    ("spec.mode", None, "spec.mode"),
+    ("spec.mode", "Online", "spec.mode"),
+    ("spec.mode", "externalwithoutdraft", "spec.mode"),
+    ("spec.mode", "ExternalWithDraft", "needs draft.checkpoint"),
+    ("spec.draft", WITH_DRAFT, "remove draft.checkpoint"),
+    ("spec.draft", {"topK": 4, "numDraftTokens": 8}, "needs draft.topK 1"),
+    ("spec.draft", {"numSteps": 5}, "draft.numSteps + 1"),
+    ("spec.draft", {"numSteps": 3, "numDraftTokens": 3}, "draft.numSteps + 1"),
+    ("spec.draft", {"numSteps": 0}, "numSteps"),
+    ("spec.draft", {"numSteps": 99, "numDraftTokens": 100}, "numSteps"),
+    ("spec.draft", {"algorithm": "MEDUSA"}, "algorithm"),
+    ("spec.draft", {"draftVocabSize": 0}, "draftVocabSize"),
+    ("spec.draft", {"auxLayers": [1, 2]}, "auxLayers"),
+    ("spec.draft", {"auxLayers": [1, 2, 3, 4]}, "auxLayers"),
+    ("spec.draft", {"checkpoint": "/etc/passwd"}, "checkpoint"),
+    ("spec.draft", {"steps": 3}, "unknown field"),
+    ("spec.target", None, "spec.target"),
+    ("spec.target", {}, "model"),
+    ("spec.target", {"model": ""}, "model"),
+    ("spec.target", {"model": LONG + LONG}, "model"),
+    ("spec.target", {"model": "org/model; rm -rf /"}, "model"),
+    ("spec.target", {"model": "$(reboot)"}, "model"),
+    ("spec.target", {"model": "../../etc"}, "model"),
+    ("spec.target", {"model": "a/b/c"}, "model"),
+    ("spec.target", {"model": "/model"}, "target.volume"),
+    ("spec.target", {"model": "/data/x", "volume": {"claimName": "c"}}, "must be /model"),
+    ("spec.target", {"model": "org/model", "volume": {"claimName": "c"}}, "must be /model"),
+    ("spec.target", {"model": "/model", "volume": {"claimName": "Not_A_Name"}}, "claimName"),
+    ("spec.target", {"model": "org/model", "dtype": "int3"}, "dtype"),
+    ("spec.target", {"model": "org/model", "revision": "main; true"}, "revision"),
+    ("spec.target", {"model": "org/model", "trustRemoteCode": "yes"}, "trustRemoteCode"),
+    ("spec.target", {"model": "org/model", "tokenSecret": {"name": "hf"}}, "key"),
+    ("spec.serving", {"replicas": 0}, "replicas"),
+    ("spec.serving", {"replicas": -1}, "replicas"),
+    ("spec.serving", {"replicas": 1.5}, "replicas"),
+    ("spec.serving", {"replicas": "two"}, "replicas"),
+    ("spec.serving", {"device": "tpu"}, "device"),
+    ("spec.serving", {"port": 80}, "port"),
+    ("spec.serving", {"port": 70000}, "port"),
+    ("spec.serving", {"tensorParallelSize": 0}, "tensorParallelSize"),
+    ("spec.serving", {"image": "image with spaces"}, "image"),
+    ("spec.serving", {"image": "x;curl evil"}, "image"),
+    ("spec.serving", {"resources": {"limits": {"memory": "8 gigabytes"}}}, "memory"),
+    ("spec.serving", {"resources": {"limits": {"memory": "8GB"}}}, "memory"),
+    ("spec.serving", {"extraArgs": ["--model-path", "/x"]}, "the operator owns"),
+    ("spec.serving", {"extraArgs": ["--host=0.0.0.0"]}, "the operator owns"),
+    ("spec.serving", {"extraArgs": ["--admin-api-key", "x"]}, "the operator owns"),
+    ("spec.serving", {"extraArgs": ["--speculative-num-steps=9"]}, "the operator owns"),
+    ("spec.serving", {"extraArgs": [LONG * 5]}, "extraArgs"),
+    ("spec.serving", {"replica": 2}, "unknown field"),
+    ("spec.training", {"gpus": 0}, "gpus"),
+    ("spec.training", {"hyperparameters": {"lr": 0}}, "lr"),
+    ("spec.training", {"hyperparameters": {"lr": "fast"}}, "lr"),
+    ("spec.training", {"hyperparameters": {"tttLength": 0}}, "tttLength"),
+    ("spec.training", {"hyperparameters": {"holdoutFraction": 0.9}}, "holdoutFraction"),
+    ("spec.training", {"hyperparameters": {"learning_rate": 1}}, "unknown field"),
+    ("spec.samples", {"sampleRate": 1.1}, "sampleRate"),
+    ("spec.samples", {"sampleRate": -0.1}, "sampleRate"),
+    ("spec.samples", {"transport": "Kafka"}, "transport"),
+    ("spec.samples", {"transport": "Mooncake"}, "mooncakeMaster"),
+    ("spec.samples", {"mooncakeMaster": "nowhere"}, "mooncakeMaster"),
+    ("spec.weights", {"claimName": "x", "template": {"size": "1Gi"}}, "exclude each other"),
+    ("spec.weights", {"template": {"size": "20GB"}}, "size"),
+    ("spec.weights", {"template": {"accessMode": "ReadOnlyMany"}}, "accessMode"),
+    ("spec.weights", {"keep": 1}, "keep"),
+    ("spec.promotion", {}, "promotion.prometheus.url"),
+    ("spec.promotion", {"strategy": "Canary"}, "promotion.prometheus.url"),
+    ("spec.promotion.strategy", "Canary", "more serving.replicas"),
+    ("spec.promotion.strategy", "Blindly", "strategy"),
+    ("spec.promotion.prometheus", {"url": "prometheus:9090"}, "url"),
+    ("spec.promotion.prometheus", {"url": "http://x y"}, "url"),
+    ("spec.promotion.prometheus", {"url": "javascript:alert(1)"}, "url"),
+    ("spec.promotion.gate", {"confidence": 1.0}, "confidence"),
+    ("spec.promotion.gate", {"confidence": 0.5}, "confidence"),
+    ("spec.promotion.gate", {"minRequests": 0}, "minRequests"),
+    ("spec.promotion.gate", {"onInconclusive": "Shrug"}, "onInconclusive"),
+    ("spec.promotion.guards", [{"name": "errors", "query": "up"}], "a guard needs a limit"),
+    ("spec.promotion.guards", [{"name": "e", "query": "up", "maxRatioToStable": 2}], "$version"),
+    ("spec.suspend", "later", "suspend"),
+    ("metadata.name", "a" * 41, "metadata.name"),
+    ("metadata.name", "9lives", "metadata.name"),
+    ("metadata.name", "Chat", "name"),
+    ("spec.unknown", True, "unknown field"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), BAD, ids=[f"{i}-{p}" for i, (p, _, _) in enumerate(BAD)])
+def test_a_bad_resource_is_refused_with_words(path, value, words):
+    done = apply(changed(path, value), "--dry-run=server")
+    assert done.returncode != 0, done.stdout
+    assert words in done.stderr
+
+
+def test_none_of_them_is_stored():
+    assert kubectl("get", "specdep", "-A", "-o", "name").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.target.model", "org/other"),
+        ("spec.target.dtype", "float16"),
+        ("spec.mode", "ExternalWithDraft"),
+        ("spec.draft", {"draftVocabSize": 1234}),
+    ],
+)
+def test_what_every_version_depends_on_cannot_change(path, value):
+    assert apply(GOOD).returncode == 0
+    try:
+        done = apply(changed(path, value))
+        assert done.returncode != 0
+        assert "make another resource" in done.stderr or "needs draft.checkpoint" in done.stderr
+    finally:
+        assert kubectl("delete", "specdep", "chat", "--wait").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        GOOD,
+        changed("spec.serving", {"replicas": 3, "extraArgs": ["--mem-fraction-static", "0.8"]}),
+        changed("spec.promotion", {"strategy": "Manual"}),
+        changed("spec.target", {"model": "/model/llama", "volume": {"claimName": "models"}}),
+        changed(
+            "spec.samples", {"transport": "Mooncake", "mooncakeMaster": "m:50051", "mooncakeMetadata": "http://m/x"}
+        ),
+    ],
+)
+def test_good_ones_pass(body):
+    done = apply(body, "--dry-run=server")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_field_explains_itself():
+    done = kubectl("explain", "specdep.spec", "--recursive")
+    assert done.returncode == 0
+    for field in (
+        "spec.promotion.gate.confidence",
+        "spec.training.hyperparameters.tttLength",
+        "status.candidate.lower",
+    ):
+        text = kubectl("explain", f"specdep.{field}").stdout
+        assert "DESCRIPTION" in text
+        assert "<empty>" not in text
+
+
+def test_the_scale_subresource_scales():
+    assert apply(GOOD).returncode == 0
+    try:
+        assert kubectl("scale", "specdep", "chat", "--replicas=4").returncode == 0
+        assert kubectl("get", "specdep", "chat", "-o", "jsonpath={.spec.serving.replicas}").stdout == "4"
+    finally:
+        kubectl("delete", "specdep", "chat", "--wait")

@@ -1,0 +1,196 @@
+"""From a look at the world to what is done: what is missing is made, what drifted is put back, the rest is left."""
+
+import copy
+from datetime import timedelta
+
+import pytest
+import yaml
+from aurora_core.config import DeploymentConfig, read
+from aurora_operator.api.status import Candidate, Stable, Status
+from aurora_operator.promotion.trial import Pod, Published
+from aurora_operator.reconcile.drift import HASH
+from aurora_operator.reconcile.plan import plan
+from conftest import NOW, a_spec, a_world
+
+READY = {"type": "Ready", "status": "True"}
+
+
+def settled(spec=None, **more):
+    """The world after everything was applied, and the status written."""
+    world = a_world(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
+    children = []
+    for _ in range(3):
+        world = a_world(
+            world.spec,
+            pods=world.pods,
+            versions=world.versions,
+            children=children,
+            engine_pods=world.engine_pods,
+            **more,
+        )
+        for body in plan(world).apply:
+            live = copy.deepcopy(dict(body))
+            if body["metadata"]["name"] == "chat-init":
+                live["status"] = {"succeeded": 1}
+            children.append(live)
+    return world, children
+
+
+def kinds(bodies):
+    return {(body["kind"], body["metadata"]["name"]) for body in bodies}
+
+
+def test_nothing_serves_before_the_target_is_there():
+    made = kinds(plan(a_world()).apply)
+    assert made == {
+        ("PersistentVolumeClaim", "chat-weights"), ("ConfigMap", "chat-config"), ("ConfigMap", "chat-wanted"),
+        ("Secret", "chat-keys"), ("Job", "chat-init"),
+    }  # fmt: skip
+
+
+def test_then_everything_else_is_made_and_then_nothing_more():
+    world, children = settled()
+    assert ("Deployment", "chat-engine") in kinds(children)
+    assert ("Job", "chat-trainer") in kinds(children)
+    assert plan(a_world(pods=world.pods, versions=world.versions, children=children)).apply == ()
+
+
+def test_a_second_look_at_an_unchanged_world_writes_nothing():
+    world, children = settled()
+    first = plan(a_world(pods=world.pods, versions=world.versions, children=children))
+    status = Status.model_validate(first.status)
+    second = plan(
+        a_world(
+            status=status, pods=world.pods, versions=world.versions, children=children, now=NOW + timedelta(hours=1)
+        )
+    )
+    assert (second.apply, second.delete, second.loads, second.status, second.notes) == ((), (), (), None, ())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("spec", "replicas"), ("spec", "template", "spec", "automountServiceAccountToken"), ("metadata", "labels")],
+)
+def test_what_somebody_changed_is_put_back(path):
+    world, children = settled()
+    engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
+    inner = engine
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = {"replicas": 7, "automountServiceAccountToken": True, "labels": {}}[path[-1]]
+    assert kinds(plan(a_world(pods=world.pods, children=children)).apply) == {("Deployment", "chat-engine")}
+
+
+def test_what_others_add_is_left_alone():
+    world, children = settled()
+    engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
+    engine["metadata"]["annotations"]["somebody"] = "else"
+    engine["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    engine["spec"]["template"]["spec"]["containers"].append({"name": "mesh"})
+    assert plan(a_world(pods=world.pods, children=children)).apply == ()
+
+
+def test_other_hyperparameters_make_the_trainer_anew_and_leave_serving_alone():
+    world, children = settled()
+    changed = a_spec(training={"hyperparameters": {"lr": 0.5}})
+    todo = plan(a_world(changed, pods=world.pods, children=children))
+    assert [name for _, _, name in todo.delete] == ["chat-trainer"]
+    assert kinds(todo.apply) == {("ConfigMap", "chat-config")}
+
+
+def test_suspend_stops_training_and_capture_and_nothing_else():
+    world, children = settled()
+    todo = plan(a_world(a_spec(suspend=True), pods=world.pods, children=children))
+    assert todo.delete == ()
+    assert kinds(todo.apply) == {("Job", "chat-trainer")}
+    assert todo.apply[0]["spec"]["suspend"] is True
+    assert [load.rate for load in todo.loads] == [0.0]
+
+
+def test_the_sample_rate_changes_in_place():
+    world, children = settled()
+    todo = plan(a_world(a_spec(samples={"sampleRate": 0.25}), pods=world.pods, children=children))
+    assert ("Deployment", "chat-engine") not in kinds(todo.apply)
+    assert [load.rate for load in todo.loads] == [0.25]
+
+
+def test_a_pod_that_serves_something_else_is_told_and_a_silent_one_is_not():
+    stable = Status(stable=Stable(version=4, steps=3, since=NOW), judged=4)
+    pods = (Pod("a", "x", 2, 3, 1.0), Pod("b", "x", 4, 3, 1.0), Pod("c", "x", problem="silent"))
+    todo = plan(a_world(status=stable, pods=pods))
+    assert [(load.pod.name, load.version, load.steps) for load in todo.loads] == [("a", 4, 3)]
+    degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "AgentSilent")
+
+
+def test_what_is_in_use_is_told_to_the_trainer():
+    status = Status(
+        stable=Stable(version=4, steps=3, since=NOW, previous=2), candidate=Candidate(version=9, since=NOW), judged=4
+    )
+    todo = plan(a_world(status=status, pods=(Pod("a", "x", 3, 3, 1.0),)))
+    wanted = next(b for b in todo.apply if b["metadata"]["name"] == "chat-wanted")
+    assert wanted["data"] == {"version": "4", "steps": "3", "in-use": "2,3,4,9"}
+
+
+def test_a_retained_claim_has_no_owner_and_everything_else_has():
+    _, children = settled()
+    owners = {c["metadata"]["name"]: "ownerReferences" in c["metadata"] for c in children}
+    assert owners.pop("chat-weights") is False
+    assert all(owners.values())
+    _, children = settled(a_spec(weights={"onDelete": "Delete"}))
+    assert all("ownerReferences" in c["metadata"] for c in children)
+
+
+def test_pods_run_as_nobody_with_nothing_to_write_but_volumes():
+    _, children = settled()
+    for body in children:
+        if body["kind"] not in {"Deployment", "Job"}:
+            continue
+        pod = body["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_gpus_follow_from_the_tensor_parallel_size():
+    _, children = settled(a_spec(serving={"tensorParallelSize": 4}))
+    engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
+    limits = {c["name"]: c["resources"].get("limits") for c in engine["spec"]["template"]["spec"]["containers"]}
+    assert limits == {"engine": {"nvidia.com/gpu": "4"}, "agent": None}
+
+
+def test_a_pod_template_is_merged_as_kubectl_would():
+    template = {
+        "spec": {
+            "nodeSelector": {"gpu": "h100"},
+            "containers": [{"name": "engine", "env": [{"name": "NCCL_DEBUG", "value": "INFO"}]}],
+            "volumes": [{"name": "scratch", "emptyDir": {}}],
+        },
+        "metadata": {"labels": {"team": "a", "app.kubernetes.io/instance": "stolen"}},
+    }
+    _, children = settled(a_spec(serving={"podTemplate": template}))
+    pod = next(c for c in children if c["metadata"]["name"] == "chat-engine")["spec"]["template"]
+    engine = next(c for c in pod["spec"]["containers"] if c["name"] == "engine")
+    assert pod["spec"]["nodeSelector"] == {"gpu": "h100"}
+    assert {"NCCL_DEBUG", "AURORA_ADMIN_KEY"} <= {e["name"] for e in engine["env"]}
+    assert {"scratch", "data"} <= {v["name"] for v in pod["spec"]["volumes"]}
+    assert len(pod["spec"]["containers"]) == 2
+    assert pod["metadata"]["labels"]["team"] == "a"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat"
+
+
+def test_the_configuration_is_what_the_processes_read(tmp_path):
+    _, children = settled()
+    data = next(c for c in children if c["metadata"]["name"] == "chat-config")["data"]
+    for name, text in data.items():
+        (tmp_path / name).write_text(text)
+        config = read(tmp_path / name, DeploymentConfig)
+        assert config.target.model == "org/model"
+    assert yaml.safe_load(data["engine.yaml"])["serving"]["port"] == 30000
+
+
+def test_every_object_carries_the_hash_of_what_was_rendered():
+    _, children = settled()
+    assert all(len(c["metadata"]["annotations"][HASH]) == 16 for c in children)
