@@ -1,15 +1,21 @@
 # `make quickstart` shows the product on real input; `make test` proves it. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format lock
+.PHONY: help quickstart loop test lint format generate lock cluster-start cluster-stop install
 
 help:
-	@echo "make quickstart   serve, train and swap on this machine (about 18 minutes), ends with a table and JSON"
-	@echo "make test         every check: lint, types, import contracts, unit, property and engine tests"
-	@echo "make lint         lint, types and import contracts alone"
-	@echo "make lock         resolve dependencies anew"
+	@echo "make quickstart     a real Kubernetes node here, the operator on it, and a draft that earns its promotion"
+	@echo "make loop           the learning loop alone, without Kubernetes"
+	@echo "make test           every check: lint, types, contracts, unit, API server, engine and whole node"
+	@echo "make lint           lint, types, import contracts and generated files alone"
+	@echo "make generate       write the CRD anew from the models"
+	@echo "make cluster-start  the node; make install puts the product on it; make cluster-stop ends it"
+	@echo "make lock           resolve dependencies anew"
 
 quickstart:
 	@tools/quickstart.sh
+
+loop:
+	@tools/loop.sh
 
 test:
 	@tools/test.sh
@@ -17,8 +23,20 @@ test:
 lint:
 	@tools/test.sh lint
 
+generate:
+	@bin=$$(tools/bootstrap.sh) && $$bin/python tools/generate.py
+
 format:
 	@bin=$$(tools/bootstrap.sh) && $$bin/ruff format . && $$bin/ruff check --fix .
+
+cluster-start:
+	@e2e/cluster/node.py start
+
+install:
+	@tools/bootstrap.sh >/dev/null && e2e/cluster/install.py
+
+cluster-stop:
+	@e2e/cluster/node.py stop
 
 lock:
 	@tools/bootstrap.sh >/dev/null; tools/lock.sh

@@ -19,7 +19,16 @@ stage lint ruff check .
 stage format ruff format --check .
 stage types mypy
 stage 'import contracts' lint-imports
+stage 'generated files' python tools/generate.py --check
 [ "${1:-}" = lint ] && exit 0
-stage 'unit and property tests' pytest -q aurora_core/tests aurora_core/sgl_kernel_cpu/tests
-stage 'real engine' pytest -q e2e
+stage 'unit and property tests' pytest -q aurora_core/tests aurora_core/sgl_kernel_cpu/tests operator/tests
+
+trap 'e2e/cluster/node.py stop' EXIT
+stage 'a real API server' e2e/cluster/node.py start --api-only
+stage 'API-server tests' e2e/cluster/node.py enter "$bin/pytest" -q e2e/apiserver
+stage 'API server stopped' e2e/cluster/node.py stop
+stage 'real engine' pytest -q e2e/engine
+stage 'a real node' e2e/cluster/node.py start
+stage 'the product on it' e2e/cluster/install.py
+stage 'whole-node tests' e2e/cluster/node.py enter "$bin/pytest" -q e2e/onnode
 printf '\n== all: %d s\n' $((SECONDS - began))
