@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    rng = random.Random(options.seed)  # noqa: S311 (a schedule, not a secret)
+    rng = random.Random(options.seed)
     order = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=options.kills)
     with stack(options.config) as (config, running, prompts):
         running.start_engine()

@@ -1,0 +1,106 @@
+"""The product on a whole node: kubelet, containers, SGLang, the trainer, Prometheus; and real requests."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from aurora_core.loop.traffic import Stream, measure, read_prompts, render
+from aurora_core.models import smollm2
+from transformers import AutoTokenizer
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "e2e" / "cluster"))
+NAME = "smollm2"
+CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
+
+
+def kubectl(*arguments, stdin=None):
+    done = subprocess.run(["kubectl", *arguments], input=stdin, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def read(kind, name, namespace="default"):
+    return json.loads(kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+
+
+def eventually(what, condition, seconds):
+    """The first truthy value of a condition, within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            status = json.dumps(read("specdep", NAME).get("status"), indent=1)
+            raise AssertionError(f"{what}: not within {seconds} s\n{status}")
+        time.sleep(0.5)
+
+
+def status():
+    return read("specdep", NAME)["status"]
+
+
+def condition(kind):
+    return next(c for c in status()["conditions"] if c["type"] == kind)
+
+
+def verdicts(word):
+    return [entry for entry in status()["history"] if entry["verdict"] == word]
+
+
+def annotate(word, version):
+    kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/{word}={version}")
+
+
+def patch(spec):
+    kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def engine_pod():
+    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=engine"
+    return json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"][0]
+
+
+def kill_operator():
+    """SIGKILL, as a node's failure would; its Deployment starts another."""
+    selector = ("-n", "aurora-system", "-l", "app.kubernetes.io/name=aurora-operator")
+    kubectl("delete", "pod", *selector, "--grace-period=0", "--force")
+
+
+@dataclass
+class Served:
+    """The deployment under test, once it answers."""
+
+    url: str
+    prompts: list[str]
+    seconds_to_answer: float
+    failures: list[str] = field(default_factory=list)
+
+    def traffic(self):
+        return Stream(self.url, self.prompts, 4, 96)
+
+
+@pytest.fixture(scope="session")
+def served():
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
+    prompts = render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer)
+    body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+    body["spec"]["weights"]["onDelete"] = "Delete"
+    began = time.monotonic()
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    eventually(
+        "available", lambda: "status" in read("specdep", NAME) and condition("Available")["status"] == "True", 400
+    )
+    service = read("service", NAME)["spec"]
+    url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+    first = measure(url, prompts[:1], 1, 8)
+    assert not first.failures
+    yield Served(url, prompts, time.monotonic() - began)
+    kubectl("delete", "specdep", NAME, "--wait")

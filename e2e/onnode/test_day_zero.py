@@ -1,0 +1,164 @@
+"""From `kubectl apply` to a draft that live traffic proved, and what becomes of a bad one; in this order."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from aurora_core.weights import checkpoint
+from aurora_core.weights.store import WeightsStore
+from conftest import (
+    NAME,
+    annotate,
+    condition,
+    engine_pod,
+    eventually,
+    kill_operator,
+    kubectl,
+    patch,
+    read,
+    status,
+    verdicts,
+)
+from node import Node
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def stream(served):
+    running = served.traffic()
+    yield running
+    assert running.stop().failures == []
+
+
+def store():
+    """The weights store, as the node's disk has it."""
+    volume = read("pvc", f"{NAME}-weights")["spec"]["volumeName"]
+    return WeightsStore(Path(read("pv", volume)["spec"]["hostPath"]["path"]) / "weights")
+
+
+def test_it_answers_without_speculation_first(served):
+    print(f"apply to first answer: {served.seconds_to_answer:.0f} s")
+    assert (status()["stable"]["version"], status()["stable"]["steps"]) == (0, 0)
+    assert condition("TrainingHealthy")["status"] != "False"
+
+
+def test_what_somebody_deletes_or_edits_is_put_back_within_ten_seconds(served):
+    uid = read("service", NAME)["metadata"]["uid"]
+    kubectl("delete", "service", NAME)
+    kubectl("patch", "deployment", f"{NAME}-engine", "--type=merge", "-p", '{"spec":{"revisionHistoryLimit":9}}')
+    began = time.monotonic()
+
+    def back():
+        found = subprocess.run(
+            ["kubectl", "get", "service", NAME, "-o", "jsonpath={.metadata.uid}"],
+            check=False, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        limit = read("deployment", f"{NAME}-engine")["spec"]["revisionHistoryLimit"]
+        return found and found != uid and limit == 2
+
+    eventually("drift repaired", back, 10)
+    print(f"drift repaired in {time.monotonic() - began:.1f} s")
+    service = read("service", NAME)["spec"]
+    served.url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+
+
+def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(stream):
+    began = time.monotonic()
+    pod = engine_pod()["metadata"]["uid"]
+    kills = 0
+
+    def promoted():
+        nonlocal kills
+        if status().get("candidate") and kills < 4 and time.monotonic() - began > 40 * (kills + 1):
+            kill_operator()
+            kills += 1
+        return verdicts("Promoted")
+
+    entry = eventually("a promotion", promoted, 1500)[-1]
+    print(f"promoted version {entry['version']} after {time.monotonic() - began:.0f} s and {kills} kills: {entry}")
+    assert entry["lower"] > 1
+    assert len(stream.record.answers) > 0
+    stable = status()["stable"]
+    assert (stable["version"], stable["steps"]) == (verdicts("Promoted")[0]["version"], 3)
+    assert engine_pod()["metadata"]["uid"] == pod
+    assert len(verdicts("Promoted")) == len({e["version"] for e in verdicts("Promoted")})
+
+
+def test_a_damaged_draft_is_rejected_by_live_traffic(stream):
+    """Its rows are shuffled: it loads, and proposes nonsense. Training publishes nothing meanwhile."""
+    patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
+    eventually("no candidate", lambda: not status().get("candidate") or annotate_away(), 120)
+    weights, stable = store(), status()["stable"]["version"]
+    draft = checkpoint.read(weights.folder(stable))
+    order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
+    draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
+    manifest = weights.manifest(stable)
+    published = weights.publish(
+        lambda folder: checkpoint.write(folder, draft),
+        target_fingerprint=manifest.target_fingerprint, parent=stable,
+        holdout_accept_length=manifest.holdout_accept_length,
+    ).version  # fmt: skip
+    began = time.monotonic()
+
+    def rejected():
+        return [e for e in verdicts("Rejected") if e["version"] == published]
+
+    entry = eventually("a rejection", rejected, 900)[0]
+    print(f"damaged version {published} rejected after {time.monotonic() - began:.0f} s: {entry}")
+    assert entry["upper"] < 1
+    assert status()["stable"]["version"] == stable
+    assert len(stream.record.answers) > 0
+
+
+def annotate_away():
+    """End a trial that began before training was told to publish nothing more."""
+    candidate = status().get("candidate")
+    if candidate:
+        annotate("reject", candidate["version"])
+    return False
+
+
+def test_a_corrupt_version_is_refused_and_stable_serves_on(stream):
+    weights, stable = store(), status()["stable"]["version"]
+    draft = checkpoint.read(weights.folder(stable))
+    manifest = weights.manifest(stable)
+    staged = weights.publish(
+        lambda folder: checkpoint.write(folder, draft), target_fingerprint=manifest.target_fingerprint, parent=stable
+    ).version
+    with (weights.folder(staged) / checkpoint.MODEL).open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\0" * 64)
+    entry = eventually("refused", lambda: [e for e in verdicts("Rejected") if e["version"] == staged], 120)[0]
+    assert "corrupt" in entry["reason"]
+    assert status()["stable"]["version"] == stable
+    assert len(stream.record.answers) > 0
+
+
+def test_a_promotion_is_undone_by_hand_without_a_restart():
+    before, pod = status()["stable"], engine_pod()
+    annotate("rollback", before["version"])
+    eventually("rolled back", lambda: status()["serving"]["versions"] == [before["previous"]], 60)
+    assert verdicts("RolledBack")[0]["version"] == before["version"]
+    assert engine_pod()["metadata"]["uid"] == pod["metadata"]["uid"]
+
+
+def test_steady_state_writes_nothing(stream):
+    """With training suspended and no traffic, a minute passes without one write by the operator."""
+    stream.stop()
+    patch({"suspend": True})
+    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
+    eventually("the trainer is gone", lambda: not kubectl("get", "pods", "-l", selector, "-o", "name"), 120)
+    eventually("told", lambda: condition("TrainingHealthy")["reason"] == "Suspended", 30)
+    time.sleep(15)
+    log = Node().audit_log
+
+    def writes():
+        account = "system:serviceaccount:aurora-system:aurora"
+        return [line for line in log.read_text().splitlines() if account in line]
+
+    before = len(writes())
+    time.sleep(60)
+    assert writes()[before:] == []
