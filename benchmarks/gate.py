@@ -166,7 +166,9 @@ def plot(results: dict[float, list[dict[str, tuple[bool | None, int]]]], path: P
             ys = [0, *(100 * (i + 1) / len(trials) for i in range(len(at))), 100 * len(at) / len(trials)]
             axis.step(xs, ys, where="post", label=name)
         axis.axhline(5, color="grey", lw=0.8, ls=":")
-        axis.set(title=title, xlabel=f"looks, {BATCH} requests of each side between two", xscale="symlog")
+        axis.set(
+            title=title, xlabel=f"looks, {BATCH} requests of each side between two", xscale="log", xlim=(0.9, LOOKS)
+        )
     axes[0].set_ylabel("promoted, % of trials")
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=120)

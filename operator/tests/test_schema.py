@@ -1,0 +1,43 @@
+"""The CRD is structural, and in step with the models."""
+
+from pathlib import Path
+
+import yaml
+from aurora_operator.api.schema import crd
+from aurora_operator.api.spec import Spec
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def walk(schema, path=""):
+    yield path, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from walk(part, f"{path}.{name}")
+    for word in ("items", "additionalProperties"):
+        if word in schema:
+            yield from walk(schema[word], f"{path}[]")
+
+
+def test_every_node_is_typed_and_nothing_is_left_open():
+    for path, node in walk(SCHEMA):
+        assert "type" in node or node.get("x-kubernetes-preserve-unknown-fields"), path
+        assert not {"$ref", "anyOf", "oneOf", "allOf", "const", "title"} & set(node), path
+
+
+def test_every_field_of_spec_and_status_is_described():
+    for part in ("spec", "status"):
+        for path, node in walk(SCHEMA["properties"][part]):
+            if path and not path.endswith("[]"):
+                assert node.get("description"), path
+
+
+def test_the_files_are_what_the_models_say():
+    stored = yaml.safe_load((ROOT / "crds" / "speculatordeployments.yaml").read_text())
+    assert stored == yaml.safe_load(yaml.safe_dump(crd()))
+
+
+def test_the_examples_are_read_by_the_models():
+    body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+    spec = Spec.model_validate(body["spec"])
+    assert spec.training.hyperparameters.ttt_length == spec.draft.num_steps

@@ -1,0 +1,42 @@
+"""What a person is told."""
+
+from datetime import timedelta
+
+import pytest
+from aurora_operator.api.status import Candidate, Stable, Status
+from aurora_operator.cli import words
+from aurora_operator.promotion.statistics import half_width
+from conftest import NOW, a_spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+LATER = NOW + timedelta(hours=1)
+
+
+def trial(**more):
+    candidate = {"version": 7, "since": NOW, "requests": 40, "looks": 9, "verdict": "Undecided"}
+    return Status(stable=Stable(version=4, steps=3, since=NOW), candidate=Candidate(**candidate, **more), judged=4)
+
+
+@given(st.floats(1e-6, 0.5), st.floats(0.001, 0.2))
+def test_the_variance_is_found_again_from_its_width(variance, alpha):
+    assert words.variance_of(half_width(variance, alpha), alpha) == pytest.approx(variance, rel=1e-6)
+
+
+def test_a_verdict_that_is_near_needs_less_than_one_that_is_far():
+    near = trial(estimate=1.1, lower=0.99, upper=1.22).candidate
+    far = trial(estimate=1.03, lower=0.93, upper=1.14).candidate
+    assert 1 < words.factor_needed(near, 1.0, 0.95) < words.factor_needed(far, 1.0, 0.95)
+    assert words.factor_needed(trial(estimate=1.0, lower=0.9, upper=1.11).candidate, 1.0, 0.95) is None
+
+
+def test_an_explanation_has_the_numbers_and_what_is_missing():
+    text = "\n".join(words.explain("chat", a_spec(), trial(estimate=1.1, lower=0.99, upper=1.22), LATER))
+    for part in ("version 4", "Version 7", "1.100 times stable", "between 0.990 and 1.220", "more requests"):
+        assert part in text
+
+
+def test_without_a_candidate_it_says_what_would_be_next():
+    text = "\n".join(words.explain("chat", a_spec(), Status(stable=Stable(version=0, steps=0, since=NOW)), LATER))
+    assert "without speculation" in text
+    assert "goes on trial" in text
