@@ -21,7 +21,8 @@ stage types mypy
 stage 'import contracts' lint-imports
 stage 'generated files' python tools/generate.py --check
 [ "${1:-}" = lint ] && exit 0
-stage 'unit and property tests' pytest -q aurora_core/tests aurora_core/sgl_kernel_cpu/tests operator/tests
+stage 'unit and property tests of the loop' pytest -q aurora_core/tests aurora_core/sgl_kernel_cpu/tests
+stage 'unit and property tests of the operator' pytest -q operator/tests
 
 trap 'e2e/cluster/node.py stop' EXIT
 stage 'a real API server' e2e/cluster/node.py start --api-only

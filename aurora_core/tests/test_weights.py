@@ -143,3 +143,16 @@ def test_the_first_version_is_published_once(tmp_path, target):
     assert ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0).version == 0
     assert ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0).version == 0
     assert store.versions() == [0]
+
+
+def test_files_that_cannot_be_read_are_an_error_and_not_a_crash(tmp_path, monkeypatch):
+    store = WeightsStore(tmp_path)
+    version = store.publish(lambda folder: (folder / "model").write_bytes(b"x"), target_fingerprint="t").version
+    assert (store.folder(version) / "model").stat().st_mode & 0o777 == 0o644
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("aurora_core.weights.store._sha256", refuse)
+    with pytest.raises(WeightsError, match="cannot be read: model: Permission denied"):
+        store.verify(version)

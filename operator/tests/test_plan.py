@@ -194,3 +194,9 @@ def test_the_configuration_is_what_the_processes_read(tmp_path):
 def test_every_object_carries_the_hash_of_what_was_rendered():
     _, children = settled()
     assert all(len(c["metadata"]["annotations"][HASH]) == 16 for c in children)
+
+
+def test_what_an_agent_did_not_do_is_a_condition():
+    todo = plan(a_world(load_problems=("a did not take version 7: timed out",)))
+    degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")

@@ -32,20 +32,23 @@ class Reconciler:
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self._cluster = cluster
         self._settings = settings
+        # Only what the last look failed with, to be shown by the next; nothing is decided by it.
+        self._problems: dict[Name, tuple[str, ...]] = {}
 
     def look(self, name: Name) -> float | None:
         """Reconcile one resource; see :class:`Controller`."""
         body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
+            self._problems.pop(name, None)
             return None
         try:
-            world = observe(self._cluster, body, self._settings.images)
+            world = observe(self._cluster, body, self._settings.images, self._problems.pop(name, ()))
         except SpecError as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
             metrics.failures.labels(str(name), "spec").inc()
             return _UNREADABLE_SECONDS
         todo = plan(world)
-        execute(self._cluster, world, todo)
+        self._problems[name] = execute(self._cluster, world, todo)
         _show(name, todo.status)
         return todo.again_seconds
 

@@ -100,7 +100,8 @@ class DraftSwap:
         try:
             loaded = self._read(version)
             self._check(loaded)
-        except WeightsError as error:
+        except (WeightsError, OSError, RuntimeError, ValueError, KeyError) as error:
+            # Whatever it is: a version that is neither prepared nor failed would be waited for in vain.
             log.error("version %d cannot go live: %s", version, error)  # noqa: TRY400 (says all there is)
             self.state.failed = {version: str(error)}
             self.state.failures += 1

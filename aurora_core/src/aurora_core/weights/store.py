@@ -17,6 +17,7 @@ from aurora_core.weights.manifest import FileEntry, Manifest, parse
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
 def _fsync(path: Path) -> None:
@@ -85,7 +86,12 @@ class WeightsStore:
             if Path(name).name != name or not path.is_file() or path.is_symlink():
                 message = f"version {version} lacks {name}"
                 raise WeightsError(message)
-            if path.stat().st_size != entry.bytes or _sha256(path) != entry.sha256:
+            try:
+                whole = path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256
+            except OSError as error:
+                message = f"version {version} cannot be read: {name}: {error.strerror}"
+                raise WeightsError(message) from error
+            if not whole:
                 message = f"version {version} is corrupt: {name} differs from its manifest"
                 raise WeightsError(message)
         return manifest
@@ -132,7 +138,10 @@ class WeightsStore:
                 files=files,
             )
             (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            staged.chmod(_FOLDER_MODE)
             for path in staged.iterdir():
+                # Whoever writes, readers may run as another user.
+                path.chmod(_FILE_MODE)
                 _fsync(path)
             _fsync(staged)
             staged.rename(self.folder(version))

@@ -76,6 +76,8 @@ def _degraded(world: World) -> _Seen:
     silent = [f"{pod.name}: {pod.problem}" for pod in world.pods if pod.problem]
     if silent:
         return _Seen("True", "AgentSilent", silent[0])
+    if world.load_problems:
+        return _Seen("True", "LoadFailing", world.load_problems[0])
     stable = world.status.stable
     failed = [(pod.name, pod.failed.get(stable.version)) for pod in world.pods] if stable else []
     refused = [f"{name}: {why}" for name, why in failed if why]

@@ -33,8 +33,11 @@ def _load(load: Load, token: str) -> None:
             client.set_sample_rate(load.rate)
 
 
-def execute(cluster: Cluster, world: World, plan: Plan) -> None:
+def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[str, ...]:
     """Carry out a plan.
+
+    Returns:
+        What agents did not do, and why; the next look shows it.
 
     Raises:
         ClusterError: the API server refused or does not answer; the next look finds out how far this got.
@@ -58,13 +61,16 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> None:
         cluster.apply(body)
         metrics.writes.labels(body["kind"]).inc()
     token = _token(world)
+    problems = []
     for load in plan.loads:
         try:
             _load(load, token)
         except EngineError as error:
             # The pod's own state tells the next look; a refused version is rejected there.
             metrics.failures.labels(name, "load").inc()
+            problems.append(f"{load.pod.name} did not take version {load.version}: {error}")
             log.warning("%s: %s did not take version %d: %s", name, load.pod.name, load.version, error)
         else:
             log.info("%s: %s serves version %d with %d steps", name, load.pod.name, load.version, load.steps)
             metrics.loads.labels(name).inc()
+    return tuple(problems)

@@ -191,7 +191,7 @@ def _measure(
         return Evidence(problem=str(error)), ()
 
 
-def observe(cluster: Cluster, body: Mapping[str, Any], images: Images) -> World:
+def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, load_problems: tuple[str, ...] = ()) -> World:
     """One look at everything around a resource.
 
     Raises:
@@ -226,5 +226,6 @@ def observe(cluster: Cluster, body: Mapping[str, Any], images: Images) -> World:
         training=next((one.training for one in asked if one.training), {}),
         evidence=evidence,
         guards=guards,
+        load_problems=load_problems,
         new_keys={name: secrets.token_urlsafe(24) for name in ("admin", "agent", "samples")},
     )

@@ -33,6 +33,7 @@ class World:
         training: what the trainer tells of itself.
         evidence: of the candidate, None without one.
         guards: of the candidate.
+        load_problems: what the last look's orders to agents failed with.
         new_keys: fresh random keys, used only where the Secret is not there yet.
     """
 
@@ -49,6 +50,7 @@ class World:
     training: Mapping[str, Any] = field(default_factory=dict)
     evidence: Evidence | None = None
     guards: tuple[GuardResult, ...] = ()
+    load_problems: tuple[str, ...] = ()
     new_keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
