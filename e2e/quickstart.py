@@ -150,7 +150,7 @@ def main() -> None:
         sys.exit(f"the first request failed: {first.failures}")
     first_answer = story.seconds()
     story.say("first request answered")
-    stream = Stream(url, prompts[HELD_OUT:], 2, 96)
+    stream = Stream(url, prompts[HELD_OUT:], 4, 96)
     history = watch(story, options.promotions, options.seconds, stream)
     promoted_at = story.seconds()
     record = stream.stop()
