@@ -17,8 +17,8 @@ from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from conftest import free_port
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-TRAIN, HELD, STEPS = 56, 20, 90
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1500)]
+TRAIN, HELD, STEPS = 40, 12, 60
 
 
 def captured(engine, prefix, count):
