@@ -136,6 +136,8 @@ class Node:
         self.bin = Path(built.stdout.strip().splitlines()[-1])
         for folder in ("pki", "log", "cni", "etcd", "kubelet"):
             (self.state / folder).mkdir(parents=True, exist_ok=True)
+        # Networks of pods that are not ours; at the end all others go.
+        (self.state / "foreign-netns").write_text("\n".join(self._netns()))
         run("ip", "netns", "add", self.name)
         for command in (
             ("link", "set", "lo", "up"),
@@ -146,6 +148,11 @@ class Node:
         ):
             run("ip", "-n", self.name, *command)
         run(*self.inside("sysctl", "-qw", "net.ipv4.ip_forward=1"))
+
+    @staticmethod
+    def _netns() -> set[str]:
+        folder = Path("/run/netns")
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
     def certificates(self) -> None:
         """A certificate authority of this start, and what it signs."""
@@ -405,8 +412,11 @@ state = "{self.socket.parent}"
         for mount in sorted(mounts, reverse=True):
             if mount.startswith((f"{self.state}/", f"{self.socket.parent}/")):
                 subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
-        if Path(f"/run/netns/{self.name}").exists():
-            run("ip", "netns", "del", self.name)
+        foreign = self.state / "foreign-netns"
+        known = set(foreign.read_text().split()) if foreign.exists() else self._netns()
+        for name in self._netns():
+            if name == self.name or (name.startswith("cni-") and name not in known):
+                run("ip", "netns", "del", name)
         shutil.rmtree(self.state, ignore_errors=True)
         shutil.rmtree(self.volumes, ignore_errors=True)
         shutil.rmtree(self.socket.parent, ignore_errors=True)
