@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Entry, Stable, Status
@@ -79,7 +80,7 @@ def first_stable(spec: Spec, now: datetime) -> Stable:
     return Stable(version=0, steps=0 if spec.mode == "ExternalWithoutDraft" else spec.draft.num_steps, since=now)
 
 
-def metric(stable: Stable) -> str:
+def metric(stable: Stable) -> Literal["AcceptLength", "DecodeSpeed"]:
     """Accept length says nothing where stable does not speculate; speed does."""
     return "AcceptLength" if stable.steps else "DecodeSpeed"
 
@@ -263,7 +264,7 @@ def _begin(spec: Spec, at: Progress, versions: Sequence[Published], now: datetim
     newest = _newest(at, versions)
     if newest is None:
         return at
-    measure = "AcceptLength" if at.stable.steps else "DecodeSpeed"
+    measure = metric(at.stable)
     candidate = Candidate(
         version=newest.version,
         since=now,

@@ -1,6 +1,5 @@
 """Carry out a plan: the status first, so that what is done next follows from what is written down."""
 
-import base64
 import logging
 from contextlib import closing
 
@@ -8,16 +7,11 @@ from aurora_core.errors import EngineError
 
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
-from aurora_operator.reconcile.observe import agent
+from aurora_operator.reconcile.observe import agent, decoded
 from aurora_operator.reconcile.plan import Load, Plan
 from aurora_operator.reconcile.world import World
 
 log = logging.getLogger(__name__)
-
-
-def _token(world: World) -> str:
-    secret = world.children.get(("v1", "Secret", world.resource.keys))
-    return base64.b64decode(secret["data"]["agent"]).decode() if secret else ""
 
 
 def _load(load: Load, token: str) -> None:
@@ -60,7 +54,7 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[str, ...]:
         log.info("%s: apply %s %s", name, body["kind"], body["metadata"]["name"])
         cluster.apply(body)
         metrics.writes.labels(body["kind"]).inc()
-    token = _token(world)
+    token = decoded(world.children.get(("v1", "Secret", resource.keys)), "agent")
     problems = []
     for load in plan.loads:
         try:

@@ -60,7 +60,8 @@ def _children(cluster: Cluster, resource: Resource) -> dict[Key, Mapping[str, An
     return {at: body for at, body in found.items() if body is not None}
 
 
-def _decoded(secret: Mapping[str, Any] | None, name: str) -> str:
+def decoded(secret: Mapping[str, Any] | None, name: str) -> str:
+    """A value of a Secret; empty where there is none."""
     data = (secret or {}).get("data") or {}
     return base64.b64decode(data[name]).decode() if name in data else ""
 
@@ -104,7 +105,7 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prome
     def value(at: SecretKey | None) -> str:
         if at is None:
             return ""
-        found = _decoded(cluster.get("v1", "Secret", namespace, at.name), at.key)
+        found = decoded(cluster.get("v1", "Secret", namespace, at.name), at.key)
         if not found:
             raise PrometheusError(f"secret {at.name} has no key {at.key}: promotion.prometheus names it")
         return found
@@ -202,7 +203,7 @@ def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, load_prob
     metadata = body["metadata"]
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
     children = _children(cluster, resource)
-    token = _decoded(children.get(("v1", "Secret", resource.keys)), "agent")
+    token = decoded(children.get(("v1", "Secret", resource.keys)), "agent")
     engines = cluster.list("v1", "Pod", resource.namespace, resource.selector("engine"))
     trainers = [
         pod
