@@ -90,7 +90,7 @@ def start(tmp_path_factory, target):
     """Starts engines, and stops them at the end."""
     started = []
 
-    def start_(name, *, draft=None, steps=3, extra=(), rate=1.0, kind="speculative"):
+    def start_(name, *, draft=None, steps=3, extra=()):
         work = tmp_path_factory.mktemp(name)
         serving = ServingConfig(port=free_port(), threads=2, extra_args=extra, device="cpu")
         draft = draft or DraftConfig(draft_vocab_size=8192)
@@ -102,17 +102,13 @@ def start(tmp_path_factory, target):
             target=target.fingerprint,
             spool=work / "spool",
             initial_steps=steps,
-            samples=SamplesConfig(sample_rate=rate),
+            samples=SamplesConfig(sample_rate=1.0),
         )
         secrets = launch.Secrets(admin_key=ADMIN_KEY)
         base = TargetConfig(model=str(target.path))
-        if kind == "speculative":
-            arguments = (target.path, base, serving, draft, settings, store.folder(first), work / "engine", secrets)
-            command = launch.speculative(*arguments)
-        elif kind == "capture_only":
-            command = launch.capture_only(target.path, base, serving, settings, secrets)
-        else:
-            command = launch.target_only(target.path, base, serving)
+        command = launch.speculative(
+            target.path, base, serving, draft, settings, store.folder(first), work / "engine", secrets
+        )
         process = Process(name, command.arguments, command.environment, work / f"{name}.log")
         url = f"http://127.0.0.1:{serving.port}"
         running = Running(process, url, store, work / "spool", target, Engine(url, ADMIN_KEY))
@@ -131,7 +127,7 @@ def engine(start):
     """Speculating in chains, with a prefill chunk and a KV cache so small that requests are chunked and retracted."""
     return start(
         "engine",
-        extra=("--chunked-prefill-size", "64", "--max-total-tokens", "1600", "--schedule-conservativeness", "0.01"),
+        extra=("--chunked-prefill-size", "64", "--max-total-tokens", "700", "--schedule-conservativeness", "0.01"),
     )
 
 

@@ -81,11 +81,13 @@ def test_a_prompt_that_is_in_the_cache_already(engine, prompts, tokenizer, refer
     assert answers["prefix-0"]["meta_info"]["cached_tokens"] > 10
 
 
-@pytest.mark.xfail(reason="this load does not make SGLang 0.5.23 retract: the case is not provoked yet", strict=False)
 def test_requests_that_were_retracted(engine, prompts, tokenizer, reference):
-    """Eight requests of over 300 tokens in a cache of 1600 cannot all stay; those put back are computed again."""
+    """Eight requests of some 160 tokens in a cache of 700 cannot all stay; those put back are computed again.
+
+    They may end early: of requests that may not, the scheduler admits only as many as fit.
+    """
     texts = prompts[30:38]
-    answers = ask_all(engine, texts, "retract", tokens=260, workers=8, ignore_eos=True)
+    answers = ask_all(engine, texts, "retract", tokens=120, workers=8)
     assert sum(a["meta_info"]["num_retractions"] for a in answers.values()) > 0
     samples = wait_for(engine, set(answers))
     for rid, text in zip(answers, texts, strict=True):
@@ -126,10 +128,4 @@ def test_token_trees(start, prompts, tokenizer, reference):
     tree = DraftConfig(draft_vocab_size=8192, num_steps=3, top_k=3, num_draft_tokens=8)
     running = start("tree", draft=tree)
     check(running, prompts[:4], "tree", tokenizer, reference)
-    running.process.stop()
-
-
-def test_without_a_draft(start, prompts, tokenizer, reference):
-    running = start("plain", kind="capture_only", steps=0)
-    check(running, prompts[:4], "plain", tokenizer, reference)
     running.process.stop()

@@ -37,6 +37,8 @@ def _cpu_arguments(serving: ServingConfig) -> tuple[str, ...]:
         "--max-total-tokens", str(serving.max_total_tokens or _GENEROUS_CPU_TOKENS),
         "--disable-overlap-schedule",
         "--disable-cuda-graph",
+        # Without it an idle scheduler keeps a core busy, which the trainer may well use.
+        "--sleep-on-idle",
     )  # fmt: skip
 
 
@@ -91,17 +93,6 @@ def target_only(target: Path, config: TargetConfig, serving: ServingConfig) -> C
         (*_base(target, config, serving, Secrets()), *serving.extra_args),
         {**_environment(serving), "SGLANG_PLUGINS": "none"},
     )
-
-
-def capture_only(
-    target: Path, config: TargetConfig, serving: ServingConfig, settings: EngineSettings, secrets: Secrets
-) -> Command:
-    """SGLang without a draft, with the plugin capturing what the target computes."""
-    arguments = _base(target, config, serving, secrets)
-    # SGLang's own flag for capture without drafting; the algorithm only names whose layers are captured.
-    arguments += ["--speculative-algorithm", "EAGLE3", "--enable-return-aux-hidden-states"]
-    environment = {**_environment(serving), VARIABLE: settings.model_dump_json(by_alias=True)}
-    return Command((*arguments, *serving.extra_args), environment)
 
 
 def speculative(

@@ -11,7 +11,6 @@ from typing import Any
 
 from sglang.srt.managers.schedule_batch import FINISH_ABORT
 from sglang.srt.managers.scheduler_components.internal_state import UpdateRejected, _UpdateHandler
-from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.runtime_context import get_parallel, get_spec
 
@@ -109,15 +108,6 @@ class _Plugin:
         """SGLang keeps the last hidden states of full-capture passes where this is set."""
         processor.keep_last_hidden_states = True
 
-    def before_forward(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Without speculation nothing asks for full capture, so capture does."""
-        worker, batch = args[0], args[1] if len(args) > 1 else kwargs.get("batch")
-        if batch is None or worker.is_draft_worker or worker.enable_spec or kwargs.get("capture_hidden_mode"):
-            return None
-        if self.runtime.capture.rate <= 0:
-            return None
-        return args, {**kwargs, "capture_hidden_mode": CaptureHiddenMode.FULL}
-
     def after_forward(
         self,
         result: Any,
@@ -165,7 +155,6 @@ class _Plugin:
         forward = f"{_SRT}.managers.tp_worker.TpModelWorker.forward_batch_generation"
         return [
             (f"{_SRT}.layers.logits_processor.LogitsProcessor.__init__", after, self.logits_processor_made),
-            (forward, before, self.guarded(self.before_forward)),
             (forward, after, self.guarded(self.after_forward)),
             (f"{_RESULTS}.process_batch_result_prefill", before, self.guarded(self.before_result)),
             (f"{_RESULTS}.process_batch_result_decode", before, self.guarded(self.before_result)),
