@@ -7,7 +7,7 @@ import pytest
 import yaml
 from aurora_core.config import DeploymentConfig, read
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion.trial import Pod, Published
+from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from conftest import NOW, a_spec, a_world
@@ -125,7 +125,9 @@ def test_a_pod_that_serves_something_else_is_told_and_a_silent_one_is_not():
 
 def test_what_is_in_use_is_told_to_the_trainer():
     status = Status(
-        stable=Stable(version=4, steps=3, since=NOW, previous=2), candidate=Candidate(version=9, since=NOW), judged=4
+        stable=Stable(version=4, steps=3, since=NOW, previous=2),
+        candidate=Candidate(version=9, steps=3, since=NOW),
+        judged=4,
     )
     todo = plan(a_world(status=status, pods=(Pod("a", "x", 3, 3, 1.0),)))
     wanted = next(b for b in todo.apply if b["metadata"]["name"] == "chat-wanted")

@@ -4,25 +4,19 @@ from datetime import timedelta
 
 import pytest
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion.gate import Evidence
+from aurora_operator.promotion.assignment import assignments
+from aurora_operator.promotion.challenge import Watch
+from aurora_operator.promotion.gate import Evidence, GuardResult
+from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.statistics import Sums
-from aurora_operator.promotion.trial import (
-    PROMOTE,
-    REJECT,
-    ROLL_BACK,
-    Pod,
-    Published,
-    advance,
-    assignments,
-    first_stable,
-)
+from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK, Seen, advance, first_stable
 from conftest import NOW, a_spec
 from hypothesis import given
 from hypothesis import strategies as st
 
 PODS = (Pod("a", "10.0.0.1", 0, 0, 1.0),)
 STABLE = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3)
-TRIAL = Candidate(version=5, since=NOW, holdout_accept_length=2.0)
+TRIAL = Candidate(version=5, steps=3, since=NOW, holdout_accept_length=2.0)
 
 
 def evidence(ratio):
@@ -32,8 +26,9 @@ def evidence(ratio):
     return Evidence(side(ratio), side(2.0), 100, 100)
 
 
-def look(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, **spec):
-    return advance(a_spec(**spec), status or Status(), annotations or {}, versions, pods, found, (), now)
+def look(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, watch=None, guards=(), **spec):
+    seen = Seen(now, annotations or {}, versions, pods, found, watch=watch, stable_guards=guards)
+    return advance(a_spec(**spec), status or Status(), seen)
 
 
 def on_trial(**more):
@@ -141,3 +136,104 @@ def test_history_keeps_ten():
         at = look(status, {REJECT: "5"})
         status = Status(stable=at.stable, candidate=TRIAL, judged=at.judged, history=list(at.history))
     assert len(status.history) == 10
+
+
+HELD = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3, accept_length=2.0, accept_variance=1e-4)
+ON_DISK = [Published(v, 2.0) for v in range(3)]
+
+
+def watching(length, requests=100):
+    return Watch(evidence(length).candidate, requests)
+
+
+def later(seconds):
+    return NOW + timedelta(seconds=seconds)
+
+
+def after(at):
+    return Status(stable=at.stable, candidate=at.candidate, judged=at.judged, history=list(at.history))
+
+
+def test_a_fall_of_accept_length_puts_the_version_before_on_trial_and_its_win_is_a_rollback():
+    at = look(Status(stable=HELD, judged=2), versions=ON_DISK, watch=watching(1.5))
+    assert (at.candidate.kind, at.candidate.version, at.candidate.metric) == ("Previous", 1, "AcceptLength")
+    back = look(after(at), versions=ON_DISK, found=evidence(2.5), now=later(99))
+    assert (back.stable.version, back.stable.previous, back.history[0].verdict) == (1, None, "RolledBack")
+    assert back.history[0].version == 2
+    assert back.history[0].lower > 1
+    assert look(after(back), versions=ON_DISK, now=later(120)).candidate is None
+
+
+def test_where_traffic_changed_for_both_stable_stays_and_is_measured_afresh():
+    at = look(Status(stable=HELD, judged=2), versions=ON_DISK, watch=watching(1.5))
+    kept = look(after(at), versions=ON_DISK, found=evidence(1.0), now=later(99))
+    assert (kept.stable.version, kept.stable.accept_length, kept.history[0].verdict) == (2, None, "StableKept")
+    anew = look(after(kept), versions=ON_DISK, watch=watching(1.5), now=later(120))
+    assert (anew.stable.accept_length, anew.candidate) == (1.5, None)
+
+
+@pytest.mark.parametrize("watch", [None, watching(2.0), watching(1.95), watching(1.5, requests=3)])
+def test_no_fall_no_trial(watch):
+    assert look(Status(stable=HELD, judged=2), versions=ON_DISK, watch=watch).candidate is None
+
+
+def test_a_promotion_by_hand_answers_for_what_was_served_before():
+    status = Status(stable=HELD, candidate=TRIAL, judged=4)
+    at = look(status, {PROMOTE: "5"})
+    assert (at.stable.version, at.stable.accept_length) == (5, 2.0)
+    worse = look(after(at), versions=[*ON_DISK, Published(5, 2.0)], watch=watching(1.0), now=later(60))
+    assert (worse.candidate.kind, worse.candidate.version) == ("Previous", 2)
+
+
+def test_speculation_proves_itself_against_none_every_hour_and_is_switched_off_where_it_is_slower():
+    status = Status(stable=HELD, judged=2)
+    assert look(status, versions=ON_DISK, watch=watching(2.0), now=later(3500)).candidate is None
+    at = look(status, versions=ON_DISK, watch=watching(2.0), now=later(3700))
+    assert (at.candidate.kind, at.candidate.version, at.candidate.steps) == ("TargetOnly", 2, 0)
+    assert at.candidate.metric == "DecodeSpeed"
+    kept = look(after(at), versions=ON_DISK, found=evidence(1.5), now=later(3800))
+    assert (kept.stable.steps, kept.stable.checked, kept.history[0].verdict) == (3, later(3800), "SpeculationKept")
+    off = look(after(at), versions=ON_DISK, found=evidence(2.5), now=later(3800))
+    assert (off.stable.version, off.stable.steps, off.stable.previous) == (2, 0, 1)
+    assert off.history[0].verdict == "SpeculationOff"
+    idle = look(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(5000))
+    assert idle.candidate is None
+    again = look(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(7500))
+    assert (again.candidate.kind, again.candidate.version, again.candidate.steps) == ("Again", 2, 3)
+    on = look(after(again), versions=ON_DISK, found=evidence(2.5), now=later(7600))
+    assert (on.stable.version, on.stable.steps, on.history[0].verdict) == (2, 3, "SpeculationOn")
+
+
+def test_without_traffic_nothing_is_challenged():
+    status = Status(stable=HELD, judged=2)
+    for watch in (None, watching(2.0, requests=0)):
+        assert look(status, versions=ON_DISK, watch=watch, now=later(99999)).candidate is None
+    never = {"prometheus": {"url": "http://p"}, "recheckSeconds": 0}
+    assert look(status, watch=watching(2.0), now=later(99999), promotion=never).candidate is None
+
+
+def test_day_zero_is_not_tried_again_before_there_is_a_draft():
+    stable = Stable(version=0, steps=0, since=NOW)
+    assert look(Status(stable=stable), watch=Watch(Sums(), 100), now=later(9999)).candidate is None
+
+
+def test_a_breached_guard_undoes_a_promotion_while_it_is_on_probation():
+    breach = (GuardResult("errors", breached=True, message="0.5 is above 0.1"),)
+    at = look(Status(stable=HELD, judged=2), guards=breach, now=later(60))
+    assert (at.stable.version, at.history[0].verdict) == (1, "RolledBack")
+    assert "errors" in at.history[0].reason
+    assert look(Status(stable=HELD, judged=2), guards=breach, now=later(1000)).stable == HELD
+
+
+def test_a_stable_version_that_no_engine_takes_goes_back_and_one_that_some_take_stays():
+    refusing = Pod("a", "x", 1, 3, 1.0, {2: "version 2 is corrupt"})
+    at = look(Status(stable=HELD, judged=2), pods=(refusing,))
+    assert (at.stable.version, at.history[0].verdict) == (1, "RolledBack")
+    assert look(Status(stable=HELD, judged=2), pods=(refusing, Pod("b", "y", 2, 3, 1.0))).stable == HELD
+
+
+def test_a_pause_ends_the_trial_without_a_verdict_and_it_begins_anew_afterwards():
+    at = look(on_trial(), {PAUSE: "true"}, found=evidence(2.5), versions=[Published(5, 2.0)])
+    assert (at.candidate, at.stable, at.judged, at.reason) == (None, STABLE, 4, "Paused")
+    assert look(after(at), {PAUSE: "true"}, versions=[Published(5, 2.0)]).history == at.history
+    assert look(after(at), versions=[Published(5, 2.0)]).candidate.version == 5

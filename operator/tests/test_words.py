@@ -14,7 +14,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def trial(**more):
-    candidate = {"version": 7, "since": NOW, "requests": 40, "looks": 9, "verdict": "Undecided"}
+    candidate = {"version": 7, "steps": 3, "since": NOW, "requests": 40, "looks": 9, "verdict": "Undecided"}
     return Status(stable=Stable(version=4, steps=3, since=NOW), candidate=Candidate(**candidate, **more), judged=4)
 
 

@@ -49,13 +49,11 @@ class Reconciler:
             return _UNREADABLE_SECONDS
         todo = plan(world)
         self._problems[name] = execute(self._cluster, world, todo)
-        _show(name, todo.status)
+        _show(name, todo.status or body["status"])
         return todo.again_seconds
 
 
 def _show(name: Name, status: Any) -> None:  # noqa: ANN401 (plain data)
-    if status is None:
-        return
     candidate = status["candidate"]
     metrics.stable_version.labels(str(name)).set(status["stable"]["version"])
     metrics.candidate_version.labels(str(name)).set(candidate["version"] if candidate else -1)

@@ -240,12 +240,27 @@ class WeightsSpec(Config):
 class PrometheusSpec(Config):
     """Where accept length and decode speed are measured."""
 
+    model_config = _rules(
+        (
+            "!(has(self.bearerTokenSecret) && has(self.basicAuthSecret))",
+            "promotion.prometheus shows one of bearerTokenSecret and basicAuthSecret: remove the other",
+        ),
+        (
+            "self.url.startsWith('https://') || !(has(self.caSecret) || has(self.clientCertificateSecret))",
+            "promotion.prometheus has certificates, but url is not https",
+        ),
+    )
+
     url: str = Field(max_length=500, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
     """Base URL of a Prometheus-compatible API."""
     bearer_token_secret: SecretKey | None = None
     """Bearer token to show."""
     ca_secret: SecretKey | None = None
     """Certificate authority of an https URL, PEM."""
+    basic_auth_secret: Name | None = None
+    """Secret with username and password (type kubernetes.io/basic-auth)."""
+    client_certificate_secret: Name | None = None
+    """Secret with tls.crt and tls.key to show to an https URL (type kubernetes.io/tls)."""
 
 
 class Gate(Config):
@@ -322,6 +337,10 @@ class PromotionSpec(Config):
     """Share of pods."""
     guards: list[Guard] = Field(default_factory=list, max_length=16)
     """What must not get worse."""
+    probation_seconds: int = Field(900, ge=0, le=604_800)
+    """For so long after a promotion a breached guard undoes it at once."""
+    recheck_seconds: int = Field(3600, ge=0, le=604_800)
+    """How often speculation proves itself against none, and is tried again while it is off; 0: never."""
 
 
 class Spec(Config):

@@ -41,7 +41,11 @@ class Stable(_Status):
     since: datetime
     """When it became stable."""
     accept_length: float | None = None
-    """Tokens per verify cycle, as measured when it was promoted."""
+    """Tokens per verify cycle that it is held to: of its trial, or of its first requests."""
+    accept_variance: float | None = None
+    """Variance of that value's logarithm."""
+    checked: datetime | None = None
+    """When speculation was last compared with none."""
     previous: int | None = None
     """The stable version before, for a rollback."""
     previous_steps: int | None = None
@@ -49,10 +53,14 @@ class Stable(_Status):
 
 
 class Candidate(_Status):
-    """The version that is on trial."""
+    """What is on trial."""
 
     version: int
     """Draft version."""
+    steps: int
+    """Draft steps of a cycle that it is tried with; 0 is target-only."""
+    kind: Literal["NewVersion", "TargetOnly", "Again", "Previous"] = "NewVersion"
+    """Why it is on trial: trained lately; speculation against none; switched off before; before stable."""
     since: datetime
     """When its trial began."""
     looks: int = 0
@@ -63,6 +71,8 @@ class Candidate(_Status):
     """Finished requests under it."""
     value: float | None = None
     """The metric, of the candidate."""
+    variance: float | None = None
+    """Variance of its logarithm."""
     stable_value: float | None = None
     """The metric, of stable, at the same time."""
     estimate: float | None = None
@@ -113,7 +123,7 @@ class Entry(_Status):
     version: int
     """Draft version."""
     verdict: str
-    """Promoted, Rejected, Superseded, RolledBack."""
+    """Promoted, Rejected, Superseded, Paused, RolledBack, StableKept, SpeculationOff, -Kept, -On or -StaysOff."""
     reason: str
     """Why, in a sentence."""
     estimate: float | None = None

@@ -16,7 +16,7 @@ from aurora_operator.api import GROUP, PLURAL
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 from aurora_operator.cli import words
-from aurora_operator.promotion.trial import PROMOTE, REJECT, ROLL_BACK
+from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK
 
 
 def _kubectl(*arguments: str) -> str:
@@ -63,9 +63,15 @@ def _explain(options: argparse.Namespace) -> None:
     print("\n".join(words.explain(options.name, spec, status, datetime.now(UTC))))
 
 
-def _annotate(options: argparse.Namespace, annotation: str, version: int) -> None:
+def _annotate(options: argparse.Namespace, annotation: str) -> None:
     target = f"{PLURAL}.{GROUP}/{options.name}"
-    _kubectl("annotate", "--overwrite", target, *_scope(options), f"{annotation}={version}")
+    _kubectl("annotate", "--overwrite", target, *_scope(options), annotation)
+
+
+def _hold(options: argparse.Namespace) -> None:
+    """End the trial without a verdict and begin none, or go on."""
+    _annotate(options, f"{PAUSE}=true" if options.command == "pause" else f"{PAUSE}-")
+    print(f"{options.name}: {options.command}")
 
 
 def _decide(options: argparse.Namespace) -> None:
@@ -74,12 +80,13 @@ def _decide(options: argparse.Namespace) -> None:
     if options.command == "rollback":
         if status.stable is None or status.stable.previous is None:
             sys.exit("kubectl aurora: there is no version before the stable one")
-        _annotate(options, ROLL_BACK, status.stable.version)
+        _annotate(options, f"{ROLL_BACK}={status.stable.version}")
         print(f"version {status.stable.version} goes back to {status.stable.previous}")
         return
     if status.candidate is None:
         sys.exit("kubectl aurora: there is no candidate")
-    _annotate(options, PROMOTE if options.command == "promote" else REJECT, status.candidate.version)
+    word = PROMOTE if options.command == "promote" else REJECT
+    _annotate(options, f"{word}={status.candidate.version}")
     print(f"version {status.candidate.version}: {options.command}")
 
 
@@ -118,6 +125,8 @@ def main() -> None:
         ("promote", _decide, "make the candidate stable now, without proof"),
         ("reject", _decide, "end the candidate's trial"),
         ("rollback", _decide, "go back to the stable version before"),
+        ("pause", _hold, "judge nothing: ends the trial without a verdict and begins no other"),
+        ("resume", _hold, "judge again"),
         ("doctor", _doctor, "check cluster, operator, storage and GPUs"),
     ):
         command = commands.add_parser(name, help=text, description=text)

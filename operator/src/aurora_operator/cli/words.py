@@ -5,10 +5,17 @@ from datetime import datetime
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Status
+from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.statistics import EFFECT_SCALE, half_width
-from aurora_operator.promotion.trial import strategy
 
 _METRIC = {"AcceptLength": "accept length (tokens per verify cycle)", "DecodeSpeed": "decode speed (tokens per second)"}
+
+_KIND = {
+    "NewVersion": "as the newest that training published",
+    "TargetOnly": "to see whether serving without speculation is faster",
+    "Again": "to see whether speculation is worth it again",
+    "Previous": "because the accept length of the version after it fell",
+}
 
 
 def _ago(then: datetime, now: datetime) -> str:
@@ -56,8 +63,8 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
         )
     else:
         lines.append(
-            f"Version {candidate.version} is on trial ({strategy(spec)}) for {_ago(candidate.since, now)}; compared is "
-            f"{_METRIC[candidate.metric]}, {candidate.looks} looks so far."
+            f"Version {candidate.version} with {candidate.steps} draft steps is on trial ({strategy(spec)}) for "
+            f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is {_METRIC[candidate.metric]}, {candidate.looks} looks so far."
         )
         lines += _numbers(candidate, gate.min_improvement, gate.confidence, now)
     lines += [f"{c.type}: {c.status}, {c.reason}. {c.message}".strip() for c in status.conditions]

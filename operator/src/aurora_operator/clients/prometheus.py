@@ -2,6 +2,8 @@
 
 import math
 import ssl
+from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
@@ -14,19 +16,54 @@ LIMIT = 200_000
 """Samples of an answer at most; a window that needs more is a mistake somewhere, not evidence."""
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """What a server asks for.
+
+    Attributes:
+        token: bearer token, or empty.
+        basic: user and password.
+        authority: PEM of the certificate authority of an https URL, or empty for the system's.
+        certificate: PEM of the client's certificate and key (mTLS).
+    """
+
+    token: str = ""
+    basic: tuple[str, str] | None = None
+    authority: str = ""
+    certificate: tuple[str, str] | None = None
+
+
+def _context(credentials: Credentials) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cadata=credentials.authority or None)
+        if credentials.certificate is not None:
+            # The standard library reads certificates from files only.
+            with NamedTemporaryFile("w", suffix=".pem") as file:
+                file.write("\n".join(credentials.certificate))
+                file.flush()
+                context.load_cert_chain(file.name)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise PrometheusError(f"the certificates in promotion.prometheus' secrets cannot be used: {error}") from error
+    return context
+
+
 class Prometheus:
     """One server.
 
     Args:
         url: base URL.
-        token: bearer token, or empty.
-        authority: PEM of the certificate authority of an https URL, or empty for the system's.
+        credentials: what it asks for.
+
+    Raises:
+        PrometheusError: the credentials make no sense.
     """
 
-    def __init__(self, url: str, token: str = "", authority: str = "") -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        verify = ssl.create_default_context(cadata=authority) if authority else True
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, verify=verify)
+    def __init__(self, url: str, credentials: Credentials = Credentials()) -> None:
+        headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
+        verify = _context(credentials) if credentials.authority or credentials.certificate else True
+        self._http = httpx.Client(
+            base_url=url, headers=headers, auth=credentials.basic, timeout=_TIMEOUT, verify=verify
+        )
 
     def _query(self, query: str, time: float) -> list[dict[str, Any]]:
         try:

@@ -2,6 +2,23 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Candidate, Stable
+from aurora_operator.promotion.progress import Pod
+
+
+def strategy(spec: Spec) -> str:
+    """The strategy that is used; Auto means Canary where there is a pod to spare, else Switchback."""
+    if spec.promotion.strategy != "Auto":
+        return spec.promotion.strategy
+    return "Canary" if spec.serving.replicas > 1 else "Switchback"
+
+
+def trial_key(uid: str, candidate: Candidate) -> str:
+    """Seeds the random assignment of a trial."""
+    return f"{uid}/{candidate.version}/{candidate.since.isoformat()}"
 
 
 def _order(*parts: object) -> int:
@@ -24,3 +41,30 @@ def canaries(trial: str, rotation: int, pods: Sequence[str], count: int) -> set[
     """The pods that serve the candidate: at random, others in each rotation, never all."""
     ordered = sorted(pods, key=lambda pod: _order(trial, rotation, pod))
     return set(ordered[: min(count, len(pods) - 1)])
+
+
+def assignments(
+    spec: Spec, stable: Stable, candidate: Candidate | None, uid: str, pods: Sequence[Pod], now: datetime
+) -> dict[str, tuple[int, int]]:
+    """What each pod should serve now: (version, steps) by pod name."""
+    wanted = {pod.name: (stable.version, stable.steps) for pod in pods}
+    if candidate is None or spec.suspend or not pods:
+        return wanted
+    trial, length = trial_key(uid, candidate), spec.promotion.gate.slice_seconds
+    index = slice_index((now - candidate.since).total_seconds(), length)
+    on_trial = (candidate.version, candidate.steps)
+    match strategy(spec):
+        case "Canary":
+            chosen = canaries(trial, index, [pod.name for pod in pods], spec.promotion.canary.replicas)
+            wanted |= dict.fromkeys(chosen, on_trial)
+        case "Switchback" if candidate_slice(trial, index):
+            wanted |= dict.fromkeys(wanted, on_trial)
+    return wanted
+
+
+def next_slice(spec: Spec, candidate: Candidate | None, now: datetime) -> float | None:
+    """Seconds until the assignment changes by itself."""
+    if candidate is None or spec.suspend:
+        return None
+    length = timedelta(seconds=spec.promotion.gate.slice_seconds)
+    return (length - (now - candidate.since) % length).total_seconds()

@@ -120,3 +120,20 @@ def compare(candidate: Sums, stable: Sums, confidence: float) -> Interval | None
     width = half_width(variance, 1 - confidence)
     center = math.log(top / bottom)
     return Interval(math.exp(center), math.exp(center - width), math.exp(min(700.0, center + width)))
+
+
+def fallen(now: Sums, before: float, before_variance: float, confidence: float, limit: float) -> bool:
+    """Whether a side's ratio is proved to have fallen by more than ``limit``, a negative difference of logs.
+
+    Args:
+        now: the side's sums lately.
+        before: its ratio then.
+        before_variance: variance of the ratio's log then.
+        confidence: as in :func:`compare`.
+        limit: for example log 0.95.
+    """
+    variance, ratio = now.log_variance(), now.ratio
+    if variance is None or ratio is None:
+        return False
+    width = half_width(max(variance + before_variance, 1e-8), 1 - confidence)
+    return math.log(ratio / before) + width < limit

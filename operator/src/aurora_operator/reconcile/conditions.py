@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from aurora_operator.api.status import Condition
-from aurora_operator.promotion.trial import Progress, strategy
+from aurora_operator.promotion.assignment import strategy
+from aurora_operator.promotion.progress import Progress
 from aurora_operator.reconcile.world import World
 
 Truth = Literal["True", "False", "Unknown"]

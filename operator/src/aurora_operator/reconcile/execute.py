@@ -6,8 +6,8 @@ from contextlib import closing
 from aurora_core.errors import EngineError
 
 from aurora_operator import metrics
-from aurora_operator.clients.cluster import Cluster
-from aurora_operator.reconcile.observe import agent, decoded
+from aurora_operator.clients.cluster import Cluster, decoded
+from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
 from aurora_operator.reconcile.world import World
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aurora_operator.api.status import Status
-from aurora_operator.promotion.trial import Note, Pod, Progress, advance, assignments, next_slice
+from aurora_operator.promotion.assignment import assignments, next_slice
+from aurora_operator.promotion.progress import Note, Pod, Progress
+from aurora_operator.promotion.trial import Seen, advance
 from aurora_operator.reconcile import conditions
 from aurora_operator.reconcile.drift import HASH, holds
 from aurora_operator.reconcile.world import Key, World, key
@@ -153,11 +155,18 @@ def _status(world: World, progress: Progress) -> Status:
 
 def plan(world: World) -> Plan:
     """What to do about what was observed."""
-    annotations = world.body["metadata"].get("annotations") or {}
-    versions = world.versions or ()
-    progress = advance(
-        world.spec, world.status, annotations, versions, world.pods, world.evidence, world.guards, world.now
+    found = world.found
+    seen = Seen(
+        now=world.now,
+        annotations=world.body["metadata"].get("annotations") or {},
+        versions=world.versions or (),
+        pods=world.pods,
+        evidence=found.evidence,
+        guards=found.guards,
+        watch=found.watch,
+        stable_guards=found.stable_guards,
     )
+    progress = advance(world.spec, world.status, seen)
     wanted = _children(world, progress)
     replaced = _jobs_to_replace(world, wanted)
     apply = [b for b in wanted if key(b) not in replaced and _must_apply(b, world.children.get(key(b)))]

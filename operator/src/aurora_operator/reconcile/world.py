@@ -7,8 +7,9 @@ from typing import Any
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
+from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.gate import Evidence, GuardResult
-from aurora_operator.promotion.trial import Pod, Published
+from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.render.identity import Images, Resource
 
 Key = tuple[str, str, str]
@@ -18,6 +19,23 @@ Key = tuple[str, str, str]
 def key(body: Mapping[str, Any]) -> Key:
     """The key of an object."""
     return body["apiVersion"], body["kind"], body["metadata"]["name"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What Prometheus told.
+
+    Attributes:
+        evidence: of the candidate, None without one.
+        guards: of the candidate.
+        watch: of stable without a candidate.
+        stable_guards: of a stable version on probation.
+    """
+
+    evidence: Evidence | None = None
+    guards: tuple[GuardResult, ...] = ()
+    watch: Watch | None = None
+    stable_guards: tuple[GuardResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,8 +49,7 @@ class World:
         pods: what the agents of ready engine pods tell.
         versions: what is on the volume; None while no agent could tell.
         training: what the trainer tells of itself.
-        evidence: of the candidate, None without one.
-        guards: of the candidate.
+        found: what Prometheus told.
         load_problems: what the last look's orders to agents failed with.
         new_keys: fresh random keys, used only where the Secret is not there yet.
     """
@@ -48,8 +65,7 @@ class World:
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
-    evidence: Evidence | None = None
-    guards: tuple[GuardResult, ...] = ()
+    found: Found = Found()
     load_problems: tuple[str, ...] = ()
     new_keys: Mapping[str, str] = field(default_factory=dict)
 

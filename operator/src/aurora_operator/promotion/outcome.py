@@ -1,0 +1,101 @@
+"""How a trial ends, and how stable changes: one transition each, with its Event and its place in the history."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from aurora_operator.api.status import Candidate, Entry, Stable
+from aurora_operator.promotion.progress import Progress, entry_of
+
+
+class _Words(NamedTuple):
+    """What a kind of trial's ends are called."""
+
+    won: str
+    lost: str
+
+
+WORDS = {
+    "NewVersion": _Words("Promoted", "Rejected"),
+    "TargetOnly": _Words("SpeculationOff", "SpeculationKept"),
+    "Again": _Words("SpeculationOn", "SpeculationStaysOff"),
+    "Previous": _Words("RolledBack", "StableKept"),
+}
+
+
+def _accept_length(at: Progress, candidate: Candidate, *, proved: bool) -> dict[str, float | None]:
+    """What a fall of accept length will be measured against.
+
+    A promotion without proof answers for what was served before; after one by speed the first window tells.
+    """
+    if not proved and at.stable.steps:
+        return {"accept_length": at.stable.accept_length, "accept_variance": at.stable.accept_variance}
+    if candidate.metric == "AcceptLength":
+        return {"accept_length": candidate.value, "accept_variance": candidate.variance}
+    return {"accept_length": None, "accept_variance": None}
+
+
+def won(at: Progress, candidate: Candidate, reason: str, now: datetime, *, proved: bool = True) -> Progress:
+    """The candidate becomes stable."""
+    stable = at.stable
+    back: tuple[int | None, int | None]
+    match candidate.kind:
+        case "NewVersion":
+            back = stable.version, stable.steps
+        case "Previous":
+            back = None, None
+        case _:  # the same version, with speculation on or off
+            back = stable.previous, stable.previous_steps
+    new = Stable(
+        version=candidate.version,
+        steps=candidate.steps,
+        since=now,
+        previous=back[0],
+        previous_steps=back[1],
+        # Only a trial by speed says whether speculation pays.
+        checked=now if candidate.metric == "DecodeSpeed" else stable.checked,
+        **_accept_length(at, candidate, proved=proved),
+    )
+    word = WORDS[candidate.kind].won
+    entry = entry_of(word, reason, candidate, now)
+    if candidate.kind == "Previous":
+        # The history names the version that the verdict is about: the one that had to go.
+        entry = entry.model_copy(update={"version": stable.version})
+    judged = max(at.judged, candidate.version, stable.version)
+    at = replace(at, stable=new, candidate=None, judged=judged).recorded(entry)
+    how = f"drafting {new.steps} tokens a cycle" if new.steps else "without speculation"
+    return at.told(
+        word, f"version {new.version} is stable, {how}: {reason}", warn=candidate.kind in {"TargetOnly", "Previous"}
+    )
+
+
+def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict: str | None = None) -> Progress:
+    """The candidate's trial ends and stable stays."""
+    word = verdict or WORDS[candidate.kind].lost
+    stable = at.stable
+    if candidate.kind in {"TargetOnly", "Again"}:
+        stable = stable.model_copy(update={"checked": now})
+    if candidate.kind == "Previous":
+        # Traffic changed for both: what stable reaches now is what the next fall is measured against.
+        stable = stable.model_copy(update={"accept_length": None, "accept_variance": None})
+    judged = max(at.judged, candidate.version) if candidate.kind == "NewVersion" else at.judged
+    at = replace(at, stable=stable, candidate=None, judged=judged)
+    at = at.recorded(entry_of(word, reason, candidate, now))
+    return at.told(word, f"version {candidate.version}: {reason}", warn=word == "Rejected")
+
+
+def paused(at: Progress, candidate: Candidate, now: datetime) -> Progress:
+    """The trial ends without a verdict; it begins anew when promotion goes on."""
+    at = replace(at, candidate=None).recorded(entry_of("Paused", "by hand", candidate, now))
+    return at.told("Paused", f"version {candidate.version}: the trial is paused, and begins anew later")
+
+
+def rolled_back(at: Progress, reason: str, now: datetime) -> Progress:
+    """Stable goes back to the one before; the version that had to go is not tried again."""
+    stable = at.stable
+    assert stable.previous is not None  # noqa: S101 (callers looked)
+    back = Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
+    words = f"rolled back from version {stable.version} to {stable.previous}: {reason}"
+    entry = Entry(time=now, version=stable.version, verdict="RolledBack", reason=words)
+    at = replace(at, stable=back, candidate=None, judged=max(at.judged, stable.version)).recorded(entry)
+    return at.told("RolledBack", words, warn=True)

@@ -1,0 +1,83 @@
+"""What promotion knows of versions and pods, and where it stands after a look."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from aurora_operator.api.status import Candidate, Entry, Stable
+
+HISTORY = 10
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version on the volume."""
+
+    version: int
+    holdout: float | None
+
+
+@dataclass(frozen=True)
+class Pod:
+    """An engine pod, as its agent tells of it.
+
+    Attributes:
+        name, address: of the pod.
+        live, steps: what it serves now; None where the agent does not answer.
+        rate: share of requests that it captures.
+        failed: versions that it refused, and why.
+        problem: why the agent does not answer.
+    """
+
+    name: str
+    address: str
+    live: int | None = None
+    steps: int | None = None
+    rate: float | None = None
+    failed: Mapping[int, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event for people."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where promotion stands after a look."""
+
+    stable: Stable
+    candidate: Candidate | None
+    judged: int
+    history: tuple[Entry, ...]
+    notes: tuple[Note, ...]
+    reason: str
+    message: str
+
+    def told(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
+        """The same, with an Event and the reason that conditions show."""
+        note = Note("Warning" if warn else "Normal", verdict, message)
+        return replace(self, notes=(*self.notes, note), reason=verdict, message=message)
+
+    def recorded(self, entry: Entry) -> "Progress":
+        """The same, with a verdict more in its history."""
+        return replace(self, history=(entry, *self.history)[:HISTORY])
+
+
+def entry_of(verdict: str, reason: str, candidate: Candidate, now: datetime) -> Entry:
+    """A candidate's verdict with the numbers behind it."""
+    return Entry(
+        time=now,
+        version=candidate.version,
+        verdict=verdict,
+        reason=reason,
+        estimate=candidate.estimate,
+        lower=candidate.lower,
+        upper=candidate.upper,
+        requests=candidate.requests,
+    )
