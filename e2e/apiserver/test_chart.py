@@ -1,6 +1,8 @@
 """The chart renders what a real API server takes, asks for no more rights than it uses, and refuses bad values."""
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -24,9 +26,11 @@ def test_it_lints():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("values", [(), ("--set", "watchNamespace=default"), ("--set", "networkPolicy.enabled=false")])
+@pytest.mark.parametrize(
+    "values", [(), ("watchNamespace=default",), ("networkPolicy.enabled=false",), ("dashboards.enabled=true",)]
+)
 def test_the_api_server_takes_it(values):
-    text = rendered("--set", "crds.install=false", *values)
+    text = rendered("--set", "crds.install=false", *(part for value in values for part in ("--set", value)))
     done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert done.returncode == 0, done.stderr
 
@@ -69,3 +73,29 @@ def test_the_operator_runs_restricted():
         assert "would violate PodSecurity" not in done.stderr
     finally:
         kubectl("delete", "namespace", "restricted", "--wait=false")
+
+
+def test_the_dashboards_are_shipped_whole():
+    found = {b["metadata"]["name"]: b["data"] for b in yaml.safe_load_all(rendered("--set", "dashboards.enabled=true"))
+             if b and b["kind"] == "ConfigMap"}  # fmt: skip
+    shipped = {f"aurora-dashboard-{path.stem}": path.read_text() for path in Path(CHART, "dashboards").glob("*.json")}
+    assert {name: text for name, data in found.items() for text in data.values() if name in shipped} == shipped
+    assert len(shipped) == 3
+
+
+def test_the_rules_are_valid_and_alert_when_they_should():
+    rules = Path(CHART, "rules", "aurora.yaml")
+    values = ("--set", "prometheusRule.enabled=true")
+    wrapped = next(b for b in yaml.safe_load_all(rendered(*values)) if b and b["kind"] == "PrometheusRule")
+    assert wrapped["spec"] == yaml.safe_load(rules.read_text())
+    build = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
+    built = subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    promtool = Path(built.splitlines()[-1]) / "promtool"
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as tests:
+        tests.write((ROOT / "e2e" / "rules" / "tests.yaml").read_text().replace("RULES", str(rules)))
+        tests.flush()
+        done = subprocess.run([promtool, "test", "rules", tests.name], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = (ROOT / "e2e" / "rules" / "tests.yaml").read_text()
+    alerts = [rule["alert"] for group in wrapped["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert [alert for alert in alerts if f"alertname: {alert}\n" not in tested] == []

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aurora_core.config import DeploymentConfig, load, read
 from aurora_core.errors import AuroraError
@@ -56,7 +56,8 @@ def _train(arguments: argparse.Namespace) -> None:
     work: Path = arguments.work
     target = resolve(config.target, arguments.models or _models(), download=False)
     source = open_source(config.samples, work / "spool", os.environ.get("AURORA_SAMPLE_TOKEN", ""))
-    metrics = TrainingMetrics(config.training.report_to, arguments.metrics_port, config.training.ttt_length)
+    hyper, labels = config.training, dict(arguments.label)
+    metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
     places = Places(work / "weights", work / "training", work / "training" / "status.json", arguments.in_use)
     training = TrainingRun(
         config.training, config.draft, config.samples, config.weights, target, source, places, metrics
@@ -171,9 +172,11 @@ def _parser() -> argparse.ArgumentParser:
             parser.add_argument("--models", type=Path, help="folder of fetched models, by default in AURORA_CACHE")
         return parser
 
+    label: dict[str, Any] = {"type": _label, "action": "append", "default": [], "help": "NAME=VALUE, on every metric"}
     train = process("train", "Train on the samples that arrive, and publish versions.")
     train.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there")
     train.add_argument("--in-use", type=Path, help="file of versions to keep; with it, the trainer retires old ones")
+    train.add_argument("--label", **label)
     train.set_defaults(run=_train)
 
     engine = process("engine", "Become SGLang with the plugin, on the version that is wanted.")
@@ -185,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--engine", required=True, help="URL of the engine")
     agent.add_argument("--host", default="127.0.0.1")
     agent.add_argument("--port", type=int, default=30001)
-    agent.add_argument("--label", type=_label, action="append", default=[], help="NAME=VALUE, on every metric")
+    agent.add_argument("--label", **label)
     agent.set_defaults(run=_agent)
 
     init = process("init", "Fetch the target, and publish version 0: the configured checkpoint, or a new draft.")

@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 
 from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
+from aurora_operator.api.status import Status
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.controller import Controller, Name
 from aurora_operator.errors import SpecError
@@ -40,6 +41,7 @@ class Reconciler:
         body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._problems.pop(name, None)
+            metrics.forget(str(name))
             return None
         try:
             world = observe(self._cluster, body, self._settings.images, self._problems.pop(name, ()))
@@ -49,20 +51,9 @@ class Reconciler:
             return _UNREADABLE_SECONDS
         todo = plan(world)
         self._problems[name] = execute(self._cluster, world, todo)
-        _show(name, todo.status or body["status"])
+        status = world.status if todo.status is None else Status.model_validate(todo.status)
+        metrics.show(str(name), world.spec, status)
         return todo.again_seconds
-
-
-def _show(name: Name, status: Any) -> None:  # noqa: ANN401 (plain data)
-    candidate = status["candidate"]
-    metrics.stable_version.labels(str(name)).set(status["stable"]["version"])
-    metrics.candidate_version.labels(str(name)).set(candidate["version"] if candidate else -1)
-    for bound in ("lower", "estimate", "upper"):
-        value = candidate and candidate[bound]
-        metrics.estimate.labels(str(name), bound).set(float("nan") if value is None else value)
-    for one in status["conditions"]:
-        truth = {"True": 1, "False": 0}.get(one["status"], -1)
-        metrics.condition.labels(str(name), one["type"]).set(truth)
 
 
 @kopf.on.startup()

@@ -1,7 +1,8 @@
 """What training reports: the names of Aurora's performance metrics, as Prometheus gauges, a log line, and W&B."""
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
@@ -29,28 +30,42 @@ _GAUGES = {
 }
 
 
-class TrainingMetrics:
-    """Sets gauges and forwards them to W&B where that is wanted."""
+_COUNTERS = {
+    "received": ("aurora_train_samples_received", "Samples taken in", ()),
+    "evicted": ("aurora_train_samples_evicted", "Samples that left the full pool", ()),
+    "rejected": ("aurora_train_samples_rejected", "Samples refused", ("reason",)),
+    "failed": ("aurora_train_failures", "Things that failed and were passed over", ("what",)),
+}
 
-    def __init__(self, report_to: str, port: int | None, ttt_length: int) -> None:
+
+class TrainingMetrics:
+    """Sets gauges, adds to counters, and forwards gauges to W&B where that is wanted.
+
+    Args:
+        report_to: "wandb" or "none".
+        port: of the Prometheus endpoint, or None.
+        ttt_length: unrolled steps.
+        labels: of every metric, such as whose trainer this is.
+    """
+
+    def __init__(
+        self, report_to: str, port: int | None, ttt_length: int, labels: Mapping[str, str] | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
+        names, self._values = tuple(labels or {}), tuple((labels or {}).values())
         positions = {
             f"train/{kind}_{k}": f"{kind} of unrolled step {k}"
             for k in range(ttt_length)
             for kind in ("loss", "accuracy")
         }
         self._gauges = {
-            name: Gauge("aurora_" + name.replace("/", "_"), text, registry=self.registry)
+            name: Gauge("aurora_" + name.replace("/", "_"), text, names, registry=self.registry)
             for name, text in (_GAUGES | positions).items()
         }
-        self.rejected = Counter("aurora_train_samples_rejected", "Samples refused", ["reason"], registry=self.registry)
-        self.received = Counter("aurora_train_samples_received", "Samples taken in", registry=self.registry)
-        self.evicted = Counter(
-            "aurora_train_samples_evicted", "Samples that left the full pool", registry=self.registry
-        )
-        self.failures = Counter(
-            "aurora_train_failures", "Things that failed and were passed over", ["what"], registry=self.registry
-        )
+        self._counters = {
+            name: Counter(full, text, [*names, *more], registry=self.registry)
+            for name, (full, text, more) in _COUNTERS.items()
+        }
         self.latest: dict[str, float] = {}
         self._wandb: Any = None
         if report_to == "wandb":
@@ -62,10 +77,18 @@ class TrainingMetrics:
         if port is not None:
             start_http_server(port, registry=self.registry)
 
+    def _of(self, metric: Any, *more: str) -> Any:  # noqa: ANN401 (a Gauge or a Counter)
+        values = (*self._values, *more)
+        return metric.labels(*values) if values else metric
+
+    def count(self, name: Literal["received", "evicted", "rejected", "failed"], amount: float = 1, *more: str) -> None:
+        """Add to a counter; ``more`` are the values of its own labels."""
+        self._of(self._counters[name], *more).inc(amount)
+
     def report(self, values: dict[str, float]) -> None:
         """Set gauges by name."""
         for name, value in values.items():
-            self._gauges[name].set(value)
+            self._of(self._gauges[name]).set(value)
         self.latest.update(values)
         if self._wandb is not None:
             self._wandb.log(values, step=int(self.latest.get("train/step", 0)))

@@ -119,14 +119,17 @@ class TrainingRun:
 
     def _refill(self) -> None:
         uses, self._first_uses = self._first_uses, None
+        evicted = self.pool.evicted
         taken = self.pool.refill(uses)
+        if self.pool.evicted > evicted:
+            self._metrics.count("evicted", self.pool.evicted - evicted)
         if taken:
-            self._metrics.received.inc(taken)
+            self._metrics.count("received", taken)
             self._arrivals = [*self._arrivals, *[time.monotonic()] * taken][-200:]
         for reason, count in self.pool.rejected.items():
             new = count - self._rejected.get(reason, 0)
             if new:
-                self._metrics.rejected.labels(reason).inc(new)
+                self._metrics.count("rejected", new, reason)
                 log.warning("%d samples refused: %s", new, reason)
             self._rejected[reason] = count
 
@@ -275,7 +278,7 @@ class TrainingRun:
                 parent_holdout_accept_length=before,
             )
         except WeightsError as error:
-            self._metrics.failures.labels("publish").inc()
+            self._metrics.count("failed", 1, "publish")
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
         self._published = manifest.version
@@ -290,7 +293,7 @@ class TrainingRun:
             in_use = [int(word) for word in self._places.in_use.read_text().split(",") if word.strip()]
             gone = self._store.retire(self._weights.keep, in_use)
         except (OSError, ValueError) as error:
-            self._metrics.failures.labels("retire").inc()
+            self._metrics.count("failed", 1, "retire")
             log.error("no version retired: %s", error)  # noqa: TRY400 (says all there is)
             return
         if gone:
@@ -300,7 +303,7 @@ class TrainingRun:
         try:
             state.save(self._states, self.trainer, self.pool.uses(), self._published)
         except WeightsError as error:
-            self._metrics.failures.labels("save").inc()
+            self._metrics.count("failed", 1, "save")
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
 
     def _tell(self) -> None:

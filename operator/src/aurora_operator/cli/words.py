@@ -64,7 +64,8 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
     else:
         lines.append(
             f"Version {candidate.version} with {candidate.steps} draft steps is on trial ({strategy(spec)}) for "
-            f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is {_METRIC[candidate.metric]}, {candidate.looks} looks so far."
+            f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is "
+            f"{_METRIC[candidate.metric]}, {candidate.looks} looks so far."
         )
         lines += _numbers(candidate, gate.min_improvement, gate.confidence, now)
     lines += [f"{c.type}: {c.status}, {c.reason}. {c.message}".strip() for c in status.conditions]

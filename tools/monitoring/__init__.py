@@ -1,0 +1,1 @@
+"""What is generated for people who watch: Grafana dashboards, and the page of all metrics."""

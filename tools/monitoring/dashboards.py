@@ -1,0 +1,175 @@
+"""The Grafana dashboards: fleet, one deployment, training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import BigValueGraphMode, LegendDisplayMode, LegendPlacement, VisibilityMode
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableRefresh
+
+_SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+_WIDTH = 24
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Attributes:
+        title, text: what it shows, and how to read it.
+        queries: (PromQL, legend).
+        unit: Grafana's name of the unit.
+        single: a number now, instead of a course over time.
+        columns: panels beside each other in its row.
+    """
+
+    title: str
+    text: str
+    queries: Sequence[tuple[str, str]]
+    unit: str = "short"
+    single: bool = False
+    columns: int = 2
+
+
+def _ratio(top: str, bottom: str, chosen: str, by: str) -> str:
+    window = "[$__rate_interval]"
+    return f"sum by ({by}) (rate({top}{chosen}{window})) / sum by ({by}) (rate({bottom}{chosen}{window}))"
+
+
+_ALL, _ONE = '{speculator=~"$speculator"}', '{speculator="$speculator"}'
+_ACCEPT = ("aurora_accept_tokens_total", "aurora_accept_cycles_total")
+_SPEED = ("aurora_decode_tokens_total", "aurora_decode_seconds_total")
+
+FLEET = (
+    Panel("Deployments", "SpeculatorDeployments that the operator looks after.",
+          [(f"count(aurora_stable_version{_ALL})", "")], single=True, columns=4),
+    Panel("Speculating", "Those whose stable version drafts; the rest serve the target alone.",
+          [(f"count(aurora_stable_steps{_ALL} > 0) or vector(0)", "")], single=True, columns=4),
+    Panel("On trial", "Those with a candidate that is being compared with stable now.",
+          [(f"count(aurora_candidate_version{_ALL} >= 0) or vector(0)", "")], single=True, columns=4),
+    Panel("Degraded", "Those that do not serve as they should: see the condition Degraded.",
+          [('count(aurora_condition{speculator=~"$speculator",type="Degraded"} == 1) or vector(0)', "")],
+          single=True, columns=4),
+    Panel("Accept length", "Tokens that a verify cycle yields; 1 is a draft that never helps.",
+          [(_ratio(*_ACCEPT, _ALL, "speculator"), "{{speculator}}")]),
+    Panel("Decode speed", "Tokens a second that one request sees, first token aside.",
+          [(_ratio(*_SPEED, _ALL, "speculator"), "{{speculator}}")], unit="none"),
+    Panel("Throughput", "Tokens a second of all requests together.",
+          [(f"sum by (speculator) (rate(aurora_decode_tokens_total{_ALL}[$__rate_interval]))", "{{speculator}}")],
+          unit="none"),
+    Panel("Verdicts of the last hour", "Events of promotion: trials begun, promotions, rejections, rollbacks.",
+          [(f"sum by (reason) (increase(aurora_operator_verdicts_total{_ALL}[1h]))", "{{reason}}")]),
+)  # fmt: skip
+
+DEPLOYMENT = (
+    Panel("Stable version", "What serves now.", [(f"aurora_stable_version{_ONE}", "")], single=True, columns=4),
+    Panel("Draft steps", "Tokens drafted in a cycle; 0 is target-only.", [(f"aurora_stable_steps{_ONE}", "")],
+          single=True, columns=4),
+    Panel("Candidate", "Version on trial; -1 is none.", [(f"aurora_candidate_version{_ONE}", "")],
+          single=True, columns=4),
+    Panel("Engines up", "Engines whose agent answers.", [(f"sum(aurora_engine_up{_ONE})", "")], single=True, columns=4),
+    Panel("Accept length by version", "Both sides of a trial are live at the same time, so they compare here.",
+          [(_ratio(*_ACCEPT, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")]),
+    Panel("Decode speed by version", "Tokens a second that one request sees; 0 steps is target-only.",
+          [(_ratio(*_SPEED, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")]),
+    Panel("Candidate over stable", "The gate's estimate and the interval that holds at every look: promoted when the "
+          "lower end is above the bar, rejected when the upper end is below. No line: no candidate.",
+          [(f"aurora_gate_estimate{_ONE}", "{{bound}}")]),
+    Panel("Throughput by engine", "Tokens a second of all requests of an engine.",
+          [(f"sum by (engine) (rate(aurora_decode_tokens_total{_ONE}[$__rate_interval]))", "{{engine}}")]),
+    Panel("Finished requests", "A second, by version.",
+          [(f"sum by (version, steps) (rate(aurora_decode_observations_total{_ONE}[$__rate_interval]))",
+            "version {{version}}, {{steps}} steps")], unit="reqps"),
+    Panel("Swaps", "Drafts made live, refused, and how long decoding waited for them.",
+          [(f"sum(increase(aurora_draft_swaps_total{_ONE}[$__rate_interval]))", "live"),
+           (f"sum(increase(aurora_draft_swap_failures_total{_ONE}[$__rate_interval]))", "refused"),
+           (f"sum(increase(aurora_draft_swap_seconds_total{_ONE}[$__rate_interval]))", "seconds waited")]),
+    Panel("Captured samples", "A second; requests that did not become samples, by reason, are below zero.",
+          [(f"sum(rate(aurora_capture_samples_total{_ONE}[$__rate_interval]))", "sent"),
+           (f"-sum by (reason) (rate(aurora_capture_dropped_total{_ONE}[$__rate_interval]))", "{{reason}}")]),
+    Panel("Captured bytes", "Bytes a second on their way to the trainer.",
+          [(f"sum(rate(aurora_capture_bytes_total{_ONE}[$__rate_interval]))", "sent")], unit="Bps"),
+)  # fmt: skip
+
+TRAINING = (
+    Panel("Step", "Optimizer steps.", [(f"aurora_train_step{_ONE}", "")], single=True, columns=4),
+    Panel("Samples in the pool", "What training draws from.", [(f"aurora_pool_training{_ONE}", "")],
+          single=True, columns=4),
+    Panel("Held out", "What versions are judged by before any traffic sees them.",
+          [(f"aurora_pool_heldout{_ONE}", "")], single=True, columns=4),
+    Panel("Backlog", "Samples that wait to be taken in.", [(f"aurora_pool_backlog{_ONE}", "")], single=True, columns=4),
+    Panel("Loss", "Forward KL against the target's distribution, mean over unrolled steps.",
+          [(f"aurora_train_loss{_ONE}", "loss")]),
+    Panel("Held-out accept length", "Simulated on requests that training never saw, against the last published "
+          "version's.", [(f"aurora_eval_accept_length{_ONE}", "now"),
+                         (f"aurora_eval_live_accept_length{_ONE}", "last published")]),
+    Panel("Accuracy by unrolled step", "Share of the target's own tokens that the draft names first.",
+          [(f"aurora_train_accuracy_0{_ONE}", "step 0"), (f"aurora_train_accuracy_1{_ONE}", "step 1"),
+           (f"aurora_train_accuracy_2{_ONE}", "step 2")], unit="percentunit"),
+    Panel("Where a step's time goes", "Getting data, computing, and waiting for samples.",
+          [(f"aurora_perf_data_time{_ONE}", "data"), (f"aurora_perf_compute_time{_ONE}", "compute"),
+           (f"aurora_perf_dispatch_wait{_ONE}", "wait")], unit="s"),
+    Panel("Capacities", "Samples a second: what training could take, and what serving delivers. The smaller one is "
+          "the bottleneck.", [(f"aurora_perf_train_capacity{_ONE}", "training"),
+                              (f"aurora_perf_infer_capacity{_ONE}", "serving")]),
+    Panel("Samples", "Taken in and evicted from the full pool, a second.",
+          [(f"rate(aurora_train_samples_received_total{_ONE}[$__rate_interval])", "taken in"),
+           (f"rate(aurora_train_samples_evicted_total{_ONE}[$__rate_interval])", "evicted")]),
+)  # fmt: skip
+
+
+def _panel(panel: Panel) -> timeseries.Panel | stat.Panel:
+    made: timeseries.Panel | stat.Panel = stat.Panel() if panel.single else timeseries.Panel()
+    made = made.title(panel.title).description(panel.text).datasource(_SOURCE).unit(panel.unit)
+    made = made.span(_WIDTH // panel.columns).height(4 if panel.single else 8)
+    if isinstance(made, stat.Panel):
+        newest = common.ReduceDataOptions().calcs(["lastNotNull"])
+        made = made.graph_mode(BigValueGraphMode.NONE).reduce_options(newest)
+    else:
+        legend = (
+            common.VizLegendOptions()
+            .show_legend(True)
+            .placement(LegendPlacement.BOTTOM)
+            .display_mode(LegendDisplayMode.LIST)
+        )
+        made = made.line_width(2).fill_opacity(0).show_points(VisibilityMode.NEVER).legend(legend)
+    for letter, (query, name) in zip(ascii_uppercase, panel.queries, strict=False):
+        target = prometheus.Dataquery().expr(query).datasource(_SOURCE).legend_format(name).ref_id(letter)
+        made = made.with_target(target.instant() if panel.single else target)
+    return made
+
+
+def _dashboard(uid: str, title: str, panels: Sequence[Panel], *, many: bool) -> str:
+    speculator = (
+        dashboard.QueryVariable("speculator")
+        .label("SpeculatorDeployment")
+        .datasource(_SOURCE)
+        .query("label_values(aurora_stable_version, speculator)")
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .include_all(many)
+        .multi(many)
+    )
+    made = (
+        dashboard.Dashboard(title)
+        .uid(uid)
+        .tags(["aurora"])
+        .time("now-3h", "now")
+        .refresh("30s")
+        .timezone("browser")
+        .with_variable(dashboard.DatasourceVariable("datasource").type("prometheus").label("Prometheus"))
+        .with_variable(speculator)
+    )
+    for panel in panels:
+        made = made.with_panel(_panel(panel))
+    return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
+
+
+def dashboards() -> dict[str, str]:
+    """File name and JSON of each."""
+    return {
+        "fleet.json": _dashboard("aurora-fleet", "Aurora: fleet", FLEET, many=True),
+        "deployment.json": _dashboard("aurora-deployment", "Aurora: one deployment", DEPLOYMENT, many=False),
+        "training.json": _dashboard("aurora-training", "Aurora: training", TRAINING, many=False),
+    }
