@@ -1,5 +1,6 @@
 """From `kubectl apply` to a draft that live traffic proved, and what becomes of a bad one; in this order."""
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 import torch
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
+from aurora_operator.clients.prometheus import Prometheus
 from conftest import (
     NAME,
+    ROOT,
     annotate,
     condition,
     engine_pod,
@@ -37,6 +40,28 @@ def store():
     """The weights store, as the node's disk has it."""
     volume = read("pvc", f"{NAME}-weights")["spec"]["volumeName"]
     return WeightsStore(Path(read("pv", volume)["spec"]["hostPath"]["path"]) / "weights")
+
+
+def publish(*, damaged=False):
+    """A version beside those of training: stable's own weights, or the same with shuffled rows, which load all right
+    and propose nonsense."""
+    weights, stable = store(), status()["stable"]["version"]
+    draft = checkpoint.read(weights.folder(stable))
+    if damaged:
+        order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
+        draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
+    manifest = weights.manifest(stable)
+    return weights.publish(
+        lambda folder: checkpoint.write(folder, draft),
+        target_fingerprint=manifest.target_fingerprint, parent=stable,
+        holdout_accept_length=manifest.holdout_accept_length,
+    ).version  # fmt: skip
+
+
+def promote_by_hand(version):
+    eventually("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 60)
+    annotate("promote", version)
+    eventually("promoted by hand", lambda: status()["stable"]["version"] == version, 60)
 
 
 def test_it_answers_without_speculation_first(served):
@@ -87,20 +112,28 @@ def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(str
     assert len(verdicts("Promoted")) == len({e["version"] for e in verdicts("Promoted")})
 
 
+def test_every_panel_of_every_dashboard_has_data(stream):
+    """Asked of the real Prometheus, as Grafana would."""
+    service = read("service", "prometheus", "monitoring")["spec"]
+    prometheus = Prometheus(f"http://{service['clusterIP']}:{service['ports'][0]['port']}")
+    empty = []
+    for path in sorted((ROOT / "charts" / "aurora-operator" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            queries = [target["expr"] for target in panel["targets"]]
+            filled = [q.replace("$speculator", f"default/{NAME}").replace("$__rate_interval", "2m") for q in queries]
+            if not any(prometheus.query(query, time.time()) for query in filled):
+                empty.append((path.name, panel["title"], filled))
+    prometheus.close()
+    assert empty == []
+    assert len(stream.record.answers) > 0
+
+
 def test_a_damaged_draft_is_rejected_by_live_traffic(stream):
-    """Its rows are shuffled: it loads, and proposes nonsense. Training publishes nothing meanwhile."""
+    """Training publishes nothing meanwhile."""
     patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
     eventually("no candidate", lambda: not status().get("candidate") or annotate_away(), 120)
-    weights, stable = store(), status()["stable"]["version"]
-    draft = checkpoint.read(weights.folder(stable))
-    order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
-    draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
-    manifest = weights.manifest(stable)
-    published = weights.publish(
-        lambda folder: checkpoint.write(folder, draft),
-        target_fingerprint=manifest.target_fingerprint, parent=stable,
-        holdout_accept_length=manifest.holdout_accept_length,
-    ).version  # fmt: skip
+    stable = status()["stable"]["version"]
+    published = publish(damaged=True)
     began = time.monotonic()
 
     def rejected():
@@ -123,11 +156,7 @@ def annotate_away():
 
 def test_a_corrupt_version_is_refused_and_stable_serves_on(stream):
     weights, stable = store(), status()["stable"]["version"]
-    draft = checkpoint.read(weights.folder(stable))
-    manifest = weights.manifest(stable)
-    staged = weights.publish(
-        lambda folder: checkpoint.write(folder, draft), target_fingerprint=manifest.target_fingerprint, parent=stable
-    ).version
+    staged = publish()
     with (weights.folder(staged) / checkpoint.MODEL).open("r+b") as file:
         file.seek(4096)
         file.write(b"\0" * 64)
@@ -137,12 +166,29 @@ def test_a_corrupt_version_is_refused_and_stable_serves_on(stream):
     assert len(stream.record.answers) > 0
 
 
-def test_a_promotion_is_undone_by_hand_without_a_restart():
-    before, pod = status()["stable"], engine_pod()
-    annotate("rollback", before["version"])
-    eventually("rolled back", lambda: status()["serving"]["versions"] == [before["previous"]], 60)
-    assert verdicts("RolledBack")[0]["version"] == before["version"]
-    assert engine_pod()["metadata"]["uid"] == pod["metadata"]["uid"]
+def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream):
+    """A person takes the damaged draft; accept length falls, the version before challenges it, and wins with proof."""
+    held = eventually("stable is held to a value", lambda: status()["stable"]["acceptLength"], 120)
+    good, began = status()["stable"]["version"], time.monotonic()
+    bad = publish(damaged=True)
+    promote_by_hand(bad)
+    undone = next(e for e in eventually("rolled back", lambda: verdicts("RolledBack"), 900) if e["version"] == bad)
+    print(f"version {bad} undone after {time.monotonic() - began:.0f} s, stable was held to {held}: {undone}")
+    assert undone["lower"] > 1
+    assert (status()["stable"]["version"], status()["stable"]["steps"]) == (good, 3)
+    assert len(stream.record.answers) > 0
+
+
+def test_a_promotion_is_undone_by_hand_without_a_restart(stream):
+    before, pod = status()["stable"]["version"], engine_pod()["metadata"]["uid"]
+    version = publish()
+    promote_by_hand(version)
+    annotate("rollback", version)
+    eventually("rolled back", lambda: status()["serving"]["versions"] == [before], 60)
+    assert verdicts("RolledBack")[0]["version"] == version
+    assert "by hand" in verdicts("RolledBack")[0]["reason"]
+    assert engine_pod()["metadata"]["uid"] == pod
+    assert len(stream.record.answers) > 0
 
 
 def test_steady_state_writes_nothing(stream):

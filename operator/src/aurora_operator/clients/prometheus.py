@@ -65,7 +65,12 @@ class Prometheus:
             base_url=url, headers=headers, auth=credentials.basic, timeout=_TIMEOUT, verify=verify
         )
 
-    def _query(self, query: str, time: float) -> list[dict[str, Any]]:
+    def query(self, query: str, time: float) -> list[dict[str, Any]]:
+        """The result of an instant query, as Prometheus writes it.
+
+        Raises:
+            PrometheusError: no answer, or a refusal.
+        """
         try:
             response = self._http.post("/api/v1/query", data={"query": query, "time": f"{time:.3f}"})
             body = response.json()
@@ -84,7 +89,7 @@ class Prometheus:
             PrometheusError: no answer, a refusal, or more samples than make sense.
         """
         seconds = max(1, math.ceil(end - start))
-        result = self._query(f"{selector}[{seconds}s]", end)
+        result = self.query(f"{selector}[{seconds}s]", end)
         series = [
             Series(one["metric"], tuple((float(t), float(v)) for t, v in one.get("values", ()))) for one in result
         ]
@@ -98,7 +103,7 @@ class Prometheus:
         Raises:
             PrometheusError: no answer, a refusal, or more than one series.
         """
-        result = self._query(query, time)
+        result = self.query(query, time)
         if not result:
             return None
         if len(result) > 1:
