@@ -5,9 +5,11 @@ import json
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -15,7 +17,7 @@ from rich.table import Table
 from aurora_operator.api import GROUP, PLURAL
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
-from aurora_operator.cli import words
+from aurora_operator.cli import plot, words
 from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK
 
 
@@ -48,7 +50,34 @@ def _table(options: argparse.Namespace) -> Table:
     return table
 
 
+def _plot(options: argparse.Namespace) -> None:
+    """Ask Prometheus through the API server where its URL is a Service's, and draw."""
+    spec, status = _get(options)
+    if spec.promotion.prometheus is None:
+        sys.exit("kubectl aurora: promotion.prometheus is not set, so there is nothing to draw")
+    url = spec.promotion.prometheus.url
+    path = plot.proxy_path(url)
+
+    def read(below: str) -> str:
+        if path is not None:
+            return _kubectl("get", "--raw", path + below)
+        try:
+            return httpx.get(url + below, timeout=30).raise_for_status().text
+        except httpx.HTTPError as error:
+            sys.exit(f"kubectl aurora: {error}")
+
+    now = datetime.now(UTC)
+    start = now - timedelta(hours=options.hours)
+    namespace = options.namespace or _kubectl("config", "view", "--minify", "-o", "jsonpath={..namespace}") or "default"
+    estimates, lengths = (plot.courses(read, q, start, now) for q in plot.queries(f"{namespace}/{options.name}"))
+    plot.draw(options.plot, f"{namespace}/{options.name}", spec, status, estimates, lengths)
+    print(options.plot)
+
+
 def _status(options: argparse.Namespace) -> None:
+    if options.plot is not None:
+        _plot(options)
+        return
     if not options.watch:
         Console().print(_table(options))
         return
@@ -134,6 +163,8 @@ def main() -> None:
         command.add_argument("-n", "--namespace")
         if name == "status":
             command.add_argument("-w", "--watch", action="store_true", help="keep showing")
+            command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw estimate and interval over time")
+            command.add_argument("--hours", type=float, default=1.0, help="how far back the picture reaches")
         command.set_defaults(run=run)
     options = parser.parse_args()
     options.run(options)

@@ -1,0 +1,142 @@
+"""The course of a trial as a picture: estimate and interval, and the accept length of each version, over time."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Status
+
+_POINTS = 400
+_WINDOW = "2m"
+
+
+class Course(NamedTuple):
+    """A series over time."""
+
+    labels: dict[str, str]
+    times: list[datetime]
+    values: list[float]
+
+
+def proxy_path(url: str) -> str | None:
+    """The API server's own way to a Service, for a URL that only resolves in the cluster; None for any other.
+
+    >>> proxy_path("http://prometheus.monitoring.svc:9090")
+    '/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy'
+    """
+    parts = urlsplit(url)
+    name, *rest = (parts.hostname or "").split(".")
+    if len(rest) < 2 or rest[1] != "svc":  # noqa: PLR2004 (name.namespace.svc)
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    service = f"{parts.scheme}:{name}:{port}"
+    return f"/api/v1/namespaces/{rest[0]}/services/{quote(service, safe=':')}/proxy{parts.path.rstrip('/')}"
+
+
+def courses(read: Callable[[str], str], query: str, start: datetime, end: datetime) -> list[Course]:
+    """A range query.
+
+    Args:
+        read: gives the body of a path below the Prometheus API's base.
+        query: PromQL.
+        start, end: of the range.
+    """
+    step = max(1.0, (end - start).total_seconds() / _POINTS)
+    span = {"start": f"{start.timestamp():.3f}", "end": f"{end.timestamp():.3f}", "step": f"{step:.3f}"}
+    found = json.loads(read("/api/v1/query_range?" + urlencode({"query": query, **span})))["data"]["result"]
+    out = []
+    for one in found:
+        pairs = [(datetime.fromtimestamp(float(t), UTC), float(v)) for t, v in one["values"]]
+        out.append(Course(one["metric"], [t for t, _ in pairs], [v for _, v in pairs]))
+    return out
+
+
+class Point(NamedTuple):
+    """Where a trial stood."""
+
+    time: datetime
+    estimate: float
+    lower: float
+    upper: float
+
+
+def trials(bounds: dict[str, Course]) -> list[list[Point]]:
+    """The stretches in which estimate, lower and upper are all known; without a candidate they are NaN."""
+    if bounds.keys() != {"estimate", "lower", "upper"}:
+        return []
+    by_time = {k: dict(zip(c.times, c.values, strict=True)) for k, c in bounds.items()}
+    out: list[list[Point]] = [[]]
+    for time in bounds["estimate"].times:
+        estimate, lower, upper = (by_time[k].get(time, math.nan) for k in ("estimate", "lower", "upper"))
+        if not any(map(math.isnan, (estimate, lower, upper))):
+            out[-1].append(Point(time, estimate, lower, upper))
+        elif out[-1]:
+            out.append([])
+    return [points for points in out if points]
+
+
+def draw(
+    file: Path,
+    title: str,
+    spec: Spec,
+    status: Status,
+    estimates: Sequence[Course],
+    lengths: Sequence[Course],
+) -> None:
+    """Write the picture.
+
+    Args:
+        file: PNG, SVG or PDF, by its suffix.
+        title: of the picture.
+        spec, status: of the resource; the bar and the verdicts.
+        estimates: candidate over stable, by label ``bound``.
+        lengths: accept length, by labels ``version`` and ``steps``.
+    """
+    import matplotlib as mpl  # noqa: PLC0415 (slow to import, and only the picture needs it)
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib.dates import DateFormatter  # noqa: PLC0415
+
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(10, 7), sharex=True, layout="constrained")
+    bar = 1 + spec.promotion.gate.min_improvement
+    for points in trials({c.labels["bound"]: c for c in estimates}):
+        times = [p.time for p in points]
+        ends = [p.lower for p in points], [p.upper for p in points]
+        upper.fill_between(times, *ends, alpha=0.25, color="tab:blue", linewidth=0)
+        upper.plot(times, [p.estimate for p in points], color="tab:blue")
+    upper.axhline(bar, color="black", linewidth=1, linestyle="--", label=f"bar {bar:g}")
+    upper.set(ylabel="candidate over stable", title=title)
+    upper.legend(loc="upper left")
+    for course in sorted(lengths, key=lambda one: int(one.labels["version"])):
+        known = [(t, v) for t, v in zip(course.times, course.values, strict=True) if not math.isnan(v)]
+        if known and course.labels["steps"] != "0":
+            columns = [t for t, _ in known], [v for _, v in known]
+            lower.plot(*columns, marker=".", markersize=3, label=f"version {course.labels['version']}")
+    lower.set(ylabel="accept length")
+    if lower.lines:
+        lower.legend(loc="upper left")
+    first = min((c.times[0] for c in (*estimates, *lengths) if c.times), default=None)
+    for entry in status.history:
+        if first is not None and entry.time >= first:
+            for axes in (upper, lower):
+                axes.axvline(entry.time, color="grey", linewidth=0.8)
+            place = (entry.time, upper.get_ylim()[1])
+            upper.annotate(f"{entry.version} {entry.verdict}", place, rotation=90, fontsize=7, va="top", ha="right")
+    lower.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
+    lower.set(xlabel="time, UTC")
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+
+
+def queries(speculator: str) -> tuple[str, str]:
+    """PromQL of estimates and accept lengths."""
+    chosen = f'{{speculator="{speculator}"}}'
+    by = "sum by (version, steps)"
+    top, bottom = (f"{by} (increase(aurora_accept_{what}_total{chosen}[{_WINDOW}]))" for what in ("tokens", "cycles"))
+    return f"max by (bound) (aurora_gate_estimate{chosen})", f"{top} / ({bottom} > 0)"
