@@ -73,10 +73,15 @@ def test_a_refused_version_is_rejected():
     assert "corrupt" in at.history[0].reason
 
 
-def test_a_much_better_successor_takes_the_place_of_an_undecided_one_and_a_little_better_one_waits():
-    at = look(on_trial(), found=evidence(2.0), versions=[Published(5, 2.0), Published(6, 2.3)])
-    assert (at.candidate.version, at.history[0].verdict) == (6, "Superseded")
-    assert look(on_trial(), found=evidence(2.0), versions=[Published(6, 2.1)]).candidate.version == 5
+@pytest.mark.parametrize(
+    ("estimate", "holdout", "number"), [(None, 2.1, 6), (None, 2.05, 5), (1.0, 2.1, 5), (1.0, 2.3, 6)]
+)
+def test_a_better_successor_takes_the_place_of_an_undecided_one_the_sooner_the_less_is_lost(estimate, holdout, number):
+    trial = TRIAL.model_copy(update={"estimate": estimate, "lower": 0.9, "upper": 1.1})
+    status = Status(stable=STABLE, candidate=trial, judged=4)
+    at = look(status, found=evidence(2.0), versions=[Published(5, 2.0), Published(6, holdout)])
+    assert at.candidate.version == number
+    assert [e.verdict for e in at.history] == ["Superseded"] * (number - 5)
 
 
 @pytest.mark.parametrize(

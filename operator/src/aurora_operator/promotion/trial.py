@@ -14,6 +14,8 @@ from aurora_operator.promotion.progress import Pod, Progress, Published
 
 SUPERSEDE = 1.1
 """A newer version takes an undecided candidate's place where its holdout accept length is this much better."""
+SUPERSEDE_YOUNG = 1.03
+"""The same, while the candidate has too little evidence for any estimate: then little is lost."""
 PROMOTE, REJECT, ROLL_BACK, PAUSE = (
     f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause")
 )
@@ -137,7 +139,8 @@ def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published]
     fresh, merit = newest(at.judged, at.stable, versions), candidate.holdout_accept_length
     if candidate.kind != "NewVersion" or fresh is None or fresh.version <= candidate.version:
         return None
-    if not (fresh.holdout and merit) or fresh.holdout / merit < SUPERSEDE:
+    enough = SUPERSEDE if candidate.estimate is not None else SUPERSEDE_YOUNG
+    if not (fresh.holdout and merit) or fresh.holdout / merit < enough:
         return None
     return f"version {fresh.version} has {fresh.holdout / merit:.2f} times its holdout accept length"
 
