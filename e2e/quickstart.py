@@ -1,7 +1,8 @@
 """The product on a cluster: apply a SpeculatorDeployment, send traffic, and watch a draft earn its promotion.
 
-Runs where the cluster's Services can be reached (tools/quickstart.sh enters the local node's network). Ends with the
-speed table, measured in this run through the Service: with the promoted draft, and after a roll-back without it.
+Then a damaged draft is published, and live traffic rejects it. Runs where the cluster's Services can be reached
+(tools/quickstart.sh enters the local node's network). Ends with the speed table, measured in this run through the
+Service: with the promoted draft, and after a roll-back without it.
 """
 
 import argparse
@@ -26,9 +27,9 @@ NAME = "smollm2"
 HELD_OUT = 12
 
 
-def kubectl(*arguments: str) -> str:
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
     """Run kubectl to success."""
-    done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)
+    done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True, input=stdin)
     if done.returncode:
         sys.exit(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
@@ -77,12 +78,11 @@ def wait(story: Story, kind: str, seconds: float) -> None:
         time.sleep(1)
 
 
-def watch(story: Story, stop_at: int, seconds: float, stream: Stream) -> list[dict[str, Any]]:
-    """Until so many versions were promoted; returns the history, newest first."""
+def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: int | None = None) -> dict[str, Any]:
+    """Until a verdict fell, of a version or of any; returns its entry in the history."""
     deadline = time.monotonic() + seconds
     while True:
         status = resource()["status"]
-        promoted = [e for e in status["history"] if e["verdict"] == "Promoted"]
         candidate, stable = status.get("candidate"), status["stable"]
         trial = "no candidate"
         if candidate:
@@ -94,11 +94,39 @@ def watch(story: Story, stop_at: int, seconds: float, stream: Stream) -> list[di
             f"trained {status['training']['step']} steps; {len(stream.record.answers) // 10 * 10}+ answered, "
             f"{len(stream.record.failures)} failed"
         )
-        if len(promoted) >= stop_at:
-            return status["history"]
+        for entry in status["history"]:
+            if entry["verdict"] == verdict and version in {None, entry["version"]}:
+                found: dict[str, Any] = entry
+                return found
         if time.monotonic() > deadline:
-            sys.exit(f"no promotion within {seconds:.0f} s: {condition(resource(), 'PromotionProgressing')}")
+            sys.exit(f"not {verdict} within {seconds:.0f} s: {condition(resource(), 'PromotionProgressing')}")
         time.sleep(3)
+
+
+def publish_damaged(story: Story) -> int:
+    """A damaged copy of stable, once training publishes nothing more; returns its version."""
+    quiet = {"spec": {"training": {"hyperparameters": {"publishMinGain": 100}}}}
+    kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps(quiet))
+    deadline = time.monotonic() + 180
+    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
+    while time.monotonic() < deadline:
+        candidate = resource()["status"].get("candidate")
+        if candidate:
+            kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/reject={candidate['version']}")
+        pods = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
+        running = [p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"]
+                   and p["status"]["phase"] == "Running"]  # fmt: skip
+        # The trainer that was told to keep quiet, and nothing of the one before on trial.
+        if len(pods) == len(running) == 1 and not candidate:
+            break
+        time.sleep(2)
+    else:
+        sys.exit("the trainer did not come back within 180 s")
+    stable = resource()["status"]["stable"]["version"]
+    script = (ROOT / "e2e" / "damaged.py").read_text()
+    published = int(kubectl("exec", "-i", running[0], "--", "python", "-", str(stable), stdin=script))
+    story.say(f"published version {published}: version {stable} with shuffled rows")
+    return published
 
 
 def rolled_back(story: Story) -> None:
@@ -133,8 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path, default=ROOT / "examples" / "quickstart.yaml")
     parser.add_argument("--prompts", type=Path, default=ROOT / "examples" / "prompts" / "python.jsonl")
-    parser.add_argument("--promotions", type=int, default=1, help="stop after so many")
-    parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without")
+    parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a verdict")
     options = parser.parse_args()
     cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
@@ -151,8 +178,11 @@ def main() -> None:
     first_answer = story.seconds()
     story.say("first request answered")
     stream = Stream(url, prompts[HELD_OUT:], 4, 96)
-    history = watch(story, options.promotions, options.seconds, stream)
+    watch(story, "Promoted", options.seconds, stream)
     promoted_at = story.seconds()
+    damaged = publish_damaged(story)
+    rejected = watch(story, "Rejected", options.seconds, stream, damaged)
+    story.say(f"version {damaged} rejected: {rejected['reason']}")
     record = stream.stop()
     kubectl("patch", "specdep", NAME, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     story.say("training suspended for the measurement")
@@ -167,6 +197,7 @@ def main() -> None:
     print()
     print(table([(f"version {stable['version']}, promoted", adapted), ("version 0, speculation off", plain)]))
     print()
+    history = resource()["status"]["history"]
     for entry in history:
         print(f"{entry['time']} version {entry['version']} {entry['verdict']}: {entry['reason']}")
     failed = len(record.failures) + len(adapted.failures) + len(plain.failures)

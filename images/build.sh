@@ -43,7 +43,9 @@ for image in operator runtime engine trainer; do
     echo "image aurora-$image:$tag"
     build bud -q --layers --target "$image" --build-arg BASE="$base" --build-arg UV_IMAGE="$uv_image" \
       --build-arg UV_OFFLINE=1 \
-      --build-arg ENGINE_BASE=localhost/aurora-runtime:$lock --build-arg TRAINER_BASE=localhost/aurora-runtime:$lock --volume "$cache/uv:/root/.cache/uv" -t "$name" -f images/Dockerfile . >/dev/null
+      --build-arg ENGINE_BASE=localhost/aurora-runtime:$lock \
+      --volume "$cache/uv:/root/.cache/uv" \
+      -t "$name" -f images/Dockerfile . >/dev/null
   fi
 done
 echo "$tag" >&3

@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from node import CACHE, REGISTRY, Node, run
+import registry
+from host import BUILDAH, REGISTRY, Host, run
 
 ROOT = Path(__file__).resolve().parents[2]
-STORE = ("buildah", "--root", str(CACHE / "buildah"), "--runroot", str(CACHE / "buildah-run"),
-         "--storage-driver", "overlay")  # fmt: skip
 
 
 def say(text: str, since: float) -> None:
@@ -19,7 +18,7 @@ def say(text: str, since: float) -> None:
     print(f"  {text}: {time.monotonic() - since:.0f} s", flush=True)
 
 
-def images(node: Node) -> str:
+def images(host: Host) -> str:
     """Build and push the images; returns their tag."""
     since = time.monotonic()
     built = subprocess.run([ROOT / "images" / "build.sh", REGISTRY], check=True, stdout=subprocess.PIPE, text=True)
@@ -27,19 +26,19 @@ def images(node: Node) -> str:
     say("images built", since)
     since = time.monotonic()
     for image in ("operator", "engine", "trainer"):
-        if not node.answers(f"http://{REGISTRY}/v2/aurora-{image}/manifests/{tag}"):
-            node.push(f"{REGISTRY}/aurora-{image}:{tag}", f"aurora-{image}:{tag}")
+        if not registry.answers(host, f"http://{REGISTRY}/v2/aurora-{image}/manifests/{tag}"):
+            registry.push(host, f"{REGISTRY}/aurora-{image}:{tag}", f"aurora-{image}:{tag}")
     say("images pushed", since)
     since = time.monotonic()
     # The engine's image is large: fetched now, it does not count as somebody's start-up time.
     for image in ("engine", "trainer"):
-        run(*node.inside("ctr", "-a", str(node.socket), "-n", "k8s.io", "images", "pull", "--hosts-dir",
-                         str(node.state / "hosts"), f"{REGISTRY}/aurora-{image}:{tag}"))  # fmt: skip
+        run(*host.inside("ctr", "-a", str(host.socket), "-n", "k8s.io", "images", "pull", "--hosts-dir",
+                         str(host.state / "hosts"), f"{REGISTRY}/aurora-{image}:{tag}"))  # fmt: skip
     say("images on the node", since)
     return tag
 
 
-def prometheus(node: Node) -> None:
+def prometheus(host: Host) -> None:
     """A real Prometheus in the namespace monitoring."""
     since = time.monotonic()
     folder = Path(__file__).parent / "prometheus"
@@ -47,36 +46,36 @@ def prometheus(node: Node) -> None:
     binaries = Path(built.stdout.strip().splitlines()[-1])
     tag = binaries.name.rsplit("-", 1)[1]
     name = f"aurora-e2e-prometheus:{tag}"
-    if not node.answers(f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/{tag}"):
-        run(*STORE, "bud", "-q", "--isolation", "chroot", "--build-arg", "BASE=localhost/aurora-debian:bookworm",
+    if not registry.answers(host, f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/{tag}"):
+        run(*BUILDAH, "bud", "-q", "--isolation", "chroot", "--build-arg", "BASE=localhost/aurora-debian:bookworm",
             "-f", str(folder / "Dockerfile"), "-t", f"localhost/{name}", str(binaries))  # fmt: skip
-        node.push(f"localhost/{name}", name)
+        registry.push(host, f"localhost/{name}", name)
     text = (folder / "prometheus.yaml").read_text().replace("PROMETHEUS_IMAGE", f"{REGISTRY}/{name}")
-    node.kubectl("apply", "-f", "-", stdin=text)
+    host.kubectl("apply", "-f", "-", stdin=text)
     say("Prometheus", since)
 
 
-def operator(node: Node, tag: str) -> None:
+def operator(host: Host, tag: str) -> None:
     """The operator, by helm, in the namespace aurora-system."""
     since = time.monotonic()
     command = [
-        str(node.bin / "helm"), "upgrade", "--install", "aurora", str(ROOT / "charts" / "aurora-operator"),
+        str(host.bin / "helm"), "upgrade", "--install", "aurora", str(ROOT / "charts" / "aurora-operator"),
         "--namespace", "aurora-system", "--create-namespace", "--set", f"images.registry={REGISTRY}",
-        "--set-string", f"images.tag={tag}", "--wait", "--timeout", "120s", "--kubeconfig", str(node.kubeconfig),
+        "--set-string", f"images.tag={tag}", "--wait", "--timeout", "120s", "--kubeconfig", str(host.kubeconfig),
     ]  # fmt: skip
-    run(*node.inside(*command))
-    node.kubectl("rollout", "status", "-n", "aurora-system", "deployment/aurora", "--timeout=120s")
-    node.kubectl("rollout", "status", "-n", "monitoring", "deployment/prometheus", "--timeout=120s")
+    run(*host.inside(*command))
+    host.kubectl("rollout", "status", "-n", "aurora-system", "deployment/aurora", "--timeout=120s")
+    host.kubectl("rollout", "status", "-n", "monitoring", "deployment/prometheus", "--timeout=120s")
     say("operator", since)
 
 
 def main() -> None:
     """All of it, on a node that runs."""
-    node = Node()
-    node.bin = Path((node.state / "bin").read_text())
-    tag = images(node)
-    prometheus(node)
-    operator(node, tag)
+    host = Host()
+    host.bin = Path((host.state / "bin").read_text())
+    tag = images(host)
+    prometheus(host)
+    operator(host, tag)
 
 
 if __name__ == "__main__":

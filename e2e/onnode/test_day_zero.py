@@ -24,7 +24,8 @@ from conftest import (
     status,
     verdicts,
 )
-from node import Node
+from control_plane import audit_log
+from host import Host
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 
@@ -199,7 +200,7 @@ def test_steady_state_writes_nothing(stream):
     eventually("the trainer is gone", lambda: not kubectl("get", "pods", "-l", selector, "-o", "name"), 120)
     eventually("told", lambda: condition("TrainingHealthy")["reason"] == "Suspended", 30)
     time.sleep(15)
-    log = Node().audit_log
+    log = audit_log(Host())
 
     def writes():
         account = "system:serviceaccount:aurora-system:aurora"
