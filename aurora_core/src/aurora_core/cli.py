@@ -1,6 +1,7 @@
 """The command line: ``aurora loop | init | engine | agent | train | verify``."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -150,6 +151,16 @@ def _verify(arguments: argparse.Namespace) -> None:
         print(f"{version:06d} whole, step {manifest.step}, held-out accept length {manifest.holdout_accept_length}")
 
 
+def _versions(arguments: argparse.Namespace) -> None:
+    from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
+
+    store = WeightsStore(arguments.work / "weights")
+    for version in store.versions():
+        manifest = store.manifest(version)
+        size = sum(entry.bytes for entry in manifest.files.values())
+        print(json.dumps(manifest.model_dump(mode="json", exclude={"files"}) | {"bytes": size}))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aurora", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -193,6 +204,9 @@ def _parser() -> argparse.ArgumentParser:
 
     init = process("init", "Fetch the target, and publish version 0: the configured checkpoint, or a new draft.")
     init.set_defaults(run=_init)
+
+    versions = process("versions", "List the versions of a store, a JSON object in each line.", models=False)
+    versions.set_defaults(run=_versions)
 
     verify = command("verify", "Check every byte of every version of a store.")
     verify.add_argument("weights", type=Path)

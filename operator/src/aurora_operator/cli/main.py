@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 from aurora_operator.cli import plot, words
 from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK
+from aurora_operator.render.pods import DATA
 
 
 def _kubectl(*arguments: str) -> str:
@@ -92,6 +94,33 @@ def _explain(options: argparse.Namespace) -> None:
     print("\n".join(words.explain(options.name, spec, status, datetime.now(UTC))))
 
 
+def _versions(options: argparse.Namespace) -> None:
+    """What is on the volume, asked in an engine pod, with what became of it."""
+    _, status = _get(options)
+    told = _kubectl("exec", f"deploy/{options.name}-engine", *_scope(options), "-c", "agent", "--",
+                    "aurora", "versions", "--work", DATA)  # fmt: skip
+    table = Table(box=None)
+    for title in ("version", "parent", "created", "step", "tokens", "held-out accept length", "MiB", ""):
+        table.add_column(title, justify="right" if title else "left")
+    for line in told.splitlines():
+        table.add_row(*words.version_row(json.loads(line), status))
+    Console().print(table)
+
+
+def _logs(options: argparse.Namespace) -> None:
+    """Kubectl's own, of every container of every pod."""
+    chosen = [
+        "-l",
+        f"app.kubernetes.io/instance={options.name}",
+        "--all-containers",
+        "--prefix",
+        "--max-log-requests=64",
+    ]
+    follow = ["-f"] if options.follow else []
+    arguments = ["kubectl", "logs", *_scope(options), *chosen, "--tail", str(options.tail), *follow]
+    os.execvp("kubectl", arguments)  # noqa: S606, S607 (kubectl takes this process's place)
+
+
 def _annotate(options: argparse.Namespace, annotation: str) -> None:
     target = f"{PLURAL}.{GROUP}/{options.name}"
     _kubectl("annotate", "--overwrite", target, *_scope(options), annotation)
@@ -150,6 +179,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, text in (
         ("status", _status, "what is served, what is on trial, what training does"),
+        ("versions", _versions, "the versions on the volume, and what became of each"),
+        ("logs", _logs, "the logs of engines, agents, trainer and init"),
         ("explain", _explain, "why the candidate is not promoted yet, and how much traffic that needs"),
         ("promote", _decide, "make the candidate stable now, without proof"),
         ("reject", _decide, "end the candidate's trial"),
@@ -165,6 +196,9 @@ def main() -> None:
             command.add_argument("-w", "--watch", action="store_true", help="keep showing")
             command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw estimate and interval over time")
             command.add_argument("--hours", type=float, default=1.0, help="how far back the picture reaches")
+        if name == "logs":
+            command.add_argument("-f", "--follow", action="store_true", help="go on as they are written")
+            command.add_argument("--tail", type=int, default=50, help="lines of each to begin with")
         command.set_defaults(run=run)
     options = parser.parse_args()
     options.run(options)

@@ -1,7 +1,9 @@
 """A status in plain words: pure text from plain data."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Status
@@ -118,3 +120,25 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
     )
     rows += [(f"- {e.version} {e.verdict}", e.reason) for e in status.history[:5]]
     return rows
+
+
+def version_row(manifest: Mapping[str, Any], status: Status) -> tuple[str, ...]:
+    """A row of the table of versions: a version's manifest, and what became of it."""
+    version = manifest["version"]
+    marks = []
+    if status.stable is not None and version == status.stable.version:
+        marks.append("stable")
+    if status.candidate is not None and version == status.candidate.version:
+        marks.append("on trial")
+    marks += [entry.verdict for entry in status.history if entry.version == version][:1]
+    length = manifest.get("holdout_accept_length")
+    return (
+        str(version),
+        "-" if manifest.get("parent") is None else str(manifest["parent"]),
+        str(manifest["created"])[:19],
+        str(manifest["step"]),
+        str(manifest["tokens"]),
+        "-" if length is None else f"{length:.3f}",
+        f"{manifest['bytes'] / 2**20:.0f}",
+        ", ".join(marks),
+    )
