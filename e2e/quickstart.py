@@ -177,7 +177,7 @@ def main() -> None:
         sys.exit(f"the first request failed: {first.failures}")
     first_answer = story.seconds()
     story.say("first request answered")
-    stream = Stream(url, prompts[HELD_OUT:], 4, 96)
+    stream = Stream(url, prompts[HELD_OUT:], 2, 96)
     watch(story, "Promoted", options.seconds, stream)
     promoted_at = story.seconds()
     damaged = publish_damaged(story)

@@ -84,7 +84,7 @@ class Served:
     failures: list[str] = field(default_factory=list)
 
     def traffic(self):
-        return Stream(self.url, self.prompts, 4, 96)
+        return Stream(self.url, self.prompts, 2, 96)
 
 
 @pytest.fixture(scope="session")
