@@ -28,6 +28,7 @@ trap 'e2e/cluster/node.py stop' EXIT
 stage 'a real API server' e2e/cluster/node.py start --api-only
 stage 'API-server tests' e2e/cluster/node.py enter "$bin/pytest" -q e2e/apiserver
 stage 'API server stopped' e2e/cluster/node.py stop
+stage 'evidence from a real Prometheus' pytest -q e2e/evidence
 stage 'real engine' pytest -q e2e/engine
 stage 'a real node' e2e/cluster/node.py start
 stage 'the product on it' e2e/cluster/install.py

@@ -1,0 +1,123 @@
+"""A real Prometheus on this machine, and engines' counters to scrape, which restart, vanish and lie."""
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from aurora_operator.clients.prometheus import Credentials, Prometheus
+from aurora_operator.promotion.measure import NAMES
+from prometheus_client import CollectorRegistry, Counter, start_http_server
+
+ROOT = Path(__file__).parents[2]
+LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Exporter:
+    """What an agent exports of one engine: the six sums of one version."""
+
+    def __init__(self, engine="e1"):
+        self.engine, self.port = engine, free_port()
+        self.server = None
+        self.restart()
+
+    def restart(self):
+        """A new process would begin at zero."""
+        self.stop()
+        registry = CollectorRegistry()
+        names = [*LABELS, "engine"]
+        self._counters = [
+            Counter(name.removesuffix("_total"), "sum", names, registry=registry).labels(*LABELS.values(), self.engine)
+            for name in NAMES["AcceptLength"]
+        ]
+        self.server, self._thread = start_http_server(self.port, "127.0.0.1", registry=registry)
+
+    def stop(self):
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
+            self._thread.join()
+            self.server = None
+
+    def finish(self, tokens, cycles):
+        """A request ends."""
+        sums = (1, tokens, cycles, tokens**2, tokens * cycles, cycles**2)
+        for counter, value in zip(self._counters, sums, strict=True):
+            counter.inc(value)
+
+
+class Server:
+    """The Prometheus process; ``jobs`` scrape the same targets."""
+
+    def __init__(self, folder, targets, *, jobs=1, web=None, scheme="http"):
+        build = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
+        built = subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        port = free_port()
+        scrapes = "\n".join(
+            f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}]}}]}}"
+            for i in range(jobs)
+        )
+        config = folder / "prometheus.yml"
+        config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrapes}\n")
+        command = [
+            str(Path(built.splitlines()[-1]) / "prometheus"), f"--config.file={config}",
+            f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}",
+        ]  # fmt: skip
+        if web is not None:
+            (folder / "web.yml").write_text(web)
+            command.append(f"--web.config.file={folder}/web.yml")
+        self.url = f"{scheme}://127.0.0.1:{port}"
+        log = folder / "prometheus.log"
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=file)
+        self._clients = []
+        deadline = time.monotonic() + 20
+        while "ready to receive web requests" not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        # Scraping begins seconds after that; whoever may not ask does not wait for it.
+        wanted = len(targets) * jobs
+        while web is None and self.client().number("count(up)", time.time()) != wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def client(self, credentials=None):
+        self._clients.append(Prometheus(self.url, credentials or Credentials()))
+        return self._clients[-1]
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def stop(self):
+        for client in self._clients:
+            client.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def exporter():
+    made = Exporter()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    started = []
+
+    def serve_(targets, **options):
+        started.append(Server(tmp_path, targets, **options))
+        return started[-1]
+
+    yield serve_
+    for server in started:
+        server.stop()

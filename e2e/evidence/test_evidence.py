@@ -1,0 +1,139 @@
+"""The gate's evidence from a real Prometheus: exact where it can be, and a problem in words where it cannot."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+from aurora_operator.clients import prometheus as client_module
+from aurora_operator.clients.prometheus import Credentials
+from aurora_operator.errors import PrometheusError
+from aurora_operator.promotion.measure import Arm, arm_increments, by_request
+from conftest import Exporter
+
+SELECTOR = '{__name__=~"aurora_accept_.*",speculator="ns/chat"}'
+SCRAPED = 2.5
+"""Seconds after which everything was scraped, at one scrape a second."""
+# "test", as the manual of Prometheus' web configuration hashes it.
+PASSWORD_HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"  # noqa: S105
+
+
+def total(client, since, *, born=True):
+    series = client.raw(SELECTOR, since - 60, time.time())
+    return by_request(arm_increments(series, "AcceptLength", Arm(3, 3), since, born=born))
+
+
+def test_nothing_is_lost_or_counted_twice_when_an_engine_restarts_and_two_jobs_scrape_it(exporter, serve):
+    server = serve([exporter.port], jobs=2)
+    client = server.client()
+    exporter.finish(40, 20)
+    time.sleep(SCRAPED)
+    since = time.time()
+    for tokens in (30, 50):
+        exporter.finish(tokens, 20)
+        time.sleep(SCRAPED)
+    exporter.restart()
+    exporter.finish(10, 5)
+    time.sleep(SCRAPED)
+    sums = total(client, since)
+    assert (sums.n, sums.x, sums.y) == (3, 90, 45)
+    assert (sums.xx, sums.xy, sums.yy) == (30**2 + 50**2 + 10**2, 30 * 20 + 50 * 20 + 10 * 5, 2 * 20**2 + 5**2)
+
+
+def test_engines_that_come_and_go_and_scrapes_that_fail_only_delay(serve):
+    first, second = Exporter("e1"), Exporter("e2")
+    server = serve([first.port, second.port])
+    client, since = server.client(), time.time()
+    first.finish(20, 10)
+    time.sleep(SCRAPED)
+    second.stop()
+    first.finish(20, 10)
+    time.sleep(SCRAPED)
+    second.restart()
+    second.finish(12, 6)
+    first.stop()
+    time.sleep(SCRAPED)
+    sums = total(client, since)
+    assert (sums.n, sums.x) == (3, 52)
+    second.stop()
+
+
+def test_a_version_that_served_before_is_counted_from_the_trial_on(exporter, serve):
+    server = serve([exporter.port])
+    client = server.client()
+    exporter.finish(400, 20)
+    time.sleep(SCRAPED)
+    since = time.time()
+    time.sleep(1.5)
+    exporter.finish(30, 20)
+    time.sleep(SCRAPED)
+    assert total(client, since, born=False).x == 30
+
+
+def test_a_dead_or_stuck_server_and_one_that_says_too_much_are_problems(exporter, serve, monkeypatch):
+    monkeypatch.setattr(client_module, "_TIMEOUT", 1.0)
+    server = serve([exporter.port])
+    client, since = server.client(), time.time()
+    time.sleep(SCRAPED)
+    monkeypatch.setattr(client_module, "LIMIT", 3)
+    with pytest.raises(PrometheusError, match="more than 3 samples"):
+        total(client, since)
+    server.signal(signal.SIGSTOP)
+    with pytest.raises(PrometheusError, match="does not answer"):
+        total(client, since)
+    server.signal(signal.SIGCONT)
+    server.signal(signal.SIGKILL)
+    server.process.wait()
+    with pytest.raises(PrometheusError, match="does not answer"):
+        total(client, since)
+
+
+def test_a_guard_needs_one_number(exporter, serve):
+    server = serve([exporter.port])
+    client = server.client()
+    time.sleep(SCRAPED)
+    now = time.time()
+    assert client.raw('{__name__="nothing"}', now - 10, now) == []
+    assert client.number("nothing", now) is None
+    assert client.number("vector(0) / 0", now) is None
+    assert client.number("vector(7)", now) == 7
+    with pytest.raises(PrometheusError, match="aggregate it"):
+        client.number('{__name__=~"aurora_accept_.*"}', now)
+    with pytest.raises(PrometheusError, match="refused"):
+        client.number("rate(", now)
+
+
+def test_basic_authentication(exporter, serve):
+    server = serve([exporter.port], web=f"basic_auth_users: {{aurora: '{PASSWORD_HASH}'}}\n")
+    right = server.client(Credentials(basic=("aurora", "test")))
+    assert right.number("vector(1)", time.time()) == 1
+    wrong = server.client(Credentials(basic=("aurora", "guess")))
+    with pytest.raises(PrometheusError):
+        wrong.number("vector(1)", time.time())
+
+
+def test_a_server_that_wants_a_certificate(exporter, serve, tmp_path):
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=ca")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
+                "-subj", f"/CN={name}")  # fmt: skip
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+                "-out", f"{name}.crt", "-extfile", "names")  # fmt: skip
+    web = "\n".join(
+        ("tls_server_config:", f"  cert_file: {tmp_path}/server.crt", f"  key_file: {tmp_path}/server.key",
+         "  client_auth_type: RequireAndVerifyClientCert", f"  client_ca_file: {tmp_path}/ca.crt")
+    )  # fmt: skip
+    server = serve([exporter.port], web=web, scheme="https")
+    authority = (tmp_path / "ca.crt").read_text()
+    pair = (tmp_path / "client.crt").read_text(), (tmp_path / "client.key").read_text()
+    known = server.client(Credentials(authority=authority, certificate=pair))
+    assert known.number("vector(1)", time.time()) == 1
+    stranger = server.client(Credentials(authority=authority))
+    with pytest.raises(PrometheusError, match="does not answer"):
+        stranger.number("vector(1)", time.time())
+    with pytest.raises(PrometheusError, match="certificates"):
+        server.client(Credentials(authority="no certificate"))
