@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from aurora_operator.api.status import Candidate, Stable, Status
+from aurora_operator.api.status import Candidate, Condition, Stable, Status
 from aurora_operator.cli import words
 from aurora_operator.promotion.statistics import half_width
 from conftest import NOW, a_spec
@@ -47,3 +47,20 @@ def test_a_version_is_shown_with_what_became_of_it():
     row = words.version_row(manifest | {"holdout_accept_length": 2.0}, trial())
     assert (row[0], row[1], row[5], row[6], row[7]) == ("7", "4", "2.000", "3", "on trial")
     assert words.version_row(manifest | {"version": 4, "parent": None}, trial())[-1] == "stable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "truth", "reason", "fine"),
+    [
+        ("Available", "True", "AllReady", True),
+        ("TrainingHealthy", "False", "TrainerFailing", False),
+        ("Degraded", "False", "AsWanted", True),
+        ("Degraded", "True", "AgentSilent", False),
+        ("PromotionProgressing", "True", "CollectingEvidence", True),
+        ("PromotionProgressing", "False", "NoCandidate", True),
+        ("PromotionProgressing", "True", "NoData", False),
+    ],
+)
+def test_what_wants_looking_at(kind, truth, reason, fine):
+    one = Condition(type=kind, status=truth, reason=reason, last_transition_time=NOW)
+    assert words.is_fine(one) == fine

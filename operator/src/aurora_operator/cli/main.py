@@ -100,8 +100,8 @@ def _versions(options: argparse.Namespace) -> None:
     told = _kubectl("exec", f"deploy/{options.name}-engine", *_scope(options), "-c", "agent", "--",
                     "aurora", "versions", "--work", DATA)  # fmt: skip
     table = Table(box=None)
-    for title in ("version", "parent", "created", "step", "tokens", "held-out accept length", "MiB", ""):
-        table.add_column(title, justify="right" if title else "left")
+    for title in ("version", "parent", "created", "step", "tokens", "held-out", "MiB", ""):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for line in told.splitlines():
         table.add_row(*words.version_row(json.loads(line), status))
     Console().print(table)
@@ -153,23 +153,25 @@ def _doctor(options: argparse.Namespace) -> None:
     ready = ("-l", "app.kubernetes.io/name=aurora-operator", "-o", "jsonpath={.items[0].status.readyReplicas}")
     first = ("-o", "jsonpath={.items[0].metadata.name}")
     gpus = ("-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}")
-    checks = (
+    checks = [
         ("CustomResourceDefinition", ("crd", f"{PLURAL}.{GROUP}"), "helm install the chart aurora-operator"),
         ("operator", ("deployment", "-A", *ready), "its Deployment is missing or not ready: see its pod's log"),
         ("storage class", ("storageclass", *first), "there is none: name an existing claim in weights.claimName"),
-        ("GPUs", ("nodes", *gpus), "no node offers nvidia.com/gpu: install the device plugin, or set device: cpu"),
-    )
+    ]
+    found = _get(options) if options.name else None
+    if found is None or "cuda" in {found[0].serving.device, found[0].training.device}:
+        remedy = "no node offers nvidia.com/gpu: install the device plugin, or set device: cpu"
+        checks.append(("GPUs", ("nodes", *gpus), remedy))
     bad = 0
     for name, arguments, remedy in checks:
         done = subprocess.run(["kubectl", "get", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
         fine = done.returncode == 0 and bool(done.stdout.strip())
         bad += not fine
         print(f"{'ok     ' if fine else 'MISSING'} {name}" + ("" if fine else f": {remedy}"))
-    if options.name:
-        _, status = _get(options)
-        for one in status.conditions:
-            good = one.status == ("False" if one.type in {"Degraded", "PromotionProgressing"} else "True")
-            print(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
+    for one in found[1].conditions if found else ():
+        good = words.is_fine(one)
+        bad += not good
+        print(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
     sys.exit(1 if bad else 0)
 
 

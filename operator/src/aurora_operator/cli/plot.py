@@ -101,7 +101,7 @@ def draw(
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
-    from matplotlib.dates import DateFormatter  # noqa: PLC0415
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
 
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(10, 7), sharex=True, layout="constrained")
     bar = 1 + spec.promotion.gate.min_improvement
@@ -128,7 +128,9 @@ def draw(
                 axes.axvline(entry.time, color="grey", linewidth=0.8)
             place = (entry.time, upper.get_ylim()[1])
             upper.annotate(f"{entry.version} {entry.verdict}", place, rotation=90, fontsize=7, va="top", ha="right")
-    lower.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
+    ticks = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+    lower.xaxis.set_major_locator(ticks)
+    lower.xaxis.set_major_formatter(ConciseDateFormatter(ticks, tz=UTC))  # type: ignore[no-untyped-call]
     lower.set(xlabel="time, UTC")
     figure.savefig(file, dpi=130)
     plt.close(figure)

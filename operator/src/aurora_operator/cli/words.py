@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Candidate, Status
+from aurora_operator.api.status import Candidate, Condition, Status
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.statistics import EFFECT_SCALE, half_width
 
@@ -122,6 +122,13 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
     return rows
 
 
+def is_fine(condition: Condition) -> bool:
+    """Whether a condition says that nothing is to be done: a trial may run or not, but must not be blind."""
+    if condition.type == "PromotionProgressing":
+        return condition.reason != "NoData"
+    return condition.status == ("False" if condition.type == "Degraded" else "True")
+
+
 def version_row(manifest: Mapping[str, Any], status: Status) -> tuple[str, ...]:
     """A row of the table of versions: a version's manifest, and what became of it."""
     version = manifest["version"]
@@ -135,7 +142,7 @@ def version_row(manifest: Mapping[str, Any], status: Status) -> tuple[str, ...]:
     return (
         str(version),
         "-" if manifest.get("parent") is None else str(manifest["parent"]),
-        str(manifest["created"])[:19],
+        str(manifest["created"])[:16].replace("T", " "),
         str(manifest["step"]),
         str(manifest["tokens"]),
         "-" if length is None else f"{length:.3f}",
