@@ -11,13 +11,15 @@ export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=overlay UV_CACHE_DIR=$cache/uv
 store=(--root "$cache/buildah" --runroot "$cache/buildah-run")
 build() { buildah "${store[@]}" "$@"; }
 
-base=localhost/aurora-debian:bookworm
+base=localhost/aurora-debian:bookworm-slim
 if ! build inspect --type image "$base" >/dev/null 2>&1; then
   root=$(mktemp -d)
   trap 'rm -rf "$root"' EXIT
   echo "base image: Debian bookworm"
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root/fs" >/dev/null
-  rm -rf "$root"/fs/var/cache/apt/archives/*.deb "$root"/fs/var/lib/apt/lists/*
+  # What Debian's own slim image leaves out as well.
+  rm -rf "$root"/fs/var/cache/apt/archives/*.deb "$root"/fs/var/lib/apt/lists/* \
+    "$root"/fs/usr/share/{doc,man,locale,info}/*
   container=$(build from scratch)
   build add -q "$container" "$root/fs" / >/dev/null
   build commit -q --rm "$container" "$base" >/dev/null

@@ -47,7 +47,7 @@ def prometheus(host: Host) -> None:
     tag = binaries.name.rsplit("-", 1)[1]
     name = f"aurora-e2e-prometheus:{tag}"
     if not registry.answers(host, f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/{tag}"):
-        run(*BUILDAH, "bud", "-q", "--isolation", "chroot", "--build-arg", "BASE=localhost/aurora-debian:bookworm",
+        run(*BUILDAH, "bud", "-q", "--isolation", "chroot", "--build-arg", "BASE=localhost/aurora-debian:bookworm-slim",
             "-f", str(folder / "Dockerfile"), "-t", f"localhost/{name}", str(binaries))  # fmt: skip
         registry.push(host, f"localhost/{name}", name)
     text = (folder / "prometheus.yaml").read_text().replace("PROMETHEUS_IMAGE", f"{REGISTRY}/{name}")

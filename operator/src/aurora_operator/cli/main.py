@@ -100,7 +100,7 @@ def _versions(options: argparse.Namespace) -> None:
     told = _kubectl("exec", f"deploy/{options.name}-engine", *_scope(options), "-c", "agent", "--",
                     "aurora", "versions", "--work", DATA)  # fmt: skip
     table = Table(box=None)
-    for title in ("version", "parent", "created", "step", "tokens", "held-out", "MiB", ""):
+    for title in ("version", "parent", "created", "step", "held-out", "MiB", ""):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for line in told.splitlines():
         table.add_row(*words.version_row(json.loads(line), status))

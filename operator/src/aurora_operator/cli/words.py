@@ -144,7 +144,6 @@ def version_row(manifest: Mapping[str, Any], status: Status) -> tuple[str, ...]:
         "-" if manifest.get("parent") is None else str(manifest["parent"]),
         str(manifest["created"])[:16].replace("T", " "),
         str(manifest["step"]),
-        str(manifest["tokens"]),
         "-" if length is None else f"{length:.3f}",
         f"{manifest['bytes'] / 2**20:.0f}",
         ", ".join(marks),
