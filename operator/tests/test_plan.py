@@ -10,6 +10,7 @@ from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
+from aurora_operator.reconcile.world import Problem
 from conftest import NOW, a_spec, a_world
 
 READY = {"type": "Ready", "status": "True"}
@@ -199,6 +200,6 @@ def test_every_object_carries_the_hash_of_what_was_rendered():
 
 
 def test_what_an_agent_did_not_do_is_a_condition():
-    todo = plan(a_world(load_problems=("a did not take version 7: timed out",)))
+    todo = plan(a_world(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")

@@ -5,7 +5,7 @@ be deleted whether or not an operator runs, and what it owns is collected by Kub
 """
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 from prometheus_client import start_http_server
@@ -21,6 +21,9 @@ from aurora_operator.reconcile.observe import observe
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.settings import Settings
 
+if TYPE_CHECKING:
+    from aurora_operator.reconcile.world import Problem
+
 log = logging.getLogger(__name__)
 
 _OURS = {"app.kubernetes.io/managed-by": "aurora-operator"}
@@ -34,7 +37,7 @@ class Reconciler:
         self._cluster = cluster
         self._settings = settings
         # Only what the last look failed with, to be shown by the next; nothing is decided by it.
-        self._problems: dict[Name, tuple[str, ...]] = {}
+        self._problems: dict[Name, tuple[Problem, ...]] = {}
 
     def look(self, name: Name) -> float | None:
         """Reconcile one resource; see :class:`Controller`."""

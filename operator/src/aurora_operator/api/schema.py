@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
-from aurora_operator.api.spec import Spec
+from aurora_operator.api.spec import STRUCTURAL, Spec
 from aurora_operator.api.status import Status
 
 _KEPT = (
@@ -41,6 +41,8 @@ def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
 
 def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """A pydantic schema as Kubernetes wants it: no references, no unions, no open ends."""
+    if STRUCTURAL in schema:
+        return {"type": "object", "description": schema["description"], **schema[STRUCTURAL]}
     if "$ref" in schema:
         schema = _resolve(schema, definitions)
     if "anyOf" in schema:

@@ -74,11 +74,11 @@ def _training(world: World) -> _Seen:
 
 
 def _degraded(world: World) -> _Seen:
+    if world.problems:
+        return _Seen("True", world.problems[0].reason, world.problems[0].message)
     silent = [f"{pod.name}: {pod.problem}" for pod in world.pods if pod.problem]
     if silent:
         return _Seen("True", "AgentSilent", silent[0])
-    if world.load_problems:
-        return _Seen("True", "LoadFailing", world.load_problems[0])
     stable = world.status.stable
     failed = [(pod.name, pod.failed.get(stable.version)) for pod in world.pods] if stable else []
     refused = [f"{name}: {why}" for name, why in failed if why]

@@ -1,17 +1,23 @@
 """Carry out a plan: the status first, so that what is done next follows from what is written down."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 from aurora_core.errors import EngineError
 
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster, decoded
+from aurora_operator.errors import ClusterError
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
-from aurora_operator.reconcile.world import World
+from aurora_operator.reconcile.world import Problem, World
 
 log = logging.getLogger(__name__)
+
+_FOR_GOOD = {400, 403, 422}
+"""Answers that stay the same until somebody changes something: invalid, or not allowed here (quota, policy)."""
 
 
 def _load(load: Load, token: str) -> None:
@@ -27,17 +33,30 @@ def _load(load: Load, token: str) -> None:
             client.set_sample_rate(load.rate)
 
 
-def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[str, ...]:
+def _apply(cluster: Cluster, body: Mapping[str, Any]) -> str | None:
+    """Apply a child; the API server's words where it will never take it as it is."""
+    try:
+        cluster.apply(body)
+    except ClusterError as error:
+        if error.status not in _FOR_GOOD:
+            raise
+        return str(error)
+    return None
+
+
+def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
     """Carry out a plan.
 
     Returns:
-        What agents did not do, and why; the next look shows it.
+        What was refused, and why; the next look shows it.
 
     Raises:
-        ClusterError: the API server refused or does not answer; the next look finds out how far this got.
+        ClusterError: the API server does not answer, or something changed meanwhile; the next look finds out how far
+            this got.
     """
     resource = world.resource
     name = f"{resource.namespace}/{resource.name}"
+    problems: list[Problem] = []
     if plan.status is not None:
         cluster.write_status(resource.namespace, resource.name, plan.status, world.body["metadata"]["resourceVersion"])
         metrics.writes.labels("status").inc()
@@ -52,18 +71,23 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[str, ...]:
         metrics.writes.labels(kind).inc()
     for body in plan.apply:
         log.info("%s: apply %s %s", name, body["kind"], body["metadata"]["name"])
-        cluster.apply(body)
-        metrics.writes.labels(body["kind"]).inc()
+        refused = _apply(cluster, body)
+        if refused is None:
+            metrics.writes.labels(body["kind"]).inc()
+            continue
+        metrics.failures.labels(name, "apply").inc()
+        problems.append(Problem("ApplyRefused", refused))
+        log.warning("%s: %s", name, refused)
     token = decoded(world.children.get(("v1", "Secret", resource.keys)), "agent")
-    problems = []
     for load in plan.loads:
         try:
             _load(load, token)
         except EngineError as error:
             # The pod's own state tells the next look; a refused version is rejected there.
             metrics.failures.labels(name, "load").inc()
-            problems.append(f"{load.pod.name} did not take version {load.version}: {error}")
-            log.warning("%s: %s did not take version %d: %s", name, load.pod.name, load.version, error)
+            words = f"{load.pod.name} did not take version {load.version}: {error}"
+            problems.append(Problem("LoadFailing", words))
+            log.warning("%s: %s", name, words)
         else:
             log.info("%s: %s serves version %d with %d steps", name, load.pod.name, load.version, load.steps)
             metrics.loads.labels(name).inc()

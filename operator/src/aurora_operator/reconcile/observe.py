@@ -18,7 +18,7 @@ from aurora_operator.errors import SpecError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.conditions import is_ready
 from aurora_operator.reconcile.evidence import measure
-from aurora_operator.reconcile.world import Key, World
+from aurora_operator.reconcile.world import Key, Problem, World
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.identity import Images, Resource
 
@@ -90,7 +90,7 @@ def _ask_agents(pods: list[dict[str, Any]], token: str) -> list[_Asked]:
         return list(pool.map(lambda pod: _Asked(pod, token), ready))
 
 
-def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, load_problems: tuple[str, ...] = ()) -> World:
+def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, problems: tuple[Problem, ...] = ()) -> World:
     """One look at everything around a resource.
 
     Raises:
@@ -124,6 +124,6 @@ def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, load_prob
         versions=next((one.versions for one in asked if one.versions is not None), None),
         training=next((one.training for one in asked if one.training), {}),
         found=found,
-        load_problems=load_problems,
+        problems=problems,
         new_keys={name: secrets.token_urlsafe(24) for name in ("admin", "agent", "samples")},
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
@@ -19,6 +19,14 @@ Key = tuple[str, str, str]
 def key(body: Mapping[str, Any]) -> Key:
     """The key of an object."""
     return body["apiVersion"], body["kind"], body["metadata"]["name"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What could not be done; shown as the reason and message of the condition Degraded."""
+
+    reason: Literal["LoadFailing", "ApplyRefused"]
+    message: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class World:
         versions: what is on the volume; None while no agent could tell.
         training: what the trainer tells of itself.
         found: what Prometheus told.
-        load_problems: what the last look's orders to agents failed with.
+        problems: what the last look could not do.
         new_keys: fresh random keys, used only where the Secret is not there yet.
     """
 
@@ -66,7 +74,7 @@ class World:
     versions: tuple[Published, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     found: Found = Found()
-    load_problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     new_keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
