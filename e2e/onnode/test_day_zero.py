@@ -160,7 +160,9 @@ def test_a_corrupt_version_is_refused_and_stable_serves_on(stream):
     staged = publish()
     with (weights.folder(staged) / checkpoint.MODEL).open("r+b") as file:
         file.seek(4096)
-        file.write(b"\0" * 64)
+        bytes_there = file.read(64)
+        file.seek(4096)
+        file.write(bytes(byte ^ 0xFF for byte in bytes_there))
     entry = eventually("refused", lambda: [e for e in verdicts("Rejected") if e["version"] == staged], 120)[0]
     assert "corrupt" in entry["reason"]
     assert status()["stable"]["version"] == stable
