@@ -3,6 +3,8 @@
 With --check, only compares.
 """
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -29,12 +31,26 @@ def files() -> dict[Path, str]:
     }
 
 
+def unlisted() -> list[str]:
+    """What is locked for an image and not in its bill of materials."""
+    out = []
+    for image in ("operator", "runtime"):
+        folder = ROOT / "images"
+        locked = set(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", (folder / f"{image}.lock").read_text(), re.MULTILINE))
+        bill = json.loads((folder / f"{image}.cdx.json").read_text())["components"]
+        listed = {(one["name"], one["version"]) for one in bill}
+        out += [f"images/{image}.cdx.json lacks {name} {version}" for name, version in sorted(locked - listed)]
+    return out
+
+
 def main() -> None:
     """Write, or compare."""
     stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
-        sys.exit(f"not what the models say: {names}; run make generate" if stale else 0)
+        if stale:
+            sys.exit(f"not what the models say: {names}; run make generate")
+        sys.exit("\n".join([*unlisted(), "run make lock"]) if unlisted() else 0)
     texts = files()
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)

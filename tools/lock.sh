@@ -11,6 +11,10 @@ uv=$cache/tools-uv-0.13.9/bin/uv
 wc -l requirements.lock
 # The images take less: the operator no torch, the engine no tools of development.
 for image in operator:aurora-operator runtime:aurora-core; do
-  "$uv" export -q --frozen --package "${image#*:}" $([ "${image%%:*}" = runtime ] && echo --all-extras) --no-dev \
-    --no-emit-workspace --no-header --no-annotate --format requirements-txt -o "images/${image%%:*}.lock" >/dev/null
+  what=(--frozen --package "${image#*:}" --no-dev)
+  [ "${image%%:*}" = runtime ] && what+=(--all-extras)
+  "$uv" export -q "${what[@]}" --no-emit-workspace --no-header --no-annotate --format requirements-txt \
+    -o "images/${image%%:*}.lock" >/dev/null
+  "$uv" export -q "${what[@]}" --format cyclonedx1.5 --preview-features sbom-export |
+    python3 tools/sbom.py > "images/${image%%:*}.cdx.json"
 done

@@ -75,7 +75,7 @@ class Host:
                     os.waitpid(pid, os.WNOHANG)
             return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 5
         while not gone() and time.monotonic() < deadline:
             time.sleep(0.1)
         for pid in pids:
