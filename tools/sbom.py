@@ -1,4 +1,4 @@
-"""Reads uv's CycloneDX from stdin and writes it without what differs from run to run: the list depends on the lock alone."""
+"""Reads uv's CycloneDX from stdin and writes it without what differs from run to run: it depends on the lock alone."""
 
 import json
 import sys
