@@ -25,6 +25,7 @@ HOOKED = {
     "SchedulerBatchResultProcessor.process_batch_result_decode": ["self", "batch", "result"],
     f"{SRT}.managers.scheduler_components.batch_result_processor:"
     "SchedulerBatchResultProcessor._resolve_spec_v2_tokens": ["self", "result", "batch"],
+    f"{SRT}.managers.scheduler:Scheduler._maybe_namespace_elastic_radix_cache": ["self", "req"],
     f"{SRT}.mem_cache.common:release_kv_cache": ["req", "tree_cache", "checkpoint"],
     f"{SRT}.speculative.adaptive_spec_params:AdaptiveSpeculativeParams.get_steps_for_batch": ["self", "batch_size"],
     f"{SRT}.speculative.adaptive_spec_params:AdaptiveSpeculativeParams.on_verify_complete": [
@@ -90,7 +91,16 @@ def test_the_sources_that_the_plugin_relies_on_say_what_it_relies_on():
             "capture_hidden_mode.is_full()",
         ],
         f"{SRT}.managers.tp_worker:TpModelWorker.__init__": ["self.is_draft_worker", "self.enable_spec"],
-        f"{SRT}.managers.schedule_batch:Req.__init__": ["self.origin_input_ids", "self.output_ids", "self.rid"],
+        f"{SRT}.managers.schedule_batch:Req.__init__": [
+            "self.origin_input_ids",
+            "self.output_ids",
+            "self.rid",
+            "self.extra_key",
+        ],
+        f"{SRT}.managers.scheduler:Scheduler._maybe_namespace_elastic_radix_cache": [
+            'req.extra_key = f"{req.extra_key}|{namespace}"'
+        ],
+        f"{SRT}.managers.scheduler:Scheduler._handle_generate_request": ["_maybe_namespace_elastic_radix_cache(req)"],
         f"{SRT}.managers.schedule_batch:Req.output_ids_through_stop.fget": ["finished_len"],
         f"{SRT}.managers.schedule_batch:ReqKvInfo": ["req_pool_idx", "holds_kv"],
         f"{SRT}.speculative.eagle_worker_v2:EAGLEWorkerV2.apply_runtime_state": ["speculative_num_steps"],

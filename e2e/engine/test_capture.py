@@ -82,12 +82,19 @@ def test_a_prompt_that_is_in_the_cache_already(engine, prompts, tokenizer, refer
 
 
 def test_requests_that_were_retracted(engine, prompts, tokenizer, reference):
-    """Eight requests of some 160 tokens in a cache of 700 cannot all stay; those put back are computed again.
+    """Eight requests of some 150 tokens in a cache of 700 cannot all stay; those put back are computed again.
 
-    They may end early: of requests that may not, the scheduler admits only as many as fit.
+    They may end early, and come one after the other: of requests that must not end early, or that come together, the
+    scheduler admits only as many as fit.
     """
     texts = prompts[30:38]
-    answers = ask_all(engine, texts, "retract", tokens=120, workers=8)
+
+    def ask(index):
+        time.sleep(0.4 * index)
+        return engine.ask(texts[index], f"retract-{index}", 160)
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        answers = {f"retract-{i}": answer for i, answer in enumerate(pool.map(ask, range(len(texts))))}
     assert sum(a["meta_info"]["num_retractions"] for a in answers.values()) > 0
     samples = wait_for(engine, set(answers))
     for rid, text in zip(answers, texts, strict=True):

@@ -73,6 +73,25 @@ def test_running_answers_are_neither_aborted_nor_changed(engine, prompts, tokeni
         assert difference is None or difference.is_tie, difference
 
 
+def test_a_cached_prefix_is_shared_only_under_the_draft_that_computed_it(engine, prompts):
+    def cached(rid):
+        return engine.ask(prompts[110], rid, 4)["meta_info"]["cached_tokens"]
+
+    version = publish(engine, seed=4)
+    cached("prefix-0")
+    engine.control.load(version)
+    first, second = cached("prefix-2"), cached("prefix-3")
+    engine.control.set_steps(0)
+    off, off_again = cached("prefix-4"), cached("prefix-5")
+    engine.control.set_steps(3)
+    on = cached("prefix-6")
+    engine.control.load(0)
+    back = cached("prefix-7")
+    assert (first, off) == (0, 0)
+    assert second > 20
+    assert second == off_again == on == back
+
+
 @pytest.mark.parametrize("damage", ["corrupt", "foreign", "shape", "layers", "missing"])
 def test_what_does_not_fit_is_refused_and_the_live_draft_stays(engine, damage):
     live = engine.control.state()["draft"]["live"]

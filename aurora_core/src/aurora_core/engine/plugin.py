@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _SRT = "sglang.srt"
 _RESULTS = f"{_SRT}.managers.scheduler_components.batch_result_processor.SchedulerBatchResultProcessor"
 _STATE = f"{_SRT}.managers.scheduler_components.internal_state.SchedulerInternalStateController"
+_SCHEDULER = f"{_SRT}.managers.scheduler.Scheduler"
 _PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
 
 _Hook = Callable[..., Any]
@@ -128,6 +129,17 @@ class _Plugin:
             aborted = isinstance(req.finished_reason, FINISH_ABORT)
             self.runtime.released(req, tree_cache.req_to_token_pool.req_to_token, aborted=aborted)
 
+    # --- prefix cache ----------------------------------------------------------------------------------------
+
+    def before_queueing(self, _scheduler: Any, req: Any) -> None:
+        """A cached prefix holds the draft's keys and values too: only what the same draft computed may be shared.
+
+        Without this a new draft would attend over the prefix of the draft before it, or, after speculation was off,
+        over nothing at all, and its accept length would be lower than it is.
+        """
+        name = self.runtime.prefix_namespace
+        req.extra_key = f"{req.extra_key}|{name}" if req.extra_key else name
+
     # --- counters and steps ----------------------------------------------------------------------------------
 
     def after_verify(self, _tokens: Any, _processor: Any, result: Any, batch: Any) -> None:
@@ -159,6 +171,7 @@ class _Plugin:
             (f"{_RESULTS}.process_batch_result_prefill", before, self.guarded(self.before_result)),
             (f"{_RESULTS}.process_batch_result_decode", before, self.guarded(self.before_result)),
             (f"{_RESULTS}._resolve_spec_v2_tokens", after, self.guarded(self.after_verify)),
+            (f"{_SCHEDULER}._maybe_namespace_elastic_radix_cache", before, self.guarded(self.before_queueing)),
             (f"{_SRT}.mem_cache.common.release_kv_cache", before, self.guarded(self.before_release)),
             (f"{_PARAMS}.get_steps_for_batch", around, self.choose_steps),
             (f"{_PARAMS}.on_verify_complete", around, self.ignore_verify),

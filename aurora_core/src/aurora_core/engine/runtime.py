@@ -91,6 +91,11 @@ class Runtime:
 
     # --- what the outside may ask ----------------------------------------------------------------------------
 
+    @property
+    def prefix_namespace(self) -> str:
+        """Whose keys and values of the draft a cached prefix holds: a version's, or nobody's with speculation off."""
+        return f"draft={self.swap.state.live}" if self.steps else "draft=off"
+
     def commit(self, version: int, scheduler: Any) -> None:
         """Make a prepared version live."""
         seconds = self.swap.commit(version, scheduler.draft_worker)
