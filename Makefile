@@ -7,7 +7,7 @@ help:
 	@echo "make loop           the learning loop alone, without Kubernetes"
 	@echo "make test           every check: lint, types, contracts, unit, API server, engine and whole node"
 	@echo "make lint           lint, types, import contracts and generated files alone"
-	@echo "make generate       write the CRD anew from the models"
+	@echo "make generate       write CRD, dashboards and generated pages anew from the models"
 	@echo "make cluster-start  the node; make install puts the product on it; make cluster-stop ends it"
 	@echo "make lock           resolve dependencies anew"
 

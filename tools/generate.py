@@ -1,4 +1,4 @@
-"""Writes what is generated: the CRD for kubectl and for the chart, dashboards, and the page of metrics.
+"""Writes what is generated: the CRD for kubectl and for the chart, dashboards, and the pages of fields and metrics.
 
 With --check, only compares.
 """
@@ -8,9 +8,10 @@ import re
 import sys
 from pathlib import Path
 
+import reference
 import yaml
 from aurora_operator.api.schema import crd
-from monitoring.catalogue import page
+from monitoring import catalogue
 from monitoring.dashboards import dashboards
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +27,8 @@ def files() -> dict[Path, str]:
     return {
         ROOT / "crds" / "speculatordeployments.yaml": HEAD + text,
         ROOT / "charts" / "aurora-operator" / "templates" / "crd.yaml": HEAD + chart,
-        ROOT / "docs" / "metrics.md": page(),
+        ROOT / "docs" / "metrics.md": catalogue.page(),
+        ROOT / "docs" / "reference.md": reference.page(crd()),
         **{ROOT / "charts" / "aurora-operator" / "dashboards" / name: text for name, text in dashboards().items()},
     }
 
