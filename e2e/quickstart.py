@@ -105,26 +105,30 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
 
 def publish_damaged(story: Story) -> int:
     """A damaged copy of stable, once training publishes nothing more; returns its version."""
+    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
+
+    def trainers() -> dict[str, str]:
+        pods = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
+        return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in pods}
+
+    before = trainers()
     quiet = {"spec": {"training": {"hyperparameters": {"publishMinGain": 100}}}}
     kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps(quiet))
     deadline = time.monotonic() + 180
-    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
     while time.monotonic() < deadline:
         candidate = resource()["status"].get("candidate")
         if candidate:
             kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/reject={candidate['version']}")
-        pods = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
-        running = [p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"]
-                   and p["status"]["phase"] == "Running"]  # fmt: skip
-        # The trainer that was told to keep quiet, and nothing of the one before on trial.
-        if len(pods) == len(running) == 1 and not candidate:
+        pods = trainers()
+        # The trainer that was told to keep quiet runs, the one before is gone, and nothing of it is on trial.
+        if list(pods.values()) == ["Running"] and not before.keys() & pods.keys() and not candidate:
             break
         time.sleep(2)
     else:
         sys.exit("the trainer did not come back within 180 s")
     stable = resource()["status"]["stable"]["version"]
     script = (ROOT / "e2e" / "damaged.py").read_text()
-    published = int(kubectl("exec", "-i", running[0], "--", "python", "-", str(stable), stdin=script))
+    published = int(kubectl("exec", "-i", *pods, "--", "python", "-", str(stable), stdin=script))
     story.say(f"published version {published}: version {stable} with shuffled rows")
     return published
 
