@@ -59,6 +59,12 @@ def publish(*, damaged=False):
     ).version  # fmt: skip
 
 
+def trainers():
+    """Uids of the trainer's pods."""
+    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
+    return {pod["metadata"]["uid"] for pod in json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]}
+
+
 def promote_by_hand(version):
     eventually("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 60)
     annotate("promote", version)
@@ -131,7 +137,9 @@ def test_every_panel_of_every_dashboard_has_data(stream):
 
 def test_a_damaged_draft_is_rejected_by_live_traffic(stream):
     """Training publishes nothing meanwhile."""
+    before = trainers()
     patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
+    eventually("the trainer that keeps quiet", lambda: trainers() and not before & trainers(), 120)
     eventually("no candidate", lambda: not status().get("candidate") or annotate_away(), 120)
     stable = status()["stable"]["version"]
     published = publish(damaged=True)
