@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
@@ -82,6 +83,12 @@ class Served:
     prompts: list[str]
     seconds_to_answer: float
     failures: list[str] = field(default_factory=list)
+
+    def answers(self):
+        try:
+            return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def traffic(self):
         return Stream(self.url, self.prompts, 2, 96)

@@ -96,6 +96,8 @@ def test_what_somebody_deletes_or_edits_is_put_back_within_ten_seconds(served):
     print(f"drift repaired in {time.monotonic() - began:.1f} s")
     service = read("service", NAME)["spec"]
     served.url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+    # It has a new address, which the node's proxy learns a moment after the API server.
+    eventually("the new address answers", served.answers, 30)
 
 
 def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(stream):
