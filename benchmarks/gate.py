@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import NormalDist
 
-from aurora_operator.api.spec import Gate
+from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.gate import Evidence, Verdict, decide
 from aurora_operator.promotion.statistics import Sums
 

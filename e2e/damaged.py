@@ -1,7 +1,7 @@
-"""Publishes a damaged copy of a version, in a pod that has the volume: python damaged.py VERSION < this file.
+"""Publishes a copy of a version, whole or damaged.
 
-The rows of its head are shuffled, so it loads and verifies, and proposes nonsense: what only live traffic can tell.
-Prints the new version.
+A damaged one has the rows of its head shuffled: it loads and verifies, and proposes nonsense, which only live traffic
+can tell. In a pod that has the volume, ``python - VERSION < damaged.py`` publishes one and prints its number.
 """
 
 import sys
@@ -11,15 +11,21 @@ import torch
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 
-store, parent = WeightsStore(Path("/data/weights")), int(sys.argv[1])
-draft = checkpoint.read(store.folder(parent))
-order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
-draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
-manifest = store.manifest(parent)
-published = store.publish(
-    lambda folder: checkpoint.write(folder, draft),
-    target_fingerprint=manifest.target_fingerprint,
-    parent=parent,
-    holdout_accept_length=manifest.holdout_accept_length,
-)
-print(published.version)
+
+def publish_copy(store: WeightsStore, parent: int, *, damaged: bool) -> int:
+    """The new version, with its parent's merit."""
+    draft = checkpoint.read(store.folder(parent))
+    if damaged:
+        order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
+        draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
+    manifest = store.manifest(parent)
+    return store.publish(
+        lambda folder: checkpoint.write(folder, draft),
+        target_fingerprint=manifest.target_fingerprint,
+        parent=parent,
+        holdout_accept_length=manifest.holdout_accept_length,
+    ).version
+
+
+if __name__ == "__main__":
+    print(publish_copy(WeightsStore(Path("/data/weights")), int(sys.argv[1]), damaged=True))

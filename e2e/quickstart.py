@@ -103,14 +103,15 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
         time.sleep(3)
 
 
+def trainers() -> dict[str, str]:
+    """The trainer's pods and their phases."""
+    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
+    pods = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
+    return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in pods}
+
+
 def publish_damaged(story: Story) -> int:
     """A damaged copy of stable, once training publishes nothing more; returns its version."""
-    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
-
-    def trainers() -> dict[str, str]:
-        pods = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
-        return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in pods}
-
     before = trainers()
     quiet = {"spec": {"training": {"hyperparameters": {"publishMinGain": 100}}}}
     kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps(quiet))
@@ -191,8 +192,7 @@ def main() -> None:
     kubectl("patch", "specdep", NAME, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     story.say("training suspended for the measurement")
     deadline = time.monotonic() + 90
-    pods = ("get", "pods", "-l", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer", "-o", "name")
-    while kubectl(*pods).strip() and time.monotonic() < deadline:
+    while trainers() and time.monotonic() < deadline:
         time.sleep(1)
     stable = resource()["status"]["stable"]
     adapted = measure(url, prompts[:HELD_OUT], 1, 96)

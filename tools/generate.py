@@ -47,13 +47,14 @@ def unlisted() -> list[str]:
 
 def main() -> None:
     """Write, or compare."""
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
+    texts = files()
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
         if stale:
             sys.exit(f"not what the models say: {names}; run make generate")
-        sys.exit("\n".join([*unlisted(), "run make lock"]) if unlisted() else 0)
-    texts = files()
+        lacking = unlisted()
+        sys.exit("\n".join([*lacking, "run make lock"]) if lacking else 0)
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(texts[path])

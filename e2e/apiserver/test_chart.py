@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, kubectl
+from host import build
 
 CHART = str(ROOT / "charts" / "aurora-operator")
 
@@ -88,9 +89,7 @@ def test_the_rules_are_valid_and_alert_when_they_should():
     values = ("--set", "prometheusRule.enabled=true")
     wrapped = next(b for b in yaml.safe_load_all(rendered(*values)) if b and b["kind"] == "PrometheusRule")
     assert wrapped["spec"] == yaml.safe_load(rules.read_text())
-    build = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
-    built = subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    promtool = Path(built.splitlines()[-1]) / "promtool"
+    promtool = Path(build(ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh")) / "promtool"
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as tests:
         tests.write((ROOT / "e2e" / "rules" / "tests.yaml").read_text().replace("RULES", str(rules)))
         tests.flush()

@@ -24,6 +24,12 @@ def run(*command: str, **kwargs: object) -> str:
     return str(done.stdout)
 
 
+def build(*command: str | Path) -> str:
+    """Run a build script, its progress shown; returns the last line that it printed, which names what was built."""
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
 def wait(what: str, ready: Callable[[], bool], seconds: float = 90) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Puts the product on the local node: images into its registry, Prometheus, and the operator by its Helm chart."""
 
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import registry
-from host import BUILDAH, REGISTRY, Host, run
+from host import BUILDAH, REGISTRY, Host, build, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,8 +20,7 @@ def say(text: str, since: float) -> None:
 def images(host: Host) -> str:
     """Build and push the images; returns their tag."""
     since = time.monotonic()
-    built = subprocess.run([ROOT / "images" / "build.sh", REGISTRY], check=True, stdout=subprocess.PIPE, text=True)
-    tag = built.stdout.strip().splitlines()[-1]
+    tag = build(ROOT / "images" / "build.sh", REGISTRY)
     say("images built", since)
     since = time.monotonic()
     for image in ("operator", "engine", "trainer"):
@@ -42,8 +40,7 @@ def prometheus(host: Host) -> None:
     """A real Prometheus in the namespace monitoring."""
     since = time.monotonic()
     folder = Path(__file__).parent / "prometheus"
-    built = subprocess.run([folder / "build" / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
-    binaries = Path(built.stdout.strip().splitlines()[-1])
+    binaries = Path(build(folder / "build" / "build.sh"))
     tag = binaries.name.rsplit("-", 1)[1]
     name = f"aurora-e2e-prometheus:{tag}"
     if not registry.answers(host, f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/{tag}"):

@@ -21,7 +21,7 @@ from pathlib import Path
 import control_plane
 import pki
 import worker
-from host import IP, Host, run
+from host import IP, Host, build, run
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (
@@ -50,8 +50,7 @@ def _prepare(host: Host) -> None:
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
         if ours:
             policy.unlink()
-    built = subprocess.run([HERE / "components" / "build.sh"], check=True, stdout=subprocess.PIPE, text=True)
-    host.bin = Path(built.stdout.strip().splitlines()[-1])
+    host.bin = Path(build(HERE / "components" / "build.sh"))
     for folder in ("pki", "log", "cni", "etcd", "kubelet"):
         (host.state / folder).mkdir(parents=True, exist_ok=True)
     # Networks of pods that are not ours; at the end all others go.

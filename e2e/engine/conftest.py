@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +21,12 @@ from aurora_core.models.target import Target
 from aurora_core.samples.schema import decode
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
+from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "e2e-admin"
 CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

@@ -15,7 +15,7 @@ from aurora_core.models import vocabulary
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
-from conftest import free_port
+from ports import free_port
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1500)]
 TRAIN, HELD, STEPS = 40, 12, 60

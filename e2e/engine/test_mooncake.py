@@ -13,7 +13,7 @@ from aurora_core.config import SamplesConfig
 from aurora_core.errors import TransportError
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.schema import Sample, decode, encode
-from conftest import free_port
+from ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKEN = "sample-token"  # noqa: S105 (of this test)

@@ -1,7 +1,6 @@
 """A real Prometheus on this machine, and engines' counters to scrape, which restart, vanish and lie."""
 
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -9,16 +8,12 @@ from pathlib import Path
 import pytest
 from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.promotion.measure import NAMES
+from host import build
+from ports import free_port
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 
 ROOT = Path(__file__).parents[2]
 LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Exporter:
@@ -58,8 +53,7 @@ class Server:
     """The Prometheus process; ``jobs`` scrape the same targets."""
 
     def __init__(self, folder, targets, *, jobs=1, web=None, scheme="http"):
-        build = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
-        built = subprocess.run([build], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        binaries = Path(build(ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"))
         port = free_port()
         scrapes = "\n".join(
             f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}]}}]}}"
@@ -68,7 +62,7 @@ class Server:
         config = folder / "prometheus.yml"
         config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrapes}\n")
         command = [
-            str(Path(built.splitlines()[-1]) / "prometheus"), f"--config.file={config}",
+            str(binaries / "prometheus"), f"--config.file={config}",
             f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}",
         ]  # fmt: skip
         if web is not None:

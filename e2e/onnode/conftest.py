@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from aurora_core.models import smollm2
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "e2e" / "cluster"))
 NAME = "smollm2"
 CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
 

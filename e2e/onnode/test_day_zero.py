@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from aurora_operator.clients.prometheus import Prometheus
@@ -26,6 +25,7 @@ from conftest import (
     verdicts,
 )
 from control_plane import audit_log
+from damaged import publish_copy
 from host import Host
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
@@ -45,19 +45,8 @@ def store():
 
 
 def publish(*, damaged=False):
-    """A version beside those of training: stable's own weights, or the same with shuffled rows, which load all right
-    and propose nonsense."""
-    weights, stable = store(), status()["stable"]["version"]
-    draft = checkpoint.read(weights.folder(stable))
-    if damaged:
-        order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
-        draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
-    manifest = weights.manifest(stable)
-    return weights.publish(
-        lambda folder: checkpoint.write(folder, draft),
-        target_fingerprint=manifest.target_fingerprint, parent=stable,
-        holdout_accept_length=manifest.holdout_accept_length,
-    ).version  # fmt: skip
+    """A version beside those of training: a copy of stable."""
+    return publish_copy(store(), status()["stable"]["version"], damaged=damaged)
 
 
 def trainers():

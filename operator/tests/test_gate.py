@@ -1,7 +1,7 @@
 """The gate: never on missing data, never because of many looks, and always with a reason."""
 
 import pytest
-from aurora_operator.api.spec import Gate
+from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.gate import Evidence, GuardResult, Verdict, decide
 from aurora_operator.promotion.statistics import Sums
 from hypothesis import given

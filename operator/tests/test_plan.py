@@ -124,6 +124,13 @@ def test_a_pod_that_serves_something_else_is_told_and_a_silent_one_is_not():
     assert (degraded["status"], degraded["reason"]) == ("True", "AgentSilent")
 
 
+def test_a_trial_of_an_older_operator_begins_anew_and_its_status_stays_readable():
+    body = Status(stable=Stable(version=4, steps=3, since=NOW), judged=4).model_dump(mode="json", by_alias=True)
+    body["candidate"] = {"version": 9, "since": NOW.isoformat(), "looks": 3}
+    read = Status.model_validate(body)
+    assert (read.candidate, read.stable.version, read.judged) == (None, 4, 4)
+
+
 def test_what_is_in_use_is_told_to_the_trainer():
     status = Status(
         stable=Stable(version=4, steps=3, since=NOW, previous=2),

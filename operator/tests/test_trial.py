@@ -9,7 +9,7 @@ from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.statistics import Sums
-from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK, Seen, advance, first_stable
+from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK, Found, Seen, advance, first_stable
 from conftest import NOW, a_spec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,8 @@ def evidence(ratio):
 
 
 def look(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, watch=None, guards=(), **spec):
-    seen = Seen(now, annotations or {}, versions, pods, found, watch=watch, stable_guards=guards)
+    told = Found(evidence=found, watch=watch, stable_guards=guards)
+    seen = Seen(now, annotations or {}, versions, pods, told)
     return advance(a_spec(**spec), status or Status(), seen)
 
 

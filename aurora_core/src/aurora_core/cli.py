@@ -1,4 +1,4 @@
-"""The command line: ``aurora loop | init | engine | agent | train | verify``."""
+"""The command line: ``aurora loop | init | engine | agent | train | versions | verify``."""
 
 import argparse
 import json

@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
-from aurora_operator.api.spec import STRUCTURAL, Spec
+from aurora_operator.api.pod_template import STRUCTURAL
+from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 
 _KEPT = (

@@ -1,14 +1,16 @@
 """The spec, as pydantic models; the CRD's schema and its CEL rules are generated from them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from aurora_core.config.base import Config
 from aurora_core.config.parts import DraftConfig, Dtype
 from aurora_core.config.training import TrainingConfig
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
-_DNS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-Name = Annotated[str, Field(min_length=1, max_length=253, pattern=_DNS)]
+from aurora_operator.api.fields import Name, SecretKey, rules
+from aurora_operator.api.pod_template import PodTemplate
+from aurora_operator.api.promotion import PromotionSpec
+
 Image = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 Argument = Annotated[str, Field(min_length=1, max_length=1000)]
 Quantities = Annotated[
@@ -25,21 +27,6 @@ OWNED_ARGUMENTS = (
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
 
 
-def _rules(*rules: tuple[str, str]) -> ConfigDict:
-    """CEL rules of a model: (expression, message)."""
-    validations: list[Any] = [{"rule": rule, "message": message} for rule, message in rules]
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
-
-
-class SecretKey(Config):
-    """A key of a Secret in the resource's namespace."""
-
-    name: Name
-    """Name of the Secret."""
-    key: str = Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")
-    """Key in it."""
-
-
 class ModelVolume(Config):
     """A volume that holds the target's checkpoint, mounted read-only at /model."""
 
@@ -52,7 +39,7 @@ class ModelVolume(Config):
 class TargetSpec(Config):
     """The model that is served."""
 
-    model_config = _rules(
+    model_config = rules(
         (
             "!self.model.startsWith('/') || has(self.volume)",
             "target.model is a path: name the volume that holds it in target.volume, which is mounted at /model",
@@ -84,7 +71,7 @@ class TargetSpec(Config):
 class DraftSpec(Config):
     """The draft's architecture and how many tokens it proposes."""
 
-    model_config = _rules(
+    model_config = rules(
         (
             "self.topK != 1 || self.numDraftTokens == self.numSteps + 1",
             "with draft.topK 1 the draft is a chain: set draft.numDraftTokens to draft.numSteps + 1",
@@ -120,51 +107,10 @@ class Resources(Config):
     """What the container may use at most."""
 
 
-STRUCTURAL = "x-structural"
-"""Key of a schema that is Kubernetes' own already, in a model's JSON schema."""
-_OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-
-
-def _strings(text: str) -> dict[str, Any]:
-    return {"type": "array", "description": text, "maxItems": 64, "items": {"type": "string", "maxLength": 4000}}
-
-
-_CONTAINER = {
-    **_OPEN,
-    "required": ["name"],
-    "properties": {
-        "name": {"type": "string", "description": "Which container, or a new one.", "maxLength": 63},
-        "command": _strings("Only of containers of your own."),
-        "args": _strings("Only of containers of your own."),
-    },
-}
-_CONTAINERS = {"type": "array", "description": "Merged by name.", "maxItems": 16, "items": _CONTAINER}
-_RESTART = {"type": "string", "description": "The operator's matter: not to be set.", "maxLength": 16}
-_POD_SPEC = {
-    **_OPEN,
-    "description": "As in a pod.",
-    "properties": {"containers": _CONTAINERS, "restartPolicy": _RESTART},
-}
-_POD_RULES = [
-    {
-        "rule": "!has(self.spec) || !has(self.spec.containers) || self.spec.containers.all(c, "
-        "!(c.name in ['engine', 'agent', 'trainer']) || !(has(c.command) || has(c.args)))",
-        "message": "podTemplate sets command or args of a container that the operator owns (engine, agent, trainer): "
-        "use serving.extraArgs, or add a container of your own",
-    },
-    {
-        "rule": "!has(self.spec) || !has(self.spec.restartPolicy)",
-        "message": "podTemplate sets restartPolicy, which the operator owns: remove it",
-    },
-]
-_POD_TEMPLATE = {**_OPEN, "properties": {"spec": _POD_SPEC}, "x-kubernetes-validations": _POD_RULES}
-PodTemplate = Annotated[dict[str, Any], Field(json_schema_extra={STRUCTURAL: _POD_TEMPLATE})]
-
-
 class ServingSpec(Config):
     """The engine pods."""
 
-    model_config = _rules(
+    model_config = rules(
         (
             "!has(self.extraArgs) || self.extraArgs.all(a, !(a.split('=')[0] in ["
             + ", ".join(f"'{a}'" for a in OWNED_ARGUMENTS)
@@ -217,7 +163,7 @@ class TrainingSpec(Config):
 class SamplesSpec(Config):
     """What serving captures and how it reaches the trainer."""
 
-    model_config = _rules(
+    model_config = rules(
         (
             "self.transport != 'Mooncake' || (has(self.mooncakeMaster) && has(self.mooncakeMetadata))",
             "samples.transport Mooncake needs samples.mooncakeMaster (host:port) and samples.mooncakeMetadata (URL)",
@@ -258,7 +204,7 @@ class ClaimTemplate(Config):
 class WeightsSpec(Config):
     """The volume of versions, samples, training state and fetched models."""
 
-    model_config = _rules(
+    model_config = rules(
         (
             "!(has(self.claimName) && has(self.template))",
             "weights.claimName and weights.template exclude each other: use an existing claim, or have one made",
@@ -275,116 +221,10 @@ class WeightsSpec(Config):
     """What becomes of a claim that was made, and all drafts in it, when the resource is deleted."""
 
 
-class PrometheusSpec(Config):
-    """Where accept length and decode speed are measured."""
-
-    model_config = _rules(
-        (
-            "!(has(self.bearerTokenSecret) && has(self.basicAuthSecret))",
-            "promotion.prometheus shows one of bearerTokenSecret and basicAuthSecret: remove the other",
-        ),
-        (
-            "self.url.startsWith('https://') || !(has(self.caSecret) || has(self.clientCertificateSecret))",
-            "promotion.prometheus has certificates, but url is not https",
-        ),
-    )
-
-    url: str = Field(max_length=500, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
-    """Base URL of a Prometheus-compatible API."""
-    bearer_token_secret: SecretKey | None = None
-    """Bearer token to show."""
-    ca_secret: SecretKey | None = None
-    """Certificate authority of an https URL, PEM."""
-    basic_auth_secret: Name | None = None
-    """Secret with username and password (type kubernetes.io/basic-auth)."""
-    client_certificate_secret: Name | None = None
-    """Secret with tls.crt and tls.key to show to an https URL (type kubernetes.io/tls)."""
-
-
-class Gate(Config):
-    """When a candidate is good enough, and how long it may take to show it."""
-
-    confidence: float = Field(0.95, ge=0.8, le=0.9999)
-    """1 - the probability of ever promoting a draft that is not better, over all looks together."""
-    min_improvement: float = Field(0.0, ge=-0.5, le=10)
-    """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
-    min_requests: int = Field(20, ge=2, le=1_000_000)
-    """Finished requests of each side before any verdict."""
-    min_slices: int = Field(4, ge=3, le=1000)
-    """Time slices of each side before any verdict (Switchback)."""
-    slice_seconds: int = Field(60, ge=5, le=86400)
-    """Length of a time slice (Switchback), or how long the same pods stay canaries (Canary)."""
-    interval_seconds: int = Field(15, ge=2, le=3600)
-    """Seconds between two looks."""
-    max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
-    """After so long without a verdict, onInconclusive decides."""
-    on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"
-    """What then: keep what is proved, or take the candidate."""
-
-
-class Guard(Config):
-    """A PromQL query that a candidate must not break."""
-
-    model_config = _rules(
-        (
-            "has(self.max) || has(self.min) || has(self.maxRatioToStable)",
-            "a guard needs a limit: max, min, or maxRatioToStable",
-        ),
-        (
-            "!has(self.maxRatioToStable) || self.query.contains('$version')",
-            "a guard with maxRatioToStable is asked once for each side: its query must contain $version",
-        ),
-    )
-
-    name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9 ]*[A-Za-z0-9])?$")
-    """What it guards."""
-    query: str = Field(min_length=1, max_length=2000)
-    """PromQL with one number as result; $version and $speculator are filled in."""
-    max: float | None = None
-    """Breached above this."""
-    min: float | None = None
-    """Breached below this."""
-    max_ratio_to_stable: float | None = Field(None, gt=0)
-    """Breached where the candidate's value is more than this times stable's."""
-
-
-class Canary(Config):
-    """How many pods run the candidate."""
-
-    replicas: int = Field(1, ge=1, le=1000)
-    """Pods that run the candidate."""
-
-
-class PromotionSpec(Config):
-    """How a candidate becomes stable."""
-
-    model_config = _rules(
-        (
-            "self.strategy in ['Immediate', 'Manual'] || has(self.prometheus)",
-            "promotion.strategy needs promotion.prometheus.url; without Prometheus use Manual, or Immediate in a lab",
-        ),
-    )
-
-    strategy: Literal["Auto", "Canary", "Switchback", "Immediate", "Manual"] = "Auto"
-    """Auto: Canary with two or more replicas, else Switchback. Immediate: no proof, for the lab. Manual: a person."""
-    prometheus: PrometheusSpec | None = None
-    """Where the proof comes from."""
-    gate: Gate = Gate()
-    """What counts as proof."""
-    canary: Canary = Canary()
-    """Share of pods."""
-    guards: list[Guard] = Field(default_factory=list, max_length=16)
-    """What must not get worse."""
-    probation_seconds: int = Field(900, ge=0, le=604_800)
-    """For so long after a promotion a breached guard undoes it at once."""
-    recheck_seconds: int = Field(3600, ge=0, le=604_800)
-    """How often speculation proves itself against none, and is tried again while it is off; 0: never."""
-
-
 class Spec(Config):
     """What is wanted."""
 
-    model_config = _rules(
+    model_config = rules(
         (
             "self.mode != 'ExternalWithDraft' || has(self.draft.checkpoint)",
             "mode ExternalWithDraft needs draft.checkpoint; to train a draft from nothing use ExternalWithoutDraft",

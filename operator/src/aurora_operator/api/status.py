@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from aurora_core.config.base import Config
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -161,3 +161,9 @@ class Status(_Status):
     """Newest version that had its verdict; older ones are never tried again."""
     history: list[Entry] = Field(default_factory=list, max_length=10)
     """The last ten verdicts, newest first."""
+
+    @field_validator("candidate", mode="before")
+    @classmethod
+    def _readable(cls, candidate: object) -> object:
+        """A trial that an operator without ``steps`` began says not enough: it begins anew, and nothing was judged."""
+        return None if isinstance(candidate, dict) and "steps" not in candidate else candidate

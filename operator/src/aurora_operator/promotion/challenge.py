@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from aurora_operator.api.spec import Gate, Spec
+from aurora_operator.api.promotion import Gate
+from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable
-from aurora_operator.promotion.progress import Published
+from aurora_operator.promotion.progress import Published, rounded
 from aurora_operator.promotion.statistics import Sums, fallen
 
 FALL = 0.05
@@ -65,7 +66,7 @@ def baseline(spec: Spec, stable: Stable, watch: Watch | None) -> Stable:
     value, variance = watch.stable.ratio, watch.stable.log_variance()
     if watch.stable.n < spec.promotion.gate.min_requests or value is None or variance is None:
         return stable
-    return stable.model_copy(update={"accept_length": round(value, 4), "accept_variance": _digits(variance)})
+    return stable.model_copy(update={"accept_length": rounded(value), "accept_variance": _digits(variance)})
 
 
 def _digits(value: float) -> float:
@@ -104,9 +105,7 @@ def begin(
     if fresh is None:
         return None
     found = _candidate("NewVersion", stable, fresh.version, spec.draft.num_steps, now)
-    return found.model_copy(
-        update={"holdout_accept_length": None if fresh.holdout is None else round(fresh.holdout, 4)}
-    )
+    return found.model_copy(update={"holdout_accept_length": rounded(fresh.holdout)})
 
 
 def _candidate(

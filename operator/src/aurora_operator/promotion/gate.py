@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from aurora_operator.api.spec import Gate
+from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.statistics import Interval, Sums, compare
 
 

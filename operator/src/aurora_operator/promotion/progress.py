@@ -81,3 +81,8 @@ def entry_of(verdict: str, reason: str, candidate: Candidate, now: datetime) -> 
         upper=candidate.upper,
         requests=candidate.requests,
     )
+
+
+def rounded(value: float | None) -> float | None:
+    """As a status shows it."""
+    return None if value is None else round(value, 4)

@@ -1,7 +1,7 @@
 """The life of candidates: which version is on trial, and what becomes of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from aurora_operator.api.spec import Spec
@@ -10,7 +10,7 @@ from aurora_operator.promotion import outcome
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.challenge import Watch, baseline, begin, challenge_gate, newest
 from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
-from aurora_operator.promotion.progress import Pod, Progress, Published
+from aurora_operator.promotion.progress import Pod, Progress, Published, rounded
 
 SUPERSEDE = 1.1
 """A newer version takes an undecided candidate's place where its holdout accept length is this much better."""
@@ -24,6 +24,23 @@ of the last one holds all trials until it is taken away."""
 
 
 @dataclass(frozen=True)
+class Found:
+    """What Prometheus told.
+
+    Attributes:
+        evidence: of the candidate, None without one.
+        guards: of the candidate.
+        watch: of stable without a candidate.
+        stable_guards: of a stable version on probation.
+    """
+
+    evidence: Evidence | None = None
+    guards: tuple[GuardResult, ...] = ()
+    watch: Watch | None = None
+    stable_guards: tuple[GuardResult, ...] = ()
+
+
+@dataclass(frozen=True)
 class Seen:
     """What one look found.
 
@@ -31,10 +48,7 @@ class Seen:
         annotations: of the resource.
         versions: what is on the volume.
         pods: what serves.
-        evidence: what was measured of the candidate; None without one.
-        guards: what its guards say.
-        watch: what was measured of stable without a candidate.
-        stable_guards: what the guards say of a stable version that was promoted lately.
+        found: what Prometheus told.
         now: the time.
     """
 
@@ -42,10 +56,7 @@ class Seen:
     annotations: Mapping[str, str]
     versions: Sequence[Published] = ()
     pods: Sequence[Pod] = ()
-    evidence: Evidence | None = None
-    guards: Sequence[GuardResult] = ()
-    watch: Watch | None = None
-    stable_guards: Sequence[GuardResult] = ()
+    found: Found = field(default_factory=Found)
 
 
 def first_stable(spec: Spec, now: datetime) -> Stable:
@@ -75,7 +86,7 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     if at.candidate is not None:
         at = _judge(spec, at, at.candidate, seen)
     if at.candidate is None and at.reason in {"NoCandidate", "Superseded"}:
-        at = replace(at, stable=baseline(spec, at.stable, seen.watch))
+        at = replace(at, stable=baseline(spec, at.stable, seen.found.watch))
         at = _begin(spec, at, seen)
     return at
 
@@ -90,7 +101,7 @@ def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
     if told and len(refused) == len(told):
         return f"refused by every engine: {refused[0].failed[stable.version]}"
     if not spec.suspend and on_probation(spec, stable, seen.now):
-        for guard in seen.stable_guards:
+        for guard in seen.found.stable_guards:
             if guard.breached:
                 return f"guard {guard.name}: {guard.message}"
     return None
@@ -103,8 +114,8 @@ def _judge(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progre
     if strategy(spec) == "Manual":
         return replace(at, reason="WaitingForApproval", message=f"kubectl aurora promote: version {candidate.version}")
     gate = spec.promotion.gate if candidate.kind == "NewVersion" else challenge_gate(spec)
-    evidence = seen.evidence or Evidence(problem="not measured")
-    decision = decide(gate, evidence, seen.guards, (seen.now - candidate.since).total_seconds())
+    evidence = seen.found.evidence or Evidence(problem="not measured")
+    decision = decide(gate, evidence, seen.found.guards, (seen.now - candidate.since).total_seconds())
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     match decision.verdict:
@@ -151,19 +162,15 @@ def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> C
         update={
             "looks": candidate.looks + 1,
             "requests": evidence.candidate_requests,
-            "value": _rounded(evidence.candidate.ratio),
+            "value": rounded(evidence.candidate.ratio),
             "variance": evidence.candidate.log_variance(),
-            "stable_value": _rounded(evidence.stable.ratio),
-            "estimate": _rounded(interval.estimate if interval else None),
-            "lower": _rounded(interval.lower if interval else None),
-            "upper": _rounded(interval.upper if interval else None),
+            "stable_value": rounded(evidence.stable.ratio),
+            "estimate": rounded(interval.estimate if interval else None),
+            "lower": rounded(interval.lower if interval else None),
+            "upper": rounded(interval.upper if interval else None),
             "verdict": decision.reason,
         }
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 _WHY = {
@@ -175,9 +182,9 @@ _WHY = {
 
 
 def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
-    candidate = begin(spec, at.stable, at.judged, seen.versions, seen.watch, seen.now)
+    candidate = begin(spec, at.stable, at.judged, seen.versions, seen.found.watch, seen.now)
     if candidate is None:
-        problem = seen.evidence.problem if seen.evidence else ""
+        problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
     how = f"{strategy(spec)}, {candidate.metric}, {candidate.kind}"
     message = f"version {candidate.version} with {candidate.steps} steps is on trial ({how}){_WHY[candidate.kind]}"

@@ -3,7 +3,8 @@
 from contextlib import closing
 from datetime import datetime
 
-from aurora_operator.api.spec import PrometheusSpec, SecretKey
+from aurora_operator.api.fields import SecretKey
+from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.clients.cluster import Cluster, decoded
 from aurora_operator.clients.prometheus import Credentials, Prometheus
@@ -12,8 +13,7 @@ from aurora_operator.promotion.assignment import candidate_slice, slice_index, s
 from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.measure import NAMES, Arm, Metric, Series, arm_increments, by_request, by_slice
-from aurora_operator.promotion.trial import first_stable, on_probation
-from aurora_operator.reconcile.world import Found
+from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0

@@ -155,16 +155,12 @@ def _status(world: World, progress: Progress) -> Status:
 
 def plan(world: World) -> Plan:
     """What to do about what was observed."""
-    found = world.found
     seen = Seen(
         now=world.now,
         annotations=world.body["metadata"].get("annotations") or {},
         versions=world.versions or (),
         pods=world.pods,
-        evidence=found.evidence,
-        guards=found.guards,
-        watch=found.watch,
-        stable_guards=found.stable_guards,
+        found=world.found,
     )
     progress = advance(world.spec, world.status, seen)
     wanted = _children(world, progress)

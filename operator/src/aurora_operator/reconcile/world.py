@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
-from aurora_operator.promotion.challenge import Watch
-from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.promotion.trial import Found
 from aurora_operator.render.identity import Images, Resource
 
 Key = tuple[str, str, str]
@@ -27,23 +26,6 @@ class Problem:
 
     reason: Literal["LoadFailing", "ApplyRefused"]
     message: str
-
-
-@dataclass(frozen=True)
-class Found:
-    """What Prometheus told.
-
-    Attributes:
-        evidence: of the candidate, None without one.
-        guards: of the candidate.
-        watch: of stable without a candidate.
-        stable_guards: of a stable version on probation.
-    """
-
-    evidence: Evidence | None = None
-    guards: tuple[GuardResult, ...] = ()
-    watch: Watch | None = None
-    stable_guards: tuple[GuardResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +55,7 @@ class World:
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
-    found: Found = Found()
+    found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()
     new_keys: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,0 +1,114 @@
+"""How a candidate becomes stable: the part of the spec that is about evidence."""
+
+from typing import Literal
+
+from aurora_core.config.base import Config
+from pydantic import Field
+
+from aurora_operator.api.fields import Name, SecretKey, rules
+
+
+class PrometheusSpec(Config):
+    """Where accept length and decode speed are measured."""
+
+    model_config = rules(
+        (
+            "!(has(self.bearerTokenSecret) && has(self.basicAuthSecret))",
+            "promotion.prometheus shows one of bearerTokenSecret and basicAuthSecret: remove the other",
+        ),
+        (
+            "self.url.startsWith('https://') || !(has(self.caSecret) || has(self.clientCertificateSecret))",
+            "promotion.prometheus has certificates, but url is not https",
+        ),
+    )
+
+    url: str = Field(max_length=500, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    """Base URL of a Prometheus-compatible API."""
+    bearer_token_secret: SecretKey | None = None
+    """Bearer token to show."""
+    ca_secret: SecretKey | None = None
+    """Certificate authority of an https URL, PEM."""
+    basic_auth_secret: Name | None = None
+    """Secret with username and password (type kubernetes.io/basic-auth)."""
+    client_certificate_secret: Name | None = None
+    """Secret with tls.crt and tls.key to show to an https URL (type kubernetes.io/tls)."""
+
+
+class Gate(Config):
+    """When a candidate is good enough, and how long it may take to show it."""
+
+    confidence: float = Field(0.95, ge=0.8, le=0.9999)
+    """1 - the probability of ever promoting a draft that is not better, over all looks together."""
+    min_improvement: float = Field(0.0, ge=-0.5, le=10)
+    """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
+    min_requests: int = Field(20, ge=2, le=1_000_000)
+    """Finished requests of each side before any verdict."""
+    min_slices: int = Field(4, ge=3, le=1000)
+    """Time slices of each side before any verdict (Switchback)."""
+    slice_seconds: int = Field(60, ge=5, le=86400)
+    """Length of a time slice (Switchback), or how long the same pods stay canaries (Canary)."""
+    interval_seconds: int = Field(15, ge=2, le=3600)
+    """Seconds between two looks."""
+    max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
+    """After so long without a verdict, onInconclusive decides."""
+    on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"
+    """What then: keep what is proved, or take the candidate."""
+
+
+class Guard(Config):
+    """A PromQL query that a candidate must not break."""
+
+    model_config = rules(
+        (
+            "has(self.max) || has(self.min) || has(self.maxRatioToStable)",
+            "a guard needs a limit: max, min, or maxRatioToStable",
+        ),
+        (
+            "!has(self.maxRatioToStable) || self.query.contains('$version')",
+            "a guard with maxRatioToStable is asked once for each side: its query must contain $version",
+        ),
+    )
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9 ]*[A-Za-z0-9])?$")
+    """What it guards."""
+    query: str = Field(min_length=1, max_length=2000)
+    """PromQL with one number as result; $version and $speculator are filled in."""
+    max: float | None = None
+    """Breached above this."""
+    min: float | None = None
+    """Breached below this."""
+    max_ratio_to_stable: float | None = Field(None, gt=0)
+    """Breached where the candidate's value is more than this times stable's."""
+
+
+class Canary(Config):
+    """How many pods run the candidate."""
+
+    replicas: int = Field(1, ge=1, le=1000)
+    """Pods that run the candidate."""
+
+
+class PromotionSpec(Config):
+    """How a candidate becomes stable."""
+
+    model_config = rules(
+        (
+            "self.strategy in ['Immediate', 'Manual'] || has(self.prometheus)",
+            "promotion.strategy needs promotion.prometheus.url; without Prometheus use Manual, or Immediate in a lab",
+        ),
+    )
+
+    strategy: Literal["Auto", "Canary", "Switchback", "Immediate", "Manual"] = "Auto"
+    """Auto: Canary with two or more replicas, else Switchback. Immediate: no proof, for the lab. Manual: a person."""
+    prometheus: PrometheusSpec | None = None
+    """Where the proof comes from."""
+    gate: Gate = Gate()
+    """What counts as proof."""
+    canary: Canary = Canary()
+    """Share of pods."""
+    guards: list[Guard] = Field(default_factory=list, max_length=16)
+    """What must not get worse."""
+    probation_seconds: int = Field(900, ge=0, le=604_800)
+    """For so long after a promotion a breached guard undoes it at once."""
+    recheck_seconds: int = Field(3600, ge=0, le=604_800)
+    """How often speculation proves itself against none, and is tried again while it is off; 0: never."""

@@ -1,0 +1,51 @@
+"""Gauges say what the status says, NaN where there is nothing to say, and go with their resource."""
+
+import math
+
+from aurora_operator import metrics
+from aurora_operator.api.status import Candidate, Condition, Stable, Status
+from conftest import NOW, a_spec
+from prometheus_client import REGISTRY
+
+STATUS = Status(
+    stable=Stable(version=4, steps=3, since=NOW),
+    candidate=Candidate(version=7, steps=3, since=NOW, estimate=1.1, lower=0.9, upper=1.3),
+    conditions=[
+        Condition(type="PromotionProgressing", status="True", reason="NoData", last_transition_time=NOW),
+        Condition(type="TrainingHealthy", status="Unknown", reason="TrainerStarting", last_transition_time=NOW),
+    ],
+)
+
+
+def value(name, speculator="ns/metrics", **labels):
+    return REGISTRY.get_sample_value(name, {"speculator": speculator, **labels})
+
+
+def test_they_say_what_the_status_says():
+    metrics.show("ns/metrics", a_spec(suspend=True), STATUS)
+    assert (value("aurora_stable_version"), value("aurora_stable_steps")) == (4, 3)
+    assert value("aurora_stable_since_seconds") == NOW.timestamp()
+    assert value("aurora_candidate_since_seconds") == NOW.timestamp()
+    assert [value("aurora_gate_estimate", bound=b) for b in ("lower", "estimate", "upper")] == [0.9, 1.1, 1.3]
+    assert (value("aurora_gate_blind"), value("aurora_suspended")) == (1, 1)
+    assert value("aurora_condition", type="TrainingHealthy") == -1
+
+
+def test_without_a_candidate_there_is_nothing_to_estimate():
+    metrics.show("ns/metrics", a_spec(), STATUS.model_copy(update={"candidate": None}))
+    assert value("aurora_candidate_version") == -1
+    assert math.isnan(value("aurora_candidate_since_seconds"))
+    assert math.isnan(value("aurora_gate_estimate", bound="estimate"))
+    assert (value("aurora_gate_blind"), value("aurora_suspended")) == (0, 0)
+
+
+def test_they_go_with_their_resource_and_no_other():
+    for name in ("ns/metrics", "ns/other"):
+        metrics.show(name, a_spec(), STATUS)
+    metrics.forget("ns/metrics")
+    gone = ("aurora_stable_version", "aurora_gate_blind")
+    assert [value(name) for name in gone] == [None, None]
+    assert value("aurora_gate_estimate", bound="lower") is None
+    assert value("aurora_condition", type="TrainingHealthy") is None
+    assert value("aurora_stable_version", "ns/other") == 4
+    metrics.forget("ns/never-seen")
