@@ -50,4 +50,10 @@ for image in operator runtime engine trainer; do
       -t "$name" -f images/Dockerfile . >/dev/null
   fi
 done
+# One set is kept: what older sources built goes, and the working containers that mounts of a stage leave behind.
+build rm --all >/dev/null
+build images --format '{{.Name}}:{{.Tag}}' |
+  awk -F: -v tag="$tag" -v lock="$lock" '/\/aurora-(operator|runtime|engine|trainer):/ && $NF != tag && $NF != lock' |
+  xargs -r buildah "${store[@]}" rmi >/dev/null
+build rmi --prune >/dev/null
 echo "$tag" >&3

@@ -10,6 +10,7 @@ import registry
 from host import BUILDAH, REGISTRY, Host, build, run
 
 ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ("aurora-operator", "aurora-engine", "aurora-trainer")
 
 
 def say(text: str, since: float) -> None:
@@ -23,21 +24,21 @@ def images(host: Host) -> str:
     tag = build(ROOT / "images" / "build.sh", REGISTRY)
     say("images built", since)
     since = time.monotonic()
-    for image in ("operator", "engine", "trainer"):
-        if not registry.answers(host, f"http://{REGISTRY}/v2/aurora-{image}/manifests/{tag}"):
-            registry.push(host, f"{REGISTRY}/aurora-{image}:{tag}", f"aurora-{image}:{tag}")
+    for image in IMAGES:
+        if not registry.answers(host, f"http://{REGISTRY}/v2/{image}/manifests/{tag}"):
+            registry.push(host, f"{REGISTRY}/{image}:{tag}", f"{image}:{tag}")
     say("images pushed", since)
     since = time.monotonic()
     # The engine's image is large: fetched now, it does not count as somebody's start-up time.
-    for image in ("engine", "trainer"):
+    for image in ("aurora-engine", "aurora-trainer"):
         run(*host.inside("ctr", "-a", str(host.socket), "-n", "k8s.io", "images", "pull", "--hosts-dir",
-                         str(host.state / "hosts"), f"{REGISTRY}/aurora-{image}:{tag}"))  # fmt: skip
+                         str(host.state / "hosts"), f"{REGISTRY}/{image}:{tag}"))  # fmt: skip
     say("images on the node", since)
     return tag
 
 
-def prometheus(host: Host) -> None:
-    """A real Prometheus in the namespace monitoring."""
+def prometheus(host: Host) -> str:
+    """A real Prometheus in the namespace monitoring; returns its image's name."""
     since = time.monotonic()
     folder = Path(__file__).parent / "prometheus"
     binaries = Path(build(folder / "build" / "build.sh"))
@@ -50,6 +51,7 @@ def prometheus(host: Host) -> None:
     text = (folder / "prometheus.yaml").read_text().replace("PROMETHEUS_IMAGE", f"{REGISTRY}/{name}")
     host.kubectl("apply", "-f", "-", stdin=text)
     say("Prometheus", since)
+    return name
 
 
 def operator(host: Host, tag: str) -> None:
@@ -71,8 +73,9 @@ def main() -> None:
     host = Host()
     host.bin = Path((host.state / "bin").read_text())
     tag = images(host)
-    prometheus(host)
+    used = prometheus(host)
     operator(host, tag)
+    registry.keep(host, used, *(f"{image}:{tag}" for image in IMAGES))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
-"""A plain registry inside the node's network; what was pushed once stays."""
+"""A plain registry inside the node's network; what was pushed stays until another tag of it takes its place."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 from host import BUILDAH, CACHE, REGISTRY, Host, run, wait
+
+STORE = CACHE / "cluster" / "registry"
 
 
 def start(host: Host) -> None:
     """Start it, and wait until it answers."""
     config = {
         "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(CACHE / "cluster" / "registry")}},
+        "storage": {"filesystem": {"rootdirectory": str(STORE)}},
         "http": {"addr": REGISTRY, "secret": "local"},
         "log": {"level": "warn"},
     }
@@ -34,6 +37,24 @@ def push(host: Host, local: str, name: str) -> str:
     remote = f"{REGISTRY}/{name}"
     run(*host.inside(*BUILDAH, "push", "-q", "-D", "--tls-verify=false", local, f"docker://{remote}"))
     return remote
+
+
+def keep(host: Host, *names: str) -> None:
+    """Drop every image but these and the pause image, NAME:TAG each, from the registry and from the node."""
+    kept = {*names, "pause:1"}
+    old = [tag for tag in (STORE / "docker" / "registry" / "v2" / "repositories").glob("*/_manifests/tags/*")
+           if f"{tag.parents[2].name}:{tag.name}" not in kept]  # fmt: skip
+    for tag in old:
+        shutil.rmtree(tag)
+    if old:
+        run(str(host.bin / "registry"), "garbage-collect", "--delete-untagged", str(host.state / "registry.json"))
+    ctr = ("ctr", "-a", str(host.socket), "-n", "k8s.io", "images")
+    # An image has further names there, by digest; they go with it.
+    digests = {line[0]: line[2] for line in map(str.split, run(*ctr, "ls").splitlines()[1:])}
+    used = {digest for name, digest in digests.items() if name.removeprefix(f"{REGISTRY}/") in kept}
+    unused = [name for name, digest in digests.items() if digest not in used]
+    if unused:
+        run(*ctr, "rm", "--sync", *unused)
 
 
 def pause_image(host: Host) -> None:
