@@ -1,6 +1,7 @@
 """Samples through a real Mooncake store over TCP: the way there, and what happens when an end dies."""
 
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -34,8 +35,9 @@ class Master:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
-                httpx.get(f"http://127.0.0.1:{self.metadata}/", timeout=1)
-            except httpx.HTTPError:
+                for port in (self.metadata, self.port):
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            except OSError:
                 time.sleep(0.1)
             else:
                 return
@@ -149,3 +151,40 @@ def test_without_a_store_the_sender_is_told_so():
         sink.put("x", b"y")
     assert caught.value.reason == "store_lost"
     sink.close()
+
+
+def test_a_store_that_dies_and_comes_back_is_used_again():
+    own = Master()
+    settings = SamplesConfig(
+        transport="mooncake",
+        mooncake_master=f"127.0.0.1:{own.port}",
+        mooncake_metadata=f"http://127.0.0.1:{own.metadata}/metadata",
+        mooncake_segment_bytes=64 << 20,
+        trainer_url=f"http://127.0.0.1:{free_port()}",
+    )
+    source, sink = MooncakeSource(settings, TOKEN), MooncakeSink(settings, TOKEN)
+    try:
+        sink.put("before", b"held by what dies")
+        own.kill()
+        with pytest.raises(TransportError) as caught:
+            sink.put("meanwhile", b"bytes")
+        assert caught.value.reason == "store_lost"
+        own.start()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                sink.put("after", b"bytes")
+                break
+            except TransportError:
+                assert time.monotonic() < deadline, "the sender did not find the store that came back"
+                time.sleep(0.5)
+        arrived = {delivery.name: delivery for delivery in source.poll()}
+        assert set(arrived) == {"before", "after"}
+        assert arrived["after"].read() == b"bytes"
+        with pytest.raises(TransportError) as caught:
+            arrived["before"].read()
+        assert caught.value.reason == "gone"
+    finally:
+        sink.close()
+        source.close()
+        own.kill()

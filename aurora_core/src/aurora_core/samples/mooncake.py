@@ -26,19 +26,26 @@ from aurora_core.errors import TransportError
 
 _BUFFER_BYTES = 128 << 20
 _ANNOUNCED = 10_000
+_CONNECT_SECONDS = 5
+_RPC_FAIL = -900
+"""Mooncake's status where its master does not answer."""
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    return parts.hostname or "127.0.0.1", parts.port or 80
 
 
 def _host(url: str) -> str:
     """The address of this machine that another one, at ``url``, would reach it by."""
-    parts = urlsplit(url if "//" in url else f"//{url}")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         # Connecting a datagram socket sends nothing; it only picks the route.
-        probe.connect((parts.hostname or "127.0.0.1", parts.port or 1))
+        probe.connect(_address(url))
         return str(probe.getsockname()[0])
 
 
 class _Store:
-    """A connection to the store, made at first use and made anew after a loss."""
+    """A connection to the store, made at first use; Mooncake makes it anew where its master comes back."""
 
     def __init__(self, config: SamplesConfig, segment_bytes: int) -> None:
         self._config = config
@@ -48,6 +55,12 @@ class _Store:
     def connected(self) -> Any:  # noqa: ANN401 (a C++ class without types)
         if self._store is None:
             c = self._config
+            # The store's own setup waits for a minute and a half where nobody listens.
+            for url in (c.mooncake_master, c.mooncake_metadata):
+                try:
+                    socket.create_connection(_address(url), _CONNECT_SECONDS).close()
+                except OSError as error:
+                    raise TransportError("store_lost", f"no Mooncake store at {url}: {error}") from error
             store = MooncakeDistributedStore()
             status = store.setup(
                 _host(c.mooncake_master),
@@ -66,7 +79,8 @@ class _Store:
     def put(self, name: str, payload: bytes) -> None:
         status = self.connected().put(name, payload)
         if status != 0:
-            raise TransportError("store_full", f"the Mooncake store did not take {name} (status {status})")
+            reason = "store_lost" if status == _RPC_FAIL else "store_full"
+            raise TransportError(reason, f"the Mooncake store did not take {name} (status {status})")
 
     def get(self, name: str) -> bytes:
         payload: bytes = self.connected().get(name)
@@ -130,11 +144,9 @@ class MooncakeSource:
         self._store = _Store(config, 0)
         self._names: deque[str] = deque()
         self._expected = f"Bearer {token}".encode()
-        url = urlsplit(config.trainer_url)
+        host, port = _address(config.trainer_url)
         app = Starlette(routes=[Route("/samples", self._announce, methods=["POST"])])
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, host=url.hostname or "127.0.0.1", port=url.port or 80, log_level="warning")
-        )
+        self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, name="aurora-samples", daemon=True)
         self._thread.start()
 
