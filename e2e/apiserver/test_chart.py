@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from conftest import ROOT, kubectl
@@ -34,6 +35,15 @@ def test_the_api_server_takes_it(values):
     text = rendered("--set", "crds.install=false", *(part for value in values for part in ("--set", value)))
     done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", [f"1.{minor}" for minor in range(31, 38)])
+def test_kubernetes_knows_every_field(version):
+    values = ("--set", "dashboards.enabled=true,crds.install=false", "--kube-version", f"{version}.0")
+    bodies = [body for body in yaml.safe_load_all(rendered(*values)) if body]
+    assert {"Deployment", "NetworkPolicy", "ClusterRole"} <= {body["kind"] for body in bodies}
+    for body in bodies:
+        assert kubernetes_validate.validate(body, version, strict=True) == version
 
 
 def test_a_namespaced_installation_has_no_cluster_wide_rights():

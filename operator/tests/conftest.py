@@ -1,10 +1,13 @@
 """A resource and the world around it, as plain data."""
 
+import copy
 from datetime import UTC, datetime
 
 import pytest
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
+from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.world import World, key
 from aurora_operator.render.identity import Images, Resource
 
@@ -44,6 +47,27 @@ def a_world(spec=None, status=None, annotations=None, children=(), **more):
         new_keys={"admin": "1", "agent": "2", "samples": "3"},
         **more,
     )
+
+
+def settled(spec=None, **more):
+    """The world after everything was applied, and the status written."""
+    world = a_world(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
+    children = []
+    for _ in range(3):
+        world = a_world(
+            world.spec,
+            pods=world.pods,
+            versions=world.versions,
+            children=children,
+            engine_pods=world.engine_pods,
+            **more,
+        )
+        for body in plan(world).apply:
+            live = copy.deepcopy(dict(body))
+            if body["metadata"]["name"] == "chat-init":
+                live["status"] = {"succeeded": 1}
+            children.append(live)
+    return world, children
 
 
 @pytest.fixture

@@ -1,40 +1,18 @@
 """From a look at the world to what is done: what is missing is made, what drifted is put back, the rest is left."""
 
-import copy
 from datetime import timedelta
 
 import pytest
 import yaml
 from aurora_core.config import DeploymentConfig, read
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.world import Problem
-from conftest import NOW, a_spec, a_world
+from conftest import NOW, a_spec, a_world, settled
 
 READY = {"type": "Ready", "status": "True"}
-
-
-def settled(spec=None, **more):
-    """The world after everything was applied, and the status written."""
-    world = a_world(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
-    children = []
-    for _ in range(3):
-        world = a_world(
-            world.spec,
-            pods=world.pods,
-            versions=world.versions,
-            children=children,
-            engine_pods=world.engine_pods,
-            **more,
-        )
-        for body in plan(world).apply:
-            live = copy.deepcopy(dict(body))
-            if body["metadata"]["name"] == "chat-init":
-                live["status"] = {"succeeded": 1}
-            children.append(live)
-    return world, children
 
 
 def kinds(bodies):
