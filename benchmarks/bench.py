@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from aurora_core.cli import resolve_target
 from aurora_core.config import LoopConfig, load
@@ -28,13 +29,19 @@ def arguments(text: str) -> argparse.ArgumentParser:
 
 
 @contextmanager
-def stack(config_path: Path) -> Iterator[tuple[LoopConfig, Stack, list[str]]]:
-    """A stack in a temporary folder, nothing started yet, and the first domain's prompts; all is stopped at the end."""
+def stack(
+    config_path: Path, transport: Literal["filesystem", "mooncake"] = "filesystem", work: Path | None = None
+) -> Iterator[tuple[LoopConfig, Stack, list[str]]]:
+    """A stack, nothing started yet, and the first domain's prompts; all is stopped at the end.
+
+    Without ``work`` the stack's folder is a temporary one.
+    """
     config = load(config_path)
+    config = config.model_copy(update={"samples": config.samples.model_copy(update={"transport": transport})})
     target = resolve_target(config)
     prompts = render(read_prompts(config.traffic.prompts), AutoTokenizer.from_pretrained(target.path))
     with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:
-        made = Stack(config, target, Work(Path(folder)))
+        made = Stack(config, target, Work(work or Path(folder)))
         try:
             yield config, made, prompts
         finally:

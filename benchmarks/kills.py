@@ -1,4 +1,4 @@
-"""kill -9 of trainer, agent and engine at random moments of the running loop.
+"""kill -9 of trainer, agent, engine and sample store at random moments of the running loop.
 
 After each kill the process is started again, as a supervisor would. Then: every version on disk verifies, none that
 had been published is lost, the engine serves a whole version, and training goes on from its last saved step.
@@ -12,7 +12,7 @@ from aurora_core.loop.stack import Stack
 from aurora_core.loop.traffic import Stream
 from bench import arguments, report, stack
 
-_WEIGHTS = {"trainer": 5, "agent": 3, "engine": 2}
+_WEIGHTS = {"trainer": 5, "agent": 3, "engine": 2, "store": 3}
 
 
 def _restart(running: Stack, name: str) -> None:
@@ -23,6 +23,21 @@ def _restart(running: Stack, name: str) -> None:
             running.start_agent()
         case "engine":
             running.start_engine()
+        case "store":
+            running.start_store()
+
+
+def _goes_on(running: Stack, seconds: float = 120) -> bool:
+    """Whether new samples arrive and training takes further steps."""
+    told = ("received", "train/step")
+    before = running.training()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        now = running.training()
+        if all(now.get(name, 0) > before.get(name, 0) for name in told):
+            return True
+        time.sleep(1)
+    return False
 
 
 def main() -> None:
@@ -33,10 +48,8 @@ def main() -> None:
     options = parser.parse_args()
     rng = random.Random(options.seed)
     order = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=options.kills)
-    with stack(options.config) as (config, running, prompts):
-        running.start_engine()
-        running.start_agent()
-        running.start_trainer()
+    with stack(options.config, "mooncake") as (config, running, prompts):
+        running.start()
         traffic = Stream(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
         published: set[int] = set(running.store.versions())
         lost: set[int] = set()
@@ -65,11 +78,8 @@ def main() -> None:
                 raise SystemExit(f"the engine serves version {live}, not {running.live}")
             steps.append(float(running.training().get("train/step", 0)))
             print(f"kill {number}: {name}; live {live}, trained to step {steps[-1]:.0f}", flush=True)
-        deadline = time.monotonic() + 120
-        last = steps[-1]
-        while running.training().get("train/step", 0) <= last and time.monotonic() < deadline:
-            time.sleep(1)
-        went_on = running.training().get("train/step", 0) > last
+        went_on = _goes_on(running)
+        rejected = running.training().get("rejected", {})
         answered = len(traffic.record.answers)
         traffic.stop()
         report(
@@ -79,7 +89,8 @@ def main() -> None:
             versions_lost=len(lost),
             versions_corrupt=corrupt,
             loads_refused=refused,
-            training_went_on=went_on,
+            loop_went_on=went_on,
+            samples_refused_since_the_last_trainer_start=rejected,
             requests_answered=answered,
         )
         if lost or corrupt or not went_on:

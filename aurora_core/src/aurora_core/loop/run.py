@@ -167,9 +167,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
     with View(live=live) as view:
         try:
             view.say("starting SGLang, the sync agent and the trainer")
-            stack.start_engine()
-            stack.start_agent()
-            stack.start_trainer()
+            stack.start()
             began = time.monotonic()
             for name, (texts, heldout) in split.items():
                 before = stack.live

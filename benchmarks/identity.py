@@ -1,0 +1,60 @@
+"""Are greedy answers with a trained draft those of target-only SGLang? Where one is not, was it a tie of rounding?
+
+Takes the newest draft of a finished `make loop`. The differing token's two logits come from the target in fp32 by
+another implementation (transformers).
+"""
+
+from pathlib import Path
+
+import torch
+from aurora_core.evaluation.identity import compare
+from aurora_core.loop.run import Identity
+from aurora_core.loop.traffic import measure, read_prompts, render
+from bench import ROOT, arguments, report, stack
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def main() -> None:
+    """Ask both engines, compare, count."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--work", type=Path, default=ROOT / "work", help="folder of a finished loop")
+    parser.add_argument("--prompts", type=int, default=100, help="prompts of each domain")
+    parser.add_argument("--tokens", type=int, default=48, help="tokens of an answer")
+    options = parser.parse_args()
+    with stack(options.config, work=options.work) as (config, running, first):
+        tokenizer = AutoTokenizer.from_pretrained(running.target.path)
+        second = render(read_prompts(config.traffic.shifted_prompts or config.traffic.prompts), tokenizer)
+        texts = [*first[: options.prompts], *second[: options.prompts]]
+        running.start_engine()
+        running.start_agent()
+        running.set_steps(config.draft.num_steps)
+        speculated = measure(running.url, texts, 1, options.tokens)
+        running.stop()
+        running.start_target_only()
+        plain = measure(running.url, texts, 1, options.tokens)
+        reference = AutoModelForCausalLM.from_pretrained(running.target.path, dtype=torch.float32).eval()
+        differences = [
+            compare(
+                reference, tokenizer(text)["input_ids"], plain.answers[text].ids, speculated.answers[text].ids,
+                config.target.dtype,
+            )
+            for text in texts
+        ]  # fmt: skip
+        counted = Identity.of(differences)
+        report(
+            "identity",
+            draft_version=running.live,
+            accept_length=round(speculated.accept_length, 3),
+            answers=counted.compared,
+            identical=counted.same,
+            differing_at_a_tie=counted.ties,
+            differing_otherwise=counted.unexplained,
+            largest_gap_in_units_of_rounding=round(max((d.gap / d.rounding for d in differences if d), default=0.0), 2),
+            failed=len(speculated.failures) + len(plain.failures),
+        )
+        if counted.unexplained:
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
