@@ -48,13 +48,17 @@ def stack(
             made.stop()
 
 
-def report(name: str, **figures: object) -> None:
-    """One line of JSON, with what is needed to compare it."""
-    heading = {
+def heading(name: str) -> dict[str, str]:
+    """What is needed to compare a figure: when, where, with which versions."""
+    return {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {cores()} cores",
         "sglang": version("sglang"),
         "torch": version("torch"),
     }
-    print(json.dumps({**heading, **figures}))
+
+
+def report(name: str, **figures: object) -> None:
+    """One line of JSON."""
+    print(json.dumps({**heading(name), **figures}))

@@ -1,0 +1,150 @@
+"""Does the gate's interval hold on real traffic? Recorded counters of a real engine, dealt into trials at random.
+
+benchmarks/record.py wrote down what each draft's counters said second by second. Here a trial draws time slices of
+the candidate's record and of the stable one's (blocks of neighbours, with replacement, so that slow drift stays in),
+looks after each pair, and asks at every look whether the interval holds the ratio of the whole records. Where
+candidate and stable are the same record, the truth is 1 and every verdict but waiting is wrong.
+
+Both units are tried: requests (Canary) and slices (Switchback). Printed beside them: the lag-1 autocorrelation of the
+slices' residuals, and by how much the variance from slices exceeds that from requests; at 1 requests of a slice tell
+nothing of each other.
+"""
+
+import argparse
+import itertools
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from aurora_operator.promotion.measure import increments
+from aurora_operator.promotion.statistics import Sums, compare
+
+RECORDED = Path(__file__).parent / "recorded.json"
+BLOCK = 2
+CONFIDENCE = 0.95
+FIRST_LOOK = 4
+"""Slices of each side before the first look, as Gate.min_slices asks."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One arm's time slices of one metric: for each the six sums of its requests."""
+
+    slices: list[Sums]
+
+    @property
+    def total(self) -> Sums:
+        """All of it."""
+        return sum(self.slices, Sums())
+
+    @property
+    def by_slice(self) -> Sums:
+        """All of it, slices as units."""
+        return Sums.of((one.x, one.y) for one in self.slices)
+
+    def autocorrelation(self) -> float:
+        """Lag 1, of what a slice has above the record's ratio."""
+        ratio = self.total.ratio or 1.0
+        rest = [one.x - ratio * one.y for one in self.slices]
+        return sum(a * b for a, b in itertools.pairwise(rest)) / sum(a * a for a in rest)
+
+    def excess(self) -> float:
+        """Variance of the log ratio by slices over that by requests."""
+        by_slice, by_request = self.by_slice.log_variance(), self.total.log_variance()
+        return by_slice / by_request if by_slice and by_request else 1.0
+
+    def draw(self, rng: random.Random, count: int) -> list[Sums]:
+        """Blocks of neighbouring slices, with replacement."""
+        out: list[Sums] = []
+        while len(out) < count:
+            at = rng.randrange(len(self.slices) - BLOCK + 1)
+            out += self.slices[at : at + BLOCK]
+        return out[:count]
+
+
+def read(path: Path, slice_seconds: float) -> dict[str, dict[str, Record]]:
+    """Records by metric and arm."""
+    told = json.loads(path.read_text())
+    out: dict[str, dict[str, Record]] = {"accept length": {}, "decode speed": {}}
+    for arm, rows in told["rows"].items():
+        for metric, first in (("accept length", 1), ("decode speed", 7)):
+            samples = [(row[0], tuple(row[first : first + 6])) for row in rows]
+            slices: dict[int, Sums] = {}
+            for at, row in increments(samples, samples[0][0], born=False):
+                number = int(at // slice_seconds)
+                slices[number] = slices.get(number, Sums()) + Sums(*row)
+            found = [one for _, one in sorted(slices.items()) if one.x > 0 and one.y > 0]
+            if found:
+                out[metric][arm] = Record(found)
+    return out
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Shares of trials: the truth was outside at some look; the gate would have promoted, rejected."""
+
+    missed: float
+    promoted: float
+    rejected: float
+
+
+def trials(candidate: Record, stable: Record, *, sliced: bool, count: int, length: int, seed: int) -> Outcome:
+    """Deal and look."""
+    top, bottom = candidate.total.ratio or 1.0, stable.total.ratio or 1.0
+    truth = top / bottom
+    missed = promoted = rejected = 0
+    rng = random.Random(seed)
+    for _ in range(count):
+        sides = (candidate.draw(rng, length), stable.draw(rng, length))
+        outside, verdict = False, 0
+        sums = [Sums(), Sums()]
+        for look in range(length):
+            for side in (0, 1):
+                one = sides[side][look]
+                sums[side] += Sums.of([(one.x, one.y)]) if sliced else one
+            interval = compare(sums[0], sums[1], CONFIDENCE) if look + 1 >= FIRST_LOOK else None
+            if interval is None:
+                continue
+            outside = outside or not interval.lower <= truth <= interval.upper
+            verdict = verdict or (interval.lower > 1) - (interval.upper < 1)
+        missed += outside
+        promoted += verdict > 0
+        rejected += verdict < 0
+    return Outcome(missed / count, promoted / count, rejected / count)
+
+
+def main() -> None:
+    """Print a table and a JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recorded", type=Path, default=RECORDED)
+    parser.add_argument("--slice-seconds", type=float, default=15)
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--slices", type=int, default=60, help="of each side in a trial")
+    options = parser.parse_args()
+    found = read(options.recorded, options.slice_seconds)
+    told = json.loads(options.recorded.read_text())
+    rows = []
+    columns = f"{'missed':>7} {'promoted':>9} {'rejected':>9}"
+    print(f"{'metric':14} {'candidate':>9} {'stable':>7} {'ratio':>6} {'units':>9} {columns}")
+    for metric, arms in found.items():
+        for name, record in arms.items():
+            print(f"{metric:14} {name:>9}: {record.total.n:.0f} requests in {len(record.slices)} slices, lag-1 "
+                  f"autocorrelation {record.autocorrelation():+.2f}, variance by slices / by requests "
+                  f"{record.excess():.2f}")  # fmt: skip
+        for top, candidate in arms.items():
+            for bottom, stable in arms.items():
+                ratio = (candidate.total.ratio or 1.0) / (stable.total.ratio or 1.0)
+                for sliced in (False, True):
+                    seen = trials(candidate, stable, sliced=sliced, count=options.trials, length=options.slices, seed=0)
+                    units = "slices" if sliced else "requests"
+                    rows.append({"metric": metric, "candidate": top, "stable": bottom, "units": units,
+                                 "ratio": round(ratio, 4), **vars(seen)})  # fmt: skip
+                    print(f"{metric:14} {top:>9} {bottom:>7} {ratio:6.3f} {units:>9} {seen.missed:7.2%} "
+                          f"{seen.promoted:9.2%} {seen.rejected:9.2%}")  # fmt: skip
+    print(json.dumps({"benchmark": "coverage", "recorded": {k: told[k] for k in ("date", "machine", "sglang")},
+                      "trials": options.trials, "slices": options.slices, "rows": rows}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
