@@ -1,13 +1,14 @@
 """Does the gate's interval hold on real traffic? Recorded counters of a real engine, dealt into trials at random.
 
-benchmarks/record.py wrote down what each draft's counters said second by second. Here a trial draws time slices of
-the candidate's record and of the stable one's (blocks of neighbours, with replacement, so that slow drift stays in),
-looks after each pair, and asks at every look whether the interval holds the ratio of the whole records. Where
-candidate and stable are the same record, the truth is 1 and every verdict but waiting is wrong.
+benchmarks/record.py wrote down what each draft's counters said second by second. Here a trial deals from the
+candidate's record and from the stable one's, looks again and again, and asks at every look whether the interval holds
+the ratio of the whole records. Where candidate and stable are the same record, the truth is 1, and every verdict but
+waiting is wrong.
 
-Both units are tried: requests (Canary) and slices (Switchback). Printed beside them: the lag-1 autocorrelation of the
-slices' residuals, and by how much the variance from slices exceeds that from requests; at 1 requests of a slice tell
-nothing of each other.
+Both units are tried, each as its strategy deals: requests one by one (Canary), and time slices (Switchback) in blocks
+of neighbours, so that slow drift stays in. Printed beside them: the lag-1 autocorrelation of what a slice has above
+the record's ratio, and by how much the variance from slices exceeds that from requests; at 1 the requests of a slice
+tell nothing of each other, and above it slices must be the units of a Switchback.
 """
 
 import argparse
@@ -29,8 +30,14 @@ FIRST_LOOK = 4
 
 @dataclass(frozen=True)
 class Record:
-    """One arm's time slices of one metric: for each the six sums of its requests."""
+    """One arm's counters of one metric.
 
+    Attributes:
+        requests: the increments of the counters, a second each, most of them of one request.
+        slices: the increments of a time slice each.
+    """
+
+    requests: list[Sums]
     slices: list[Sums]
 
     @property
@@ -54,12 +61,15 @@ class Record:
         by_slice, by_request = self.by_slice.log_variance(), self.total.log_variance()
         return by_slice / by_request if by_slice and by_request else 1.0
 
-    def draw(self, rng: random.Random, count: int) -> list[Sums]:
-        """Blocks of neighbouring slices, with replacement."""
+    def deal(self, rng: random.Random, count: int, *, sliced: bool) -> list[Sums]:
+        """So many slices' worth of units, with replacement, as what each look adds."""
         out: list[Sums] = []
         while len(out) < count:
-            at = rng.randrange(len(self.slices) - BLOCK + 1)
-            out += self.slices[at : at + BLOCK]
+            if sliced:
+                at = rng.randrange(len(self.slices) - BLOCK + 1)
+                out += [Sums.of([(one.x, one.y)]) for one in self.slices[at : at + BLOCK]]
+            else:
+                out.append(sum(rng.choices(self.requests, k=len(self.requests) // len(self.slices)), Sums()))
         return out[:count]
 
 
@@ -70,13 +80,14 @@ def read(path: Path, slice_seconds: float) -> dict[str, dict[str, Record]]:
     for arm, rows in told["rows"].items():
         for metric, first in (("accept length", 1), ("decode speed", 7)):
             samples = [(row[0], tuple(row[first : first + 6])) for row in rows]
+            added = [(at, Sums(*row)) for at, row in increments(samples, samples[0][0], born=False) if row[0]]
             slices: dict[int, Sums] = {}
-            for at, row in increments(samples, samples[0][0], born=False):
+            for at, sums in added:
                 number = int(at // slice_seconds)
-                slices[number] = slices.get(number, Sums()) + Sums(*row)
+                slices[number] = slices.get(number, Sums()) + sums
             found = [one for _, one in sorted(slices.items()) if one.x > 0 and one.y > 0]
             if found:
-                out[metric][arm] = Record(found)
+                out[metric][arm] = Record([sums for _, sums in added], found)
     return out
 
 
@@ -96,13 +107,12 @@ def trials(candidate: Record, stable: Record, *, sliced: bool, count: int, lengt
     missed = promoted = rejected = 0
     rng = random.Random(seed)
     for _ in range(count):
-        sides = (candidate.draw(rng, length), stable.draw(rng, length))
+        sides = [record.deal(rng, length, sliced=sliced) for record in (candidate, stable)]
         outside, verdict = False, 0
         sums = [Sums(), Sums()]
         for look in range(length):
             for side in (0, 1):
-                one = sides[side][look]
-                sums[side] += Sums.of([(one.x, one.y)]) if sliced else one
+                sums[side] += sides[side][look]
             interval = compare(sums[0], sums[1], CONFIDENCE) if look + 1 >= FIRST_LOOK else None
             if interval is None:
                 continue
