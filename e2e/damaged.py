@@ -1,7 +1,7 @@
 """Publishes a copy of a version, whole or damaged.
 
 A damaged one has the rows of its head shuffled: it loads and verifies, and proposes nonsense, which only live traffic
-can tell. In a pod that has the volume, ``python - VERSION < damaged.py`` publishes one and prints its number.
+can tell. In a pod that has the volume, ``python - VERSION [damaged] < damaged.py`` publishes one and prints its number.
 """
 
 import sys
@@ -28,4 +28,4 @@ def publish_copy(store: WeightsStore, parent: int, *, damaged: bool) -> int:
 
 
 if __name__ == "__main__":
-    print(publish_copy(WeightsStore(Path("/data/weights")), int(sys.argv[1]), damaged=True))
+    print(publish_copy(WeightsStore(Path("/data/weights")), int(sys.argv[1]), damaged=sys.argv[2:] == ["damaged"]))

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -20,31 +19,11 @@ from typing import Any
 from aurora_core.loop.plots import cores
 from aurora_core.loop.traffic import Measured, Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
+from deployed import annotate, condition, kubectl, patch, pods, publish_copy, quieten, resource, status, url
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
-NAME = "smollm2"
 HELD_OUT = 12
-
-
-def kubectl(*arguments: str, stdin: str | None = None) -> str:
-    """Run kubectl to success."""
-    done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True, input=stdin)
-    if done.returncode:
-        sys.exit(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def resource() -> dict[str, Any]:
-    """The SpeculatorDeployment."""
-    found: dict[str, Any] = json.loads(kubectl("get", "specdep", NAME, "-o", "json"))
-    return found
-
-
-def condition(body: dict[str, Any], kind: str) -> dict[str, Any]:
-    """A condition of its status."""
-    conditions = body.get("status", {}).get("conditions", [])
-    return next((c for c in conditions if c["type"] == kind), {"status": "Unknown", "reason": "", "message": ""})
 
 
 class Story:
@@ -82,8 +61,8 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
     """Until a verdict fell, of a version or of any; returns its entry in the history."""
     deadline = time.monotonic() + seconds
     while True:
-        status = resource()["status"]
-        candidate, stable = status.get("candidate"), status["stable"]
+        now = status()
+        candidate, stable = now.get("candidate"), now["stable"]
         trial = "no candidate"
         if candidate:
             bounds = [candidate.get(k) for k in ("estimate", "lower", "upper")]
@@ -91,10 +70,10 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
             trial = f"version {candidate['version']} on trial: {candidate['verdict']}{numbers}"
         story.say(
             f"stable {stable['version']} ({stable['steps']} steps); {trial}; "
-            f"trained {status['training']['step']} steps; {len(stream.record.answers) // 10 * 10}+ answered, "
+            f"trained {now['training']['step']} steps; {len(stream.record.answers) // 10 * 10}+ answered, "
             f"{len(stream.record.failures)} failed"
         )
-        for entry in status["history"]:
+        for entry in now["history"]:
             if entry["verdict"] == verdict and version in {None, entry["version"]}:
                 found: dict[str, Any] = entry
                 return found
@@ -103,48 +82,15 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
         time.sleep(3)
 
 
-def trainers() -> dict[str, str]:
-    """The trainer's pods and their phases."""
-    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
-    pods = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
-    return {pod["metadata"]["name"]: pod["status"]["phase"] for pod in pods}
-
-
-def publish_damaged(story: Story) -> int:
-    """A damaged copy of stable, once training publishes nothing more; returns its version."""
-    before = trainers()
-    quiet = {"spec": {"training": {"hyperparameters": {"publishMinGain": 100}}}}
-    kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps(quiet))
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        candidate = resource()["status"].get("candidate")
-        if candidate:
-            kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/reject={candidate['version']}")
-        pods = trainers()
-        # The trainer that was told to keep quiet runs, the one before is gone, and nothing of it is on trial.
-        if list(pods.values()) == ["Running"] and not before.keys() & pods.keys() and not candidate:
-            break
-        time.sleep(2)
-    else:
-        sys.exit("the trainer did not come back within 180 s")
-    stable = resource()["status"]["stable"]["version"]
-    script = (ROOT / "e2e" / "damaged.py").read_text()
-    published = int(kubectl("exec", "-i", *pods, "--", "python", "-", str(stable), stdin=script))
-    story.say(f"published version {published}: version {stable} with shuffled rows")
-    return published
-
-
 def rolled_back(story: Story) -> None:
     """Undo the promotion by hand, and wait until the pods serve the version before."""
-    stable = resource()["status"]["stable"]
-    kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/rollback={stable['version']}")
+    stable = status()["stable"]["version"]
+    annotate("rollback", stable)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        status = resource()["status"]
-        if status["stable"]["version"] != stable["version"] and status["serving"]["versions"] == [
-            status["stable"]["version"]
-        ]:
-            story.say(f"rolled back from version {stable['version']} to {status['stable']['version']}")
+        now = status()
+        if now["stable"]["version"] != stable and now["serving"]["versions"] == [now["stable"]["version"]]:
+            story.say(f"rolled back from version {stable} to {now['stable']['version']}")
             return
         time.sleep(1)
     sys.exit("the roll-back did not reach the pods within 60 s")
@@ -175,33 +121,34 @@ def main() -> None:
     kubectl("apply", "-f", str(options.file))
     story.say(f"applied {options.file.name}")
     wait(story, "Available", 300)
-    address = kubectl("get", "service", NAME, "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
-    url = f"http://{address}"
-    first = measure(url, prompts[:1], 1, 16)
+    address = url()
+    first = measure(address, prompts[:1], 1, 16)
     if first.failures:
         sys.exit(f"the first request failed: {first.failures}")
     first_answer = story.seconds()
     story.say("first request answered")
-    stream = Stream(url, prompts[HELD_OUT:], 2, 96)
+    stream = Stream(address, prompts[HELD_OUT:], 2, 96)
     watch(story, "Promoted", options.seconds, stream)
     promoted_at = story.seconds()
-    damaged = publish_damaged(story)
+    quieten()
+    stable = status()["stable"]["version"]
+    damaged = publish_copy(stable, damaged=True)
+    story.say(f"published version {damaged}: version {stable} with shuffled rows")
     rejected = watch(story, "Rejected", options.seconds, stream, damaged)
     story.say(f"version {damaged} rejected: {rejected['reason']}")
     record = stream.stop()
-    kubectl("patch", "specdep", NAME, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    patch({"suspend": True})
     story.say("training suspended for the measurement")
     deadline = time.monotonic() + 90
-    while trainers() and time.monotonic() < deadline:
+    while pods("trainer") and time.monotonic() < deadline:
         time.sleep(1)
-    stable = resource()["status"]["stable"]
-    adapted = measure(url, prompts[:HELD_OUT], 1, 96)
+    adapted = measure(address, prompts[:HELD_OUT], 1, 96)
     rolled_back(story)
-    plain = measure(url, prompts[:HELD_OUT], 1, 96)
+    plain = measure(address, prompts[:HELD_OUT], 1, 96)
     print()
-    print(table([(f"version {stable['version']}, promoted", adapted), ("version 0, speculation off", plain)]))
+    print(table([(f"version {stable}, promoted", adapted), ("version 0, speculation off", plain)]))
     print()
-    history = resource()["status"]["history"]
+    history = status()["history"]
     for entry in history:
         print(f"{entry['time']} version {entry['version']} {entry['verdict']}: {entry['reason']}")
     failed = len(record.failures) + len(adapted.failures) + len(plain.failures)

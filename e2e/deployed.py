@@ -1,0 +1,83 @@
+"""The quickstart's SpeculatorDeployment, as a person with kubectl sees and changes it."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+NAME = "smollm2"
+DAMAGED = Path(__file__).parent / "damaged.py"
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """Run kubectl to success."""
+    done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True, input=stdin)
+    if done.returncode:
+        sys.exit(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def resource() -> dict[str, Any]:
+    """The SpeculatorDeployment."""
+    found: dict[str, Any] = json.loads(kubectl("get", "specdep", NAME, "-o", "json"))
+    return found
+
+
+def status() -> dict[str, Any]:
+    """Its status."""
+    found: dict[str, Any] = resource()["status"]
+    return found
+
+
+def condition(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A condition of its status."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), {"status": "Unknown", "reason": "", "message": ""})
+
+
+def patch(spec: dict[str, Any]) -> None:
+    """Change its spec."""
+    kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+def annotate(word: str, version: int) -> None:
+    """Decide by hand: promote, reject or rollback."""
+    kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/{word}={version}")
+
+
+def url() -> str:
+    """Where its Service answers."""
+    return "http://" + kubectl("get", "service", NAME, "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
+
+
+def pods(component: str) -> dict[str, dict[str, Any]]:
+    """Its pods of a component, by name."""
+    chosen = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}"
+    items = json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
+    return {pod["metadata"]["name"]: pod for pod in items}
+
+
+def quieten() -> None:
+    """Training publishes nothing more; ends once the trainer that was told so runs, and nothing is on trial."""
+    before = pods("trainer")
+    patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        candidate = status().get("candidate")
+        if candidate:
+            annotate("reject", candidate["version"])
+        now = pods("trainer")
+        phases = [pod["status"]["phase"] for pod in now.values()]
+        if phases == ["Running"] and not before.keys() & now.keys() and not candidate:
+            return
+        time.sleep(2)
+    sys.exit("the trainer did not come back within 180 s")
+
+
+def publish_copy(version: int, *, damaged: bool) -> int:
+    """Publish a copy of a version on its volume; returns the copy's version."""
+    words = ["python", "-", str(version), *(["damaged"] if damaged else [])]
+    (trainer,) = pods("trainer")
+    return int(kubectl("exec", "-i", trainer, "--", *words, stdin=DAMAGED.read_text()))
