@@ -1,6 +1,8 @@
 """A tiny target on disk, and samples of it: enough to train on in seconds."""
 
+import contextlib
 import json
+import resource
 
 import pytest
 import torch
@@ -33,6 +35,22 @@ def target(tmp_path_factory):
     embedding = torch.randn(VOCAB, HIDDEN, generator=generator)
     save_file({"model.embed_tokens.weight": embedding}, folder / "model.safetensors")
     return Target(folder)
+
+
+@pytest.fixture
+def no_room():
+    """A context in which this process can write nothing: the kernel refuses, as it does on a full disk."""
+
+    @contextlib.contextmanager
+    def full():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return full
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def client(tmp_path, target):
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "secret", "Bearer ", "Basic secret"])
-@pytest.mark.parametrize("path", ["/v1/versions", "/v1/live", "/v1/training"])
+@pytest.mark.parametrize("path", ["/v1/versions", "/v1/live", "/v1/training", "/v1/volume"])
 def test_nobody_enters_without_the_token(client, header, path):
     assert client.get(path, headers={"Authorization": header} if header else {}).status_code == 401
 
@@ -35,6 +35,12 @@ def test_nobody_enters_without_the_token(client, header, path):
 @pytest.mark.parametrize("path", ["/v1/load", "/v1/steps", "/v1/sample-rate"])
 def test_nobody_changes_anything_without_the_token(client, path):
     assert client.post(path, json={"version": 0}).status_code == 401
+
+
+def test_it_tells_how_full_the_volume_is(client):
+    told = client.get("/v1/volume", headers=HEADERS).json()
+    assert 0 < told["free"] < told["total"]
+    assert "aurora_volume_bytes{" in client.get("/metrics").text
 
 
 def test_versions_tell_what_they_are(client):

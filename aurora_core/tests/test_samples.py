@@ -84,6 +84,16 @@ def test_a_full_spool_refuses(tmp_path):
     assert caught.value.reason == "spool_full"
 
 
+def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path, no_room):
+    sink = SpoolSink(tmp_path, 1 << 20)
+    with no_room(), pytest.raises(TransportError) as caught:
+        sink.put("a", b"123456")
+    assert caught.value.reason == "spool_error"
+    assert list(tmp_path.iterdir()) == []
+    sink.put("a", b"123456")
+    assert SpoolSource(tmp_path).backlog() == 1
+
+
 def fill(tmp_path, samples):
     sink = SpoolSink(tmp_path, 1 << 30)
     for sample in samples:

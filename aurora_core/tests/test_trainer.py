@@ -198,6 +198,21 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     assert value == 20
 
 
+def test_training_goes_on_while_the_disk_is_full(tmp_path, target, samples, no_room, capsys):
+    """With capsys, because what is printed goes to memory then and not to a file."""
+    sink = SpoolSink(tmp_path / "spool", 1 << 30)
+    for sample in samples:
+        sink.put(sample.request, encode(sample))
+    run = make_run(tmp_path, target)
+    with no_room():
+        run.run()
+    assert run.trainer.step == 20
+    failures = {what: run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": what})
+                for what in ("publish", "save", "tell")}  # fmt: skip
+    assert all(count and count > 0 for count in failures.values()), failures
+    assert WeightsStore(tmp_path / "weights").versions() == [0]
+
+
 def test_coverage_is_the_share_of_spoken_tokens(make_sample):
     sample = make_sample(length=10, prompt=6)
     said = sample.tokens[6:]

@@ -1,4 +1,3 @@
-import errno
 import json
 import os
 import random
@@ -13,8 +12,9 @@ from aurora_core.config import DraftConfig
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models.eagle3 import Eagle3Config
 from aurora_core.training.init import ensure_first, first_draft
-from aurora_core.weights import checkpoint
+from aurora_core.weights import checkpoint, volume
 from aurora_core.weights.store import WeightsStore
+from safetensors.torch import save_file
 
 
 def some_file(text="weights"):
@@ -63,16 +63,20 @@ def test_a_manifest_cannot_point_outside_its_folder(store):
         store.verify(0)
 
 
-def test_a_full_disk_publishes_nothing(store):
-    def full(folder):
-        (folder / "model.safetensors").write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_a_full_disk_publishes_nothing(store, no_room):
     store.publish(some_file(), target_fingerprint="t")
-    with pytest.raises(WeightsError, match="No space left"):
-        store.publish(full, target_fingerprint="t")
+    for write in (some_file(), lambda folder: save_file({"x": torch.zeros(9)}, folder / "model.safetensors")):
+        with no_room(), pytest.raises(WeightsError, match="File too large"):
+            store.publish(write, target_fingerprint="t")
     assert store.versions() == [0]
     assert store.publish(some_file(), target_fingerprint="t").version == 1
+
+
+def test_a_volume_tells_how_full_it_is_and_when_it_is_lost(tmp_path):
+    free, total = volume.look(tmp_path)
+    assert 0 < free < total
+    with pytest.raises(WeightsError, match="No such file"):
+        volume.look(tmp_path / "lost")
 
 
 def test_retirement_spares_what_is_in_use(store):

@@ -1,10 +1,13 @@
 """From a look at the world to what is done: what is missing is made, what drifted is put back, the rest is left."""
 
+import copy
+import dataclasses
 from datetime import timedelta
 
 import pytest
 import yaml
 from aurora_core.config import DeploymentConfig, read
+from aurora_core.weights.volume import Volume
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.drift import HASH
@@ -188,3 +191,49 @@ def test_what_an_agent_did_not_do_is_a_condition():
     todo = plan(a_world(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")
+
+
+def claim_of(world, **more):
+    body = next(child for child in world.children.values() if child["kind"] == "PersistentVolumeClaim")
+    changed = copy.deepcopy(dict(body)) | {"status": {"phase": "Bound"}}
+    for part, value in more.items():
+        changed[part] = changed.get(part, {}) | value
+    return changed
+
+
+def storage(world, claim, *pods):
+    seen = a_world(world.spec, pods=pods or world.pods, children=[claim] if claim else [])
+    conditions = plan(seen).status["conditions"]
+    return next((c["status"], c["reason"]) for c in conditions if c["type"] == "StorageReady")
+
+
+def test_the_condition_of_the_volume():
+    world, _ = settled()
+    bound = claim_of(world)
+    engine = Pod("a", "10.0.0.1", 0, 0, 1.0)
+    half, full = Volume(50, 100), Volume(2, 100)
+    assert storage(world, bound, dataclasses.replace(engine, volume=half)) == ("True", "Bound")
+    assert storage(world, bound, dataclasses.replace(engine, volume=full)) == ("False", "VolumeFull")
+    assert storage(world, bound, dataclasses.replace(engine, volume_problem="EIO")) == ("False", "VolumeFailing")
+    assert storage(world, claim_of(world, status={"phase": "Pending"})) == ("False", "ClaimPending")
+    assert storage(world, claim_of(world, status={"phase": "Lost"})) == ("False", "ClaimLost")
+    assert storage(world, claim_of(world, spec={"accessModes": ["ReadWriteOncePod"]})) == ("False", "ClaimExclusive")
+    assert storage(world, None) == ("Unknown", "ClaimNew")
+    named, _ = settled(a_spec(weights={"claimName": "shared"}))
+    assert storage(named, None) == ("False", "ClaimMissing")
+
+
+def affinities(world):
+    bodies = [body for body in world.children.values() if body["kind"] in {"Deployment", "Job"}]
+    assert len(bodies) == 3
+    return [body["spec"]["template"]["spec"].get("affinity") for body in bodies]
+
+
+def test_pods_that_can_only_share_a_node_do():
+    world, _ = settled()
+    assert affinities(world) == [None] * 3
+    world, _ = settled(a_spec(weights={"template": {"accessMode": "ReadWriteOnce"}}))
+    for affinity in affinities(world):
+        (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        assert term["labelSelector"]["matchLabels"] == {"app.kubernetes.io/instance": "chat"}

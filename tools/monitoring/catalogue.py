@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.training.metrics import TrainingMetrics
+from aurora_core.weights.volume import Volume
 from aurora_operator import metrics as operator_metrics
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
@@ -46,7 +47,7 @@ def page() -> str:
     assert operator_metrics  # noqa: S101 (imported: it registers what the operator tells)
     training = TrainingMetrics("none", None, 3, {"speculator": ""})
     engine = CollectorRegistry()
-    engine.register(EngineCollector(lambda: _STATE, {"speculator": "", "engine": ""}))
+    engine.register(EngineCollector(lambda: _STATE, lambda: Volume(0, 0), {"speculator": "", "engine": ""}))
     own = {
         family.name: tuple(collector._labelnames)  # noqa: SLF001 (the only place where a family without samples has them)
         for registry in (REGISTRY, training.registry)

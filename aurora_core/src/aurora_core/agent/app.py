@@ -16,6 +16,7 @@ from starlette.routing import Route
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.errors import AuroraError, EngineError, WeightsError
+from aurora_core.weights import volume
 from aurora_core.weights.store import WeightsStore
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -58,7 +59,7 @@ class Agent:
         self._token = token
         self._training = training
         self._registry = CollectorRegistry()
-        self._registry.register(EngineCollector(engine.state, labels))
+        self._registry.register(EngineCollector(engine.state, lambda: volume.look(store.root), labels))
 
     def _guard(self, endpoint: _Endpoint) -> _Endpoint:
         async def guarded(request: Request) -> Response:
@@ -94,6 +95,10 @@ class Agent:
             return [self._store.manifest(v).model_dump(mode="json") for v in self._store.versions()]
 
         return JSONResponse({"versions": await run_in_threadpool(read)})
+
+    async def volume(self, _: Request) -> Response:
+        """How full the volume is."""
+        return JSONResponse((await run_in_threadpool(volume.look, self._store.root))._asdict())
 
     async def training(self, _: Request) -> Response:
         """What the trainer last told of itself; empty before it told anything."""
@@ -139,6 +144,7 @@ class Agent:
             Route("/healthz", self.alive),
             Route("/metrics", self.metrics),
             Route("/v1/versions", self._guard(self.versions)),
+            Route("/v1/volume", self._guard(self.volume)),
             Route("/v1/training", self._guard(self.training)),
             Route("/v1/live", self._guard(self.live)),
             Route("/v1/load", self._guard(self.load), methods=["POST"]),

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 
 from aurora_core.errors import EngineError
+from aurora_core.weights.volume import Volume
 
 
 class AgentClient:
@@ -35,6 +36,11 @@ class AgentClient:
         """The manifests of all complete versions, ascending."""
         versions: list[dict[str, Any]] = self._call("GET", "/v1/versions")["versions"]
         return versions
+
+    def volume(self) -> Volume:
+        """How full the volume is."""
+        told = self._call("GET", "/v1/volume")
+        return Volume(int(told["free"]), int(told["total"]))
 
     def training(self) -> dict[str, Any]:
         """What the trainer last told of itself; empty before it told anything."""

@@ -6,7 +6,8 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aurora_core.errors import EngineError
+from aurora_core.errors import EngineError, WeightsError
+from aurora_core.weights.volume import Volume
 
 ACCEPT = {
     "n": ("aurora_accept_observations", "Finished requests, or their parts under one draft (n)"),
@@ -27,13 +28,17 @@ DECODE = {
 
 
 class EngineCollector(Collector):
-    """Asks the engine at every scrape; an engine that does not answer is ``aurora_engine_up`` 0.
+    """Asks engine and volume at every scrape.
 
-    Every metric carries the labels that it is made with: which deployment and which engine this is.
+    An engine that does not answer is ``aurora_engine_up`` 0, a volume that does not answer has no bytes. Every metric
+    carries the labels that it is made with: which deployment and which engine this is.
     """
 
-    def __init__(self, state: Callable[[], dict[str, Any]], labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, state: Callable[[], dict[str, Any]], volume: Callable[[], Volume], labels: Mapping[str, str]
+    ) -> None:
         self._state = state
+        self._volume = volume
         self._names = tuple(labels)
         self._values = tuple(labels.values())
 
@@ -43,6 +48,14 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
+        try:
+            free, total = self._volume()
+        except WeightsError:
+            free, total = 0, 0
+        yield self._gauge(
+            "aurora_volume_free_bytes", "Bytes that the volume has left, 0 where it does not answer", free
+        )
+        yield self._gauge("aurora_volume_bytes", "Bytes of the volume, 0 where it does not answer", total)
         try:
             state = self._state()
         except EngineError:

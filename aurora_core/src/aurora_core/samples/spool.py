@@ -4,6 +4,7 @@ A file appears by rename, so it is read whole or not at all. It stays until the 
 that a trainer that is killed finds its pool again. The folder's size is bounded: what finds it full is refused.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,17 +25,19 @@ class SpoolSink:
 
     def put(self, name: str, payload: bytes) -> None:
         """Write a sample as a new file."""
+        self._sequence += 1
+        part = self._folder / f".{os.getpid()}-{self._sequence}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._used() + len(payload) > self._max_bytes:
                 message = f"the spool {self._folder} is at its limit of {self._max_bytes} bytes: is the trainer alive?"
                 raise TransportError("spool_full", message)
-            self._sequence += 1
-            part = self._folder / f".{os.getpid()}-{self._sequence}.part"
             part.write_bytes(payload)
             newest = max((order for order, _ in _files(self._folder)), default=0)
             part.rename(self._folder / f"{newest + 1:012d}-{name}{_SUFFIX}")
         except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
             message = f"cannot write to the spool {self._folder}: {error.strerror}"
             raise TransportError("spool_error", message) from error
 

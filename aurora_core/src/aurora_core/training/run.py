@@ -76,7 +76,7 @@ class TrainingRun:
         self._states = WeightsStore(places.state)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._stopping = False
-        self._waited = 0.0
+        self._told = True
         uses = self._start()
         width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
         dtype: torch.dtype = getattr(torch, samples.dtype)
@@ -302,18 +302,27 @@ class TrainingRun:
     def _save(self) -> None:
         try:
             state.save(self._states, self.trainer, self.pool.uses(), self._published)
-        except WeightsError as error:
+        except (OSError, WeightsError) as error:
             self._metrics.count("failed", 1, "save")
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
 
     def _tell(self) -> None:
         if self._places.status is None:
             return
-        self._places.status.parent.mkdir(parents=True, exist_ok=True)
         part = self._places.status.with_suffix(".part")
         latest = {"received": self.pool.received, "rejected": dict(self.pool.rejected), "published": self._published}
-        part.write_text(json.dumps({**self._metrics.latest, **latest, "pool/training": len(self.pool.training)}))
-        part.rename(self._places.status)
+        text = json.dumps({**self._metrics.latest, **latest, "pool/training": len(self.pool.training)})
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text)
+            part.rename(self._places.status)
+        except OSError as error:
+            self._metrics.count("failed", 1, "tell")
+            if self._told:
+                log.error("status not told: %s", error)  # noqa: TRY400 (says all there is)
+            self._told = False
+        else:
+            self._told = True
 
 
 def install_signals(run: TrainingRun) -> None:

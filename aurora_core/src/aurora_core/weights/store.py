@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from aurora_core.errors import WeightsError
 from aurora_core.weights.manifest import FileEntry, Manifest, parse
 
@@ -115,8 +117,12 @@ class WeightsStore:
         Raises:
             WeightsError: the disk is full or fails; nothing was published.
         """
-        self._clear_staging()
-        version = (self.versions() or [-1])[-1] + 1
+        try:
+            self._clear_staging()
+            version = (self.versions() or [-1])[-1] + 1
+        except OSError as error:
+            message = f"nothing could be published below {self.root}: {error.strerror}"
+            raise WeightsError(message) from error
         staged = self._staging / f"{version:06d}.{os.getpid()}"
         try:
             staged.mkdir(parents=True)
@@ -146,9 +152,9 @@ class WeightsStore:
             _fsync(staged)
             staged.rename(self.folder(version))
             _fsync(self._versions)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(staged, ignore_errors=True)
-            message = f"version {version} could not be published below {self.root}: {error.strerror}"
+            message = f"version {version} could not be published below {self.root}: {error}"
             raise WeightsError(message) from error
         return manifest
 

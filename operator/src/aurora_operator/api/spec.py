@@ -198,7 +198,7 @@ class ClaimTemplate(Config):
     size: str = Field("20Gi", max_length=32, pattern=r"^[0-9]+(Mi|Gi|Ti)$")
     """Size."""
     access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
-    """ReadWriteOnce only works while all pods are on one node."""
+    """ReadWriteOnce keeps all pods on one node, the one that has the volume."""
 
 
 class WeightsSpec(Config):

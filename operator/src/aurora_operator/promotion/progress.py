@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from aurora_core.weights.volume import Volume
+
 from aurora_operator.api.status import Candidate, Entry, Stable
 
 HISTORY = 10
@@ -27,6 +29,8 @@ class Pod:
         rate: share of requests that it captures.
         failed: versions that it refused, and why.
         problem: why the agent does not answer.
+        volume: how full the volume is that it reads; None where it cannot tell.
+        volume_problem: why it cannot.
     """
 
     name: str
@@ -36,6 +40,8 @@ class Pod:
     rate: float | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
     problem: str = ""
+    volume: Volume | None = None
+    volume_problem: str = ""
 
 
 @dataclass(frozen=True)

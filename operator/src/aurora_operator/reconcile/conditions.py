@@ -9,6 +9,9 @@ from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
 from aurora_operator.reconcile.world import World
 
+FULL = 0.03
+"""A volume with a smaller share of its bytes free counts as full."""
+
 Truth = Literal["True", "False", "Unknown"]
 
 
@@ -73,6 +76,39 @@ def _training(world: World) -> _Seen:
     return _Seen("True", "Running", "the trainer runs")
 
 
+def _unbound(world: World) -> _Seen | None:
+    """Why the claim is no volume that engines and trainer can share, if it is none."""
+    name = world.resource.claim
+    claim = world.children.get(("v1", "PersistentVolumeClaim", name))
+    if claim is None:
+        if world.spec.weights.claim_name is None:
+            return _Seen("Unknown", "ClaimNew", f"claim {name} is being made")
+        return _Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
+    if "ReadWriteOncePod" in claim["spec"]["accessModes"]:
+        return _Seen("False", "ClaimExclusive", f"claim {name} is ReadWriteOncePod, but engines and trainer share it")
+    phase = (claim.get("status") or {}).get("phase") or "Pending"
+    if phase != "Bound":
+        return _Seen("False", f"Claim{phase}", f"claim {name} has no volume: kubectl describe pvc {name} says why")
+    return None
+
+
+def _storage(world: World) -> _Seen:
+    unbound = _unbound(world)
+    if unbound is not None:
+        return unbound
+    name = world.resource.claim
+    failing = [f"{pod.name}: {pod.volume_problem}" for pod in world.pods if pod.volume_problem]
+    if failing:
+        return _Seen("False", "VolumeFailing", f"{failing[0]}; what is live serves on, nothing new can be loaded")
+    if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in world.pods):
+        left = f"less than {FULL:.0%} of claim {name} is free"
+        return _Seen(
+            "False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim"
+        )
+    where = ", for pods of one node" if world.resource.one_node else ""
+    return _Seen("True", "Bound", f"claim {name} is bound{where}")
+
+
 def _degraded(world: World) -> _Seen:
     if world.problems:
         return _Seen("True", world.problems[0].reason, world.problems[0].message)
@@ -95,6 +131,7 @@ def all_of(world: World, progress: Progress) -> list[Condition]:
         message = f"{message} (strategy Immediate: nothing is proved before it goes live)"
     seen = {
         "Available": _available(world),
+        "StorageReady": _storage(world),
         "TrainingHealthy": _training(world),
         "PromotionProgressing": _Seen(promoting, progress.reason, message),
         "Degraded": _degraded(world),

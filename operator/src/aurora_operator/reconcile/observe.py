@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,12 +70,18 @@ class _Asked:
                 draft = state["draft"]
                 failed = {int(version): str(why) for version, why in draft["failed"].items()}
                 self.pod = Pod(name, address, draft["live"], state["steps"], state["capture"]["rate"], failed)
+            except EngineError as error:
+                self.pod = Pod(name, address, problem=str(error))
+                return
+            # An engine serves on where its volume fails.
+            try:
+                self.pod = replace(self.pod, volume=client.volume())
                 self.versions = tuple(
                     Published(one["version"], one["holdout_accept_length"]) for one in client.versions()
                 )
                 self.training = client.training()
             except EngineError as error:
-                self.pod = Pod(name, address, problem=str(error))
+                self.pod = replace(self.pod, volume_problem=str(error))
 
 
 def agent(pod: Pod, token: str) -> AgentClient:

@@ -1,7 +1,7 @@
 """What was observed: plain data, from which alone the plan is made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -63,7 +63,10 @@ class World:
     def resource(self) -> Resource:
         """Its identity and spec."""
         metadata = self.body["metadata"]
-        return Resource(metadata["name"], metadata["namespace"], metadata["uid"], self.spec)
+        made = Resource(metadata["name"], metadata["namespace"], metadata["uid"], self.spec)
+        claim, template = self.children.get(("v1", "PersistentVolumeClaim", made.claim)), self.spec.weights.template
+        modes = claim["spec"]["accessModes"] if claim else [template.access_mode] if template else ["ReadWriteMany"]
+        return replace(made, one_node="ReadWriteMany" not in modes)
 
     @property
     def generation(self) -> int:

@@ -6,6 +6,9 @@ from typing import Any
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.api.spec import Spec
 
+INSTANCE = "app.kubernetes.io/instance"
+"""Label with the resource's name."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -23,12 +26,17 @@ class Images:
 
 @dataclass(frozen=True)
 class Resource:
-    """A SpeculatorDeployment."""
+    """A SpeculatorDeployment.
+
+    Attributes:
+        one_node: whether its pods must share a node, because only one can have the volume.
+    """
 
     name: str
     namespace: str
     uid: str
     spec: Spec
+    one_node: bool = False
 
     @property
     def engine(self) -> str:
@@ -69,14 +77,14 @@ class Resource:
         """Labels of an object."""
         return {
             "app.kubernetes.io/name": "aurora",
-            "app.kubernetes.io/instance": self.name,
+            INSTANCE: self.name,
             "app.kubernetes.io/component": component,
             "app.kubernetes.io/managed-by": "aurora-operator",
         }
 
     def selector(self, component: str) -> dict[str, str]:
         """Labels that select the pods of a component."""
-        return {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component}
+        return {INSTANCE: self.name, "app.kubernetes.io/component": component}
 
     def metadata(self, name: str, component: str, *, owned: bool = True) -> dict[str, Any]:
         """Metadata of an object; owned objects go when the resource goes."""

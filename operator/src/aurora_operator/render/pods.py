@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from aurora_operator.api.spec import Resources
-from aurora_operator.render.identity import Resource
+from aurora_operator.render.identity import INSTANCE, Resource
 
 USER = 65532
 DATA, CONFIG, WANTED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/wanted", "/run/aurora", "/model"
@@ -91,6 +91,10 @@ def pod(
         {"name": "config", "configMap": {"name": resource.config}},
         {"name": "wanted", "configMap": {"name": resource.wanted}},
     ]
+    affinity: dict[str, Any] = {}
+    if resource.one_node:
+        mine = {"labelSelector": {"matchLabels": {INSTANCE: resource.name}}, "topologyKey": "kubernetes.io/hostname"}
+        affinity = {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [mine]}}}
     if resource.spec.target.volume is not None:
         claim = {"claimName": resource.spec.target.volume.claim_name, "readOnly": True}
         volumes.append({"name": "model", "persistentVolumeClaim": claim})
@@ -113,6 +117,7 @@ def pod(
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+            **affinity,
             "containers": containers,
             "volumes": volumes,
         },
