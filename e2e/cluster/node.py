@@ -98,7 +98,7 @@ def stop(host: Host) -> None:
     host.end("containerd", "registry", "apiserver", "etcd")
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted(mounts, reverse=True):
-        if mount.startswith((f"{host.state}/", f"{host.socket.parent}/")):
+        if mount.startswith(tuple(f"{folder}/" for folder in (host.state, host.volumes, host.socket.parent))):
             subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
     foreign = host.state / "foreign-netns"
     known = set(foreign.read_text().split()) if foreign.exists() else _netns()

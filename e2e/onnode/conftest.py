@@ -12,6 +12,7 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
+from host import Host
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -93,11 +94,34 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served():
+def small_volume():
+    """A volume with a file system of its own, which a test can fill without filling the machine."""
+    folder = Host().volumes / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6g,mode=0777", "tmpfs", folder], check=True)
+    body = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "small"},
+        "spec": {
+            "capacity": {"storage": "40Gi"},
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "small",
+            "hostPath": {"path": str(folder)},
+        },
+    }
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def served(small_volume):
+    assert small_volume.is_mount()
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
     prompts = render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer)
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
-    body["spec"]["weights"]["onDelete"] = "Delete"
+    body["spec"]["weights"] |= {"onDelete": "Delete", "template": {"size": "10Gi", "storageClassName": "small"}}
     began = time.monotonic()
     kubectl("apply", "-f", "-", stdin=json.dumps(body))
     eventually(

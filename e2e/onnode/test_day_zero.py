@@ -2,9 +2,9 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from aurora_core.weights import checkpoint
@@ -38,21 +38,25 @@ def stream(served):
     assert running.stop().failures == []
 
 
-def store():
+@pytest.fixture
+def store(small_volume):
     """The weights store, as the node's disk has it."""
-    volume = read("pvc", f"{NAME}-weights")["spec"]["volumeName"]
-    return WeightsStore(Path(read("pv", volume)["spec"]["hostPath"]["path"]) / "weights")
+    return WeightsStore(small_volume / "weights")
 
 
-def publish(*, damaged=False):
+def publish(store, *, damaged=False):
     """A version beside those of training: a copy of stable."""
-    return publish_copy(store(), status()["stable"]["version"], damaged=damaged)
+    return publish_copy(store, status()["stable"]["version"], damaged=damaged)
 
 
 def trainers():
-    """Uids of the trainer's pods."""
+    """Uids of the trainer's pods, and how often each was restarted."""
     selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
-    return {pod["metadata"]["uid"] for pod in json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]}
+    found = json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+    return {
+        pod["metadata"]["uid"]: sum(c["restartCount"] for c in pod["status"].get("containerStatuses") or ())
+        for pod in found
+    }
 
 
 def promote_by_hand(version):
@@ -139,14 +143,14 @@ def test_every_panel_of_every_dashboard_has_data(stream):
     assert len(stream.record.answers) > 0
 
 
-def test_a_damaged_draft_is_rejected_by_live_traffic(stream):
+def test_a_damaged_draft_is_rejected_by_live_traffic(stream, store):
     """Training publishes nothing meanwhile."""
     before = trainers()
     patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
-    eventually("the trainer that keeps quiet", lambda: trainers() and not before & trainers(), 120)
+    eventually("the trainer that keeps quiet", lambda: trainers() and not before.keys() & trainers().keys(), 120)
     eventually("no candidate", lambda: not status().get("candidate") or annotate_away(), 120)
     stable = status()["stable"]["version"]
-    published = publish(damaged=True)
+    published = publish(store, damaged=True)
     began = time.monotonic()
 
     def rejected():
@@ -167,10 +171,10 @@ def annotate_away():
     return False
 
 
-def test_a_corrupt_version_is_refused_and_stable_serves_on(stream):
-    weights, stable = store(), status()["stable"]["version"]
-    staged = publish()
-    with (weights.folder(staged) / checkpoint.MODEL).open("r+b") as file:
+def test_a_corrupt_version_is_refused_and_stable_serves_on(stream, store):
+    stable = status()["stable"]["version"]
+    staged = publish(store)
+    with (store.folder(staged) / checkpoint.MODEL).open("r+b") as file:
         file.seek(4096)
         bytes_there = file.read(64)
         file.seek(4096)
@@ -181,11 +185,11 @@ def test_a_corrupt_version_is_refused_and_stable_serves_on(stream):
     assert len(stream.record.answers) > 0
 
 
-def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream):
+def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream, store):
     """A person takes the damaged draft; accept length falls, the version before challenges it, and wins with proof."""
     held = eventually("stable is held to a value", lambda: status()["stable"]["acceptLength"], 120)
     good, began = status()["stable"]["version"], time.monotonic()
-    bad = publish(damaged=True)
+    bad = publish(store, damaged=True)
     promote_by_hand(bad)
     undone = next(e for e in eventually("rolled back", lambda: verdicts("RolledBack"), 900) if e["version"] == bad)
     print(f"version {bad} undone after {time.monotonic() - began:.0f} s, stable was held to {held}: {undone}")
@@ -194,9 +198,9 @@ def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream):
     assert len(stream.record.answers) > 0
 
 
-def test_a_promotion_is_undone_by_hand_without_a_restart(stream):
+def test_a_promotion_is_undone_by_hand_without_a_restart(stream, store):
     before, pod = status()["stable"]["version"], engine_pod()["metadata"]["uid"]
-    version = publish()
+    version = publish(store)
     promote_by_hand(version)
     annotate("rollback", version)
     eventually("rolled back", lambda: status()["serving"]["versions"] == [before], 60)
@@ -204,6 +208,37 @@ def test_a_promotion_is_undone_by_hand_without_a_restart(stream):
     assert "by hand" in verdicts("RolledBack")[0]["reason"]
     assert engine_pod()["metadata"]["uid"] == pod
     assert len(stream.record.answers) > 0
+
+
+def serves_on(stream):
+    """Three more requests are answered."""
+    answered = len(stream.record.answers)
+    eventually("more answers", lambda: len(stream.record.answers) >= answered + 3, 60)
+
+
+def test_a_full_volume_is_told_and_only_learning_stops(stream, small_volume):
+    before, filler = trainers(), small_volume / "filler"
+    with filler.open("wb") as file:
+        space = os.statvfs(small_volume)
+        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
+    eventually("told", lambda: condition("StorageReady")["reason"] == "VolumeFull", 60)
+    serves_on(stream)
+    assert condition("Available")["status"] == "True"
+    assert trainers() == before
+    filler.unlink()
+    eventually("room again", lambda: condition("StorageReady")["status"] == "True", 60)
+
+
+def test_a_lost_volume_is_told_and_what_is_live_serves_on(stream, small_volume):
+    small_volume.chmod(0)
+    try:
+        eventually("told", lambda: condition("StorageReady")["reason"] == "VolumeFailing", 60)
+        serves_on(stream)
+        assert condition("Available")["status"] == "True"
+    finally:
+        small_volume.chmod(0o777)
+    eventually("it is back", lambda: condition("StorageReady")["status"] == "True", 60)
+    eventually("training is back", lambda: condition("TrainingHealthy")["status"] == "True", 120)
 
 
 def test_steady_state_writes_nothing(stream):
