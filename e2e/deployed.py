@@ -1,9 +1,11 @@
 """The quickstart's SpeculatorDeployment, as a person with kubectl sees and changes it."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,23 @@ def annotate(word: str, version: int) -> None:
 
 
 def url() -> str:
-    """Where its Service answers."""
+    """Where its Service answers, for who is in the cluster's network."""
     return "http://" + kubectl("get", "service", NAME, "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
+
+
+@contextlib.contextmanager
+def forwarded() -> Iterator[str]:
+    """Where its Service answers meanwhile, for anyone who has kubectl."""
+    command = ["kubectl", "port-forward", f"service/{NAME}", ":http"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            # Forwarding from 127.0.0.1:40123 -> 30000
+            told = child.stdout.readline() if child.stdout else ""
+            if "127.0.0.1:" not in told:
+                sys.exit(f"{' '.join(command)} told no port: {told}")
+            yield "http://" + told.split()[2]
+        finally:
+            child.terminate()
 
 
 def pods(component: str) -> dict[str, dict[str, Any]]:

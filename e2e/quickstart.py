@@ -1,25 +1,28 @@
 """The product on a cluster: apply a SpeculatorDeployment, send traffic, and watch a draft earn its promotion.
 
-Then a damaged draft is published, and live traffic rejects it. Runs where the cluster's Services can be reached
-(tools/quickstart.sh enters the local node's network). Ends with the speed table, measured in this run through the
-Service: with the promoted draft, and after a roll-back without it.
+Then a damaged draft is published, and live traffic rejects it. tools/quickstart.sh runs it in the local node's network;
+elsewhere --forward reaches the Service. Ends with the speed table, measured in this run through the Service: with the
+promoted draft, and after a roll-back without it.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aurora_core.loop.plots import cores
-from aurora_core.loop.traffic import Measured, Stream, measure, read_prompts, render
+from aurora_core.loop.traffic import Measured, Record, Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
-from deployed import annotate, condition, kubectl, patch, pods, publish_copy, quieten, resource, status, url
+from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, resource, status, url
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -107,34 +110,48 @@ def table(rows: list[tuple[str, Measured]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run it; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--file", type=Path, default=ROOT / "examples" / "quickstart.yaml")
-    parser.add_argument("--prompts", type=Path, default=ROOT / "examples" / "prompts" / "python.jsonl")
-    parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a verdict")
-    options = parser.parse_args()
-    cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
-    prompts = render(read_prompts(options.prompts), tokenizer)
-    story = Story()
-    kubectl("apply", "-f", str(options.file))
-    story.say(f"applied {options.file.name}")
-    wait(story, "Available", 300)
-    address = url()
+@dataclass(frozen=True)
+class Outcome:
+    """What was seen and measured.
+
+    Attributes:
+        first_answer, promoted: seconds from kubectl apply.
+        version: the promoted draft's.
+        record: the live traffic.
+        adapted, plain: held-out prompts with the promoted draft, and with speculation off.
+    """
+
+    first_answer: float
+    promoted: float
+    version: int
+    record: Record
+    adapted: Measured
+    plain: Measured
+
+
+def apply(path: Path, access_mode: str | None) -> None:
+    """Apply the resource, its claim with another access mode where one is asked for."""
+    body = yaml.safe_load(path.read_text())
+    if access_mode is not None:
+        body["spec"]["weights"]["template"]["accessMode"] = access_mode
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+
+def perform(story: Story, address: str, prompts: list[str], seconds: float) -> Outcome:
+    """First answer, promotion, rejection, then both speeds."""
     first = measure(address, prompts[:1], 1, 16)
     if first.failures:
         sys.exit(f"the first request failed: {first.failures}")
     first_answer = story.seconds()
     story.say("first request answered")
     stream = Stream(address, prompts[HELD_OUT:], 2, 96)
-    watch(story, "Promoted", options.seconds, stream)
-    promoted_at = story.seconds()
+    watch(story, "Promoted", seconds, stream)
+    promoted = story.seconds()
     quieten()
     stable = status()["stable"]["version"]
     damaged = publish_copy(stable, damaged=True)
     story.say(f"published version {damaged}: version {stable} with shuffled rows")
-    rejected = watch(story, "Rejected", options.seconds, stream, damaged)
+    rejected = watch(story, "Rejected", seconds, stream, damaged)
     story.say(f"version {damaged} rejected: {rejected['reason']}")
     record = stream.stop()
     patch({"suspend": True})
@@ -145,31 +162,53 @@ def main() -> None:
     adapted = measure(address, prompts[:HELD_OUT], 1, 96)
     rolled_back(story)
     plain = measure(address, prompts[:HELD_OUT], 1, 96)
+    return Outcome(first_answer, promoted, stable, record, adapted, plain)
+
+
+def tell(seen: Outcome) -> None:
+    """The table, the history, and a line of JSON."""
+    adapted, plain = seen.adapted, seen.plain
     print()
-    print(table([(f"version {stable}, promoted", adapted), ("version 0, speculation off", plain)]))
+    print(table([(f"version {seen.version}, promoted", adapted), ("version 0, speculation off", plain)]))
     print()
     history = status()["history"]
     for entry in history:
         print(f"{entry['time']} version {entry['version']} {entry['verdict']}: {entry['reason']}")
-    failed = len(record.failures) + len(adapted.failures) + len(plain.failures)
-    print(
-        json.dumps(
-            {
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": f"{platform.machine()}, {cores()} cores",
-                "sglang": version("sglang"),
-                "seconds_to_first_answer": round(first_answer, 1),
-                "seconds_to_promotion": round(promoted_at, 1),
-                "promoted_over_target_only": round(adapted.tokens_per_second / plain.tokens_per_second, 3),
-                "accept_length": round(adapted.accept_length, 3),
-                "requests": len(record.answers),
-                "failed_requests": failed,
-                "same_answers": sum(adapted.answers[p].ids == plain.answers[p].ids for p in plain.answers),
-                "answers_compared": len(plain.answers),
-                "history": [{k: e.get(k) for k in ("version", "verdict", "estimate", "lower")} for e in history],
-            }
-        )
-    )
+    figures = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {cores()} cores",
+        "sglang": version("sglang"),
+        "seconds_to_first_answer": round(seen.first_answer, 1),
+        "seconds_to_promotion": round(seen.promoted, 1),
+        "promoted_over_target_only": round(adapted.tokens_per_second / plain.tokens_per_second, 3),
+        "accept_length": round(adapted.accept_length, 3),
+        "requests": len(seen.record.answers),
+        "failed_requests": len(seen.record.failures) + len(adapted.failures) + len(plain.failures),
+        "same_answers": sum(adapted.answers[p].ids == plain.answers[p].ids for p in plain.answers),
+        "answers_compared": len(plain.answers),
+        "history": [{k: e.get(k) for k in ("version", "verdict", "estimate", "lower")} for e in history],
+    }
+    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Run it; the last line is JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--file", type=Path, default=ROOT / "examples" / "quickstart.yaml")
+    parser.add_argument("--prompts", type=Path, default=ROOT / "examples" / "prompts" / "python.jsonl")
+    parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a verdict")
+    parser.add_argument("--forward", action="store_true", help="reach the Service by kubectl port-forward")
+    parser.add_argument("--access-mode", help="of the claim, where the storage class gives no ReadWriteMany")
+    options = parser.parse_args()
+    cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
+    prompts = render(read_prompts(options.prompts), tokenizer)
+    story = Story()
+    apply(options.file, options.access_mode)
+    story.say(f"applied {options.file.name}")
+    wait(story, "Available", 300)
+    with forwarded() if options.forward else contextlib.nullcontext(url()) as address:
+        tell(perform(story, address, prompts, options.seconds))
 
 
 if __name__ == "__main__":
