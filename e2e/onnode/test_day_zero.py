@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from aurora_core.loop.traffic import measure
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from aurora_operator.clients.prometheus import Prometheus
@@ -258,3 +259,32 @@ def test_steady_state_writes_nothing(stream):
     before = len(writes())
     time.sleep(60)
     assert writes()[before:] == []
+
+
+def helm(*arguments):
+    done = subprocess.run(
+        ["helm", "--namespace", "aurora-system", *arguments], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_operator_is_upgraded_removed_and_installed_again_and_serving_never_notices(served, tmp_path):
+    pod, chart = engine_pod()["metadata"]["uid"], str(ROOT / "charts" / "aurora-operator")
+    wait = ("--wait", "--timeout", "120s")
+    helm("upgrade", "aurora", chart, "--reuse-values", "--set", "podAnnotations.upgraded=yes", *wait)
+    operator = read("deployment", "aurora", "aurora-system")
+    assert operator["spec"]["template"]["metadata"]["annotations"]["upgraded"] == "yes"
+
+    values = tmp_path / "values.yaml"
+    values.write_text(helm("get", "values", "aurora", "-o", "yaml"))
+    helm("uninstall", "aurora", *wait)
+    assert read("crd", "speculatordeployments.aurora-operator.io")
+    assert status()["stable"]
+    assert measure(served.url, served.prompts[:2], 1, 16).failures == ()
+
+    helm("install", "aurora", chart, "--values", str(values), *wait)
+    patch({"promotion": {"probationSeconds": 60}})
+    generation = read("specdep", NAME)["metadata"]["generation"]
+    eventually("the operator is back", lambda: status()["observedGeneration"] == generation, 60)
+    assert engine_pod()["metadata"]["uid"] == pod
