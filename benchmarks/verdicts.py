@@ -46,7 +46,7 @@ def until(what: str, ready: Any, seconds: float) -> Any:  # noqa: ANN401 (whatev
             return value
         if time.monotonic() > deadline:
             sys.exit(f"{what}: not within {seconds:.0f} s\n{json.dumps(status(), indent=1)}")
-        time.sleep(1)
+        time.sleep(2)
 
 
 def kill(name: str) -> None:

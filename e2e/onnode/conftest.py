@@ -31,8 +31,12 @@ def read(kind, name, namespace="default"):
 
 
 def eventually(what, condition, seconds):
-    """The first truthy value of a condition, within so many seconds."""
-    deadline = time.monotonic() + seconds
+    """The first truthy value of a condition, within so many seconds; asked less often the longer it takes.
+
+    A kubectl a second would take from what is waited for a good part of a core.
+    """
+    began = time.monotonic()
+    deadline = began + seconds
     while True:
         value = condition()
         if value:
@@ -40,7 +44,7 @@ def eventually(what, condition, seconds):
         if time.monotonic() > deadline:
             status = json.dumps(read("specdep", NAME).get("status"), indent=1)
             raise AssertionError(f"{what}: not within {seconds} s\n{status}")
-        time.sleep(0.5)
+        time.sleep(min(3, 0.5 + (time.monotonic() - began) / 20))
 
 
 def status():
