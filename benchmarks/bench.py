@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,13 @@ def arguments(text: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @contextmanager
 def stack(
     config_path: Path, transport: Literal["filesystem", "mooncake"] = "filesystem", work: Path | None = None
@@ -37,7 +45,20 @@ def stack(
     Without ``work`` the stack's folder is a temporary one.
     """
     config = load(config_path)
-    config = config.model_copy(update={"samples": config.samples.model_copy(update={"transport": transport})})
+    samples = {
+        "transport": transport,
+        "mooncake_master": f"127.0.0.1:{_free_port()}",
+        "mooncake_metadata": f"http://127.0.0.1:{_free_port()}/metadata",
+        "trainer_url": f"http://127.0.0.1:{_free_port()}",
+    }
+    serving = {"port": _free_port(), "agent_port": _free_port()}
+    # Several benchmarks may run at once.
+    config = config.model_copy(
+        update={
+            "samples": config.samples.model_copy(update=samples),
+            "serving": config.serving.model_copy(update=serving),
+        }
+    )
     target = resolve_target(config)
     prompts = render(read_prompts(config.traffic.prompts), AutoTokenizer.from_pretrained(target.path))
     with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:

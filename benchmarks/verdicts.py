@@ -2,7 +2,8 @@
 
 In each round, under live traffic and with training quiet: a copy of stable with shuffled rows must be rejected; a whole
 copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good version must be promoted
-over it. With --kills, in so many trials the operator, Prometheus or the engine is killed (-9) at a random moment.
+over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at random moments meanwhile; no
+verdict may change or fall twice by that, and no object be there twice.
 
 Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 """
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,20 @@ from typing import Any
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from bench import ROOT, report
-from deployed import annotate, condition, kubectl, patch, pods, publish_copy, quieten, resource, status, url
+from deployed import NAME, annotate, condition, kubectl, patch, publish_copy, quieten, resource, status, url
 from host import Host
 from transformers import AutoTokenizer
 
 UNDECIDED_SECONDS = 120
 """How long a trial may stay undecided; an identical draft's always does."""
+VICTIMS = {"operator": 6, "prometheus": 2, "engine": 1}
+"""What is killed, and how often beside the others; an engine is away for a minute then."""
+PODS = {
+    "operator": ("aurora-system", "app.kubernetes.io/name=aurora-operator"),
+    "prometheus": ("monitoring", "app=prometheus"),
+    "engine": ("default", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=engine"),
+}
+"""Where they are: namespace and labels."""
 EXPECTED = {"damaged": "Rejected", "identical": "Rejected", "better": "Promoted"}
 
 
@@ -49,22 +59,20 @@ def until(what: str, ready: Any, seconds: float) -> Any:  # noqa: ANN401 (whatev
         time.sleep(2)
 
 
-def kill(name: str) -> None:
-    """SIGKILL the first container of a pod's; its kubelet starts another."""
-    if name == "engine":
-        (pod,) = pods("engine").values()
-    else:
-        where = {"operator": ("aurora-system", "app.kubernetes.io/name=aurora-operator"),
-                 "prometheus": ("monitoring", "app=prometheus")}[name]  # fmt: skip
-        pod = json.loads(kubectl("get", "pods", "-n", where[0], "-l", where[1], "-o", "json"))["items"][0]
-    running = [c for c in pod["status"]["containerStatuses"] if "running" in c["state"] and c["name"] != "agent"]
+def kill(name: str) -> bool:
+    """SIGKILL a pod's first container, if it runs; its kubelet starts another."""
+    namespace, chosen = PODS[name]
+    items = json.loads(kubectl("get", "pods", "-n", namespace, "-l", chosen, "-o", "json"))["items"]
+    containers = [c for pod in items for c in pod["status"].get("containerStatuses") or ()]
+    running = [c for c in containers if "running" in c["state"] and c["name"] != "agent"]
     if not running:
-        say(f"  {name} is not running: not killed")
-        return
+        return False
     task = running[0]["containerID"].removeprefix("containerd://")
     command = ["ctr", "-a", str(Host().socket), "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task]
-    subprocess.run(command, check=True)
-    say(f"  killed the {name}")
+    killed = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    if killed:
+        say(f"  killed the {name}")
+    return killed
 
 
 @dataclass
@@ -74,34 +82,57 @@ class Tally:
     seconds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
     requests: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
     wrong: list[dict[str, Any]] = field(default_factory=list)
-    kills: dict[str, int] = field(default_factory=dict)
 
 
-def trial(kind: str, good: int, tally: Tally, victim: str | None, rng: random.Random) -> None:
+class Killer:
+    """Kills something at random moments, until so many kills are done or the run is over."""
+
+    def __init__(self, kills: int) -> None:
+        self.done = dict.fromkeys(VICTIMS, 0)
+        self._left = kills
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        rng = random.Random(0)
+        while self._left > 0 and not self._over.wait(rng.uniform(5, 40)):
+            (name,) = rng.choices(list(VICTIMS), list(VICTIMS.values()))
+            if kill(name):
+                self.done[name] += 1
+                self._left -= 1
+
+    def stop(self) -> dict[str, int]:
+        """End; returns the kills."""
+        self._over.set()
+        self._thread.join()
+        return self.done
+
+
+def trial(kind: str, good: int, tally: Tally) -> None:
     """Publish, wait for the verdict, and note whether it was the right one."""
     version = publish_copy(good, damaged=kind == "damaged")
     began = time.monotonic()
-    timer = None
-    if victim is not None:
-        until("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 120)
-        timer = threading.Timer(rng.uniform(5, 60), kill, [victim])
-        timer.start()
-        tally.kills[victim] = tally.kills.get(victim, 0) + 1
     words = {"Promoted", "Rejected", "Superseded", "Paused"}
 
     def fell() -> list[dict[str, Any]]:
         return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
 
-    entry = until(f"a verdict on version {version}", fell, 1200)[0]
+    entries = until(f"a verdict on version {version}", fell, 1200)
     seconds = time.monotonic() - began
-    if timer is not None:
-        timer.join()
     tally.seconds[kind].append(round(seconds, 1))
-    tally.requests[kind].append(entry["requests"])
-    right = entry["verdict"] == EXPECTED[kind]
-    say(f"{kind} version {version}: {entry['verdict']} after {seconds:.0f} s, {entry['reason']}")
-    if not right:
-        tally.wrong.append({"kind": kind, **entry})
+    tally.requests[kind].append(entries[0]["requests"])
+    say(f"{kind} version {version}: {entries[0]['verdict']} after {seconds:.0f} s, {entries[0]['reason']}")
+    if [e["verdict"] for e in entries] != [EXPECTED[kind]]:
+        tally.wrong.append({"kind": kind, "entries": entries})
+
+
+def children() -> dict[str, int]:
+    """How many objects of each kind the resource has."""
+    chosen = ("-l", f"app.kubernetes.io/instance={NAME}", "-o", "json")
+    kinds = "deployments,jobs,services,configmaps,secrets,persistentvolumeclaims"
+    items = json.loads(kubectl("get", kinds, *chosen))["items"]
+    return dict(sorted(Counter(item["kind"] for item in items).items()))
 
 
 def promote_damaged(good: int) -> None:
@@ -138,22 +169,24 @@ def main() -> None:
     cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
     stream = prepare(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer), options.seconds)
-    names = ("operator", "prometheus", "engine")
-    victims = [names[i % 3] if i < options.kills else None for i in range(3 * options.rounds)]
-    tally, rng = Tally(), random.Random(0)
+    before, killer, tally = children(), Killer(options.kills), Tally()
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
         good = status()["stable"]["version"]
-        for kind, victim in zip(EXPECTED, victims[3 * number : 3 * number + 3], strict=True):
+        for kind in EXPECTED:
             if kind == "better":
                 promote_damaged(good)
-            trial(kind, good, tally, victim, rng)
+            trial(kind, good, tally)
+    kills = killer.stop()
+    until("everything is back", lambda: condition(resource(), "Available")["status"] == "True", 300)
+    if children() != before:
+        tally.wrong.append({"kind": "children", "before": before, "after": children()})
     record = stream.stop()
     report(
         "verdicts",
         rounds=options.rounds,
         wrong=tally.wrong,
-        kills=tally.kills,
+        kills=kills,
         median_seconds={kind: statistics.median(values) for kind, values in tally.seconds.items()},
         longest_seconds={kind: max(values) for kind, values in tally.seconds.items()},
         median_requests={kind: statistics.median(values) for kind, values in tally.requests.items()},
