@@ -22,7 +22,7 @@ def _row(state: dict[str, Any], version: int, steps: int) -> Row:
     """The twelve sums of an arm, 0 before it finished a request."""
     row: Row = []
     for kind, names in (("accept", ACCEPT), ("decode", DECODE)):
-        arm = next((a for a in state[kind] if (a["version"], a["steps"]) == (version, steps)), {})
+        arm: dict[str, float] = next((a for a in state[kind] if (a["version"], a["steps"]) == (version, steps)), {})
         row += [round(float(arm.get(name, 0)), 6) for name in names]
     return row
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import registry
 from host import CACHE, DNS, IP, PODS, REGISTRY, Host, wait
@@ -98,9 +99,9 @@ def _node_ready(host: Host) -> str:
     return json.dumps(host.kubectl("get", "nodes", "-o", f"jsonpath={path}"))
 
 
-def _objects(host: Host) -> list[dict[str, object]]:
+def _objects(host: Host) -> list[dict[str, Any]]:
     """DNS service and volumes that several pods may share."""
-    dns = [
+    dns: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns", "namespace": "kube-system"},
          "spec": {"clusterIP": DNS, "ports": [{"name": "dns", "port": 53, "protocol": "UDP"},
                                               {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]}},
