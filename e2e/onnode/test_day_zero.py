@@ -204,9 +204,9 @@ def test_a_promotion_is_undone_by_hand_without_a_restart(stream, store):
     version = publish(store)
     promote_by_hand(version)
     annotate("rollback", version)
-    eventually("rolled back", lambda: status()["serving"]["versions"] == [before], 60)
-    assert verdicts("RolledBack")[0]["version"] == version
-    assert "by hand" in verdicts("RolledBack")[0]["reason"]
+    undone = eventually("rolled back", lambda: [e for e in verdicts("RolledBack") if e["version"] == version], 60)
+    assert "by hand" in undone[0]["reason"]
+    eventually("the pods serve the version before", lambda: status()["serving"]["versions"] == [before], 60)
     assert engine_pod()["metadata"]["uid"] == pod
     assert len(stream.record.answers) > 0
 
