@@ -230,14 +230,15 @@ def test_a_full_volume_is_told_and_only_learning_stops(stream, small_volume):
     eventually("room again", lambda: condition("StorageReady")["status"] == "True", 60)
 
 
-def test_a_lost_volume_is_told_and_what_is_live_serves_on(stream, small_volume):
-    small_volume.chmod(0)
+def test_a_volume_that_cannot_be_read_is_told_and_what_is_live_serves_on(stream, store):
+    mode = store.root.stat().st_mode
+    store.root.chmod(0)
     try:
         eventually("told", lambda: condition("StorageReady")["reason"] == "VolumeFailing", 60)
         serves_on(stream)
         assert condition("Available")["status"] == "True"
     finally:
-        small_volume.chmod(0o777)
+        store.root.chmod(mode)
     eventually("it is back", lambda: condition("StorageReady")["status"] == "True", 60)
     eventually("training is back", lambda: condition("TrainingHealthy")["status"] == "True", 120)
 
