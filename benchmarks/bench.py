@@ -3,7 +3,9 @@
 import argparse
 import json
 import platform
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ def stack(
 
     Without ``work`` the stack's folder is a temporary one.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     config = load(config_path)
     samples = {
         "transport": transport,
