@@ -4,7 +4,6 @@ import argparse
 import json
 import platform
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,8 @@ from aurora_core.loop.traffic import read_prompts, render
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "e2e"))
+from ports import free_port  # noqa: E402 (its folder is no package)
 
 
 def arguments(text: str) -> argparse.ArgumentParser:
@@ -29,13 +30,6 @@ def arguments(text: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--config", type=Path, default=ROOT / "examples" / "smollm2.yaml")
     return parser
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager
@@ -50,11 +44,11 @@ def stack(
     config = load(config_path)
     samples = {
         "transport": transport,
-        "mooncake_master": f"127.0.0.1:{_free_port()}",
-        "mooncake_metadata": f"http://127.0.0.1:{_free_port()}/metadata",
-        "trainer_url": f"http://127.0.0.1:{_free_port()}",
+        "mooncake_master": f"127.0.0.1:{free_port()}",
+        "mooncake_metadata": f"http://127.0.0.1:{free_port()}/metadata",
+        "trainer_url": f"http://127.0.0.1:{free_port()}",
     }
-    serving = {"port": _free_port(), "agent_port": _free_port()}
+    serving = {"port": free_port(), "agent_port": free_port()}
     # Several benchmarks may run at once.
     config = config.model_copy(
         update={

@@ -7,8 +7,7 @@ another implementation (transformers).
 from pathlib import Path
 
 import torch
-from aurora_core.evaluation.identity import compare
-from aurora_core.loop.run import Identity
+from aurora_core.loop.run import Comparison, Identity
 from aurora_core.loop.traffic import measure, read_prompts, render
 from bench import ROOT, arguments, report, stack
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -33,13 +32,8 @@ def main() -> None:
         running.start_target_only()
         plain = measure(running.url, texts, 1, options.tokens)
         reference = AutoModelForCausalLM.from_pretrained(running.target.path, dtype=torch.float32).eval()
-        differences = [
-            compare(
-                reference, tokenizer(text)["input_ids"], plain.answers[text].ids, speculated.answers[text].ids,
-                config.target.dtype,
-            )
-            for text in texts
-        ]  # fmt: skip
+        compared = Comparison(target_only=plain, static=None, adapted=speculated)
+        differences = compared.differences(reference, tokenizer, config.target.dtype)
         counted = Identity.of(differences)
         report(
             "identity",

@@ -1,17 +1,13 @@
 """Samples through a real Mooncake store over TCP: the way there, and what happens when an end dies."""
 
-import shutil
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 import torch
 from aurora_core.config import SamplesConfig
 from aurora_core.errors import TransportError
+from aurora_core.loop import store
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.schema import Sample, decode, encode
 from ports import free_port
@@ -20,50 +16,28 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 TOKEN = "sample-token"  # noqa: S105 (of this test)
 
 
-class Master:
-    def __init__(self):
-        self.port, self.metadata = free_port(), free_port()
-        self.start()
-
-    def start(self):
-        program = shutil.which("mooncake_master", path=str(Path(sys.executable).parent))
-        command = [
-            program, "--enable_http_metadata_server=true", "--http_metadata_server_host=127.0.0.1",
-            f"--http_metadata_server_port={self.metadata}", f"--rpc_port={self.port}", f"--metrics_port={free_port()}",
-        ]  # fmt: skip
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                for port in (self.metadata, self.port):
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError("the Mooncake master did not start")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+def some_settings():
+    return SamplesConfig(
+        transport="mooncake",
+        mooncake_master=f"127.0.0.1:{free_port()}",
+        mooncake_metadata=f"http://127.0.0.1:{free_port()}/metadata",
+        mooncake_segment_bytes=64 << 20,
+        trainer_url=f"http://127.0.0.1:{free_port()}",
+    )
 
 
 @pytest.fixture(scope="module")
-def master():
-    made = Master()
+def master(tmp_path_factory):
+    """Where a store is."""
+    made = some_settings()
+    process = store.start(made, tmp_path_factory.mktemp("store") / "log")
     yield made
-    made.kill()
+    process.kill()
 
 
 @pytest.fixture
 def settings(master):
-    return SamplesConfig(
-        transport="mooncake",
-        mooncake_master=f"127.0.0.1:{master.port}",
-        mooncake_metadata=f"http://127.0.0.1:{master.metadata}/metadata",
-        mooncake_segment_bytes=64 << 20,
-        trainer_url=f"http://127.0.0.1:{free_port()}",
-    )
+    return master.model_copy(update={"trainer_url": f"http://127.0.0.1:{free_port()}"})
 
 
 @pytest.fixture
@@ -141,35 +115,24 @@ def test_a_full_store_loses_samples_and_says_so(settings, source):
 
 
 def test_without_a_store_the_sender_is_told_so():
-    nowhere = SamplesConfig(
-        transport="mooncake",
-        mooncake_master=f"127.0.0.1:{free_port()}",
-        mooncake_metadata=f"http://127.0.0.1:{free_port()}/metadata",
-    )
-    sink = MooncakeSink(nowhere, TOKEN)
+    sink = MooncakeSink(some_settings(), TOKEN)
     with pytest.raises(TransportError) as caught:
         sink.put("x", b"y")
     assert caught.value.reason == "store_lost"
     sink.close()
 
 
-def test_a_store_that_dies_and_comes_back_is_used_again():
-    own = Master()
-    settings = SamplesConfig(
-        transport="mooncake",
-        mooncake_master=f"127.0.0.1:{own.port}",
-        mooncake_metadata=f"http://127.0.0.1:{own.metadata}/metadata",
-        mooncake_segment_bytes=64 << 20,
-        trainer_url=f"http://127.0.0.1:{free_port()}",
-    )
+def test_a_store_that_dies_and_comes_back_is_used_again(tmp_path):
+    settings = some_settings()
+    process = store.start(settings, tmp_path / "log")
     source, sink = MooncakeSource(settings, TOKEN), MooncakeSink(settings, TOKEN)
     try:
         sink.put("before", b"held by what dies")
-        own.kill()
+        process.kill()
         with pytest.raises(TransportError) as caught:
             sink.put("meanwhile", b"bytes")
         assert caught.value.reason == "store_lost"
-        own.start()
+        process = store.start(settings, tmp_path / "log")
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -187,4 +150,4 @@ def test_a_store_that_dies_and_comes_back_is_used_again():
     finally:
         sink.close()
         source.close()
-        own.kill()
+        process.kill()

@@ -3,14 +3,10 @@
 import json
 import os
 import secrets
-import shutil
-import socket
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import yaml
@@ -20,6 +16,7 @@ from aurora_core.config import LoopConfig
 from aurora_core.engine.launch import Command, Secrets, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.errors import EngineError
+from aurora_core.loop import store
 from aurora_core.loop.processes import Process
 from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
@@ -108,33 +105,8 @@ class Stack:
         self.start_trainer()
 
     def start_store(self) -> None:
-        """Start a Mooncake master at the configured addresses, and wait until it listens.
-
-        Raises:
-            EngineError: it is not installed, it died, or was not up in time.
-        """
-        program = shutil.which("mooncake_master", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-        if program is None:
-            message = (
-                "samples.transport mooncake needs the package mooncake-transfer-engine: mooncake_master is missing"
-            )
-            raise EngineError(message)
-        master = urlsplit(f"//{self.config.samples.mooncake_master}")
-        metadata = urlsplit(self.config.samples.mooncake_metadata)
-        arguments = [
-            program, f"--rpc_address={master.hostname}", f"--rpc_port={master.port}",
-            "--enable_http_metadata_server=true", "--metrics_host=127.0.0.1", "--metrics_port=0",
-            f"--http_metadata_server_host={metadata.hostname}", f"--http_metadata_server_port={metadata.port}",
-        ]  # fmt: skip
-        process = self._start("store", Process("store", arguments, os.environ, self.work.log("store")))
-        deadline = time.monotonic() + _START_SECONDS
-        for url in (master, metadata):
-            while socket.socket().connect_ex((url.hostname or "", url.port or 0)) != 0:
-                process.check()
-                if time.monotonic() > deadline:
-                    message = f"the Mooncake master did not listen within {_START_SECONDS} s; see {process.log}"
-                    raise EngineError(message)
-                time.sleep(0.1)
+        """Start a Mooncake master, and wait until it listens."""
+        self._start("store", store.start(self.config.samples, self.work.log("store")))
 
     def start_engine(self) -> None:
         """Start SGLang with the plugin on the live version, and wait until it serves."""
