@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import time
 
@@ -217,12 +216,21 @@ def serves_on(stream):
     eventually("more answers", lambda: len(stream.record.answers) >= answered + 3, 60)
 
 
+def fill(filler):
+    """Append to the file until its file system has no room left, whatever others write and delete meanwhile."""
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 20))
+
+
 def test_a_full_volume_is_told_and_only_learning_stops(stream, small_volume):
     before, filler = trainers(), small_volume / "filler"
-    with filler.open("wb") as file:
-        space = os.statvfs(small_volume)
-        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
-    eventually("told", lambda: condition("StorageReady")["reason"] == "VolumeFull", 60)
+
+    def told():
+        fill(filler)
+        return condition("StorageReady")["reason"] == "VolumeFull"
+
+    eventually("told", told, 60)
     serves_on(stream)
     assert condition("Available")["status"] == "True"
     assert trainers() == before
