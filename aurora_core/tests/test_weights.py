@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -79,6 +80,24 @@ def test_a_volume_tells_how_full_it_is_and_when_it_is_lost(tmp_path):
         volume.look(tmp_path / "lost")
 
 
+def test_nobody_waits_for_a_volume_that_hangs(tmp_path):
+    back, looks = threading.Event(), []
+
+    def hangs(root):
+        looks.append(root)
+        back.wait()
+        return volume.Volume(1, 2)
+
+    probe = volume.Probe(tmp_path, patience=0.05, ask=hangs)
+    for _ in range(3):
+        with pytest.raises(WeightsError, match="has not answered for"):
+            probe.look()
+    assert looks == [tmp_path]
+    back.set()
+    assert volume.Probe(tmp_path, ask=hangs).look() == (1, 2)
+    assert probe.look() == (1, 2)
+
+
 def test_retirement_spares_what_is_in_use(store):
     for _ in range(8):
         store.publish(some_file(), target_fingerprint="t")
@@ -88,6 +107,7 @@ def test_retirement_spares_what_is_in_use(store):
 
 WRITER = """
 import sys
+import threading
 from pathlib import Path
 from aurora_core.weights.store import WeightsStore
 store = WeightsStore(Path(sys.argv[1]))

@@ -91,6 +91,10 @@ DEPLOYMENT = (
            (f"-sum by (reason) (rate(aurora_capture_dropped_total{_ONE}[$__rate_interval]))", "{{reason}}")]),
     Panel("Captured bytes", "Bytes a second on their way to the trainer.",
           [(f"sum(rate(aurora_capture_bytes_total{_ONE}[$__rate_interval]))", "sent")], unit="Bps"),
+    Panel("Volume", "Share of the claim's bytes that is free, as each engine sees it.",
+          [(f"aurora_volume_free_bytes{_ONE} / (aurora_volume_bytes{_ONE} > 0)", "{{engine}}")], unit="percentunit"),
+    Panel("Exceptions in the plugin", "A second, by hook. No request fails of them; samples or counts may miss.",
+          [(f"sum by (hook) (rate(aurora_hook_errors_total{_ONE}[$__rate_interval])) or vector(0)", "{{hook}}")]),
 )  # fmt: skip
 
 TRAINING = (

@@ -55,11 +55,12 @@ class Agent:
         self, store: WeightsStore, engine: Engine, token: str, training: Path | None, labels: Mapping[str, str]
     ) -> None:
         self._store = store
+        self._volume = volume.Probe(store.root)
         self._engine = engine
         self._token = token
         self._training = training
         self._registry = CollectorRegistry()
-        self._registry.register(EngineCollector(engine.state, lambda: volume.look(store.root), labels))
+        self._registry.register(EngineCollector(engine.state, self._volume.look, labels))
 
     def _guard(self, endpoint: _Endpoint) -> _Endpoint:
         async def guarded(request: Request) -> Response:
@@ -92,18 +93,20 @@ class Agent:
         """All complete versions and what they say of themselves."""
 
         def read() -> list[dict[str, object]]:
+            self._volume.look()
             return [self._store.manifest(v).model_dump(mode="json") for v in self._store.versions()]
 
         return JSONResponse({"versions": await run_in_threadpool(read)})
 
     async def volume(self, _: Request) -> Response:
         """How full the volume is."""
-        return JSONResponse((await run_in_threadpool(volume.look, self._store.root))._asdict())
+        return JSONResponse((await run_in_threadpool(self._volume.look))._asdict())
 
     async def training(self, _: Request) -> Response:
         """What the trainer last told of itself; empty before it told anything."""
 
         def read() -> dict[str, object]:
+            self._volume.look()
             if self._training is None or not self._training.exists():
                 return {}
             try:

@@ -1,7 +1,10 @@
 """How full the volume is that holds versions, samples and training state."""
 
 import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from aurora_core.errors import WeightsError
@@ -28,3 +31,34 @@ def look(root: Path) -> Volume:
         message = f"the volume at {root} cannot be read: {error.strerror}"
         raise WeightsError(message) from error
     return Volume(seen.f_bavail * seen.f_frsize, seen.f_blocks * seen.f_frsize)
+
+
+class Probe:
+    """Looks at a volume for callers who must not wait for one that hangs, as a lost NFS server's does.
+
+    However many ask, one thread at most is stuck in it.
+    """
+
+    def __init__(self, root: Path, patience: float = 1.0, ask: Callable[[Path], Volume] = look) -> None:
+        self._root = root
+        self._patience = patience
+        self._ask = ask
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="volume")
+        self._lock = Lock()
+        self._asked: Future[Volume] | None = None
+
+    def look(self) -> Volume:
+        """The volume now.
+
+        Raises:
+            WeightsError: it cannot be read, or did not answer in ``patience`` seconds.
+        """
+        with self._lock:
+            if self._asked is None or self._asked.done():
+                self._asked = self._pool.submit(self._ask, self._root)
+            asked = self._asked
+        try:
+            return asked.result(self._patience)
+        except TimeoutError as error:
+            message = f"the volume at {self._root} has not answered for {self._patience:g} s"
+            raise WeightsError(message) from error
