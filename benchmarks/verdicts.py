@@ -2,16 +2,19 @@
 
 In each round, under live traffic and with training quiet: a copy of stable with shuffled rows must be rejected; a whole
 copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good version must be promoted
-over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at random moments meanwhile; no
-verdict may change or fall twice by that, and no object be there twice.
+over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at random moments meanwhile, and
+their pods deleted, as a node that fails would; no verdict may change or fall twice by that, and no object be there
+twice. Told to end (SIGTERM) it reports the rounds that it finished.
 
 Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -39,7 +42,16 @@ PODS = {
     "engine": ("default", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=engine"),
 }
 """Where they are: namespace and labels."""
+DELETE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 EXPECTED = {"damaged": "Rejected", "identical": "Rejected", "better": "Promoted"}
+
+
+class ToldToEndError(Exception):
+    """SIGTERM."""
+
+
+def _told_to_end(*_: object) -> None:
+    raise ToldToEndError
 
 
 def say(text: str) -> None:
@@ -60,19 +72,24 @@ def until(what: str, ready: Any, seconds: float) -> Any:  # noqa: ANN401 (whatev
 
 
 def kill(name: str) -> bool:
-    """SIGKILL a pod's first container, if it runs; its kubelet starts another."""
+    """SIGKILL a pod's first container, if it runs, and delete the pod; its controller makes another.
+
+    Killed in place, a container would wait longer after each kill (the kubelet's crash-loop back-off).
+    """
     namespace, chosen = PODS[name]
     items = json.loads(kubectl("get", "pods", "-n", namespace, "-l", chosen, "-o", "json"))["items"]
-    containers = [c for pod in items for c in pod["status"].get("containerStatuses") or ()]
-    running = [c for c in containers if "running" in c["state"] and c["name"] != "agent"]
+    containers = [(pod, c) for pod in items for c in pod["status"].get("containerStatuses") or ()]
+    running = [(pod, c) for pod, c in containers if "running" in c["state"] and c["name"] != "agent"]
     if not running:
         return False
-    task = running[0]["containerID"].removeprefix("containerd://")
+    pod, container = running[0]
+    task = container["containerID"].removeprefix("containerd://")
     command = ["ctr", "-a", str(Host().socket), "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task]
-    killed = subprocess.run(command, check=False, capture_output=True).returncode == 0
-    if killed:
-        say(f"  killed the {name}")
-    return killed
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        return False
+    kubectl("delete", "pod", pod["metadata"]["name"], "-n", namespace, *DELETE)
+    say(f"  killed the {name}")
+    return True
 
 
 @dataclass
@@ -170,13 +187,18 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
     stream = prepare(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer), options.seconds)
     before, killer, tally = children(), Killer(options.kills), Tally()
-    for number in range(options.rounds):
-        say(f"round {number + 1} of {options.rounds}")
-        good = status()["stable"]["version"]
-        for kind in EXPECTED:
-            if kind == "better":
-                promote_damaged(good)
-            trial(kind, good, tally)
+    signal.signal(signal.SIGTERM, _told_to_end)
+    finished = 0
+    with contextlib.suppress(ToldToEndError):
+        for finished in range(options.rounds):
+            say(f"round {finished + 1} of {options.rounds}")
+            good = status()["stable"]["version"]
+            for kind in EXPECTED:
+                if kind == "better":
+                    promote_damaged(good)
+                trial(kind, good, tally)
+        finished = options.rounds
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     kills = killer.stop()
     until("everything is back", lambda: condition(resource(), "Available")["status"] == "True", 300)
     if children() != before:
@@ -184,12 +206,12 @@ def main() -> None:
     record = stream.stop()
     report(
         "verdicts",
-        rounds=options.rounds,
+        rounds=finished,
         wrong=tally.wrong,
         kills=kills,
-        median_seconds={kind: statistics.median(values) for kind, values in tally.seconds.items()},
-        longest_seconds={kind: max(values) for kind, values in tally.seconds.items()},
-        median_requests={kind: statistics.median(values) for kind, values in tally.requests.items()},
+        median_seconds={kind: statistics.median(values) for kind, values in tally.seconds.items() if values},
+        longest_seconds={kind: max(values) for kind, values in tally.seconds.items() if values},
+        median_requests={kind: statistics.median(values) for kind, values in tally.requests.items() if values},
         requests_answered=len(record.answers),
         requests_failed=len(record.failures),
     )
