@@ -28,7 +28,7 @@ from typing import Any
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from bench import ROOT, report
-from deployed import NAME, annotate, condition, kubectl, patch, publish_copy, quieten, resource, status, url
+from deployed import NAME, annotate, condition, kubectl, patch, publish_copy, quieten, status, url
 from host import Host
 from transformers import AutoTokenizer
 
@@ -163,7 +163,7 @@ def promote_damaged(good: int) -> None:
 def prepare(prompts: list[str], seconds: float) -> Stream:
     """Apply, wait for the first promotion, keep training quiet; returns the traffic."""
     kubectl("apply", "-f", str(ROOT / "examples" / "quickstart.yaml"))
-    until("available", lambda: condition(resource(), "Available")["status"] == "True", 400)
+    until("available", lambda: condition("Available")["status"] == "True", 400)
     address = url()
     if measure(address, prompts[:1], 1, 8).failures:
         sys.exit("the first request failed")
@@ -200,7 +200,7 @@ def main() -> None:
         finished = options.rounds
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     kills = killer.stop()
-    until("everything is back", lambda: condition(resource(), "Available")["status"] == "True", 300)
+    until("everything is back", lambda: condition("Available")["status"] == "True", 300)
     if children() != before:
         tally.wrong.append({"kind": "children", "before": before, "after": children()})
     record = stream.stop()

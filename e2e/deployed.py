@@ -33,9 +33,9 @@ def status() -> dict[str, Any]:
     return found
 
 
-def condition(body: dict[str, Any], kind: str) -> dict[str, Any]:
-    """A condition of its status."""
-    conditions = body.get("status", {}).get("conditions", [])
+def condition(kind: str) -> dict[str, Any]:
+    """A condition of its status, Unknown before it is told."""
+    conditions = resource().get("status", {}).get("conditions", [])
     return next((c for c in conditions if c["type"] == kind), {"status": "Unknown", "reason": "", "message": ""})
 
 

@@ -22,7 +22,7 @@ import yaml
 from aurora_core.loop.plots import cores
 from aurora_core.loop.traffic import Measured, Record, Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
-from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, resource, status, url
+from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +51,7 @@ def wait(story: Story, kind: str, seconds: float) -> None:
     """Until a condition is True."""
     deadline = time.monotonic() + seconds
     while True:
-        seen = condition(resource(), kind)
+        seen = condition(kind)
         story.say(f"{kind}: {seen['status']} {seen['reason']}: {seen['message'][:160]}")
         if seen["status"] == "True":
             return
@@ -81,7 +81,7 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
                 found: dict[str, Any] = entry
                 return found
         if time.monotonic() > deadline:
-            sys.exit(f"not {verdict} within {seconds:.0f} s: {condition(resource(), 'PromotionProgressing')}")
+            sys.exit(f"not {verdict} within {seconds:.0f} s: {condition('PromotionProgressing')}")
         time.sleep(3)
 
 

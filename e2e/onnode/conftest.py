@@ -12,18 +12,12 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
+from deployed import NAME, condition, kubectl, resource, status, url
 from host import Host
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
-NAME = "smollm2"
 CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
-
-
-def kubectl(*arguments, stdin=None):
-    done = subprocess.run(["kubectl", *arguments], input=stdin, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-    return done.stdout
 
 
 def read(kind, name, namespace="default"):
@@ -42,34 +36,13 @@ def eventually(what, condition, seconds):
         if value:
             return value
         if time.monotonic() > deadline:
-            status = json.dumps(read("specdep", NAME).get("status"), indent=1)
-            raise AssertionError(f"{what}: not within {seconds} s\n{status}")
+            told = json.dumps(resource().get("status"), indent=1)
+            raise AssertionError(f"{what}: not within {seconds} s\n{told}")
         time.sleep(min(3, 0.5 + (time.monotonic() - began) / 20))
-
-
-def status():
-    return read("specdep", NAME)["status"]
-
-
-def condition(kind):
-    return next(c for c in status()["conditions"] if c["type"] == kind)
 
 
 def verdicts(word):
     return [entry for entry in status()["history"] if entry["verdict"] == word]
-
-
-def annotate(word, version):
-    kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/{word}={version}")
-
-
-def patch(spec):
-    kubectl("patch", "specdep", NAME, "--type=merge", "-p", json.dumps({"spec": spec}))
-
-
-def engine_pod():
-    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=engine"
-    return json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"][0]
 
 
 def kill_operator():
@@ -128,12 +101,8 @@ def served(small_volume):
     body["spec"]["weights"] |= {"onDelete": "Delete", "template": {"size": "10Gi", "storageClassName": "small"}}
     began = time.monotonic()
     kubectl("apply", "-f", "-", stdin=json.dumps(body))
-    eventually(
-        "available", lambda: "status" in read("specdep", NAME) and condition("Available")["status"] == "True", 400
-    )
-    service = read("service", NAME)["spec"]
-    url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
-    first = measure(url, prompts[:1], 1, 8)
+    eventually("available", lambda: condition("Available")["status"] == "True", 400)
+    first = measure(url(), prompts[:1], 1, 8)
     assert not first.failures
-    yield Served(url, prompts, time.monotonic() - began)
+    yield Served(url(), prompts, time.monotonic() - began)
     kubectl("delete", "specdep", NAME, "--wait")

@@ -10,22 +10,10 @@ from aurora_core.loop.traffic import measure
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from aurora_operator.clients.prometheus import Prometheus
-from conftest import (
-    NAME,
-    ROOT,
-    annotate,
-    condition,
-    engine_pod,
-    eventually,
-    kill_operator,
-    kubectl,
-    patch,
-    read,
-    status,
-    verdicts,
-)
+from conftest import ROOT, eventually, kill_operator, read, verdicts
 from control_plane import audit_log
 from damaged import publish_copy
+from deployed import NAME, annotate, condition, kubectl, patch, pods, quieten, status, url
 from host import Host
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
@@ -51,12 +39,16 @@ def publish(store, *, damaged=False):
 
 def trainers():
     """Uids of the trainer's pods, and how often each was restarted."""
-    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
-    found = json.loads(kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
     return {
         pod["metadata"]["uid"]: sum(c["restartCount"] for c in pod["status"].get("containerStatuses") or ())
-        for pod in found
+        for pod in pods("trainer").values()
     }
+
+
+def engine_uid():
+    """Uid of the one engine's pod."""
+    (pod,) = pods("engine").values()
+    return pod["metadata"]["uid"]
 
 
 def promote_by_hand(version):
@@ -87,15 +79,14 @@ def test_what_somebody_deletes_or_edits_is_put_back_within_ten_seconds(served):
 
     eventually("drift repaired", back, 10)
     print(f"drift repaired in {time.monotonic() - began:.1f} s")
-    service = read("service", NAME)["spec"]
-    served.url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+    served.url = url()
     # It has a new address, which the node's proxy learns a moment after the API server.
     eventually("the new address answers", served.answers, 30)
 
 
 def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(stream):
     began = time.monotonic()
-    pod = engine_pod()["metadata"]["uid"]
+    pod = engine_uid()
     kills = 0
 
     def promoted():
@@ -111,7 +102,7 @@ def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(str
     assert len(stream.record.answers) > 0
     stable = status()["stable"]
     assert (stable["version"], stable["steps"]) == (verdicts("Promoted")[0]["version"], 3)
-    assert engine_pod()["metadata"]["uid"] == pod
+    assert engine_uid() == pod
     assert len(verdicts("Promoted")) == len({e["version"] for e in verdicts("Promoted")})
 
 
@@ -144,11 +135,7 @@ def test_every_panel_of_every_dashboard_has_data(stream):
 
 
 def test_a_damaged_draft_is_rejected_by_live_traffic(stream, store):
-    """Training publishes nothing meanwhile."""
-    before = trainers()
-    patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
-    eventually("the trainer that keeps quiet", lambda: trainers() and not before.keys() & trainers().keys(), 120)
-    eventually("no candidate", lambda: not status().get("candidate") or annotate_away(), 120)
+    quieten()
     stable = status()["stable"]["version"]
     published = publish(store, damaged=True)
     began = time.monotonic()
@@ -161,14 +148,6 @@ def test_a_damaged_draft_is_rejected_by_live_traffic(stream, store):
     assert entry["upper"] < 1
     assert status()["stable"]["version"] == stable
     assert len(stream.record.answers) > 0
-
-
-def annotate_away():
-    """End a trial that began before training was told to publish nothing more."""
-    candidate = status().get("candidate")
-    if candidate:
-        annotate("reject", candidate["version"])
-    return False
 
 
 def test_a_corrupt_version_is_refused_and_stable_serves_on(stream, store):
@@ -199,14 +178,14 @@ def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream, store):
 
 
 def test_a_promotion_is_undone_by_hand_without_a_restart(stream, store):
-    before, pod = status()["stable"]["version"], engine_pod()["metadata"]["uid"]
+    before, pod = status()["stable"]["version"], engine_uid()
     version = publish(store)
     promote_by_hand(version)
     annotate("rollback", version)
     undone = eventually("rolled back", lambda: [e for e in verdicts("RolledBack") if e["version"] == version], 60)
     assert "by hand" in undone[0]["reason"]
     eventually("the pods serve the version before", lambda: status()["serving"]["versions"] == [before], 60)
-    assert engine_pod()["metadata"]["uid"] == pod
+    assert engine_uid() == pod
     assert len(stream.record.answers) > 0
 
 
@@ -255,8 +234,7 @@ def test_steady_state_writes_nothing(stream):
     """With training suspended and no traffic, a minute passes without one write by the operator."""
     stream.stop()
     patch({"suspend": True})
-    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=trainer"
-    eventually("the trainer is gone", lambda: not kubectl("get", "pods", "-l", selector, "-o", "name"), 120)
+    eventually("the trainer is gone", lambda: not pods("trainer"), 120)
     eventually("told", lambda: condition("TrainingHealthy")["reason"] == "Suspended", 30)
     time.sleep(15)
     log = audit_log(Host())
@@ -279,7 +257,7 @@ def helm(*arguments):
 
 
 def test_the_operator_is_upgraded_removed_and_installed_again_and_serving_never_notices(served, tmp_path):
-    pod, chart = engine_pod()["metadata"]["uid"], str(ROOT / "charts" / "aurora-operator")
+    pod, chart = engine_uid(), str(ROOT / "charts" / "aurora-operator")
     wait = ("--wait", "--timeout", "120s")
     helm("upgrade", "aurora", chart, "--reuse-values", "--set", "podAnnotations.upgraded=yes", *wait)
     operator = read("deployment", "aurora", "aurora-system")
@@ -296,4 +274,4 @@ def test_the_operator_is_upgraded_removed_and_installed_again_and_serving_never_
     patch({"promotion": {"probationSeconds": 60}})
     generation = read("specdep", NAME)["metadata"]["generation"]
     eventually("the operator is back", lambda: status()["observedGeneration"] == generation, 60)
-    assert engine_pod()["metadata"]["uid"] == pod
+    assert engine_uid() == pod
