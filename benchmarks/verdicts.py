@@ -4,7 +4,8 @@ In each round, under live traffic and with training quiet: a copy of stable with
 copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good version must be promoted
 over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at random moments meanwhile, and
 their pods deleted, as a node that fails would; no verdict may change or fall twice by that, and no object be there
-twice. Told to end (SIGTERM) it reports the rounds that it finished.
+twice. Told to end (SIGTERM) it reports the rounds that it finished. --speculation asks instead whether a draft that
+makes serving slower is switched off, and stays off when it is tried again.
 
 Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 """
@@ -22,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +128,17 @@ class Killer:
         return self.done
 
 
+def fallen(version: int, words: set[str]) -> list[dict[str, Any]]:
+    """A version's verdicts of these words, newest first."""
+    return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
+
+
 def trial(kind: str, good: int, tally: Tally) -> None:
     """Publish, wait for the verdict, and note whether it was the right one."""
     version = publish_copy(good, damaged=kind == "damaged")
     began = time.monotonic()
     words = {"Promoted", "Rejected", "Superseded", "Paused"}
-
-    def fell() -> list[dict[str, Any]]:
-        return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
-
-    entries = until(f"a verdict on version {version}", fell, 1200)
+    entries = until(f"a verdict on version {version}", partial(fallen, version, words), 1200)
     seconds = time.monotonic() - began
     tally.seconds[kind].append(round(seconds, 1))
     tally.requests[kind].append(entries[0]["requests"])
@@ -152,16 +155,33 @@ def children() -> dict[str, int]:
     return dict(sorted(Counter(item["kind"] for item in items).items()))
 
 
-def promote_damaged(good: int) -> None:
-    """A person takes a damaged copy of the good version."""
+def promote_damaged(good: int) -> int:
+    """A person takes a damaged copy of the good version; returns its number."""
     bad = publish_copy(good, damaged=True)
     until("on trial", lambda: (status().get("candidate") or {}).get("version") == bad, 120)
     annotate("promote", bad)
     until("promoted by hand", lambda: status()["stable"]["version"] == bad, 60)
+    return bad
 
 
-def prepare(prompts: list[str], seconds: float) -> Stream:
-    """Apply, wait for the first promotion, keep training quiet; returns the traffic."""
+def speculation(tally: Tally) -> None:
+    """Where a person took a damaged draft on day-0, target-only must switch speculation off, and keep it off."""
+    first = until("a first version", lambda: status().get("candidate"), 900)["version"]
+    quieten()
+    bad = promote_damaged(first)
+    patch({"promotion": {"recheckSeconds": 120}})
+    for word in ("SpeculationOff", "SpeculationStaysOff"):
+        began = time.monotonic()
+        entry = until(word, partial(fallen, bad, {word, "SpeculationOn"}), 900)[0]
+        tally.seconds[word] = [round(time.monotonic() - began, 1)]
+        tally.requests[word] = [entry["requests"]]
+        say(f"version {bad}: {entry['verdict']} after {tally.seconds[word][0]:.0f} s, {entry['reason']}")
+        if entry["verdict"] != word:
+            tally.wrong.append({"kind": "speculation", "entries": [entry]})
+
+
+def serve(prompts: list[str]) -> Stream:
+    """Apply and wait for the first answer; returns the traffic."""
     kubectl("apply", "-f", str(ROOT / "examples" / "quickstart.yaml"))
     until("available", lambda: condition("Available")["status"] == "True", 400)
     address = url()
@@ -169,11 +189,15 @@ def prepare(prompts: list[str], seconds: float) -> Stream:
         sys.exit("the first request failed")
     stream = Stream(address, prompts, 2, 96)
     say("traffic began")
+    return stream
+
+
+def promoted(seconds: float) -> None:
+    """Wait for the first promotion, then keep training quiet."""
     until("a promotion", lambda: [e for e in status()["history"] if e["verdict"] == "Promoted"], seconds)
     quieten()
     patch({"promotion": {"recheckSeconds": 86400, "gate": {"maxDurationSeconds": UNDECIDED_SECONDS}}})
     say(f"version {status()['stable']['version']} is stable, training is quiet")
-    return stream
 
 
 def main() -> None:
@@ -182,22 +206,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a first promotion")
+    parser.add_argument("--speculation", action="store_true", help="instead: is a draft that slows switched off?")
     options = parser.parse_args()
     cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
-    stream = prepare(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer), options.seconds)
-    before, killer, tally = children(), Killer(options.kills), Tally()
+    stream = serve(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
+    tally, finished = Tally(), 0
+    if options.speculation:
+        speculation(tally)
+    else:
+        promoted(options.seconds)
+    before, killer = children(), Killer(options.kills)
     signal.signal(signal.SIGTERM, _told_to_end)
-    finished = 0
     with contextlib.suppress(ToldToEndError):
-        for finished in range(options.rounds):
+        while finished < (0 if options.speculation else options.rounds):
             say(f"round {finished + 1} of {options.rounds}")
             good = status()["stable"]["version"]
             for kind in EXPECTED:
                 if kind == "better":
                     promote_damaged(good)
                 trial(kind, good, tally)
-        finished = options.rounds
+            finished += 1
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     kills = killer.stop()
     until("everything is back", lambda: condition("Available")["status"] == "True", 300)
