@@ -27,20 +27,23 @@ def accept_length(path: Path, story: "Story") -> None:
     """Accept length of live traffic and of held-out prompts over time, with every swap."""
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
     live = [(p.seconds, p.accept_length) for p in story.points if p.accept_length is not None]
-    held = [(p.seconds, p.heldout) for p in story.points if p.heldout is not None]
+    domains = list(dict.fromkeys(p.domain for p in story.points))
     for at, _, _ in story.swaps:
         axes.axvline(at, color="#dddddd", linewidth=0.8, zorder=0)
     if live:
         axes.plot(*zip(*live, strict=True), ".", color="#9ecae1", label="live traffic, each look")
-    if held:
-        axes.plot(*zip(*held, strict=True), "o-", color="#2b7bba", label="held-out prompts")
-    shift = next((p.seconds for p in story.points if p.domain != story.points[0].domain), None)
+    for domain in domains:
+        held = [(p.seconds, p.heldout) for p in story.points if p.heldout is not None and p.domain == domain]
+        label = "held-out prompts" if domain == domains[0] else None
+        if held:
+            axes.plot(*zip(*held, strict=True), "o-", color="#2b7bba", label=label)
+    shift = next((p.seconds for p in story.points if p.domain != domains[0]), None)
     if shift is not None:
         axes.axvline(shift, color="#b03030", linestyle="--", label="traffic moves to the second domain")
     axes.set(
         xlabel="seconds since the first request", ylabel="accept length (tokens per verify cycle)", ylim=(0.9, None)
     )
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     axes.set_title("Grey lines: a new draft version goes live", fontsize=9, color="#666666", loc="left")
     figure.savefig(path, dpi=140)
     plt.close(figure)
