@@ -16,14 +16,15 @@ from tqdm import tqdm
 from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import WeightsError
-from aurora_core.evaluation.accept import coverage, simulate, spoken
+from aurora_core.evaluation.accept import coverage, spoken
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
 from aurora_core.samples.pool import Pool
-from aurora_core.samples.schema import Sample, decode
+from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
 from aurora_core.training import state
 from aurora_core.training.metrics import TrainingMetrics
+from aurora_core.training.publisher import Publisher
 from aurora_core.training.trainer import StepResult, Trainer
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
@@ -67,17 +68,16 @@ class TrainingRun:
         metrics: TrainingMetrics,
     ) -> None:
         self._config = training
-        self._draft_config = draft
-        self._weights = weights
         self._target = target
         self._places = places
         self._metrics = metrics
-        self._store = WeightsStore(places.weights)
+        store = WeightsStore(places.weights)
         self._states = WeightsStore(places.state)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._stopping = False
         self._told = True
-        uses = self._start()
+        uses, published = self._start(store)
+        self._publisher = Publisher(store, draft, weights, target, metrics, published, places.in_use)
         width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
         dtype: torch.dtype = getattr(torch, samples.dtype)
         self.pool = Pool(
@@ -94,24 +94,27 @@ class TrainingRun:
         self._live_length: float | None = None
         self._arrivals: list[float] = []
 
-    def _start(self) -> dict[str, int]:
-        """Go on from the newest state, or start from the newest published version."""
+    def _start(self, store: WeightsStore) -> tuple[dict[str, int], int]:
+        """Go on from the newest state, or start from the newest published version.
+
+        Returns:
+            How often each sample was used, and the version to beat.
+        """
         found = state.load_draft(self._states, self._target)
         if found is not None:
             version, draft = found
             self.trainer = Trainer(self._config, draft, self._target, self._device)
-            uses, self._published = state.restore(self._states, version, self.trainer)
+            restored = state.restore(self._states, version, self.trainer)
             log.info("resumed at step %d", self.trainer.step)
-            return uses
-        versions = self._store.versions()
+            return restored
+        versions = store.versions()
         if not versions:
             message = f"{self._places.weights} holds no version to start from: publish one first (aurora init)"
             raise WeightsError(message)
-        self._published = versions[-1]
-        self._store.verify(self._published)
-        draft = checkpoint.read(self._store.folder(self._published))
+        store.verify(versions[-1])
+        draft = checkpoint.read(store.folder(versions[-1]))
         self.trainer = Trainer(self._config, draft, self._target, self._device)
-        return {}
+        return {}, versions[-1]
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """End after the current step, saving what there is."""
@@ -167,7 +170,7 @@ class TrainingRun:
             self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
             last = done
             if self.trainer.step % self._config.publish_every_steps == 0:
-                self._publish()
+                self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout])
             if self.trainer.step % self._config.save_every_steps == 0:
                 self._save()
             self._tell()
@@ -225,83 +228,9 @@ class TrainingRun:
             pool=len(self.pool.training),
         )
 
-    def _heldout(self) -> list[Sample]:
-        return [entry.sample for entry in self.pool.heldout]
-
-    def _judge(self) -> float | None:
-        """The draft's simulated accept length on held-out requests; None without any."""
-        heldout = self._heldout()
-        if not heldout:
-            return None
-        accepted = simulate(
-            self.trainer.draft,
-            self.trainer.embedding,
-            heldout,
-            steps=self._draft_config.num_steps,
-            max_rows=self._config.max_seq_length,
-            dtype=self.trainer.dtype,
-        )
-        covered = coverage(heldout, self.trainer.draft.ids, self._target.vocab_size)
-        self._metrics.report({"eval/accept_length": accepted.length, "eval/vocabulary_coverage": covered})
-        return accepted.length
-
-    def _judge_published(self) -> float | None:
-        """The last published version on the same held-out requests, which change as traffic does."""
-        heldout = self._heldout()
-        if not heldout:
-            return None
-        draft = checkpoint.read(self._store.folder(self._published)).to(self._device)
-        accepted = simulate(
-            draft,
-            self.trainer.embedding,
-            heldout,
-            steps=self._draft_config.num_steps,
-            max_rows=self._config.max_seq_length,
-            dtype=self.trainer.dtype,
-        )
-        self._metrics.report({"eval/live_accept_length": accepted.length})
-        return accepted.length
-
-    def _publish(self) -> None:
-        """Publish the draft where it is better than the last version on held-out requests."""
-        try:
-            now, before = self._judge(), self._judge_published()
-            if now is None or (before is not None and now <= before + self._config.publish_min_gain):
-                return
-            manifest = self._store.publish(
-                lambda folder: checkpoint.write(folder, self.trainer.draft),
-                target_fingerprint=self._target.fingerprint,
-                parent=self._published,
-                step=self.trainer.step,
-                tokens=self.trainer.tokens,
-                holdout_accept_length=now,
-                parent_holdout_accept_length=before,
-            )
-        except WeightsError as error:
-            self._metrics.count("failed", 1, "publish")
-            log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
-            return
-        self._published = manifest.version
-        self._retire()
-        log.info("published version %d: held-out accept length %.3f (was %s)", manifest.version, now, before)
-
-    def _retire(self) -> None:
-        """Delete old versions, but none that is said to be in use; where that cannot be read, none at all."""
-        if self._places.in_use is None:
-            return
-        try:
-            in_use = [int(word) for word in self._places.in_use.read_text().split(",") if word.strip()]
-            gone = self._store.retire(self._weights.keep, in_use)
-        except (OSError, ValueError) as error:
-            self._metrics.count("failed", 1, "retire")
-            log.error("no version retired: %s", error)  # noqa: TRY400 (says all there is)
-            return
-        if gone:
-            log.info("retired versions %s", ", ".join(map(str, gone)))
-
     def _save(self) -> None:
         try:
-            state.save(self._states, self.trainer, self.pool.uses(), self._published)
+            state.save(self._states, self.trainer, self.pool.uses(), self._publisher.published)
         except (OSError, WeightsError) as error:
             self._metrics.count("failed", 1, "save")
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
@@ -310,7 +239,11 @@ class TrainingRun:
         if self._places.status is None:
             return
         part = self._places.status.with_suffix(".part")
-        latest = {"received": self.pool.received, "rejected": dict(self.pool.rejected), "published": self._published}
+        latest = {
+            "received": self.pool.received,
+            "rejected": dict(self.pool.rejected),
+            "published": self._publisher.published,
+        }
         text = json.dumps({**self._metrics.latest, **latest, "pool/training": len(self.pool.training)})
         try:
             part.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,115 @@
+"""From a trained draft to a version: judged on held-out requests, published where it is better, old ones retired."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from aurora_core.config.parts import DraftConfig, WeightsConfig
+from aurora_core.errors import WeightsError
+from aurora_core.evaluation.accept import coverage, simulate
+from aurora_core.models.eagle3 import Eagle3Draft
+from aurora_core.models.target import Target
+from aurora_core.samples.schema import Sample
+from aurora_core.training.metrics import TrainingMetrics
+from aurora_core.training.trainer import Trainer
+from aurora_core.weights import checkpoint
+from aurora_core.weights.store import WeightsStore
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes a trainer's draft.
+
+    Attributes:
+        published: the newest version of this training; the next one must beat it.
+    """
+
+    def __init__(
+        self,
+        store: WeightsStore,
+        draft: DraftConfig,
+        weights: WeightsConfig,
+        target: Target,
+        metrics: TrainingMetrics,
+        published: int,
+        in_use: Path | None,
+    ) -> None:
+        """Take the store.
+
+        Args:
+            store: where versions go.
+            draft: how many steps serving drafts.
+            weights: how many versions are kept.
+            target: whose draft it is.
+            metrics: told of every judgement and failure.
+            published: the version to beat.
+            in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
+        """
+        self._store = store
+        self._draft_config = draft
+        self._weights = weights
+        self._target = target
+        self._metrics = metrics
+        self._in_use = in_use
+        self.published = published
+
+    def publish(self, trainer: Trainer, heldout: Sequence[Sample]) -> None:
+        """Publish the draft where it beats the last version by ``publish_min_gain`` on held-out requests.
+
+        A failure is counted and logged; training goes on.
+        """
+        if not heldout:
+            return
+        try:
+            now, before = self._judge(trainer, heldout), self._judge_published(trainer, heldout)
+            if now <= before + trainer.config.publish_min_gain:
+                return
+            manifest = self._store.publish(
+                lambda folder: checkpoint.write(folder, trainer.draft),
+                target_fingerprint=self._target.fingerprint,
+                parent=self.published,
+                step=trainer.step,
+                tokens=trainer.tokens,
+                holdout_accept_length=now,
+                parent_holdout_accept_length=before,
+            )
+        except WeightsError as error:
+            self._metrics.count("failed", 1, "publish")
+            log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
+            return
+        self.published = manifest.version
+        self._retire()
+        log.info("published version %d: held-out accept length %.3f (was %.3f)", manifest.version, now, before)
+
+    def _simulated(self, draft: Eagle3Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+        steps, rows = self._draft_config.num_steps, trainer.config.max_seq_length
+        return simulate(draft, trainer.embedding, heldout, steps=steps, max_rows=rows, dtype=trainer.dtype).length
+
+    def _judge(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+        """The draft's simulated accept length."""
+        length = self._simulated(trainer.draft, trainer, heldout)
+        covered = coverage(heldout, trainer.draft.ids, self._target.vocab_size)
+        self._metrics.report({"eval/accept_length": length, "eval/vocabulary_coverage": covered})
+        return length
+
+    def _judge_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+        """The last published version's on the same requests, which change as traffic does."""
+        draft = checkpoint.read(self._store.folder(self.published)).to(trainer.device)
+        length = self._simulated(draft, trainer, heldout)
+        self._metrics.report({"eval/live_accept_length": length})
+        return length
+
+    def _retire(self) -> None:
+        """Delete old versions, but none that is said to be in use; where that cannot be read, none at all."""
+        if self._in_use is None:
+            return
+        try:
+            in_use = [int(word) for word in self._in_use.read_text().split(",") if word.strip()]
+            gone = self._store.retire(self._weights.keep, in_use)
+        except (OSError, ValueError) as error:
+            self._metrics.count("failed", 1, "retire")
+            log.error("no version retired: %s", error)  # noqa: TRY400 (says all there is)
+            return
+        if gone:
+            log.info("retired versions %s", ", ".join(map(str, gone)))
