@@ -86,7 +86,8 @@ def read(path: Path, slice_seconds: float) -> dict[str, dict[str, Record]]:
                 number = int(at // slice_seconds)
                 slices[number] = slices.get(number, Sums()) + sums
             found = [one for _, one in sorted(slices.items()) if one.x > 0 and one.y > 0]
-            if found:
+            # Without speculation accept length is 1 by definition, and there is nothing to be estimated.
+            if found and sum(found, Sums()).log_variance():
                 out[metric][arm] = Record([sums for _, sums in added], found)
     return out
 

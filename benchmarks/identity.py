@@ -1,16 +1,17 @@
 """Are greedy answers with a trained draft those of target-only SGLang? Where one is not, was it a tie of rounding?
 
-Takes the newest draft of a finished `make loop`. The differing token's two logits come from the target in fp32 by
-another implementation (transformers).
+Takes the newest draft of a finished `make loop`. Logits and rounding at the differing token come from the target by
+another implementation (transformers), see aurora_core.evaluation.identity.
 """
 
+import statistics
 from pathlib import Path
 
-import torch
-from aurora_core.loop.run import Comparison, Identity
+from aurora_core.evaluation.identity import Referee
+from aurora_core.loop.run import Comparison
 from aurora_core.loop.traffic import measure, read_prompts, render
 from bench import ROOT, arguments, report, stack
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 
 def main() -> None:
@@ -31,10 +32,9 @@ def main() -> None:
         running.stop()
         running.start_target_only()
         plain = measure(running.url, texts, 1, options.tokens)
-        reference = AutoModelForCausalLM.from_pretrained(running.target.path, dtype=torch.float32).eval()
         compared = Comparison(target_only=plain, static=None, adapted=speculated)
-        differences = compared.differences(reference, tokenizer, config.target.dtype)
-        counted = Identity.of(differences)
+        counted = compared.identity(Referee(running.target.path, config.target.dtype))
+        gaps = [difference.gap / difference.rounding for difference in counted.differences if difference]
         report(
             "identity",
             draft_version=running.live,
@@ -43,7 +43,8 @@ def main() -> None:
             identical=counted.same,
             differing_at_a_tie=counted.ties,
             differing_otherwise=counted.unexplained,
-            largest_gap_in_units_of_rounding=round(max((d.gap / d.rounding for d in differences if d), default=0.0), 2),
+            gap_over_rounding_median=round(statistics.median(gaps), 2) if gaps else None,
+            gap_over_rounding_max=round(max(gaps), 2) if gaps else None,
             failed=len(speculated.failures) + len(plain.failures),
         )
         if counted.unexplained:

@@ -3,16 +3,24 @@
 Speculation changes no distribution, but it changes the shapes of the target's matrix products, and with them the
 order in which low-precision sums are rounded. Two tokens whose logits lie closer than that rounding can then change
 places. An answer that differs is harmless where its first differing token is such a tie, and a bug where it is not.
+
+What rounding does is measured and not assumed: the target is computed once more in the engine's dtype and once more
+precisely, both by another implementation (transformers), for the very prefix at which the answers part.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-_MANTISSA = {"bfloat16": 7, "float16": 10, "float32": 23}
+DEVIATIONS = 3.0
+"""Rounding is taken to shift the difference of two logits by no more than so many standard deviations."""
+
+_PRECISE = {"bfloat16": torch.float32, "float16": torch.float32, "float32": torch.float64}
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,8 @@ class Difference:
 
     Attributes:
         at: index of the first token that differs.
-        gap: how far apart the two tokens' logits are, by an independent fp32 computation.
-        rounding: what the dtype's rounding can shift their difference by.
+        gap: how far the lower of the two tokens' logits lies below the leading one, computed precisely.
+        rounding: what the engine's dtype can shift the difference of two logits by at this prefix.
     """
 
     at: int
@@ -35,38 +43,63 @@ class Difference:
         return self.gap <= self.rounding
 
 
-def unit(value: float, dtype: str) -> float:
-    """The spacing of ``dtype`` at a value (unit in the last place)."""
-    return float(2.0 ** (math.floor(math.log2(max(abs(value), 1e-30))) - _MANTISSA[dtype]))
+@dataclass(frozen=True)
+class Identity:
+    """How many answers to the same prompts are the same, and how many part at a tie."""
+
+    differences: tuple[Difference | None, ...]
+
+    @property
+    def compared(self) -> int:
+        """Pairs of answers."""
+        return len(self.differences)
+
+    @property
+    def same(self) -> int:
+        """Pairs without a difference."""
+        return sum(d is None for d in self.differences)
+
+    @property
+    def ties(self) -> int:
+        """Pairs that part at a tie."""
+        return sum(d is not None and d.is_tie for d in self.differences)
+
+    @property
+    def unexplained(self) -> int:
+        """Pairs that differ without a tie: a fault."""
+        return self.compared - self.same - self.ties
 
 
-@torch.no_grad()
-def compare(
-    reference: Any,  # noqa: ANN401 (a transformers model)
-    prompt: Sequence[int],
-    one: Sequence[int],
-    other: Sequence[int],
-    dtype: str,
-) -> Difference | None:
-    """Compare two answers to one prompt.
+class Referee:
+    """The target by another implementation: precisely, and in the engine's dtype."""
 
-    Args:
-        reference: the target as a transformers model in fp32.
-        prompt, one, other: token ids.
-        dtype: what the engine computes in; either logit may be off by a unit of it in the last place.
+    def __init__(self, target: Path, dtype: str) -> None:
+        """Load it twice.
 
-    Returns:
-        None where the answers are the same.
-    """
-    at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    if at == len(one) == len(other):
-        return None
-    if at in (len(one), len(other)):
-        return Difference(at, math.inf, 0.0)
-    logits = reference(torch.tensor([[*prompt, *one[:at]]])).logits[0, -1]
-    first, second = float(logits[one[at]]), float(logits[other[at]])
-    rounding = unit(first, dtype) + unit(second, dtype)
-    top = logits.topk(2).values
-    # A tie is between the leaders: a token far below them was not a matter of rounding.
-    gap = max(abs(first - second), float(top[0]) - min(first, second))
-    return Difference(at, gap, rounding)
+        Args:
+            target: folder of the target's checkpoint.
+            dtype: what the engine computes in: bfloat16, float16 or float32.
+        """
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(target)
+        self._precise: Any = AutoModelForCausalLM.from_pretrained(target, dtype=_PRECISE[dtype]).eval()
+        self._rounded: Any = AutoModelForCausalLM.from_pretrained(target, dtype=getattr(torch, dtype)).eval()
+
+    def identity(self, one: Mapping[str, Sequence[int]], other: Mapping[str, Sequence[int]]) -> Identity:
+        """Compare the answers, token ids by prompt, to every prompt that both answered."""
+        pairs = [(prompt, one[prompt], other[prompt]) for prompt in one if prompt in other]
+        return Identity(tuple(self.compare(self._tokenizer(prompt)["input_ids"], a, b) for prompt, a, b in pairs))
+
+    @torch.no_grad()
+    def compare(self, prompt: Sequence[int], one: Sequence[int], other: Sequence[int]) -> Difference | None:
+        """Compare two answers to one prompt, all as token ids; None where they are the same."""
+        at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        if at == len(one) == len(other):
+            return None
+        if at in (len(one), len(other)):
+            return Difference(at, math.inf, 0.0)
+        prefix = torch.tensor([[*prompt, *one[:at]]])
+        precise = self._precise(prefix).logits[0, -1].double()
+        error = self._rounded(prefix).logits[0, -1].double() - precise
+        # A tie is between the leaders: a token far below them was not a matter of rounding.
+        gap = float(precise.max() - torch.minimum(precise[one[at]], precise[other[at]]))
+        return Difference(at, gap, DEVIATIONS * math.sqrt(2) * float(error.std()))

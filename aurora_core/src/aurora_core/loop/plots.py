@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from aurora_core.loop.run import Comparison, Identity, Story
+    from aurora_core.evaluation.identity import Identity
+    from aurora_core.loop.run import Comparison, Story
 
 _COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
 

@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from aurora_core.config import LoopConfig
 from aurora_core.errors import ConfigError
-from aurora_core.evaluation.identity import Difference, compare
+from aurora_core.evaluation.identity import Identity, Referee
 from aurora_core.loop import plots
 from aurora_core.loop.stack import Stack, Work
 from aurora_core.loop.traffic import Measured, Stream, accept_length, measure, read_prompts, render
@@ -117,33 +115,10 @@ class Comparison:
     static: Measured | None
     adapted: Measured
 
-    def differences(self, reference: Any, tokenizer: Any, dtype: str) -> list[Difference | None]:  # noqa: ANN401
-        """For each prompt, where the adapted answer parts from target-only's, or None where it does not."""
-        return [
-            compare(reference, tokenizer(prompt)["input_ids"], plain.ids, self.adapted.answers[prompt].ids, dtype)
-            for prompt, plain in self.target_only.answers.items()
-            if prompt in self.adapted.answers
-        ]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """How many of the adapted answers are target-only's, and how many part from them at a tie of rounding."""
-
-    compared: int
-    same: int
-    ties: int
-
-    @property
-    def unexplained(self) -> int:
-        """Answers that differ without a tie: a fault."""
-        return self.compared - self.same - self.ties
-
-    @classmethod
-    def of(cls, differences: Sequence[Difference | None]) -> "Identity":
-        """Count."""
-        ties = sum(d is not None and d.is_tie for d in differences)
-        return cls(len(differences), sum(d is None for d in differences), ties)
+    def identity(self, referee: Referee) -> Identity:
+        """The adapted answers against target-only's."""
+        ids = [{p: a.ids for p, a in m.answers.items()} for m in (self.target_only, self.adapted)]
+        return referee.identity(*ids)
 
 
 def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
@@ -192,8 +167,8 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
         finally:
             stack.stop()
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
-    reference = AutoModelForCausalLM.from_pretrained(target.path, dtype=torch.float32).eval()
-    identity = {n: Identity.of(c.differences(reference, tokenizer, config.target.dtype)) for n, c in results.items()}
+    referee = Referee(target.path, config.target.dtype)
+    identity = {n: c.identity(referee) for n, c in results.items()}
     _finish(root, config, story, results, identity, {"engine": state, "training": training})
 
 
