@@ -1,6 +1,6 @@
 """kill -9 of trainer, agent, engine and sample store at random moments of the running loop.
 
-After each kill the process is started again, as a supervisor would. Then: every version on disk verifies, none that
+Kills begin once a trained version is live. After each kill the process is started again, as a supervisor would. Then: every version on disk verifies, none that
 had been published is lost, the engine serves a whole version, and training goes on from its last saved step.
 """
 
@@ -40,6 +40,16 @@ def _goes_on(running: Stack, seconds: float = 120) -> bool:
     return False
 
 
+def _trained_is_live(running: Stack, seconds: float = 600) -> None:
+    """Until a trained version serves."""
+    deadline = time.monotonic() + seconds
+    while not running.live:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"no trained version is live within {seconds:.0f} s")
+        time.sleep(2)
+        running.follow(speculate_at=1.2)
+
+
 def main() -> None:
     """Kill, restart, check; then print what happened."""
     parser = arguments(__doc__ or "")
@@ -56,8 +66,10 @@ def main() -> None:
         corrupt = refused = 0
         steps = []
         running.pinned = set(range(10_000))  # nothing is retired, so anything that is missing was lost
+        _trained_is_live(running)
+        print(f"version {running.live} is live, {len(order)} kills begin", flush=True)
         for number, name in enumerate(order):
-            time.sleep(rng.uniform(2, 10))
+            time.sleep(rng.uniform(2, 25))
             published |= set(running.store.versions())
             try:
                 running.follow(speculate_at=1.2)
