@@ -1,7 +1,8 @@
 """kill -9 of trainer, agent, engine and sample store at random moments of the running loop.
 
-Kills begin once a trained version is live. After each kill the process is started again, as a supervisor would. Then: every version on disk verifies, none that
-had been published is lost, the engine serves a whole version, and training goes on from its last saved step.
+Kills begin once a trained version is live. After each the process is started again, as a supervisor would. Then: every
+version on disk verifies, none that had been published is lost, the engine serves a whole version, and training goes on
+from its last saved step.
 """
 
 import random
