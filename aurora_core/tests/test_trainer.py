@@ -189,11 +189,19 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     assert lengths
     assert lengths == sorted(lengths)
 
+    def told():
+        return json.loads((tmp_path / "status.json").read_text())["train/step"]
+
+    idle = make_run(tmp_path, target)
+    idle.stop()
+    idle.run()
+    assert told() == 10
+
     again = make_run(tmp_path, target)
     assert again.trainer.step == 10
     again.run()
     assert again.trainer.step == 20
-    assert json.loads((tmp_path / "status.json").read_text())["train/step"] == 20
+    assert told() == 20
     value = again._metrics.registry.get_sample_value("aurora_train_step")
     assert value == 20
 

@@ -240,6 +240,7 @@ class TrainingRun:
             return
         part = self._places.status.with_suffix(".part")
         latest = {
+            "train/step": self.trainer.step,
             "received": self.pool.received,
             "rejected": dict(self.pool.rejected),
             "published": self._publisher.published,
