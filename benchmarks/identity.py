@@ -4,7 +4,9 @@ Takes the newest draft of a finished `make loop`. Logits and rounding at the dif
 another implementation (transformers), see aurora_core.evaluation.identity.
 """
 
+import json
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aurora_core.evaluation.identity import Referee
@@ -15,25 +17,32 @@ from transformers import AutoTokenizer
 
 
 def main() -> None:
-    """Ask both engines, compare, count."""
+    """Ask both engines at once, compare, count; answers that part without a tie are printed."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--work", type=Path, default=ROOT / "work", help="folder of a finished loop")
     parser.add_argument("--prompts", type=int, default=100, help="prompts of each domain")
     parser.add_argument("--tokens", type=int, default=48, help="tokens of an answer")
     options = parser.parse_args()
-    with stack(options.config, work=options.work) as (config, running, first):
+    with (
+        stack(options.config, work=options.work) as (config, running, first),
+        stack(options.config) as (_, stock, _),
+        ThreadPoolExecutor(2) as pool,
+    ):
         tokenizer = AutoTokenizer.from_pretrained(running.target.path)
         second = render(read_prompts(config.traffic.shifted_prompts or config.traffic.prompts), tokenizer)
         texts = [*first[: options.prompts], *second[: options.prompts]]
         running.start_engine()
         running.start_agent()
         running.set_steps(config.draft.num_steps)
-        speculated = measure(running.url, texts, 1, options.tokens)
-        running.stop()
-        running.start_target_only()
-        plain = measure(running.url, texts, 1, options.tokens)
+        stock.start_target_only()
+        asked = [pool.submit(measure, engine.url, texts, 1, options.tokens) for engine in (running, stock)]
+        speculated, plain = (each.result() for each in asked)
         compared = Comparison(target_only=plain, static=None, adapted=speculated)
         counted = compared.identity(Referee(running.target.path, config.target.dtype))
+        for prompt, difference in zip(plain.answers, counted.differences, strict=True):
+            if difference and not difference.is_tie:
+                print(json.dumps({"prompt": prompt, "target_only": plain.answers[prompt].ids,
+                                  "speculated": speculated.answers[prompt].ids, **vars(difference)}))  # fmt: skip
         gaps = [difference.gap / difference.rounding for difference in counted.differences if difference]
         report(
             "identity",
