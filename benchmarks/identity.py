@@ -39,7 +39,8 @@ def main() -> None:
         speculated, plain = (each.result() for each in asked)
         compared = Comparison(target_only=plain, static=None, adapted=speculated)
         counted = compared.identity(Referee(running.target.path, config.target.dtype))
-        for prompt, difference in zip(plain.answers, counted.differences, strict=True):
+        both = [prompt for prompt in plain.answers if prompt in speculated.answers]
+        for prompt, difference in zip(both, counted.differences, strict=True):
             if difference and not difference.is_tie:
                 print(json.dumps({"prompt": prompt, "target_only": plain.answers[prompt].ids,
                                   "speculated": speculated.answers[prompt].ids, **vars(difference)}))  # fmt: skip
