@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from aurora_core.evaluation.identity import Referee
+from aurora_core.evaluation.identity import Referee, spacing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -77,3 +77,10 @@ def test_an_answer_that_ends_early_is_no_tie(model, tmp_path):
     (difference,) = saved(model, tmp_path).identity({PROMPT: said}, {PROMPT: said[:4]}).differences
     assert (difference.at, difference.gap) == (4, math.inf)
     assert not difference.is_tie
+
+
+@pytest.mark.parametrize("value", [0.75, -1.0, 20.0, 32.76])
+def test_spacing_is_the_step_to_the_next_number(value):
+    here = torch.tensor(abs(value), dtype=torch.bfloat16)
+    above = torch.nextafter(here, torch.tensor(torch.inf, dtype=torch.bfloat16))
+    assert spacing(value, "bfloat16") == float(above) - float(here)

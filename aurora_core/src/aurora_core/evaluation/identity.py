@@ -5,7 +5,9 @@ order in which low-precision sums are rounded. Two tokens whose logits lie close
 places. An answer that differs is harmless where its first differing token is such a tie, and a bug where it is not.
 
 What rounding does is measured and not assumed: the target is computed once more in the engine's dtype and once more
-precisely, both by another implementation (transformers), for the very prefix at which the answers part.
+precisely, both by another implementation (transformers), for the very prefix at which the answers part. What the two
+differ by over the vocabulary is what rounding does to the hidden states. The logits that lead are larger than most, so
+that rounding them to the dtype at last does more to them: by up to half its spacing there, each.
 """
 
 import math
@@ -18,7 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 DEVIATIONS = 3.0
-"""Rounding is taken to shift the difference of two logits by no more than so many standard deviations."""
+"""Rounded hidden states are taken to shift two logits' difference by no more than so many standard deviations."""
 
 _PRECISE = {"bfloat16": torch.float32, "float16": torch.float32, "float32": torch.float64}
 
@@ -70,6 +72,11 @@ class Identity:
         return self.compared - self.same - self.ties
 
 
+def spacing(value: float, dtype: str) -> float:
+    """How far apart neighbouring numbers of a dtype are at a value."""
+    return float(torch.finfo(getattr(torch, dtype)).eps * 2.0 ** math.floor(math.log2(max(abs(value), 1e-30))))
+
+
 class Referee:
     """The target by another implementation: precisely, and in the engine's dtype."""
 
@@ -80,6 +87,7 @@ class Referee:
             target: folder of the target's checkpoint.
             dtype: what the engine computes in: bfloat16, float16 or float32.
         """
+        self._dtype = dtype
         self._tokenizer: Any = AutoTokenizer.from_pretrained(target)
         self._precise: Any = AutoModelForCausalLM.from_pretrained(target, dtype=_PRECISE[dtype]).eval()
         self._rounded: Any = AutoModelForCausalLM.from_pretrained(target, dtype=getattr(torch, dtype)).eval()
@@ -101,5 +109,7 @@ class Referee:
         precise = self._precise(prefix).logits[0, -1].double()
         error = self._rounded(prefix).logits[0, -1].double() - precise
         # A tie is between the leaders: a token far below them was not a matter of rounding.
-        gap = float(precise.max() - torch.minimum(precise[one[at]], precise[other[at]]))
-        return Difference(at, gap, DEVIATIONS * math.sqrt(2) * float(error.std()))
+        logits = [float(precise[ids[at]]) for ids in (one, other)]
+        hidden = DEVIATIONS * math.sqrt(2) * float(error.std())
+        last = sum(spacing(logit, self._dtype) / 2 for logit in logits)
+        return Difference(at, float(precise.max()) - min(logits), hidden + last)
