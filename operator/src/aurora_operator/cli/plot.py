@@ -106,10 +106,15 @@ def draw(
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(10, 7), sharex=True, layout="constrained")
     bar = 1 + spec.promotion.gate.min_improvement
     for points in trials({c.labels["bound"]: c for c in estimates}):
-        times = [p.time for p in points]
-        ends = [p.lower for p in points], [p.upper for p in points]
-        upper.fill_between(times, *ends, alpha=0.25, color="tab:blue", linewidth=0)
-        upper.plot(times, [p.estimate for p in points], color="tab:blue")
+        ends = [p.estimate - p.lower for p in points], [p.upper - p.estimate for p in points]
+        times, values = [p.time for p in points], [p.estimate for p in points]
+        upper.errorbar(times, values, ends, color="tab:blue", ecolor="lightblue", marker=".", markersize=4)
+    judged = [e for e in status.history if None not in (e.estimate, e.lower, e.upper)]
+    for number, entry in enumerate(judged):
+        # The look at which a verdict fell ends the trial, so no scrape has it.
+        centre, low, high = (value or 0.0 for value in (entry.estimate, entry.lower, entry.upper))
+        label = None if number else "at the verdict"
+        upper.errorbar(entry.time, centre, [[centre - low], [high - centre]], color="tab:red", fmt="o", label=label)
     upper.axhline(bar, color="black", linewidth=1, linestyle="--", label=f"bar {bar:g}")
     upper.set(ylabel="candidate over stable", title=title)
     upper.legend(loc="upper left")
