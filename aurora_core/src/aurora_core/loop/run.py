@@ -115,11 +115,6 @@ class Comparison:
     static: Measured | None
     adapted: Measured
 
-    def identity(self, referee: Referee) -> Identity:
-        """The adapted answers against target-only's."""
-        ids = [{p: a.ids for p, a in m.answers.items()} for m in (self.target_only, self.adapted)]
-        return referee.identity(*ids)
-
 
 def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
     """Run the demonstration; prints a table and, last, one line of JSON."""
@@ -168,7 +163,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
             stack.stop()
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
     referee = Referee(target.path, config.target.dtype)
-    identity = {n: c.identity(referee) for n, c in results.items()}
+    identity = {n: referee.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
     _finish(root, config, story, results, identity, {"engine": state, "training": training})
 
 

@@ -157,6 +157,11 @@ class Measured:
     answers: dict[str, Answer]
     failures: tuple[str, ...]
 
+    @property
+    def ids(self) -> dict[str, tuple[int, ...]]:
+        """Token ids of the answers, by prompt."""
+        return {prompt: answer.ids for prompt, answer in self.answers.items()}
+
 
 def measure(url: str, texts: Sequence[str], concurrency: int, max_new_tokens: int, prefix: str = PROBE) -> Measured:
     """Ask every prompt once and say how fast that went; by their ids the requests are not captured."""

@@ -109,12 +109,7 @@ def draw(
         ends = [p.estimate - p.lower for p in points], [p.upper - p.estimate for p in points]
         times, values = [p.time for p in points], [p.estimate for p in points]
         upper.errorbar(times, values, ends, color="tab:blue", ecolor="lightblue", marker=".", markersize=4)
-    judged = [e for e in status.history if None not in (e.estimate, e.lower, e.upper)]
-    for number, entry in enumerate(judged):
-        # The look at which a verdict fell ends the trial, so no scrape has it.
-        centre, low, high = (value or 0.0 for value in (entry.estimate, entry.lower, entry.upper))
-        label = None if number else "at the verdict"
-        upper.errorbar(entry.time, centre, [[centre - low], [high - centre]], color="tab:red", fmt="o", label=label)
+    upper.plot([], [], "o", color="tab:red", label="at the verdict")
     upper.axhline(bar, color="black", linewidth=1, linestyle="--", label=f"bar {bar:g}")
     upper.set(ylabel="candidate over stable", title=title)
     upper.legend(loc="upper left")
@@ -131,6 +126,10 @@ def draw(
         if first is not None and entry.time >= first:
             for axes in (upper, lower):
                 axes.axvline(entry.time, color="grey", linewidth=0.8)
+            if entry.estimate is not None and entry.lower is not None and entry.upper is not None:
+                # The look at which a verdict fell ends the trial, so no scrape has it.
+                ends = [entry.estimate - entry.lower], [entry.upper - entry.estimate]
+                upper.errorbar(entry.time, entry.estimate, ends, color="tab:red", fmt="o")
             place = (entry.time, upper.get_ylim()[1])
             upper.annotate(f"{entry.version} {entry.verdict}", place, rotation=90, fontsize=7, va="top", ha="right")
     ticks = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
