@@ -34,8 +34,8 @@ from deployed import NAME, annotate, condition, kubectl, patch, publish_copy, qu
 from host import Host
 from transformers import AutoTokenizer
 
-UNDECIDED_SECONDS = 120
-"""How long a trial may stay undecided; an identical draft's always does."""
+UNDECIDED_SECONDS = {"damaged": 900, "identical": 120, "better": 900}
+"""How long a trial may stay undecided. An identical draft's always does; the others must fall on evidence."""
 VICTIMS = {"operator": 6, "prometheus": 2, "engine": 1}
 """What is killed, and how often beside the others; an engine is away for a minute then."""
 PODS = {
@@ -109,6 +109,7 @@ class Killer:
     def __init__(self, kills: int) -> None:
         self.done = dict.fromkeys(VICTIMS, 0)
         self._left = kills
+        self._error: SystemExit | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -117,15 +118,22 @@ class Killer:
         rng = random.Random(0)
         while self._left > 0 and not self._over.wait(rng.uniform(5, 40)):
             (name,) = rng.choices(list(VICTIMS), list(VICTIMS.values()))
-            if kill(name):
+            try:
+                killed = kill(name)
+            except SystemExit as error:  # in a thread it would end that thread, and nobody would hear of it
+                self._error = error
+                return
+            if killed:
                 self.done[name] += 1
                 self._left -= 1
 
-    def stop(self) -> dict[str, int]:
-        """End; returns the kills."""
+    def stop(self) -> int:
+        """End; returns how many kills were not done."""
         self._over.set()
         self._thread.join()
-        return self.done
+        if self._error:
+            raise self._error
+        return self._left
 
 
 def fallen(version: int, words: set[str]) -> list[dict[str, Any]]:
@@ -135,6 +143,7 @@ def fallen(version: int, words: set[str]) -> list[dict[str, Any]]:
 
 def trial(kind: str, good: int, tally: Tally) -> None:
     """Publish, wait for the verdict, and note whether it was the right one."""
+    patch({"promotion": {"gate": {"maxDurationSeconds": UNDECIDED_SECONDS[kind]}}})
     version = publish_copy(good, damaged=kind == "damaged")
     began = time.monotonic()
     words = {"Promoted", "Rejected", "Superseded", "Paused"}
@@ -196,7 +205,7 @@ def promoted(seconds: float) -> None:
     """Wait for the first promotion, then keep training quiet."""
     until("a promotion", lambda: [e for e in status()["history"] if e["verdict"] == "Promoted"], seconds)
     quieten()
-    patch({"promotion": {"recheckSeconds": 86400, "gate": {"maxDurationSeconds": UNDECIDED_SECONDS}}})
+    patch({"promotion": {"recheckSeconds": 86400}})
     say(f"version {status()['stable']['version']} is stable, training is quiet")
 
 
@@ -212,13 +221,13 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
     stream = serve(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
     tally, finished = Tally(), 0
-    if options.speculation:
-        speculation(tally)
-    else:
+    if not options.speculation:
         promoted(options.seconds)
     before, killer = children(), Killer(options.kills)
     signal.signal(signal.SIGTERM, _told_to_end)
     with contextlib.suppress(ToldToEndError):
+        if options.speculation:
+            speculation(tally)
         while finished < (0 if options.speculation else options.rounds):
             say(f"round {finished + 1} of {options.rounds}")
             good = status()["stable"]["version"]
@@ -228,7 +237,7 @@ def main() -> None:
                 trial(kind, good, tally)
             finished += 1
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    kills = killer.stop()
+    not_done = killer.stop()
     until("everything is back", lambda: condition("Available")["status"] == "True", 300)
     if children() != before:
         tally.wrong.append({"kind": "children", "before": before, "after": children()})
@@ -237,14 +246,15 @@ def main() -> None:
         "verdicts",
         rounds=finished,
         wrong=tally.wrong,
-        kills=kills,
+        kills=killer.done,
+        kills_not_done=not_done,
         median_seconds={kind: statistics.median(values) for kind, values in tally.seconds.items() if values},
         longest_seconds={kind: max(values) for kind, values in tally.seconds.items() if values},
         median_requests={kind: statistics.median(values) for kind, values in tally.requests.items() if values},
         requests_answered=len(record.answers),
         requests_failed=len(record.failures),
     )
-    if tally.wrong:
+    if tally.wrong or not_done:
         raise SystemExit(1)
 
 
