@@ -108,6 +108,10 @@ def test_the_sources_that_the_plugin_relies_on_say_what_it_relies_on():
         f"{SRT}.speculative.adaptive_runtime_state:AdaptiveController.activate_step_by_batch": ["get_steps_for_batch"],
         f"{SRT}.speculative.eagle_worker_v2:EagleDraftWorker.init_lm_head": ["self.hot_token_id"],
         f"{SRT}.speculative.eagle_worker_v2:EagleDraftWorker.draft_forward": ["self.hot_token_id[topk_index]"],
+        f"{SRT}.models.llama:LlamaForCausalLM.set_eagle3_layers_to_capture": [
+            "[2, num_layers // 2, num_layers - 3]",
+            "val + 1 for val in layer_ids",
+        ],
         f"{SRT}.models.llama_eagle3:LlamaForCausalLMEagle3.load_weights": ["d2t", "self.hot_token_id", "midlayer"],
         f"{SRT}.managers.scheduler_components.internal_state:SchedulerInternalStateController.set_internal_state": [
             "self._update_handlers()",

@@ -12,10 +12,11 @@ import torch
 from aurora_core.config import DraftConfig
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models.eagle3 import Eagle3Config
+from aurora_core.models.source import fetched
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.weights import checkpoint, volume
 from aurora_core.weights.store import WeightsStore
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 
 def some_file(text="weights"):
@@ -154,7 +155,56 @@ def test_a_draft_for_another_target_is_refused(tmp_path, target):
     raw["vocab_size"] = 65
     (tmp_path / "config.json").write_text(json.dumps(raw))
     with pytest.raises(WeightsError):
-        first_draft(DraftConfig(checkpoint=tmp_path), target, 0)
+        first_draft(DraftConfig(checkpoint=str(tmp_path)), target, 0)
+
+
+def published(folder, target):
+    """A draft as its authors publish it: no layers named, and in several files."""
+    draft = first_draft(DraftConfig(draft_vocab_size=40, aux_layers=target.unnamed_aux_layers()), target, seed=3)
+    checkpoint.write(folder, draft, torch.float32)
+    raw = json.loads((folder / "config.json").read_text())
+    del raw["eagle_config"]
+    (folder / "config.json").write_text(json.dumps(raw))
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for i, name in enumerate(sorted(tensors)):
+        save_file({name: tensors[name]}, folder / f"model-{i % 2}-{i}.safetensors")
+    return draft
+
+
+def test_a_published_draft_that_names_no_layers_is_fed_by_those_that_sglang_gives_it(tmp_path, target):
+    draft = published(tmp_path, target)
+    back = first_draft(DraftConfig(checkpoint=str(tmp_path)), target, 0)
+    assert back.config == draft.config
+    assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in draft.state_dict().items())
+
+
+def test_a_draft_that_names_other_layers_than_the_configuration_is_refused(tmp_path, target):
+    checkpoint.write(tmp_path, first_draft(DraftConfig(draft_vocab_size=40), target, seed=3))
+    with pytest.raises(WeightsError, match=r"fed by layers \(2, 3, 3\), not \(1, 2, 3\)"):
+        first_draft(DraftConfig(checkpoint=str(tmp_path), aux_layers=(1, 2, 3)), target, 0)
+
+
+def test_a_pickled_draft_is_refused(tmp_path, target):
+    published(tmp_path, target)
+    for shard in tmp_path.glob("*.safetensors"):
+        shard.rename(shard.with_suffix(".bin"))
+    with pytest.raises(WeightsError, match="only safetensors"):
+        first_draft(DraftConfig(checkpoint=str(tmp_path)), target, 0)
+
+
+def test_a_draft_comes_from_the_hub_or_says_why_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    snapshot = tmp_path / "hub" / "models--org--draft" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "hub" / "models--org--draft" / "refs").mkdir()
+    (tmp_path / "hub" / "models--org--draft" / "refs" / "main").write_text("abc")
+    assert fetched(DraftConfig(checkpoint="org/draft"), tmp_path).checkpoint == str(snapshot)
+    assert fetched(DraftConfig(), tmp_path).checkpoint is None
+    with pytest.raises(ConfigError, match="the draft org/other is no folder and cannot be had"):
+        fetched(DraftConfig(checkpoint="org/other"), tmp_path)
+    with pytest.raises(ConfigError, match="is its volume mounted"):
+        fetched(DraftConfig(checkpoint="/model/draft"), tmp_path)
 
 
 def test_another_architecture_is_refused():

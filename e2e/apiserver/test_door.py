@@ -21,6 +21,10 @@ BAD = [
     ("spec.draft", {"auxLayers": [1, 2]}, "auxLayers"),
     ("spec.draft", {"auxLayers": [1, 2, 3, 4]}, "auxLayers"),
     ("spec.draft", {"checkpoint": "/etc/passwd"}, "checkpoint"),
+    ("spec.draft", {"checkpoint": "a/b/c"}, "checkpoint"),
+    ("spec.draft", {"checkpoint": "org/draft; true"}, "checkpoint"),
+    ("spec.draft", WITH_DRAFT, "name the volume"),
+    ("spec.draft", {"revision": "$(reboot)"}, "revision"),
     ("spec.draft", {"steps": 3}, "unknown field"),
     ("spec.target", None, "spec.target"),
     ("spec.target", {}, "model"),
@@ -124,7 +128,11 @@ def test_none_of_them_is_stored():
         ("spec.target.model", "org/other"),
         ("spec.target.dtype", "float16"),
         ("spec.mode", "ExternalWithDraft"),
+        ("spec.target.revision", "v2"),
         ("spec.draft", {"draftVocabSize": 1234}),
+        ("spec.draft", {"auxLayers": [1, 2, 3]}),
+        ("spec.weights", {"claimName": "other"}),
+        ("spec.target", {"model": "/model", "volume": {"claimName": "c"}}),
     ],
 )
 def test_what_every_version_depends_on_cannot_change(path, value):
@@ -132,7 +140,24 @@ def test_what_every_version_depends_on_cannot_change(path, value):
     try:
         done = apply(changed(path, value))
         assert done.returncode != 0
-        assert "make another resource" in done.stderr or "needs draft.checkpoint" in done.stderr
+        assert "make another" in done.stderr or "needs draft.checkpoint" in done.stderr
+    finally:
+        assert kubectl("delete", "specdep", "chat", "--wait").returncode == 0
+
+
+def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
+    try:
+        assert apply(GOOD).returncode == 0
+        for template, words in (
+            ({"size": "10Gi"}, ""),
+            ({"size": "20Gi"}, ""),
+            ({"size": "1000Mi"}, "can only grow"),
+            ({"size": "20Gi", "accessMode": "ReadWriteOnce"}, "only the size can change"),
+            ({"size": "20Gi", "storageClassName": "fast"}, "only the size can change"),
+        ):
+            done = apply(changed("spec.weights", {"template": template}))
+            assert (done.returncode != 0) == bool(words), done.stderr
+            assert words in done.stderr
     finally:
         assert kubectl("delete", "specdep", "chat", "--wait").returncode == 0
 
@@ -142,6 +167,7 @@ def test_what_every_version_depends_on_cannot_change(path, value):
     [
         GOOD,
         changed("spec.serving", {"replicas": 3, "extraArgs": ["--mem-fraction-static", "0.8"]}),
+        changed("spec", {**GOOD["spec"], "mode": "ExternalWithDraft", "draft": {"checkpoint": "org/draft"}}),
         changed("spec.promotion", {"strategy": "Manual"}),
         changed("spec.target", {"model": "/model/llama", "volume": {"claimName": "models"}}),
         changed(

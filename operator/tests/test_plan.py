@@ -132,6 +132,25 @@ def test_a_retained_claim_has_no_owner_and_everything_else_has():
     assert all("ownerReferences" in c["metadata"] for c in children)
 
 
+def applied(spec, children):
+    """What is applied once the spec is another one."""
+    world, _ = settled()
+    return kinds(plan(a_world(spec, pods=world.pods, versions=world.versions, children=children)).apply)
+
+
+@pytest.mark.parametrize("weights", [{"template": {"size": "30Gi"}}, {"onDelete": "Delete"}])
+def test_a_claim_is_applied_when_its_wish_changes(weights):
+    _, children = settled()
+    assert applied(a_spec(weights=weights), children) == {("PersistentVolumeClaim", "chat-weights")}
+
+
+def test_a_claim_that_was_grown_by_hand_stays_so():
+    _, children = settled()
+    claim = next(c for c in children if c["kind"] == "PersistentVolumeClaim")
+    claim["spec"]["resources"]["requests"]["storage"] = "99Gi"
+    assert applied(a_spec(), children) == set()
+
+
 def test_pods_run_as_nobody_with_nothing_to_write_but_volumes():
     _, children = settled()
     for body in children:

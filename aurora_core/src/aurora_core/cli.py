@@ -32,6 +32,7 @@ def resolve_target(config: DeploymentConfig) -> "Target":
 
 def _loop(arguments: argparse.Namespace) -> None:
     from aurora_core.loop.run import run  # noqa: PLC0415 (torch and more: only where needed)
+    from aurora_core.models.source import fetched  # noqa: PLC0415
 
     config = load(arguments.config)
     traffic = config.traffic
@@ -39,7 +40,7 @@ def _loop(arguments: argparse.Namespace) -> None:
         traffic = traffic.model_copy(update={"prompts": arguments.prompts.resolve()})
     if arguments.seconds is not None:
         traffic = traffic.model_copy(update={"seconds": arguments.seconds})
-    config = config.model_copy(update={"traffic": traffic})
+    config = config.model_copy(update={"traffic": traffic, "draft": fetched(config.draft, _models())})
     run(config, resolve_target(config), arguments.work.resolve(), live=sys.stdout.isatty())
 
 
@@ -124,14 +125,15 @@ def _agent(arguments: argparse.Namespace) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.models.source import fetched, resolve  # noqa: PLC0415
     from aurora_core.training.init import ensure_first  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     store = WeightsStore(arguments.work / "weights")
-    target = resolve(config.target, arguments.models or _models())
-    print(ensure_first(store, config.draft, target, config.training.seed).model_dump_json(indent=2))
+    models = arguments.models or _models()
+    target, draft = resolve(config.target, models), fetched(config.draft, models)
+    print(ensure_first(store, draft, target, config.training.seed).model_dump_json(indent=2))
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """The model, the draft, serving, samples and weights: the parts that more than one process must agree on."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -28,12 +27,15 @@ class DraftConfig(Config):
 
     algorithm: Literal["EAGLE3"] = "EAGLE3"
     """Draft architecture."""
-    checkpoint: Path | None = None
-    """Draft to start from; without one a draft is made from nothing (day-0)."""
+    checkpoint: str | None = Field(None, min_length=1)
+    """Draft to start from, a Hugging Face model id or a folder; without one a draft is made from nothing (day-0)."""
+    revision: str | None = None
+    """Branch, tag or commit of a draft from the hub; by default its main branch."""
     draft_vocab_size: PositiveInt = 32000
     """Tokens that a new draft can propose, chosen by how often traffic uses them."""
     aux_layers: tuple[int, int, int] | None = None
-    """Target layers whose outputs feed the draft; by default 2, half, and the third last."""
+    """Target layers whose outputs feed the draft; by default those that the checkpoint names, or 2, half, and the third
+    last for a new draft."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)

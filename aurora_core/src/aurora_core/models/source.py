@@ -1,18 +1,40 @@
-"""Where a target's checkpoint comes from: a folder, a Python package, or the Hugging Face hub."""
+"""Where checkpoints come from: a folder, a Python package, or the Hugging Face hub."""
 
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from aurora_core.config.parts import TargetConfig
+from aurora_core.config.parts import DraftConfig, TargetConfig
 from aurora_core.errors import ConfigError
 from aurora_core.models import smollm2
 from aurora_core.models.target import Target
 
 
+def _folder(what: str, name: str, revision: str | None, cache: Path, *, download: bool) -> Path:
+    """A checkpoint's folder; ``what`` is the word for it in errors."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute():
+        message = f"the {what} {folder} is no folder: is its volume mounted?"
+        raise ConfigError(message)
+    try:
+        path = snapshot_download(
+            name,
+            revision=revision,
+            cache_dir=cache / "hub",
+            local_files_only=not download,
+            allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py"],
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        message = f"the {what} {name} is no folder and cannot be had from the Hugging Face hub: {error}"
+        raise ConfigError(message) from error
+    return Path(path)
+
+
 def resolve(config: TargetConfig, cache: Path, *, download: bool = True) -> Target:
-    """The target's folder; what is not there yet is fetched below ``cache``.
+    """The target; what is not there yet is fetched below ``cache``.
 
     Args:
         config: which model.
@@ -24,21 +46,16 @@ def resolve(config: TargetConfig, cache: Path, *, download: bool = True) -> Targ
     """
     if config.model == smollm2.NAME:
         return Target(smollm2.materialise(cache))
-    folder = Path(config.model)
-    if folder.is_dir():
-        return Target(folder)
-    if folder.is_absolute():
-        message = f"the target {folder} is no folder: is its volume mounted?"
-        raise ConfigError(message)
-    try:
-        path = snapshot_download(
-            config.model,
-            revision=config.revision,
-            cache_dir=cache / "hub",
-            local_files_only=not download,
-            allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py"],
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        message = f"the target {config.model} is no folder and cannot be had from the Hugging Face hub: {error}"
-        raise ConfigError(message) from error
-    return Target(Path(path))
+    return Target(_folder("target", config.model, config.revision, cache, download=download))
+
+
+def fetched(config: DraftConfig, cache: Path) -> DraftConfig:
+    """The same draft, its checkpoint a folder; what is not there yet is fetched below ``cache``.
+
+    Raises:
+        ConfigError: the checkpoint cannot be had; says why.
+    """
+    if config.checkpoint is None:
+        return config
+    folder = _folder("draft", config.checkpoint, config.revision, cache, download=True)
+    return config.model_copy(update={"checkpoint": str(folder)})

@@ -51,8 +51,12 @@ class Target:
         return int(self.config["vocab_size"])
 
     def default_aux_layers(self) -> tuple[int, int, int]:
-        """The layers that SGLang captures for EAGLE3 when a draft names none."""
+        """The layers whose outputs feed a new draft: an early one, the middle, a late one."""
         return 2, self.num_layers // 2, self.num_layers - 3
+
+    def unnamed_aux_layers(self) -> tuple[int, int, int]:
+        """The layers whose outputs SGLang gives to a checkpoint that names none: the inputs of layers 2, n/2, n-3."""
+        return 1, self.num_layers // 2 - 1, self.num_layers - 4
 
     def _shards(self) -> list[Path]:
         shards = sorted(self.path.glob("*.safetensors"))

@@ -20,20 +20,23 @@ def first_draft(config: DraftConfig, target: Target, seed: int) -> Eagle3Draft:
     A new draft's vocabulary is a guess (low ids, which tokenizers give to common tokens) until traffic is seen.
 
     Raises:
-        WeightsError: the given checkpoint is none, or fits another target.
+        WeightsError: the given checkpoint is none, or fits another target or other layers of it.
     """
     if config.checkpoint is None:
         shape = Eagle3Config.for_target(target, config.draft_vocab_size, config.aux_layers)
         draft = Eagle3Draft(shape)
         draft.initialise(target, vocabulary.choose(torch.zeros(target.vocab_size), shape.draft_vocab_size), seed)
         return draft
-    draft = checkpoint.read(Path(config.checkpoint))
+    draft = checkpoint.read(Path(config.checkpoint), config.aux_layers or target.unnamed_aux_layers())
     shape = draft.config
     if shape.vocab_size != target.vocab_size or shape.target_hidden_size != target.hidden_size:
         message = (
             f"the draft {config.checkpoint} is for a target of width {shape.target_hidden_size} and "
             f"{shape.vocab_size} tokens; {target.path} has {target.hidden_size} and {target.vocab_size}"
         )
+        raise WeightsError(message)
+    if config.aux_layers and config.aux_layers != shape.aux_layers:
+        message = f"the draft {config.checkpoint} is fed by layers {shape.aux_layers}, not {config.aux_layers}"
         raise WeightsError(message)
     return draft
 

@@ -1,6 +1,7 @@
 """A draft as the folder that SGLang loads: config.json and model.safetensors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,16 +39,29 @@ def read_config(folder: Path) -> Eagle3Config:
         raise WeightsError(message) from error
 
 
-def read(folder: Path) -> Eagle3Draft:
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Everything in a folder's safetensors files; big drafts of others come in several."""
+    shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        message = f"the draft in {folder} has no .safetensors file: only safetensors are read, as pickles can run code"
+        raise WeightsError(message)
+    return {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
+
+
+def read(folder: Path, unnamed_layers: tuple[int, ...] = ()) -> Eagle3Draft:
     """Load a draft, weights in fp32.
+
+    Args:
+        folder: its config.json and safetensors files.
+        unnamed_layers: the target layers that feed it, where its configuration names none.
 
     Raises:
         WeightsError: unreadable, or tensors that do not fit the configuration.
     """
-    draft = Eagle3Draft(read_config(folder))
+    config = read_config(folder)
+    draft = Eagle3Draft(config if config.aux_layers else replace(config, aux_layers=unnamed_layers))
     try:
-        tensors = load_file(folder / MODEL)
-        missing, unexpected = draft.load_state_dict(tensors, strict=False)
+        missing, unexpected = draft.load_state_dict(_tensors(folder), strict=False)
     except (OSError, RuntimeError, SafetensorError) as error:
         message = f"cannot load the draft in {folder}: {error}"
         raise WeightsError(message) from error

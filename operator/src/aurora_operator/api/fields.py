@@ -15,6 +15,18 @@ def rules(*rules: tuple[str, str]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
 
 
+def unchanged(*fields: str) -> str:
+    """A CEL expression: none of these fields changes; the name of one that may be absent ends with ``?``."""
+
+    def same(field: str) -> str:
+        new, old = f"self.{field.rstrip('?')}", f"oldSelf.{field.rstrip('?')}"
+        if field.endswith("?"):
+            return f"has({new}) == has({old}) && (!has({new}) || {new} == {old})"
+        return f"{new} == {old}"
+
+    return " && ".join(map(same, fields))
+
+
 class SecretKey(Config):
     """A key of a Secret in the resource's namespace."""
 

@@ -7,7 +7,7 @@ from aurora_core.config.parts import DraftConfig, Dtype
 from aurora_core.config.training import TrainingConfig
 from pydantic import Field, PositiveInt
 
-from aurora_operator.api.fields import Name, SecretKey, rules
+from aurora_operator.api.fields import Name, SecretKey, rules, unchanged
 from aurora_operator.api.pod_template import PodTemplate
 from aurora_operator.api.promotion import PromotionSpec
 
@@ -27,8 +27,13 @@ OWNED_ARGUMENTS = (
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
 
 
+TARGET_STAYS = "target.model, revision, volume, dtype cannot change: drafts belong to one target; make another resource"
+
+
 class ModelVolume(Config):
     """A volume that holds the target's checkpoint, mounted read-only at /model."""
+
+    model_config = rules((unchanged("claimName", "subPath?"), TARGET_STAYS))
 
     claim_name: Name
     """PersistentVolumeClaim."""
@@ -47,6 +52,10 @@ class TargetSpec(Config):
         (
             "!has(self.volume) || self.model == '/model' || self.model.startsWith('/model/')",
             "target.volume is mounted at /model: target.model must be /model or a path below it",
+        ),
+        (
+            unchanged("model", "revision?", "dtype") + " && has(self.volume) == has(oldSelf.volume)",
+            TARGET_STAYS,
         ),
     )
 
@@ -80,16 +89,28 @@ class DraftSpec(Config):
             "self.numDraftTokens > self.numSteps",
             "draft.numDraftTokens must be at least draft.numSteps + 1",
         ),
+        (
+            unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?"),
+            "draft.checkpoint, revision, draftVocabSize, auxLayers cannot change: all versions have them; make another",
+        ),
     )
 
     algorithm: Literal["EAGLE3"] = "EAGLE3"
     """Draft architecture."""
-    checkpoint: str | None = Field(None, max_length=300, pattern=r"^/model/[A-Za-z0-9._/-]+$")
-    """Draft to start from, a path below /model in target.volume."""
+    checkpoint: str | None = Field(
+        None,
+        min_length=1,
+        max_length=300,
+        pattern=r"^(/model/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
+    )
+    """Draft to start from: a Hugging Face model id, or a path below /model in target.volume."""
+    revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
+    """Branch, tag or commit of a draft from the hub; by default its main branch."""
     draft_vocab_size: int = Field(32000, ge=16, le=1_000_000)
     """Tokens that a new draft can propose, chosen by how often traffic uses them."""
     aux_layers: tuple[int, int, int] | None = None
-    """Target layers whose outputs feed the draft; by default 2, half, and the third last."""
+    """Target layers whose outputs feed the draft; by default those that the checkpoint names, or 2, half, and the third
+    last for a new draft."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)
@@ -193,10 +214,21 @@ class SamplesSpec(Config):
 class ClaimTemplate(Config):
     """A PersistentVolumeClaim to make."""
 
+    model_config = rules(
+        (
+            "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+            "weights.template.size can only grow",
+        ),
+        (
+            unchanged("storageClassName?", "accessMode"),
+            "weights.template: of a claim only the size can change; make another resource",
+        ),
+    )
+
     storage_class_name: Name | None = None
     """Storage class; by default the cluster's own default."""
-    size: str = Field("20Gi", max_length=32, pattern=r"^[0-9]+(Mi|Gi|Ti)$")
-    """Size."""
+    size: str = Field("20Gi", max_length=32, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")
+    """Size; it can grow where the storage class allows that."""
     access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
     """ReadWriteOnce keeps all pods on one node, the one that has the volume."""
 
@@ -208,6 +240,10 @@ class WeightsSpec(Config):
         (
             "!(has(self.claimName) && has(self.template))",
             "weights.claimName and weights.template exclude each other: use an existing claim, or have one made",
+        ),
+        (
+            unchanged("claimName?"),
+            "weights.claimName cannot change: all versions are there; make another resource",
         ),
     )
 
@@ -234,6 +270,10 @@ class Spec(Config):
             "mode ExternalWithoutDraft starts from nothing: remove draft.checkpoint, or use ExternalWithDraft",
         ),
         (
+            "!has(self.draft.checkpoint) || !self.draft.checkpoint.startsWith('/') || has(self.target.volume)",
+            "draft.checkpoint is a path: name the volume that holds it in target.volume, which is mounted at /model",
+        ),
+        (
             "self.mode != 'ExternalWithoutDraft' || self.draft.topK == 1",
             "mode ExternalWithoutDraft needs draft.topK 1: only then can it be switched on at run time",
         ),
@@ -246,16 +286,8 @@ class Spec(Config):
             "training.hyperparameters.tttLength must be from 1 to 16",
         ),
         (
-            "self.target.model == oldSelf.target.model && self.target.dtype == oldSelf.target.dtype",
-            "target.model and target.dtype cannot change: drafts belong to one target; make another resource",
-        ),
-        (
             "self.mode == oldSelf.mode",
             "mode cannot change: make another resource",
-        ),
-        (
-            "self.draft.draftVocabSize == oldSelf.draft.draftVocabSize",
-            "draft.draftVocabSize cannot change: every version has it; make another resource",
         ),
     )
 

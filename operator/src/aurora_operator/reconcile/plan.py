@@ -44,6 +44,12 @@ def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
 
 
+def _rendered(body: Mapping[str, Any]) -> str | None:
+    """The hash of what it was rendered as."""
+    found: str | None = (body["metadata"].get("annotations") or {}).get(HASH)
+    return found
+
+
 def _succeeded(job: Mapping[str, Any] | None) -> bool:
     return bool(job) and int((job or {}).get("status", {}).get("succeeded") or 0) > 0
 
@@ -90,9 +96,8 @@ def _jobs_to_replace(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
     for body in wanted:
         live = world.children.get(key(body))
         if body["kind"] == "Job" and live is not None and not _succeeded(live):
-            annotations = live["metadata"].get("annotations") or {}
             same_but_suspend = holds(body["spec"]["template"], live["spec"]["template"])
-            if annotations.get(HASH) != body["metadata"]["annotations"][HASH] and not same_but_suspend:
+            if _rendered(live) != _rendered(body) and not same_but_suspend:
                 out.add(key(body))
     return out
 
@@ -105,8 +110,9 @@ def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool
     if body["kind"] == "Job" and _succeeded(live):
         return False
     if body["kind"] == "PersistentVolumeClaim":
-        # A claim's spec is settled once it is bound.
-        return False
+        # A bound claim's spec is settled but for its size, which its owner may have grown by hand: ours is asked for
+        # once, when it changes, and not held against theirs.
+        return _rendered(live) != _rendered(body)
     return not holds(body, live)
 
 
