@@ -18,7 +18,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from aurora_operator.promotion.measure import increments
+from aurora_operator.promotion.counters import increments
 from aurora_operator.promotion.statistics import Sums, compare
 
 RECORDED = Path(__file__).parent / "recorded.json"

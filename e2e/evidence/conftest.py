@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aurora_operator.clients.prometheus import Credentials, Prometheus
-from aurora_operator.promotion.measure import NAMES
+from aurora_operator.promotion.counters import NAMES
 from host import build
 from ports import free_port
 from prometheus_client import CollectorRegistry, Counter, start_http_server

@@ -8,7 +8,7 @@ import pytest
 from aurora_operator.clients import prometheus as client_module
 from aurora_operator.clients.prometheus import Credentials
 from aurora_operator.errors import PrometheusError
-from aurora_operator.promotion.measure import Arm, arm_increments, by_request
+from aurora_operator.promotion.counters import Arm, Counters
 from conftest import Exporter
 
 SELECTOR = '{__name__=~"aurora_accept_.*",speculator="ns/chat"}'
@@ -19,8 +19,10 @@ PASSWORD_HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"  
 
 
 def total(client, since, *, born=True):
-    series = client.raw(SELECTOR, since - 60, time.time())
-    return by_request(arm_increments(series, "AcceptLength", Arm(3, 3), since, born=born))
+    counters = Counters("AcceptLength", Arm(3, 3), since, born=born)
+    for piece in client.pieces(SELECTOR, since - 60, time.time()):
+        counters.add(piece)
+    return counters.requests()
 
 
 def test_nothing_is_lost_or_counted_twice_when_an_engine_restarts_and_two_jobs_scrape_it(exporter, serve):
@@ -86,6 +88,34 @@ def test_a_dead_or_stuck_server_and_one_that_says_too_much_are_problems(exporter
     server.process.wait()
     with pytest.raises(PrometheusError, match="does not answer"):
         total(client, since)
+
+
+def test_what_an_answer_cannot_hold_is_read_in_pieces(exporter, serve, monkeypatch):
+    client, since = serve([exporter.port]).client(), time.time()
+    for tokens in (30, 50, 70):
+        exporter.finish(tokens, 20)
+        time.sleep(SCRAPED)
+    monkeypatch.setattr(client_module, "SHORTEST_SECONDS", 1.0)
+    monkeypatch.setattr(client_module, "LIMIT", 6 * 4)
+    pieces = list(client.pieces(SELECTOR, since, time.time()))
+    assert len(pieces) > 2
+    assert (total(client, since).n, total(client, since).x) == (3, 150)
+
+
+def test_looks_that_read_only_what_is_new_see_what_one_that_reads_all_does(exporter, serve):
+    client, since = serve([exporter.port]).client(), time.time()
+    looks = Counters("AcceptLength", Arm(3, 3), since, born=True)
+    began = since
+    for step, tokens in enumerate((30, 50, 10)):
+        exporter.finish(tokens, 20)
+        time.sleep(SCRAPED)
+        if step == 1:
+            exporter.restart()
+        until = time.time()
+        looks.add(client.raw(SELECTOR, began - 1, until))
+        began = until
+    assert looks.requests() == total(client, since)
+    assert looks.requests().n == 3
 
 
 def test_a_guard_needs_one_number(exporter, serve):

@@ -23,3 +23,7 @@ class ClusterError(OperatorError):
 
 class PrometheusError(OperatorError):
     """Prometheus does not answer, or not with what was asked for."""
+
+
+class TooManySamplesError(PrometheusError):
+    """An answer with more samples than one may have."""

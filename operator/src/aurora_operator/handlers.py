@@ -22,6 +22,7 @@ from aurora_operator.reconcile.plan import plan
 from aurora_operator.settings import Settings
 
 if TYPE_CHECKING:
+    from aurora_operator.reconcile.evidence import Ledgers
     from aurora_operator.reconcile.world import Problem
 
 log = logging.getLogger(__name__)
@@ -38,16 +39,18 @@ class Reconciler:
         self._settings = settings
         # Only what the last look failed with, to be shown by the next; nothing is decided by it.
         self._problems: dict[Name, tuple[Problem, ...]] = {}
+        self._ledgers: Ledgers = {}
 
     def look(self, name: Name) -> float | None:
         """Reconcile one resource; see :class:`Controller`."""
         body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._problems.pop(name, None)
+            self._ledgers.pop(str(name), None)
             metrics.forget(str(name))
             return None
         try:
-            world = observe(self._cluster, body, self._settings.images, self._problems.pop(name, ()))
+            world = observe(self._cluster, body, self._settings.images, self._ledgers, self._problems.pop(name, ()))
         except SpecError as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
             metrics.failures.labels(str(name), "spec").inc()

@@ -2,18 +2,21 @@
 
 import math
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
 
-from aurora_operator.errors import PrometheusError
-from aurora_operator.promotion.measure import Series
+from aurora_operator.errors import PrometheusError, TooManySamplesError
+from aurora_operator.promotion.counters import Series
 
 _TIMEOUT = 15.0
 LIMIT = 200_000
-"""Samples of an answer at most; a window that needs more is a mistake somewhere, not evidence."""
+"""Samples of an answer at most."""
+LONGEST_SECONDS, SHORTEST_SECONDS = 1200.0, 30.0
+"""Of a piece of time that is asked for at once."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Prometheus:
         """Raw samples of all series of a selector from ``start`` to ``end``, seconds since the epoch.
 
         Raises:
-            PrometheusError: no answer, a refusal, or more samples than make sense.
+            TooManySamplesError: more samples than an answer may have.
+            PrometheusError: no answer, or a refusal.
         """
         seconds = max(1, math.ceil(end - start))
         result = self.query(f"{selector}[{seconds}s]", end)
@@ -94,8 +98,26 @@ class Prometheus:
             Series(one["metric"], tuple((float(t), float(v)) for t, v in one.get("values", ()))) for one in result
         ]
         if sum(len(one.samples) for one in series) > LIMIT:
-            raise PrometheusError(f"{selector} has more than {LIMIT} samples in {seconds} s")
+            raise TooManySamplesError(f"{selector} has more than {LIMIT} samples in {seconds} s")
         return series
+
+    def pieces(self, selector: str, start: float, end: float) -> Iterator[list[Series]]:
+        """The same piece by piece, ascending, each so short that its answer stays small with however many engines.
+
+        Raises:
+            PrometheusError: as :meth:`raw`.
+        """
+        length = LONGEST_SECONDS
+        while start < end:
+            until = min(end, start + length)
+            try:
+                yield self.raw(selector, start, until)
+            except TooManySamplesError:
+                if length <= SHORTEST_SECONDS:
+                    raise
+                length /= 2
+            else:
+                start = until
 
     def number(self, query: str, time: float) -> float | None:
         """The one number that a query gives; None for no result or NaN.

@@ -21,9 +21,8 @@ class Evidence:
     """What was measured since the trial began, both sides live at the same time.
 
     Attributes:
-        candidate, stable: sums over units.
+        candidate, stable: sums over units, which are time slices, of all engines (Switchback) or of each (Canary).
         candidate_requests, stable_requests: finished requests behind them.
-        sliced: whether the units are time slices rather than requests.
         problem: why there is no evidence, where there is none.
     """
 
@@ -31,7 +30,6 @@ class Evidence:
     stable: Sums = field(default_factory=Sums)
     candidate_requests: int = 0
     stable_requests: int = 0
-    sliced: bool = False
     problem: str = ""
 
 
@@ -59,15 +57,17 @@ def _missing(gate: Gate, evidence: Evidence) -> str | None:
     for side, count in (("candidate", evidence.candidate_requests), ("stable", evidence.stable_requests)):
         if count < gate.min_requests:
             return f"{side} has finished {count} of {gate.min_requests} requests"
-    if evidence.sliced:
-        for side, sums in (("candidate", evidence.candidate), ("stable", evidence.stable)):
-            if sums.n < gate.min_slices:
-                return f"{side} has had {sums.n:.0f} of {gate.min_slices} time slices"
+    for side, sums in (("candidate", evidence.candidate), ("stable", evidence.stable)):
+        if sums.n < gate.min_slices:
+            return f"{side} has had {sums.n:.0f} of {gate.min_slices} time slices"
     return None
 
 
 def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapsed_seconds: float) -> Decision:
-    """Judge a candidate; never promotes on missing data, and a breached guard rejects at once."""
+    """Judge a candidate; never promotes on missing data, and a breached guard rejects at once.
+
+    A gate that is blind (no Prometheus) waits past the trial's end: that says nothing of the candidate.
+    """
     for guard in guards:
         if guard.breached:
             return Decision(Verdict.REJECT, "GuardBreached", f"guard {guard.name}: {guard.message}")
@@ -76,7 +76,7 @@ def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapse
     over = elapsed_seconds >= gate.max_duration_seconds
     if interval is None:
         message = missing or "too little evidence for an interval"
-        if over:
+        if over and not evidence.problem:
             return Decision(Verdict.REJECT, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
     return _weigh(gate, interval, next((guard for guard in guards if guard.breached is None), None), over=over)

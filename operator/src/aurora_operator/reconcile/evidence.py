@@ -11,12 +11,16 @@ from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.errors import ClusterError, PrometheusError
 from aurora_operator.promotion.assignment import candidate_slice, slice_index, strategy, trial_key
 from aurora_operator.promotion.challenge import Watch
+from aurora_operator.promotion.counters import NAMES, Arm, Counters, Metric
 from aurora_operator.promotion.gate import Evidence, GuardResult
-from aurora_operator.promotion.measure import NAMES, Arm, Metric, Series, arm_increments, by_request, by_slice
+from aurora_operator.promotion.measure import by_engine_slice, by_slice, whole
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0
+"""What stable did lately; and how old the scrape before a trial may be."""
+OVERLAP_SECONDS = 120.0
+"""Read again at every look: what a Prometheus behind others shows late."""
 
 
 def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prometheus:
@@ -44,41 +48,78 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prome
     )
 
 
-def _series(
-    prometheus: Prometheus, resource: Resource, names: tuple[str, ...], span: tuple[float, float]
-) -> list[Series]:
-    selector = f'{{__name__=~"{"|".join(names)}",speculator="{resource.namespace}/{resource.name}"}}'
-    return prometheus.raw(selector, *span)
+def _selector(resource: Resource, *metrics: Metric) -> str:
+    names = "|".join(name for metric in metrics for name in NAMES[metric])
+    return f'{{__name__=~"{names}",speculator="{resource.namespace}/{resource.name}"}}'
+
+
+class Ledger:
+    """What a trial's counters told so far.
+
+    Nothing but a shortcut: the next look reads only what is new, and an operator that starts reads all of it again.
+
+    Attributes:
+        candidate, stable: their counters.
+        seen: whether there were any of this resource, of whatever version.
+    """
+
+    def __init__(self, key: str, resource: Resource, stable: Stable, candidate: Candidate) -> None:
+        self.key = key
+        self._since = candidate.since.timestamp()
+        self._length = resource.spec.promotion.gate.slice_seconds
+        self._selector = _selector(resource, candidate.metric)
+        self._until = self._since - LOOKBACK_SECONDS
+        new = candidate.kind == "NewVersion"
+        mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
+        self.seen = False
+        self.candidate = Counters(candidate.metric, mine, self._since, born=new, index=self.index)
+        self.stable = Counters(candidate.metric, other, self._since, born=False, index=self.index)
+
+    def index(self, time: float) -> int:
+        """The time slice of a time, in seconds since the epoch."""
+        return slice_index(time - self._since, self._length)
+
+    def read(self, prometheus: Prometheus, until: float) -> None:
+        """Take in what is new."""
+        start = max(self._until - OVERLAP_SECONDS, self._since - LOOKBACK_SECONDS)
+        for piece in prometheus.pieces(self._selector, start, until):
+            self.seen = self.seen or bool(piece)
+            self.candidate.add(piece)
+            self.stable.add(piece)
+        self._until = until
+
+
+Ledgers = dict[str, Ledger]
+"""By the resource's namespace and name."""
 
 
 def _evidence(
-    prometheus: Prometheus, resource: Resource, stable: Stable, candidate: Candidate, now: datetime
+    prometheus: Prometheus,
+    resource: Resource,
+    stable: Stable,
+    candidate: Candidate,
+    now: datetime,
+    ledgers: Ledgers,
 ) -> Evidence:
-    since, until = candidate.since.timestamp(), now.timestamp()
-    series = _series(prometheus, resource, NAMES[candidate.metric], (since - LOOKBACK_SECONDS, until))
-    if not series:
+    trial = trial_key(resource.uid, candidate)
+    key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{resource.spec.promotion.gate.slice_seconds}"
+    name = f"{resource.namespace}/{resource.name}"
+    ledger = ledgers.get(name)
+    if ledger is None or ledger.key != key:
+        ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
+    ledger.read(prometheus, now.timestamp())
+    if not ledger.seen:
         return Evidence(problem="Prometheus has no counters of this resource: does it scrape the engine pods' agents?")
-    mine = Arm(candidate.version, candidate.steps)
-    top = arm_increments(series, candidate.metric, mine, since, born=candidate.kind == "NewVersion")
-    bottom = arm_increments(series, candidate.metric, Arm(stable.version, stable.steps), since, born=False)
-    requests = (by_request(top), by_request(bottom))
-    if strategy(resource.spec) != "Switchback":
-        return Evidence(*requests, int(requests[0].n), int(requests[1].n))
-    length, trial = resource.spec.promotion.gate.slice_seconds, trial_key(resource.uid, candidate)
-
-    def index(time: float) -> int:
-        return slice_index(time - since, length)
-
-    # The slice that runs now is not whole yet, and its requests are still to end.
-    closed = index(until)
-    top, bottom = ([one for one in found if index(one[0]) < closed] for found in (top, bottom))
-    return Evidence(
-        by_slice(top, index, lambda i: candidate_slice(trial, i)),
-        by_slice(bottom, index, lambda i: not candidate_slice(trial, i)),
-        int(requests[0].n),
-        int(requests[1].n),
-        sliced=True,
-    )
+    closed = ledger.index(now.timestamp())
+    top, bottom = whole(ledger.candidate.slices, closed), whole(ledger.stable.slices, closed)
+    if strategy(resource.spec) == "Switchback":
+        sums = (
+            by_slice(top, lambda i: candidate_slice(trial, i)),
+            by_slice(bottom, lambda i: not candidate_slice(trial, i)),
+        )
+    else:
+        sums = by_engine_slice(top, bottom), by_engine_slice(bottom, top)
+    return Evidence(*sums, int(ledger.candidate.requests().n), int(ledger.stable.requests().n))
 
 
 def _guards(
@@ -114,18 +155,19 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
     """What stable does lately, never counting what was before it became stable."""
     until = now.timestamp()
     since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
-    names = (*NAMES["AcceptLength"], *NAMES["DecodeSpeed"])
-    series = _series(prometheus, resource, names, (since, until))
+    arm = Arm(stable.version, stable.steps)
+    accepted, decoded = (Counters(metric, arm, since, born=False) for metric in NAMES)
+    for piece in prometheus.pieces(_selector(resource, *NAMES), since, until):
+        accepted.add(piece)
+        decoded.add(piece)
+    return Watch(accepted.requests(), int(decoded.requests().n))
 
-    def lately(metric: Metric) -> list[tuple[float, tuple[float, ...]]]:
-        return arm_increments(series, metric, Arm(stable.version, stable.steps), since, born=False)
 
-    return Watch(by_request(lately("AcceptLength")), int(by_request(lately("DecodeSpeed")).n))
-
-
-def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime) -> Found:
+def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime, ledgers: Ledgers) -> Found:
     """Everything that promotion wants to know of Prometheus now."""
     spec, candidate = resource.spec, status.candidate
+    if candidate is None:
+        ledgers.pop(f"{resource.namespace}/{resource.name}", None)
     stable = status.stable or first_stable(spec, now)
     if spec.suspend or (spec.promotion.prometheus is None and strategy(spec) in {"Immediate", "Manual"}):
         return Found()
@@ -139,7 +181,7 @@ def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime)
             if candidate is None:
                 return Found(watch=_watch(prometheus, resource, stable, now), stable_guards=probation)
             return Found(
-                evidence=_evidence(prometheus, resource, stable, candidate, now),
+                evidence=_evidence(prometheus, resource, stable, candidate, now, ledgers),
                 guards=_guards(prometheus, resource, candidate.version, stable.version, now),
                 stable_guards=probation,
             )

@@ -18,7 +18,7 @@ from aurora_operator.clients.cluster import Cluster, decoded
 from aurora_operator.errors import SpecError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.conditions import is_ready
-from aurora_operator.reconcile.evidence import measure
+from aurora_operator.reconcile.evidence import Ledgers, measure
 from aurora_operator.reconcile.world import Key, Problem, World
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.identity import Images, Resource
@@ -97,7 +97,13 @@ def _ask_agents(pods: list[dict[str, Any]], token: str) -> list[_Asked]:
         return list(pool.map(lambda pod: _Asked(pod, token), ready))
 
 
-def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, problems: tuple[Problem, ...] = ()) -> World:
+def observe(
+    cluster: Cluster,
+    body: Mapping[str, Any],
+    images: Images,
+    ledgers: Ledgers,
+    problems: tuple[Problem, ...] = (),
+) -> World:
     """One look at everything around a resource.
 
     Raises:
@@ -117,7 +123,7 @@ def observe(cluster: Cluster, body: Mapping[str, Any], images: Images, problems:
     ]
     asked = _ask_agents(engines, token)
     now = datetime.now(UTC)
-    found = measure(cluster, resource, status, now)
+    found = measure(cluster, resource, status, now, ledgers)
     return World(
         body=body,
         spec=spec,

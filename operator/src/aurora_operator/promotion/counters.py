@@ -1,0 +1,131 @@
+"""From raw counter samples, as Prometheus stores them, to what was added: exact under resets, restarts, duplicates."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from aurora_operator.promotion.statistics import Sums
+
+Metric = Literal["AcceptLength", "DecodeSpeed"]
+
+NAMES: Mapping[Metric, tuple[str, ...]] = {
+    "AcceptLength": (
+        "aurora_accept_observations_total", "aurora_accept_tokens_total", "aurora_accept_cycles_total",
+        "aurora_accept_tokens_squared_total", "aurora_accept_tokens_cycles_total",
+        "aurora_accept_cycles_squared_total",
+    ),
+    "DecodeSpeed": (
+        "aurora_decode_observations_total", "aurora_decode_tokens_total", "aurora_decode_seconds_total",
+        "aurora_decode_tokens_squared_total", "aurora_decode_tokens_seconds_total",
+        "aurora_decode_seconds_squared_total",
+    ),
+}  # fmt: skip
+"""For each metric the counters of n, Σx, Σy, Σx², Σxy, Σy²."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A counter's raw samples: its labels, and (seconds since the epoch, value) ascending."""
+
+    labels: Mapping[str, str]
+    samples: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side: a draft version and the steps that it drafts."""
+
+    version: int
+    steps: int
+
+
+Row = tuple[float, ...]
+"""The six counters, or by how much each of them grew."""
+_At = tuple[float, Row]
+
+
+def _rows(series: Sequence[Series], names: Sequence[str]) -> list[_At]:
+    """One scrape target's six counters, joined at the scrapes that have all six; NaN scrapes are left out."""
+    by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
+    if any(name not in by_name for name in names):
+        return []
+    times = set.intersection(*(set(by_name[name]) for name in names))
+    rows = [(time, tuple(by_name[name][time] for name in names)) for time in sorted(times)]
+    return [(time, row) for time, row in rows if all(value == value for value in row)]  # noqa: PLR0124 (NaN)
+
+
+def increments(rows: Sequence[_At], since: float, *, born: bool, last: _At | None = None) -> list[_At]:
+    """What was added between scrapes after ``since``, each at the time of the scrape that saw it.
+
+    A counter that went down was reset: all it shows was added since. The last scrape before ``since`` is the
+    baseline; without one it is zero where the series was born within the window (a version that never served
+    before), and else the first scrape itself, so that nothing of before is ever counted.
+
+    Args:
+        rows: scrapes, ascending.
+        since: start of the window.
+        born: whether the series cannot have existed before the window.
+        last: the newest scrape that was seen already; what is not newer is left out.
+    """
+    out: list[_At] = []
+    for time, row in rows:
+        if last is not None and time <= last[0]:
+            continue
+        if time > since:
+            base = last[1] if last is not None else ((0.0,) * len(row) if born else row)
+            if any(new < old for new, old in zip(row, base, strict=True)):
+                base = (0.0,) * len(row)
+            out.append((time, tuple(new - old for new, old in zip(row, base, strict=True))))
+        last = time, row
+    return out
+
+
+class Counters:
+    """What one side's counters added since a moment, for each engine and time slice; read piece by piece.
+
+    Args:
+        metric: which six counters.
+        arm: which side.
+        since: the moment, in seconds since the epoch.
+        born: whether the side cannot have served before it.
+        index: the time slice of a time.
+
+    Attributes:
+        slices: by engine and slice, what was added.
+    """
+
+    def __init__(
+        self, metric: Metric, arm: Arm, since: float, *, born: bool, index: Callable[[float], int] = lambda _: 0
+    ) -> None:
+        self.slices: dict[str, dict[int, Row]] = {}
+        self._names = NAMES[metric]
+        self._labels = {"version": str(arm.version), "steps": str(arm.steps)}
+        self._since = since
+        self._born = born
+        self._index = index
+        self._last: dict[str, _At] = {}
+
+    def add(self, series: Sequence[Series]) -> None:
+        """Take in a piece of time, not before any other; what overlaps with the piece before counts once.
+
+        The same engine may be scraped by two jobs or two replicas of Prometheus; of such twins the one with the most
+        scrapes speaks.
+        """
+        engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
+        for one in series:
+            if one.labels.get("__name__") in self._names and self._labels.items() <= one.labels.items():
+                scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
+                engines[one.labels.get("engine", "")][scrape].append(one)
+        for engine, twins in engines.items():
+            rows = max((_rows(twin, self._names) for twin in twins.values()), key=len)
+            slices = self.slices.setdefault(engine, {})
+            for time, row in increments(rows, self._since, born=self._born, last=self._last.get(engine)):
+                before = slices.get(self._index(time), (0.0,) * len(row))
+                slices[self._index(time)] = tuple(map(sum, zip(before, row, strict=True)))
+            if rows:
+                self._last[engine] = max(rows[-1], self._last.get(engine, rows[-1]))
+
+    def requests(self) -> Sums:
+        """All of it, requests as units."""
+        return sum((Sums(*row) for slices in self.slices.values() for row in slices.values()), Sums())
