@@ -5,10 +5,10 @@ candidate's record and from the stable one's, looks again and again, and asks at
 the ratio of the whole records. Where candidate and stable are the same record, the truth is 1, and every verdict but
 waiting is wrong.
 
-Both units are tried, each as its strategy deals: requests one by one (Canary), and time slices (Switchback) in blocks
-of neighbours, so that slow drift stays in. Printed beside them: the lag-1 autocorrelation of what a slice has above
-the record's ratio, and by how much the variance from slices exceeds that from requests; at 1 the requests of a slice
-tell nothing of each other, and above it slices must be the units of a Switchback.
+Both strategies are tried, each as it deals: time slices one by one (Canary, where pods take turns), and in blocks of
+neighbours (Switchback), so that slow drift stays in. Printed beside them: the lag-1 autocorrelation of what a slice has
+above the record's ratio, and by how much the variance from slices exceeds that from requests; at 1 the requests of a
+slice tell nothing of each other, and above it they are no units.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from aurora_operator.promotion.counters import increments
 from aurora_operator.promotion.statistics import Sums, compare
 
 RECORDED = Path(__file__).parent / "recorded.json"
-BLOCK = 2
+BLOCKS = {"Canary": 1, "Switchback": 2}
+"""Neighbouring slices that are dealt together."""
 CONFIDENCE = 0.95
 FIRST_LOOK = 4
 """Slices of each side before the first look, as Gate.min_slices asks."""
@@ -33,11 +34,9 @@ class Record:
     """One arm's counters of one metric.
 
     Attributes:
-        requests: the increments of the counters, a second each, most of them of one request.
         slices: the increments of a time slice each.
     """
 
-    requests: list[Sums]
     slices: list[Sums]
 
     @property
@@ -61,15 +60,12 @@ class Record:
         by_slice, by_request = self.by_slice.log_variance(), self.total.log_variance()
         return by_slice / by_request if by_slice and by_request else 1.0
 
-    def deal(self, rng: random.Random, count: int, *, sliced: bool) -> list[Sums]:
-        """So many slices' worth of units, with replacement, as what each look adds."""
+    def deal(self, rng: random.Random, count: int, block: int) -> list[Sums]:
+        """So many slices, with replacement, as what each look adds."""
         out: list[Sums] = []
         while len(out) < count:
-            if sliced:
-                at = rng.randrange(len(self.slices) - BLOCK + 1)
-                out += [Sums.of([(one.x, one.y)]) for one in self.slices[at : at + BLOCK]]
-            else:
-                out.append(sum(rng.choices(self.requests, k=len(self.requests) // len(self.slices)), Sums()))
+            at = rng.randrange(len(self.slices) - block + 1)
+            out += [Sums.of([(one.x, one.y)]) for one in self.slices[at : at + block]]
         return out[:count]
 
 
@@ -88,7 +84,7 @@ def read(path: Path, slice_seconds: float) -> dict[str, dict[str, Record]]:
             found = [one for _, one in sorted(slices.items()) if one.x > 0 and one.y > 0]
             # Without speculation accept length is 1 by definition, and there is nothing to be estimated.
             if found and sum(found, Sums()).log_variance():
-                out[metric][arm] = Record([sums for _, sums in added], found)
+                out[metric][arm] = Record(found)
     return out
 
 
@@ -101,14 +97,14 @@ class Outcome:
     rejected: float
 
 
-def trials(candidate: Record, stable: Record, *, sliced: bool, count: int, length: int, seed: int) -> Outcome:
+def trials(candidate: Record, stable: Record, *, block: int, count: int, length: int, seed: int) -> Outcome:
     """Deal and look."""
     top, bottom = candidate.total.ratio or 1.0, stable.total.ratio or 1.0
     truth = top / bottom
     missed = promoted = rejected = 0
     rng = random.Random(seed)
     for _ in range(count):
-        sides = [record.deal(rng, length, sliced=sliced) for record in (candidate, stable)]
+        sides = [record.deal(rng, length, block) for record in (candidate, stable)]
         outside, verdict = False, 0
         sums = [Sums(), Sums()]
         for look in range(length):
@@ -137,7 +133,7 @@ def main() -> None:
     told = json.loads(options.recorded.read_text())
     rows = []
     columns = f"{'missed':>7} {'promoted':>9} {'rejected':>9}"
-    print(f"{'metric':14} {'candidate':>9} {'stable':>7} {'ratio':>6} {'units':>9} {columns}")
+    print(f"{'metric':14} {'candidate':>9} {'stable':>7} {'ratio':>6} {'strategy':>10} {columns}")
     for metric, arms in found.items():
         for name, record in arms.items():
             print(f"{metric:14} {name:>9}: {record.total.n:.0f} requests in {len(record.slices)} slices, lag-1 "
@@ -146,12 +142,11 @@ def main() -> None:
         for top, candidate in arms.items():
             for bottom, stable in arms.items():
                 ratio = (candidate.total.ratio or 1.0) / (stable.total.ratio or 1.0)
-                for sliced in (False, True):
-                    seen = trials(candidate, stable, sliced=sliced, count=options.trials, length=options.slices, seed=0)
-                    units = "slices" if sliced else "requests"
-                    rows.append({"metric": metric, "candidate": top, "stable": bottom, "units": units,
+                for strategy, block in BLOCKS.items():
+                    seen = trials(candidate, stable, block=block, count=options.trials, length=options.slices, seed=0)
+                    rows.append({"metric": metric, "candidate": top, "stable": bottom, "strategy": strategy,
                                  "ratio": round(ratio, 4), **vars(seen)})  # fmt: skip
-                    print(f"{metric:14} {top:>9} {bottom:>7} {ratio:6.3f} {units:>9} {seen.missed:7.2%} "
+                    print(f"{metric:14} {top:>9} {bottom:>7} {ratio:6.3f} {strategy:>10} {seen.missed:7.2%} "
                           f"{seen.promoted:9.2%} {seen.rejected:9.2%}")  # fmt: skip
     print(json.dumps({"benchmark": "coverage", "recorded": {k: told[k] for k in ("date", "machine", "sglang")},
                       "trials": options.trials, "slices": options.slices, "rows": rows}))  # fmt: skip

@@ -12,12 +12,23 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
+from aurora_operator.clients.prometheus import Prometheus
 from deployed import NAME, condition, kubectl, resource, status, url
 from host import Host
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--steady-seconds", type=int, default=60, help="of watching that steady state writes nothing")
+
+
+def prometheus():
+    """The one that scrapes the node's pods."""
+    service = read("service", "prometheus", "monitoring")["spec"]
+    return Prometheus(f"http://{service['clusterIP']}:{service['ports'][0]['port']}")
 
 
 def read(kind, name, namespace="default"):

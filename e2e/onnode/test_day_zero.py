@@ -9,8 +9,7 @@ import pytest
 from aurora_core.loop.traffic import measure
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
-from aurora_operator.clients.prometheus import Prometheus
-from conftest import ROOT, eventually, kill_operator, read, verdicts
+from conftest import ROOT, eventually, kill_operator, prometheus, read, verdicts
 from control_plane import audit_log
 from damaged import publish_copy
 from deployed import NAME, annotate, condition, kubectl, patch, pods, quieten, status, url
@@ -108,8 +107,7 @@ def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(str
 
 def test_every_panel_of_every_dashboard_has_data(stream):
     """Asked of the real Prometheus, as Grafana would."""
-    service = read("service", "prometheus", "monitoring")["spec"]
-    prometheus = Prometheus(f"http://{service['clusterIP']}:{service['ports'][0]['port']}")
+    server = prometheus()
     panels = {
         (path.name, panel["title"]): [
             target["expr"].replace("$speculator", f"default/{NAME}").replace("$__rate_interval", "2m")
@@ -123,13 +121,13 @@ def test_every_panel_of_every_dashboard_has_data(stream):
     def none_is_empty():
         """An operator that was killed a moment ago is not scraped yet."""
         for at, queries in list(panels.items()):
-            if any(prometheus.query(query, time.time()) for query in queries):
+            if any(server.query(query, time.time()) for query in queries):
                 del panels[at]
         return not panels
 
     with contextlib.suppress(AssertionError):
         eventually("data in every panel", none_is_empty, 60)
-    prometheus.close()
+    server.close()
     assert panels == {}
     assert len(stream.record.answers) > 0
 
@@ -230,8 +228,8 @@ def test_a_volume_that_cannot_be_read_is_told_and_what_is_live_serves_on(stream,
     eventually("training is back", lambda: condition("TrainingHealthy")["status"] == "True", 120)
 
 
-def test_steady_state_writes_nothing(stream):
-    """With training suspended and no traffic, a minute passes without one write by the operator."""
+def test_steady_state_writes_nothing(stream, pytestconfig):
+    """With training suspended and no traffic nothing is written by the operator, which is small."""
     stream.stop()
     patch({"suspend": True})
     eventually("the trainer is gone", lambda: not pods("trainer"), 120)
@@ -243,9 +241,14 @@ def test_steady_state_writes_nothing(stream):
         account = "system:serviceaccount:aurora-system:aurora"
         return [line for line in log.read_text().splitlines() if account in line]
 
-    before = len(writes())
-    time.sleep(60)
+    before, seconds = len(writes()), pytestconfig.getoption("steady_seconds")
+    time.sleep(seconds)
     assert writes()[before:] == []
+    server = prometheus()
+    memory = server.number('max(process_resident_memory_bytes{pod=~"aurora-.*"})', time.time())
+    server.close()
+    print(f"steady for {seconds} s: no writes, the operator's memory is {memory / 2**20:.0f} MiB")
+    assert memory < 150 * 2**20
 
 
 def helm(*arguments):

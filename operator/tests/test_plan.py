@@ -80,6 +80,35 @@ def test_other_hyperparameters_make_the_trainer_anew_and_leave_serving_alone():
     assert kinds(todo.apply) == {("ConfigMap", "chat-config")}
 
 
+@pytest.mark.parametrize(
+    ("change", "engines", "trainer"),
+    [
+        ({"promotion": {"prometheus": {"url": "http://other:9090"}, "gate": {"confidence": 0.99}}}, False, False),
+        ({"weights": {"onDelete": "Delete"}}, False, False),
+        ({"weights": {"keep": 9}}, False, True),
+        ({"samples": {"sampleRate": 0.5}}, False, False),
+        ({"samples": {"poolSize": 7}}, False, True),
+        ({"samples": {"maxTokens": 77}}, True, True),
+        ({"draft": {"numSteps": 2, "numDraftTokens": 3}}, True, True),
+        ({"serving": {"threads": 3}}, True, False),
+        ({"serving": {"extraArgs": ["--mem-fraction-static", "0.7"]}}, True, False),
+        ({"serving": {"podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}}}, True, False),
+        ({"training": {"podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}}}, False, True),
+    ],
+)
+def test_a_change_restarts_what_it_must_and_nothing_else(change, engines, trainer):
+    world, children = settled()
+    todo = plan(a_world(a_spec(**change), pods=world.pods, versions=world.versions, children=children))
+    templates = {
+        body["metadata"]["name"]: body["spec"]["template"] for body in children if "template" in body.get("spec", {})
+    }
+    applied = {
+        body["metadata"]["name"]: body["spec"]["template"] for body in todo.apply if body["kind"] == "Deployment"
+    }
+    assert any(applied[name] != templates[name] for name in applied) == engines
+    assert [name for _, _, name in todo.delete] == ["chat-trainer"] * trainer
+
+
 def test_suspend_stops_training_and_capture_and_nothing_else():
     world, children = settled()
     todo = plan(a_world(a_spec(suspend=True), pods=world.pods, children=children))

@@ -126,7 +126,9 @@ async def _drain(
 ) -> None:
     numbers = itertools.count()
     run = f"{time.time_ns():x}"
-    async with httpx.AsyncClient(base_url=url, timeout=300) as client:
+    # A Service deals connections to pods, so each request has one of its own.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
 
         async def work() -> None:
             while not stop.is_set():

@@ -90,8 +90,8 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
 def deployment(resource: Resource, images: Images) -> dict[str, Any]:
     """The engine Deployment: engine and agent in each pod."""
     part = engine_part(resource)
-    # The sample rate is changed in place, through the agent.
-    part["samples"].pop("sampleRate")
+    # The sample rate is changed in place, through the agent; the pool is the trainer's.
+    part["samples"] = {k: v for k, v in part["samples"].items() if k not in {"sampleRate", "maxSamplePoolSize"}}
     template = pod(
         resource,
         COMPONENT,

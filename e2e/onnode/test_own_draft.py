@@ -1,0 +1,138 @@
+"""A team with a draft of its own and two replicas: Canary, guards, a trainer that crashes; in this order."""
+
+import json
+
+import pytest
+import yaml
+from aurora_core.loop.traffic import measure
+from aurora_core.weights.store import WeightsStore
+from conftest import ROOT, eventually, read
+from deployed import NAME, annotate, condition, kubectl, patch, pods, publish_copy, status, url
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def team(served, small_volume):
+    """The draft that was trained here before, and its target, are a team's volume now; serving starts from it."""
+    stream = served.traffic()
+    eventually("a trained draft is stable", lambda: status()["stable"]["steps"], 1500)
+    stream.stop()
+    version = status()["stable"]["version"]
+    (target,) = (path.parent.name for path in (small_volume / "models").glob("*/config.json"))
+    kubectl("delete", "specdep", NAME, "--wait")
+    eventually("its pods are gone", lambda: not pods("engine") and not pods("trainer"), 180)
+    for kind, spec in (
+        ("PersistentVolume", {"hostPath": {"path": str(small_volume)}, "capacity": {"storage": "6Gi"},
+                              "claimRef": {"name": "team", "namespace": "default"}}),
+        ("PersistentVolumeClaim", {"volumeName": "team", "resources": {"requests": {"storage": "6Gi"}}}),
+    ):  # fmt: skip
+        common = {"accessModes": ["ReadOnlyMany"], "storageClassName": "team"}
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "team"}, "spec": spec | common}
+        kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+    spec = body["spec"]
+    spec["mode"] = "ExternalWithDraft"
+    spec["target"] = {"model": f"/model/models/{target}", "volume": {"claimName": "team"}}
+    folder = WeightsStore(small_volume / "weights").folder(version).relative_to(small_volume)
+    spec["draft"] = {"checkpoint": f"/model/{folder}"}
+    spec["serving"]["replicas"] = 2
+    spec["weights"] = {"onDelete": "Delete", "template": {"size": "4Gi"}}
+    # The drafts on trial are published by the tests.
+    spec["training"]["hyperparameters"]["publishMinGain"] = 100
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    eventually("all pods are ready", lambda: condition("Available")["reason"] == "AllReady", 400)
+    served.url = url()
+    return served
+
+
+@pytest.fixture(scope="module")
+def stream(team):
+    running = team.traffic()
+    yield running
+    assert running.stop().failures == []
+
+
+def fallen(version, *words):
+    return [entry for entry in status()["history"] if entry["version"] == version and entry["verdict"] in words]
+
+
+def promote_by_hand(version):
+    eventually("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 60)
+    annotate("promote", version)
+    eventually("promoted by hand", lambda: status()["stable"]["version"] == version, 60)
+
+
+def test_it_speculates_with_its_own_draft_from_the_first_request(team):
+    measured = measure(team.url, team.prompts[:6], 2, 64)
+    print(f"accept length with the team's own draft: {measured.accept_length:.2f}")
+    assert measured.failures == ()
+    assert measured.accept_length > 1.3
+    assert (status()["stable"]["version"], status()["stable"]["steps"]) == (0, 3)
+    assert status()["serving"]["ready"] == 2
+    assert read("poddisruptionbudget", f"{NAME}-engine")["spec"]["maxUnavailable"] == 1
+
+
+def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
+    version = publish_copy(0, damaged=True)
+    eventually("one pod serves it, the other does not", lambda: status()["serving"]["versions"] == [0, version], 120)
+    entry = eventually("a verdict", lambda: fallen(version, "Rejected", "Promoted"), 900)[0]
+    print(f"Canary, damaged: {entry}")
+    assert entry["verdict"] == "Rejected"
+    assert entry["upper"] < 1
+    eventually("both serve stable again", lambda: status()["serving"]["versions"] == [0], 60)
+    assert len(stream.record.answers) > 0
+
+
+def test_a_better_draft_is_promoted_by_one_of_two_pods(stream):
+    promote_by_hand(publish_copy(0, damaged=True))
+    version = publish_copy(0, damaged=False)
+    entry = eventually("a verdict", lambda: fallen(version, "Rejected", "Promoted"), 900)[0]
+    print(f"Canary, better: {entry}")
+    assert entry["verdict"] == "Promoted"
+    assert entry["lower"] > 1
+    eventually("both serve it", lambda: status()["serving"]["versions"] == [version], 60)
+    assert len(stream.record.answers) > 0
+
+
+def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_interval(stream):
+    before = status()["stable"]["version"]
+    guards = [{"name": "answers", "query": "vector(0)", "min": 1}]
+    version = publish_copy(before, damaged=False)
+    promote_by_hand(version)
+    patch({"promotion": {"guards": guards}})
+    undone = eventually("rolled back", lambda: fallen(version, "RolledBack"), 30)[0]
+    assert "guard answers" in undone["reason"]
+    assert status()["stable"]["version"] == before
+    candidate = publish_copy(before, damaged=False)
+    rejected = eventually("rejected", lambda: fallen(candidate, "Rejected"), 60)[0]
+    assert "GuardBreached" in rejected["reason"]
+    patch({"promotion": {"guards": []}})
+    assert len(stream.record.answers) > 0
+
+
+def test_a_trainer_that_crashes_is_told_with_its_last_words_and_serving_goes_on(stream):
+    broken = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]}}
+    patch({"training": {"podTemplate": broken}})
+    eventually("told", lambda: condition("TrainingHealthy")["reason"] == "TrainerFailing", 120)
+    message = condition("TrainingHealthy")["message"]
+    print(message)
+    assert "trainer ended with 1" in message
+    assert "encodings" in message
+    assert condition("Available")["reason"] == "AllReady"
+    patch({"training": {"podTemplate": None}})
+    eventually("it trains again", lambda: condition("TrainingHealthy")["status"] == "True", 180)
+    assert len(stream.record.answers) > 0
+
+
+def test_one_pod_of_two_that_dies_is_replaced_and_the_other_serves(stream):
+    uids = {pod["metadata"]["uid"] for pod in pods("engine").values()}
+    kubectl("delete", "pod", next(iter(pods("engine"))), "--wait=false")
+
+    def replaced():
+        now = {pod["metadata"]["uid"] for pod in pods("engine").values()}
+        return len(now) == 2 and now != uids and condition("Available")["reason"] == "AllReady"
+
+    eventually("a new pod", replaced, 300)
+    assert status()["serving"]["versions"] == [status()["stable"]["version"]]
+    assert len(stream.record.answers) > 0
