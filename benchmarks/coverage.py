@@ -9,6 +9,9 @@ Both strategies are tried, each as it deals: time slices one by one (Canary, whe
 neighbours (Switchback), so that slow drift stays in. Printed beside them: the lag-1 autocorrelation of what a slice has
 above the record's ratio, and by how much the variance from slices exceeds that from requests; at 1 the requests of a
 slice tell nothing of each other, and above it they are no units.
+
+Dealt so, a machine that slowly changed its speed counts as if the two sides had met it apart. A Switchback's sides meet
+it together, so each record is also dealt in place: its own slices in their order, of each pair one to each side.
 """
 
 import argparse
@@ -121,6 +124,22 @@ def trials(candidate: Record, stable: Record, *, block: int, count: int, length:
     return Outcome(missed / count, promoted / count, rejected / count)
 
 
+def in_place(record: Record, *, count: int, seed: int) -> float:
+    """The share of trials in which one record's own slices, dealt in pairs as they came, differ from themselves."""
+    rng = random.Random(seed)
+    missed = 0
+    for _ in range(count):
+        sides, outside = [Sums(), Sums()], False
+        for look, pair in enumerate(zip(record.slices[::2], record.slices[1::2], strict=False)):
+            first = rng.randrange(2)
+            for side, one in ((first, pair[0]), (1 - first, pair[1])):
+                sides[side] += Sums.of([(one.x, one.y)])
+            interval = compare(sides[0], sides[1], CONFIDENCE) if look + 1 >= FIRST_LOOK else None
+            outside = outside or (interval is not None and not interval.lower <= 1 <= interval.upper)
+        missed += outside
+    return missed / count
+
+
 def main() -> None:
     """Print a table and a JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,9 +155,11 @@ def main() -> None:
     print(f"{'metric':14} {'candidate':>9} {'stable':>7} {'ratio':>6} {'strategy':>10} {columns}")
     for metric, arms in found.items():
         for name, record in arms.items():
+            alone = in_place(record, count=options.trials, seed=0)
+            rows.append({"metric": metric, "candidate": name, "stable": name, "strategy": "in place", "missed": alone})
             print(f"{metric:14} {name:>9}: {record.total.n:.0f} requests in {len(record.slices)} slices, lag-1 "
                   f"autocorrelation {record.autocorrelation():+.2f}, variance by slices / by requests "
-                  f"{record.excess():.2f}")  # fmt: skip
+                  f"{record.excess():.2f}, missed in place {alone:.2%}")  # fmt: skip
         for top, candidate in arms.items():
             for bottom, stable in arms.items():
                 ratio = (candidate.total.ratio or 1.0) / (stable.total.ratio or 1.0)
