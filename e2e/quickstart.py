@@ -26,7 +26,7 @@ from deployed import annotate, condition, forwarded, kubectl, patch, pods, publi
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
-HELD_OUT = 12
+HELD_OUT = 8
 
 
 class Story:

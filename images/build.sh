@@ -56,4 +56,6 @@ build images --format '{{.Name}}:{{.Tag}}' |
   awk -F: -v tag="$tag" -v lock="$lock" '/\/aurora-(operator|runtime|engine|trainer):/ && $NF != tag && $NF != lock' |
   xargs -r buildah "${store[@]}" rmi >/dev/null
 build rmi --prune >/dev/null
+build images --format '{{.Name}}:{{.Tag}} {{.Size}}' | awk -v name="$registry/aurora-operator:$tag" \
+  '$1 == name {print "image aurora-operator:", $2, $3}'
 echo "$tag" >&3

@@ -3,10 +3,14 @@
 import signal
 import subprocess
 import time
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
+import httpx
 import pytest
 from aurora_operator.clients import prometheus as client_module
-from aurora_operator.clients.prometheus import Credentials
+from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.errors import PrometheusError
 from aurora_operator.promotion.counters import Arm, Counters
 from conftest import Exporter
@@ -140,6 +144,37 @@ def test_basic_authentication(exporter, serve):
     wrong = server.client(Credentials(basic=("aurora", "guess")))
     with pytest.raises(PrometheusError):
         wrong.number("vector(1)", time.time())
+
+
+def test_a_server_behind_a_proxy_that_wants_a_bearer_token(exporter, serve):
+    server = serve([exporter.port])
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self):
+            if self.headers["Authorization"] != "Bearer secret":
+                self.send_error(401)
+                return
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            kind = {"Content-Type": self.headers["Content-Type"]}
+            answer = httpx.post(server.url + self.path, content=body, headers=kind).content
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{proxy.server_port}"
+        for token, answer in (("secret", 1), ("guess", None)):
+            with closing(Prometheus(url, Credentials(token=token))) as client:
+                if answer is None:
+                    with pytest.raises(PrometheusError):
+                        client.number("vector(1)", time.time())
+                else:
+                    assert client.number("vector(1)", time.time()) == answer
+        proxy.shutdown()
 
 
 def test_a_server_that_wants_a_certificate(exporter, serve, tmp_path):

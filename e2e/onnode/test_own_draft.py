@@ -7,7 +7,7 @@ import yaml
 from aurora_core.loop.traffic import measure
 from aurora_core.weights.store import WeightsStore
 from conftest import ROOT, eventually, read
-from deployed import NAME, annotate, condition, kubectl, patch, pods, publish_copy, status, url
+from deployed import NAME, condition, kubectl, patch, pods, publish_copy, status, url
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 
@@ -57,9 +57,18 @@ def fallen(version, *words):
     return [entry for entry in status()["history"] if entry["version"] == version and entry["verdict"] in words]
 
 
-def promote_by_hand(version):
+def aurora(*arguments):
+    """The command line, as a person calls it."""
+    return kubectl("aurora", arguments[0], NAME, *arguments[1:])
+
+
+def on_trial(version):
     eventually("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 60)
-    annotate("promote", version)
+
+
+def promote_by_hand(version):
+    on_trial(version)
+    aurora("promote")
     eventually("promoted by hand", lambda: status()["stable"]["version"] == version, 60)
 
 
@@ -81,6 +90,25 @@ def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
     assert entry["verdict"] == "Rejected"
     assert entry["upper"] < 1
     eventually("both serve stable again", lambda: status()["serving"]["versions"] == [0], 60)
+    assert len(stream.record.answers) > 0
+
+
+def test_the_command_line_tells_and_decides(stream, tmp_path):
+    version = publish_copy(0, damaged=False)
+    on_trial(version)
+    assert f"version {version}, " in aurora("status")
+    assert f"Version {version} with 3 draft steps is on trial (Canary)" in aurora("explain")
+    assert "on trial" in aurora("versions")
+    assert "MISSING" not in aurora("doctor")
+    aurora("pause")
+    eventually("paused", lambda: condition("PromotionProgressing")["reason"] == "Paused", 30)
+    assert status().get("candidate") is None
+    aurora("resume")
+    on_trial(version)
+    aurora("reject")
+    assert "by hand" in eventually("rejected", lambda: fallen(version, "Rejected"), 30)[0]["reason"]
+    aurora("status", "--plot", str(tmp_path / "trial.png"))
+    assert (tmp_path / "trial.png").read_bytes().startswith(b"\x89PNG")
     assert len(stream.record.answers) > 0
 
 
