@@ -1,11 +1,11 @@
 """The gate's verdicts on the real node, again and again: a damaged draft, an identical one, a better one.
 
-In each round, under live traffic and with training quiet: a copy of stable with shuffled rows must be rejected; a whole
-copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good version must be promoted
-over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at random moments meanwhile, and
-their pods deleted, as a node that fails would; no verdict may change or fall twice by that, and no object be there
-twice. Told to end (SIGTERM) it reports the rounds that it finished. --speculation asks instead whether a draft that
-makes serving slower is switched off, and stays off when it is tried again.
+In each round, under live traffic and with training quiet: a damaged copy of stable, or an older version, must be
+rejected; a whole copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good
+version must be promoted over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at
+random moments meanwhile, and their pods deleted, as a node that fails would; no verdict may change or fall twice by
+that, and no object be there twice. Told to end (SIGTERM) it reports the rounds that it finished. --speculation asks
+instead whether a draft that makes serving slower is switched off, and stays off when it is tried again.
 
 Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 """
@@ -45,6 +45,9 @@ PODS = {
 }
 """Where they are: namespace and labels."""
 DELETE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
+DAMAGES = ("rows", "vocabulary", "older")
+"""What is wrong with a damaged draft, round after round: rows of the head shuffled, tokens of the vocabulary shuffled,
+or training that it has not had yet."""
 EXPECTED = {"damaged": "Rejected", "identical": "Rejected", "better": "Promoted"}
 
 
@@ -141,17 +144,26 @@ def fallen(version: int, words: set[str]) -> list[dict[str, Any]]:
     return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
 
 
-def trial(kind: str, good: int, tally: Tally) -> None:
+def publish(kind: str, good: int, damage: str) -> int:
+    """Publish what a trial of a kind is about; returns its version."""
+    if kind != "damaged":
+        return publish_copy(good)
+    # The first that training published, where that is not the good one itself.
+    return publish_copy(min(1, good - 1)) if damage == "older" else publish_copy(good, damage)
+
+
+def trial(kind: str, good: int, damage: str, tally: Tally) -> None:
     """Publish, wait for the verdict, and note whether it was the right one."""
     patch({"promotion": {"gate": {"maxDurationSeconds": UNDECIDED_SECONDS[kind]}}})
-    version = publish_copy(good, damaged=kind == "damaged")
+    version = publish(kind, good, damage)
     began = time.monotonic()
     words = {"Promoted", "Rejected", "Superseded", "Paused"}
     entries = until(f"a verdict on version {version}", partial(fallen, version, words), 1200)
     seconds = time.monotonic() - began
     tally.seconds[kind].append(round(seconds, 1))
     tally.requests[kind].append(entries[0]["requests"])
-    say(f"{kind} version {version}: {entries[0]['verdict']} after {seconds:.0f} s, {entries[0]['reason']}")
+    what = f"{kind} ({damage})" if kind == "damaged" else kind
+    say(f"{what} version {version}: {entries[0]['verdict']} after {seconds:.0f} s, {entries[0]['reason']}")
     if [e["verdict"] for e in entries] != [EXPECTED[kind]]:
         tally.wrong.append({"kind": kind, "entries": entries})
 
@@ -166,7 +178,7 @@ def children() -> dict[str, int]:
 
 def promote_damaged(good: int) -> int:
     """A person takes a damaged copy of the good version; returns its number."""
-    bad = publish_copy(good, damaged=True)
+    bad = publish_copy(good, "rows")
     until("on trial", lambda: (status().get("candidate") or {}).get("version") == bad, 120)
     annotate("promote", bad)
     until("promoted by hand", lambda: status()["stable"]["version"] == bad, 60)
@@ -234,7 +246,7 @@ def main() -> None:
             for kind in EXPECTED:
                 if kind == "better":
                     promote_damaged(good)
-                trial(kind, good, tally)
+                trial(kind, good, DAMAGES[finished % len(DAMAGES)], tally)
             finished += 1
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     not_done = killer.stop()

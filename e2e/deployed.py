@@ -93,8 +93,8 @@ def quieten() -> None:
     sys.exit("the trainer did not come back within 180 s")
 
 
-def publish_copy(version: int, *, damaged: bool) -> int:
-    """Publish a copy of a version on its volume; returns the copy's version."""
-    words = ["python", "-", str(version), *(["damaged"] if damaged else [])]
+def publish_copy(version: int, damage: str | None = None) -> int:
+    """Publish a copy of a version on its volume, whole or damaged; returns the copy's version."""
+    words = ["python", "-", str(version), *([damage] if damage else [])]
     (trainer,) = pods("trainer")
     return int(kubectl("exec", "-i", trainer, "--", *words, stdin=DAMAGED.read_text()))

@@ -149,7 +149,7 @@ def perform(story: Story, address: str, prompts: list[str], seconds: float) -> O
     promoted = story.seconds()
     quieten()
     stable = status()["stable"]["version"]
-    damaged = publish_copy(stable, damaged=True)
+    damaged = publish_copy(stable, "rows")
     story.say(f"published version {damaged}: version {stable} with shuffled rows")
     rejected = watch(story, "Rejected", seconds, stream, damaged)
     story.say(f"version {damaged} rejected: {rejected['reason']}")

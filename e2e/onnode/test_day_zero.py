@@ -31,9 +31,9 @@ def store(small_volume):
     return WeightsStore(small_volume / "weights")
 
 
-def publish(store, *, damaged=False):
+def publish(store, damage=None):
     """A version beside those of training: a copy of stable."""
-    return publish_copy(store, status()["stable"]["version"], damaged=damaged)
+    return publish_copy(store, status()["stable"]["version"], damage)
 
 
 def trainers():
@@ -135,7 +135,7 @@ def test_every_panel_of_every_dashboard_has_data(stream):
 def test_a_damaged_draft_is_rejected_by_live_traffic(stream, store):
     quieten()
     stable = status()["stable"]["version"]
-    published = publish(store, damaged=True)
+    published = publish(store, "rows")
     began = time.monotonic()
 
     def rejected():
@@ -166,7 +166,7 @@ def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream, store):
     """A person takes the damaged draft; accept length falls, the version before challenges it, and wins with proof."""
     held = eventually("stable is held to a value", lambda: status()["stable"]["acceptLength"], 120)
     good, began = status()["stable"]["version"], time.monotonic()
-    bad = publish(store, damaged=True)
+    bad = publish(store, "rows")
     promote_by_hand(bad)
     undone = next(e for e in eventually("rolled back", lambda: verdicts("RolledBack"), 900) if e["version"] == bad)
     print(f"version {bad} undone after {time.monotonic() - began:.0f} s, stable was held to {held}: {undone}")

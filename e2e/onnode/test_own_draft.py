@@ -83,7 +83,7 @@ def test_it_speculates_with_its_own_draft_from_the_first_request(team):
 
 
 def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
-    version = publish_copy(0, damaged=True)
+    version = publish_copy(0, "vocabulary")
     eventually("one pod serves it, the other does not", lambda: status()["serving"]["versions"] == [0, version], 120)
     entry = eventually("a verdict", lambda: fallen(version, "Rejected", "Promoted"), 900)[0]
     print(f"Canary, damaged: {entry}")
@@ -94,7 +94,7 @@ def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
 
 
 def test_the_command_line_tells_and_decides(stream, tmp_path):
-    version = publish_copy(0, damaged=False)
+    version = publish_copy(0)
     on_trial(version)
     assert f"version {version}, " in aurora("status")
     assert f"Version {version} with 3 draft steps is on trial (Canary)" in aurora("explain")
@@ -113,8 +113,8 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
 
 
 def test_a_better_draft_is_promoted_by_one_of_two_pods(stream):
-    promote_by_hand(publish_copy(0, damaged=True))
-    version = publish_copy(0, damaged=False)
+    promote_by_hand(publish_copy(0, "rows"))
+    version = publish_copy(0)
     entry = eventually("a verdict", lambda: fallen(version, "Rejected", "Promoted"), 900)[0]
     print(f"Canary, better: {entry}")
     assert entry["verdict"] == "Promoted"
@@ -126,13 +126,13 @@ def test_a_better_draft_is_promoted_by_one_of_two_pods(stream):
 def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_interval(stream):
     before = status()["stable"]["version"]
     guards = [{"name": "answers", "query": "vector(0)", "min": 1}]
-    version = publish_copy(before, damaged=False)
+    version = publish_copy(before)
     promote_by_hand(version)
     patch({"promotion": {"guards": guards}})
     undone = eventually("rolled back", lambda: fallen(version, "RolledBack"), 30)[0]
     assert "guard answers" in undone["reason"]
     assert status()["stable"]["version"] == before
-    candidate = publish_copy(before, damaged=False)
+    candidate = publish_copy(before)
     rejected = eventually("rejected", lambda: fallen(candidate, "Rejected"), 60)[0]
     assert "GuardBreached" in rejected["reason"]
     patch({"promotion": {"guards": []}})
