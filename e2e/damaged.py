@@ -1,8 +1,8 @@
 """Publishes a copy of a version, whole or damaged.
 
 A damaged one has the rows of its head shuffled, or of its vocabulary: it loads and verifies, and proposes nonsense,
-which only live traffic can tell. In a pod that has the volume, ``python - VERSION [rows|vocabulary] < damaged.py`` publishes
-one and prints its number.
+which only live traffic can tell. ``python - VERSION [rows|vocabulary] < damaged.py`` in a pod that has the volume
+publishes one and prints its number.
 """
 
 import sys

@@ -46,7 +46,7 @@ class Gate(Config):
     min_slices: int = Field(4, ge=3, le=1000)
     """Time slices of each side before any verdict; with Canary each pod's slices count."""
     slice_seconds: int = Field(60, ge=5, le=86400)
-    """Length of a time slice: with Canary how long the same pods stay canaries. Several scrapes long."""
+    """Length of a time slice: with Canary how long the same pods stay canaries. Several scrapes and requests long."""
     interval_seconds: int = Field(15, ge=2, le=3600)
     """Seconds between two looks."""
     max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
