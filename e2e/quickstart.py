@@ -159,9 +159,9 @@ def perform(story: Story, address: str, prompts: list[str], seconds: float) -> O
     deadline = time.monotonic() + 90
     while pods("trainer") and time.monotonic() < deadline:
         time.sleep(1)
-    adapted = measure(address, prompts[:HELD_OUT], 1, 96)
+    adapted = measure(address, prompts[:HELD_OUT], 1, 64)
     rolled_back(story)
-    plain = measure(address, prompts[:HELD_OUT], 1, 96)
+    plain = measure(address, prompts[:HELD_OUT], 1, 64)
     return Outcome(first_answer, promoted, stable, record, adapted, plain)
 
 
