@@ -1,4 +1,4 @@
-"""A real Prometheus on this machine, and engines' counters to scrape, which restart, vanish and lie."""
+"""Real servers on this machine, and engines' counters to scrape, which restart, vanish and lie."""
 
 import os
 import subprocess
@@ -49,32 +49,45 @@ class Exporter:
             counter.inc(value)
 
 
-class Server:
-    """The Prometheus process; ``jobs`` scrape the same targets."""
+def prometheus(folder, config, port, web):
+    binary = Path(build(ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh")) / "prometheus"
+    address = f"--web.listen-address=127.0.0.1:{port}"
+    command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder}/data", address]
+    return command if web is None else [*command, f"--web.config.file={web}"], "ready to receive web requests"
 
-    def __init__(self, folder, targets, *, jobs=1, web=None, scheme="http"):
-        binaries = Path(build(ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"))
+
+def victoria(folder, config, port, web):
+    """Another implementation of the same API."""
+    assert web is None
+    binary = Path(build(ROOT / "e2e" / "evidence" / "victoria" / "build.sh")) / "victoria-metrics"
+    address = f"-httpListenAddr=127.0.0.1:{port}"
+    # What was scraped can be asked for at once, and not half a minute later.
+    fresh = ("-search.latencyOffset=1ms", "-inmemoryDataFlushInterval=1s")
+    command = [binary, f"-promscrape.config={config}", f"-storageDataPath={folder}/data", address, *fresh]
+    return command, "started VictoriaMetrics"
+
+
+class Server:
+    """The process of a server; ``jobs`` scrape the same targets."""
+
+    def __init__(self, folder, targets, *, kind=prometheus, jobs=1, web=None, scheme="http"):
         port = free_port()
         scrapes = "\n".join(
             f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}]}}]}}"
             for i in range(jobs)
         )
-        config = folder / "prometheus.yml"
+        config = folder / "scrapes.yml"
         config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrapes}\n")
-        command = [
-            str(binaries / "prometheus"), f"--config.file={config}",
-            f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}",
-        ]  # fmt: skip
         if web is not None:
             (folder / "web.yml").write_text(web)
-            command.append(f"--web.config.file={folder}/web.yml")
+        command, ready = kind(folder, config, port, None if web is None else folder / "web.yml")
         self.url = f"{scheme}://127.0.0.1:{port}"
-        log = folder / "prometheus.log"
+        log = folder / "server.log"
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file)
         self._clients = []
         deadline = time.monotonic() + 20
-        while "ready to receive web requests" not in log.read_text():
+        while ready not in log.read_text():
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         # Scraping begins seconds after that; whoever may not ask does not wait for it.

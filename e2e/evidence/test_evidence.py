@@ -13,7 +13,7 @@ from aurora_operator.clients import prometheus as client_module
 from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.errors import PrometheusError
 from aurora_operator.promotion.counters import Arm, Counters
-from conftest import Exporter
+from conftest import Exporter, prometheus, victoria
 
 SELECTOR = '{__name__=~"aurora_accept_.*",speculator="ns/chat"}'
 SCRAPED = 2.5
@@ -29,8 +29,9 @@ def total(client, since, *, born=True):
     return counters.requests()
 
 
-def test_nothing_is_lost_or_counted_twice_when_an_engine_restarts_and_two_jobs_scrape_it(exporter, serve):
-    server = serve([exporter.port], jobs=2)
+@pytest.mark.parametrize("kind", [prometheus, victoria])
+def test_nothing_is_lost_or_counted_twice_when_an_engine_restarts_and_two_jobs_scrape_it(exporter, serve, kind):
+    server = serve([exporter.port], kind=kind, jobs=2)
     client = server.client()
     exporter.finish(40, 20)
     time.sleep(SCRAPED)
@@ -122,8 +123,9 @@ def test_looks_that_read_only_what_is_new_see_what_one_that_reads_all_does(expor
     assert looks.requests().n == 3
 
 
-def test_a_guard_needs_one_number(exporter, serve):
-    server = serve([exporter.port])
+@pytest.mark.parametrize("kind", [prometheus, victoria])
+def test_a_guard_needs_one_number(exporter, serve, kind):
+    server = serve([exporter.port], kind=kind)
     client = server.client()
     time.sleep(SCRAPED)
     now = time.time()
