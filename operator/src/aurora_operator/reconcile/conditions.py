@@ -8,6 +8,7 @@ from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
 from aurora_operator.reconcile.world import World
+from aurora_operator.render.identity import COMPONENT
 
 FULL = 0.03
 """A volume with a smaller share of its bytes free counts as full."""
@@ -65,7 +66,7 @@ def _available(world: World) -> _Seen:
 def _training(world: World) -> _Seen:
     if world.spec.suspend:
         return _Seen("False", "Suspended", "spec.suspend is true")
-    pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get("app.kubernetes.io/component") != "init")
+    pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
     running = any(is_ready(pod) for pod in pods)
     trouble = _trouble(pods)
     if trouble and not running:

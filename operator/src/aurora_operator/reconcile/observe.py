@@ -21,7 +21,7 @@ from aurora_operator.reconcile.conditions import is_ready
 from aurora_operator.reconcile.evidence import Ledgers, measure
 from aurora_operator.reconcile.world import Key, Problem, World
 from aurora_operator.render.config import AGENT_PORT
-from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.identity import COMPONENT, Images, Resource
 
 _AGENT_TIMEOUT = 20.0
 
@@ -115,12 +115,9 @@ def observe(
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
     children = _children(cluster, resource)
     token = decoded(children.get(("v1", "Secret", resource.keys)), "agent")
-    engines = cluster.list("v1", "Pod", resource.namespace, resource.selector("engine"))
-    trainers = [
-        pod
-        for component in ("trainer", "init")
-        for pod in cluster.list("v1", "Pod", resource.namespace, resource.selector(component))
-    ]
+    pods = cluster.list("v1", "Pod", resource.namespace, resource.everything)
+    engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
+    trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     asked = _ask_agents(engines, token)
     now = datetime.now(UTC)
     found = measure(cluster, resource, status, now, ledgers)

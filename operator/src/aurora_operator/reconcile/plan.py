@@ -131,7 +131,7 @@ def _status(world: World, progress: Progress) -> Status:
     told = world.training
     resource = world.resource
     ready = sum(conditions.is_ready(pod) for pod in world.engine_pods)
-    selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.COMPONENT).items())
+    selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
     loss = told.get("train/loss")
     training_status = {
         "step": int(told.get("train/step", 0)),

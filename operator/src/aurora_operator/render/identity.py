@@ -8,6 +8,8 @@ from aurora_operator.api.spec import Spec
 
 INSTANCE = "app.kubernetes.io/instance"
 """Label with the resource's name."""
+COMPONENT = "app.kubernetes.io/component"
+"""Label that says what an object is for: engine, trainer, init, config, weights."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,16 @@ class Resource:
 
     def labels(self, component: str) -> dict[str, str]:
         """Labels of an object."""
-        return {
-            "app.kubernetes.io/name": "aurora",
-            INSTANCE: self.name,
-            "app.kubernetes.io/component": component,
-            "app.kubernetes.io/managed-by": "aurora-operator",
-        }
+        return {**self.selector(component), "app.kubernetes.io/managed-by": "aurora-operator"}
 
     def selector(self, component: str) -> dict[str, str]:
         """Labels that select the pods of a component."""
-        return {INSTANCE: self.name, "app.kubernetes.io/component": component}
+        return {**self.everything, COMPONENT: component}
+
+    @property
+    def everything(self) -> dict[str, str]:
+        """Labels that select all of its pods, and none of a Helm release that has its name."""
+        return {"app.kubernetes.io/name": "aurora", INSTANCE: self.name}
 
     def metadata(self, name: str, component: str, *, owned: bool = True) -> dict[str, Any]:
         """Metadata of an object; owned objects go when the resource goes."""

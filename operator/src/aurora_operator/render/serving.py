@@ -20,7 +20,7 @@ from aurora_operator.render.pods import (
     secret_env,
 )
 
-COMPONENT = "engine"
+ENGINE = "engine"
 START_SECONDS = 3600
 """How long loading a large model may take before the pod is started again."""
 
@@ -94,7 +94,7 @@ def deployment(resource: Resource, images: Images) -> dict[str, Any]:
     part["samples"] = {k: v for k, v in part["samples"].items() if k not in {"sampleRate", "maxSamplePoolSize"}}
     template = pod(
         resource,
-        COMPONENT,
+        ENGINE,
         [_engine(resource, images), _agent(resource, images)],
         digest(part),
         grace=120,
@@ -110,20 +110,20 @@ def deployment(resource: Resource, images: Images) -> dict[str, Any]:
             "maxSkew": 1,
             "topologyKey": "kubernetes.io/hostname",
             "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": resource.selector(COMPONENT)},
+            "labelSelector": {"matchLabels": resource.selector(ENGINE)},
         }
     ]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": resource.metadata(resource.engine, COMPONENT),
+        "metadata": resource.metadata(resource.engine, ENGINE),
         "spec": {
             "replicas": resource.spec.serving.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": START_SECONDS,
             # A GPU to spare is rare: replace pods one by one in the places that they have.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-            "selector": {"matchLabels": resource.selector(COMPONENT)},
+            "selector": {"matchLabels": resource.selector(ENGINE)},
             "template": pod_template(template, resource.spec.serving.pod_template),
         },
     }
@@ -134,9 +134,9 @@ def service(resource: Resource) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": resource.metadata(resource.name, COMPONENT),
+        "metadata": resource.metadata(resource.name, ENGINE),
         "spec": {
-            "selector": resource.selector(COMPONENT),
+            "selector": resource.selector(ENGINE),
             "ports": [{"name": "http", "port": resource.spec.serving.port, "targetPort": "http", "protocol": "TCP"}],
         },
     }
@@ -149,6 +149,6 @@ def disruption_budget(resource: Resource) -> dict[str, Any] | None:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": resource.metadata(resource.engine, COMPONENT),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": resource.selector(COMPONENT)}},
+        "metadata": resource.metadata(resource.engine, ENGINE),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": resource.selector(ENGINE)}},
     }
