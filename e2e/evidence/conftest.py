@@ -14,10 +14,11 @@ from prometheus_client import CollectorRegistry, Counter, start_http_server
 
 ROOT = Path(__file__).parents[2]
 LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
+NEW, OLD = "3", "2"
 
 
 class Exporter:
-    """What an agent exports of one engine: the six sums of one version."""
+    """What an agent exports of one engine: the six sums of each version."""
 
     def __init__(self, engine="e1"):
         self.engine, self.port = engine, free_port()
@@ -30,9 +31,9 @@ class Exporter:
         registry = CollectorRegistry()
         names = [*LABELS, "engine"]
         self._counters = [
-            Counter(name.removesuffix("_total"), "sum", names, registry=registry).labels(*LABELS.values(), self.engine)
-            for name in NAMES["AcceptLength"]
+            Counter(name.removesuffix("_total"), "sum", names, registry=registry) for name in NAMES["AcceptLength"]
         ]
+        self.finish(0, 0, requests=0)
         self.server, self._thread = start_http_server(self.port, "127.0.0.1", registry=registry)
 
     def stop(self):
@@ -42,11 +43,11 @@ class Exporter:
             self._thread.join()
             self.server = None
 
-    def finish(self, tokens, cycles):
+    def finish(self, tokens, cycles, version=NEW, requests=1):
         """A request ends."""
-        sums = (1, tokens, cycles, tokens**2, tokens * cycles, cycles**2)
+        sums = (requests, tokens, cycles, tokens**2, tokens * cycles, cycles**2)
         for counter, value in zip(self._counters, sums, strict=True):
-            counter.inc(value)
+            counter.labels(**LABELS | {"version": version, "engine": self.engine}).inc(value)
 
 
 def prometheus(folder, config, port, web):

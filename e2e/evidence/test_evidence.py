@@ -4,16 +4,21 @@ import signal
 import subprocess
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import httpx
 import pytest
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.clients import prometheus as client_module
 from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.errors import PrometheusError
 from aurora_operator.promotion.counters import Arm, Counters
-from conftest import Exporter, prometheus, victoria
+from aurora_operator.reconcile.evidence import measure
+from aurora_operator.render.identity import Resource
+from conftest import NEW, OLD, Exporter, prometheus, victoria
 
 SELECTOR = '{__name__=~"aurora_accept_.*",speculator="ns/chat"}'
 SCRAPED = 2.5
@@ -121,6 +126,55 @@ def test_looks_that_read_only_what_is_new_see_what_one_that_reads_all_does(expor
         began = until
     assert looks.requests() == total(client, since)
     assert looks.requests().n == 3
+
+
+def trial(url, since, **promotion):
+    """A resource with two replicas whose version 3 is on trial against version 2, in slices of 5 s."""
+    spec = Spec.model_validate(
+        {
+            "mode": "ExternalWithoutDraft",
+            "target": {"model": "org/model"},
+            "serving": {"replicas": 2},
+            "promotion": {"prometheus": {"url": url}, "gate": {"sliceSeconds": 5}, **promotion},
+        }
+    )
+    status = Status(
+        stable=Stable(version=2, steps=3, since=since),
+        candidate=Candidate(version=3, steps=3, since=since, metric="AcceptLength"),
+    )
+    return Resource("chat", "ns", "u-1", spec), status
+
+
+def test_a_canarys_units_are_the_slices_of_each_engine_and_an_operator_that_starts_finds_the_same(serve):
+    """Two engines take turns, and what was begun under one version ends under the other's slice."""
+    engines = [Exporter("e1"), Exporter("e2")]
+    for engine in engines:
+        engine.finish(2, 1, OLD)
+    server = serve([engine.port for engine in engines])
+    guards = [{"name": "load", "query": "vector(3)", "max": 2}, {"name": "gone", "query": "nothing", "max": 2}]
+    since = datetime.now(UTC)
+    resource, status = trial(server.url, since, guards=guards)
+    ledgers = {}
+    for number in range(4):
+        canary, other = engines[number % 2], engines[1 - number % 2]
+        time.sleep(0.5)
+        if number:
+            other.finish(3, 1, NEW)
+        for _ in range(2):
+            canary.finish(30, 10, NEW)
+            other.finish(20, 10, OLD)
+        time.sleep(max(0.0, since.timestamp() + 5 * (number + 1) - time.time()))
+        measure(None, resource, status, datetime.now(UTC), ledgers)
+    time.sleep(SCRAPED)
+    found, fresh = (measure(None, resource, status, datetime.now(UTC), known) for known in (ledgers, {}))
+    assert found == fresh
+    candidate, stable = found.evidence.candidate, found.evidence.stable
+    assert (found.evidence.candidate_requests, found.evidence.stable_requests) == (11, 8)
+    assert (candidate.n, stable.n) == (4, 4)
+    assert (candidate.ratio, stable.ratio) == (pytest.approx(249 / 83), 2.0)
+    assert [(guard.name, guard.breached) for guard in found.guards] == [("load", True), ("gone", None)]
+    for engine in engines:
+        engine.stop()
 
 
 @pytest.mark.parametrize("kind", [prometheus, victoria])
