@@ -1,6 +1,7 @@
 """A team with a draft of its own and two replicas: Canary, guards, a trainer that crashes; in this order."""
 
 import json
+import time
 
 import pytest
 import yaml
@@ -100,6 +101,10 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
     assert f"Version {version} with 3 draft steps is on trial (Canary)" in aurora("explain")
     assert "on trial" in aurora("versions")
     assert "MISSING" not in aurora("doctor")
+    looks = status()["candidate"]["looks"]
+    time.sleep(20)
+    # One every 5 s, and two where a slice ends; a status that is written wakes nobody.
+    assert 3 <= status()["candidate"]["looks"] - looks <= 10
     aurora("pause")
     eventually("paused", lambda: condition("PromotionProgressing")["reason"] == "Paused", 30)
     assert status().get("candidate") is None

@@ -79,9 +79,15 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:
 
 
 @kopf.on.event(GROUP, VERSION, PLURAL)  # type: ignore[arg-type]
-async def changed(memo: kopf.Memo, namespace: str, name: str, **_: Any) -> None:
-    """The resource itself was made, changed, or seen again after a start."""
-    memo.controller.wake(Name(namespace, name))
+async def changed(memo: kopf.Memo, event: kopf.RawEvent, namespace: str, name: str, meta: kopf.Meta, **_: Any) -> None:
+    """The resource itself was made, changed, deleted, or seen again after a start.
+
+    What the operator writes into a status is no reason to look again, or looking would never end.
+    """
+    asked = (meta.get("uid"), meta.get("generation"), dict(meta.annotations))
+    if event["type"] == "DELETED" or memo.get("asked") != asked:
+        memo.asked = asked
+        memo.controller.wake(Name(namespace, name))
 
 
 async def _child_changed(memo: kopf.Memo, namespace: str, labels: kopf.Labels, **_: Any) -> None:
