@@ -1,5 +1,6 @@
 """A Prometheus-compatible API: instant queries, of raw samples and of single numbers."""
 
+import functools
 import math
 import ssl
 from collections.abc import Iterator
@@ -36,7 +37,15 @@ class Credentials:
     certificate: tuple[str, str] | None = None
 
 
+@functools.cache
+def _usual_context() -> ssl.SSLContext:
+    """The usual authorities, loaded once: that takes longer than many a query."""
+    return httpx.create_ssl_context()
+
+
 def _context(credentials: Credentials) -> ssl.SSLContext:
+    if not (credentials.authority or credentials.certificate):
+        return _usual_context()
     try:
         context = ssl.create_default_context(cadata=credentials.authority or None)
         if credentials.certificate is not None:
@@ -63,9 +72,8 @@ class Prometheus:
 
     def __init__(self, url: str, credentials: Credentials = Credentials()) -> None:
         headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
-        verify = _context(credentials) if credentials.authority or credentials.certificate else True
         self._http = httpx.Client(
-            base_url=url, headers=headers, auth=credentials.basic, timeout=_TIMEOUT, verify=verify
+            base_url=url, headers=headers, auth=credentials.basic, timeout=_TIMEOUT, verify=_context(credentials)
         )
 
     def query(self, query: str, time: float) -> list[dict[str, Any]]:
