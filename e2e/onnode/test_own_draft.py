@@ -7,7 +7,7 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import measure
 from aurora_core.weights.store import WeightsStore
-from conftest import ROOT, eventually, read
+from conftest import ROOT, eventually, prometheus, read
 from deployed import NAME, condition, kubectl, patch, pods, publish_copy, status, url
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
@@ -105,6 +105,10 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
     time.sleep(20)
     # One every 5 s, and two where a slice ends; a status that is written wakes nobody.
     assert 3 <= status()["candidate"]["looks"] - looks <= 10
+    server = prometheus()
+    share = server.number('sum(rate(process_cpu_seconds_total{pod=~"aurora-.*"}[1m]))', time.time())
+    server.close()
+    print(f"the operator takes {share:.1%} of a core while a trial runs")
     aurora("pause")
     eventually("paused", lambda: condition("PromotionProgressing")["reason"] == "Paused", 30)
     assert status().get("candidate") is None
