@@ -15,6 +15,8 @@ from aurora_operator.render import config, serving, training
 from aurora_operator.render.pods import digest
 
 RESYNC_SECONDS = 10.0
+SETTLE_SECONDS = 2.0
+"""After something was done, until what came of it is looked at."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ def plan(world: World) -> Plan:
     to_slice = next_slice(world.spec, progress.candidate, world.now)
     if to_slice is not None:
         waits.append(to_slice + 0.2)
-    if loads or apply or replaced:
-        waits.append(2.0)
+    if loads or apply or replaced or progress.notes:
+        waits.append(SETTLE_SECONDS)
     return Plan(
         apply=tuple(apply),
         delete=tuple(sorted(replaced)),
