@@ -24,7 +24,9 @@ from pathlib import Path
 from statistics import NormalDist
 
 from aurora_operator.api.promotion import Gate
+from aurora_operator.promotion.assignment import candidate_slice
 from aurora_operator.promotion.gate import Evidence, Verdict, decide
+from aurora_operator.promotion.measure import by_slice
 from aurora_operator.promotion.statistics import Sums
 
 LOOKS, BATCH = 288, 4
@@ -97,14 +99,17 @@ def trial(rng: random.Random, effect: float) -> dict[str, tuple[bool | None, int
     return {name: verdicts.get(name, (None, LOOKS)) for name in RULES}
 
 
-def arithmetic(deployments: int = 1000) -> float:
-    """CPU seconds of one look at so many deployments."""
+def arithmetic(deployments: int = 1000, slices: int = 100) -> float:
+    """CPU seconds of one look at so many deployments, from a Switchback's slices to the decision."""
     rng = random.Random(0)
-    side = [Sums.of(request(rng, 2.0) for _ in range(50)) for _ in range(2)]
-    evidence = Evidence(side[0], side[1], 50, 50)
+    rows = [(1.0, x, y, x * x, x * y, y * y) for x, y in (request(rng, 2.0) for _ in range(slices))]
+    sides = [{"engine": dict(enumerate(rows))} for _ in range(2)]
     started = time.process_time()
-    for _ in range(deployments):
-        decide(Gate(), evidence, (), 100)
+    for number in range(deployments):
+        trial = str(number)
+        top = by_slice(sides[0], lambda at, trial=trial: candidate_slice(trial, at))  # type: ignore[misc]
+        bottom = by_slice(sides[1], lambda at, trial=trial: not candidate_slice(trial, at))  # type: ignore[misc]
+        decide(Gate(), Evidence(top, bottom, 50, 50), (), 100)
     return time.process_time() - started
 
 

@@ -1,5 +1,6 @@
 """Which pod serves which side now: a pure function of the trial and the clock, so nothing needs remembering."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,8 +23,18 @@ def trial_key(uid: str, candidate: Candidate) -> str:
 
 
 def _order(*parts: object) -> int:
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+    return int.from_bytes(_digest(*parts)[:8], "big")
+
+
+@functools.lru_cache(4096)
+def _digest(*parts: object) -> bytes:
+    return hashlib.blake2b("/".join(map(str, parts)).encode()).digest()
+
+
+def _coin(trial: str, number: int) -> bool:
+    """A trial's toss of a coin; a digest holds 512 of them."""
+    block, bit = divmod(number, 512)
+    return bool(_digest(trial, "coins", block)[bit // 8] >> (bit % 8) & 1)
 
 
 def slice_index(seconds: float, slice_seconds: int) -> int:
@@ -33,8 +44,7 @@ def slice_index(seconds: float, slice_seconds: int) -> int:
 
 def candidate_slice(trial: str, index: int) -> bool:
     """Whether the candidate serves in a slice: of each pair of slices one, at random, so that drift cancels."""
-    first = _order(trial, index // 2) % 2 == 0
-    return first == (index % 2 == 0)
+    return _coin(trial, index // 2) == (index % 2 == 0)
 
 
 def canaries(trial: str, rotation: int, pods: Sequence[str], count: int) -> set[str]:

@@ -25,7 +25,8 @@ def by_slice(found: Mapping[str, Slices], mine: Callable[[int], bool]) -> Sums:
     together: dict[int, Row] = {}
     for slices in found.values():
         for at, row in slices.items():
-            together[at] = tuple(map(sum, zip(together.get(at, (0.0,) * len(row)), row, strict=True)))
+            before = together.get(at)
+            together[at] = row if before is None else tuple(map(sum, zip(before, row, strict=True)))
     return _units(together, mine)
 
 
