@@ -17,8 +17,9 @@ from torch import Tensor
 
 from aurora_core.errors import SampleError
 
-SCHEMA: Final = "aurora-sample/1"
-_FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", "crc32")
+SCHEMA: Final = "aurora-sample/2"
+_CRC: Final = "crc32"
+_FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", _CRC)
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,14 @@ class Sample:
         return int(self.aux.nbytes + self.last.nbytes)
 
 
-def _checksum(tensors: dict[str, Tensor]) -> int:
-    crc = 0
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """Over everything that a sample says: its labels, and its tensors' names, types, shapes and bytes."""
+    crc = zlib.crc32(json.dumps([metadata[field] for field in _FIELDS if field != _CRC]).encode())
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].contiguous().view(torch.uint8).numpy().data, crc)
-    return crc
+        tensor = tensors[name]
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().data, crc)
+    return str(crc)
 
 
 def encode(sample: Sample) -> bytes:
@@ -82,9 +86,8 @@ def encode(sample: Sample) -> bytes:
         "prompt_tokens": str(sample.prompt_tokens),
         "draft_version": str(sample.draft_version),
         "target": sample.target,
-        "crc32": str(_checksum(tensors)),
     }
-    payload: bytes = save(tensors, metadata=metadata)
+    payload: bytes = save(tensors, metadata=metadata | {_CRC: _checksum(tensors, metadata)})
     return payload
 
 
@@ -125,7 +128,7 @@ def decode(payload: bytes, *, target: str, aux_width: int, hidden: int, dtype: t
         tokens, aux, last = tensors["tokens"], tensors["aux"], tensors["last"]
     except (SafetensorError, KeyError) as error:
         raise SampleError("format", f"sample {request} is damaged: {error}") from error
-    if str(_checksum(tensors)) != metadata["crc32"]:
+    if _checksum(tensors, metadata) != metadata[_CRC]:
         raise SampleError("corrupt", f"sample {request} does not have the bytes that were sent")
     if aux.dtype != dtype or last.dtype != dtype:
         raise SampleError("dtype", f"sample {request} is {aux.dtype}, this trainer reads {dtype}: set samples.dtype")
