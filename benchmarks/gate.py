@@ -104,12 +104,15 @@ def arithmetic(deployments: int = 1000, slices: int = 100) -> float:
     rng = random.Random(0)
     rows = [(1.0, x, y, x * x, x * y, y * y) for x, y in (request(rng, 2.0) for _ in range(slices))]
     sides = [{"engine": dict(enumerate(rows))} for _ in range(2)]
+
+    def look(trial: str) -> None:
+        top = by_slice(sides[0], lambda at: candidate_slice(trial, at))
+        bottom = by_slice(sides[1], lambda at: not candidate_slice(trial, at))
+        decide(Gate(), Evidence(top, bottom, 50, 50), (), 100)
+
     started = time.process_time()
     for number in range(deployments):
-        trial = str(number)
-        top = by_slice(sides[0], lambda at, trial=trial: candidate_slice(trial, at))  # type: ignore[misc]
-        bottom = by_slice(sides[1], lambda at, trial=trial: not candidate_slice(trial, at))  # type: ignore[misc]
-        decide(Gate(), Evidence(top, bottom, 50, 50), (), 100)
+        look(str(number))
     return time.process_time() - started
 
 

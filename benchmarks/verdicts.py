@@ -30,7 +30,7 @@ from typing import Any
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from bench import ROOT, report
-from deployed import NAME, annotate, condition, kubectl, patch, publish_copy, quieten, status, url
+from deployed import NAME, annotate, condition, fallen, kubectl, patch, publish_copy, quieten, status, url
 from host import Host
 from transformers import AutoTokenizer
 
@@ -139,11 +139,6 @@ class Killer:
         return self._left
 
 
-def fallen(version: int, words: set[str]) -> list[dict[str, Any]]:
-    """A version's verdicts of these words, newest first."""
-    return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
-
-
 def publish(kind: str, good: int, damage: str) -> int:
     """Publish what a trial of a kind is about; returns its version."""
     if kind != "damaged":
@@ -157,8 +152,8 @@ def trial(kind: str, good: int, damage: str, tally: Tally) -> None:
     patch({"promotion": {"gate": {"maxDurationSeconds": UNDECIDED_SECONDS[kind]}}})
     version = publish(kind, good, damage)
     began = time.monotonic()
-    words = {"Promoted", "Rejected", "Superseded", "Paused"}
-    entries = until(f"a verdict on version {version}", partial(fallen, version, words), 1200)
+    words = ("Promoted", "Rejected", "Superseded", "Paused")
+    entries = until(f"a verdict on version {version}", partial(fallen, version, *words), 1200)
     seconds = time.monotonic() - began
     tally.seconds[kind].append(round(seconds, 1))
     tally.requests[kind].append(entries[0]["requests"])
@@ -193,7 +188,7 @@ def speculation(tally: Tally) -> None:
     patch({"promotion": {"recheckSeconds": 120}})
     for word in ("SpeculationOff", "SpeculationStaysOff"):
         began = time.monotonic()
-        entry = until(word, partial(fallen, bad, {word, "SpeculationOn"}), 900)[0]
+        entry = until(word, partial(fallen, bad, word, "SpeculationOn"), 900)[0]
         tally.seconds[word] = [round(time.monotonic() - began, 1)]
         tally.requests[word] = [entry["requests"]]
         say(f"version {bad}: {entry['verdict']} after {tally.seconds[word][0]:.0f} s, {entry['reason']}")

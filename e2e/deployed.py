@@ -33,6 +33,11 @@ def status() -> dict[str, Any]:
     return found
 
 
+def fallen(version: int, *words: str) -> list[dict[str, Any]]:
+    """A version's verdicts of these words, newest first."""
+    return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
+
+
 def condition(kind: str) -> dict[str, Any]:
     """A condition of its status, Unknown before it is told."""
     conditions = resource().get("status", {}).get("conditions", [])

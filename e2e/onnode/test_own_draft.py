@@ -8,7 +8,7 @@ import yaml
 from aurora_core.loop.traffic import measure
 from aurora_core.weights.store import WeightsStore
 from conftest import ROOT, eventually, prometheus, read
-from deployed import NAME, condition, kubectl, patch, pods, publish_copy, status, url
+from deployed import NAME, condition, fallen, kubectl, patch, pods, publish_copy, status, url
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 
@@ -52,10 +52,6 @@ def stream(team):
     running = team.traffic()
     yield running
     assert running.stop().failures == []
-
-
-def fallen(version, *words):
-    return [entry for entry in status()["history"] if entry["version"] == version and entry["verdict"] in words]
 
 
 def aurora(*arguments):

@@ -55,6 +55,11 @@ def _rows(series: Sequence[Series], names: Sequence[str]) -> list[_At]:
     return [(time, row) for time, row in rows if all(value == value for value in row)]  # noqa: PLR0124 (NaN)
 
 
+def plus(one: Row | None, other: Row) -> Row:
+    """Both together; None is nothing yet."""
+    return other if one is None else tuple(map(sum, zip(one, other, strict=True)))
+
+
 def increments(rows: Sequence[_At], since: float, *, born: bool, last: _At | None = None) -> list[_At]:
     """What was added between scrapes after ``since``, each at the time of the scrape that saw it.
 
@@ -121,8 +126,8 @@ class Counters:
             rows = max((_rows(twin, self._names) for twin in twins.values()), key=len)
             slices = self.slices.setdefault(engine, {})
             for time, row in increments(rows, self._since, born=self._born, last=self._last.get(engine)):
-                before = slices.get(self._index(time), (0.0,) * len(row))
-                slices[self._index(time)] = tuple(map(sum, zip(before, row, strict=True)))
+                at = self._index(time)
+                slices[at] = plus(slices.get(at), row)
             if rows:
                 self._last[engine] = max(rows[-1], self._last.get(engine, rows[-1]))
 

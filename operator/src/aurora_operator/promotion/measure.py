@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from aurora_operator.promotion.counters import Row
+from aurora_operator.promotion.counters import Row, plus
 from aurora_operator.promotion.statistics import Sums
 
 Slices = Mapping[int, Row]
@@ -25,8 +25,7 @@ def by_slice(found: Mapping[str, Slices], mine: Callable[[int], bool]) -> Sums:
     together: dict[int, Row] = {}
     for slices in found.values():
         for at, row in slices.items():
-            before = together.get(at)
-            together[at] = row if before is None else tuple(map(sum, zip(before, row, strict=True)))
+            together[at] = plus(together.get(at), row)
     return _units(together, mine)
 
 
