@@ -50,7 +50,7 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prome
 
 def _selector(resource: Resource, *metrics: Metric) -> str:
     names = "|".join(name for metric in metrics for name in NAMES[metric])
-    return f'{{__name__=~"{names}",speculator="{resource.namespace}/{resource.name}"}}'
+    return f'{{__name__=~"{names}",speculator="{resource.full_name}"}}'
 
 
 class Ledger:
@@ -103,7 +103,7 @@ def _evidence(
 ) -> Evidence:
     trial = trial_key(resource.uid, candidate)
     key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{resource.spec.promotion.gate.slice_seconds}"
-    name = f"{resource.namespace}/{resource.name}"
+    name = resource.full_name
     ledger = ledgers.get(name)
     if ledger is None or ledger.key != key:
         ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
@@ -131,7 +131,7 @@ def _guards(
 
         def ask(version: int, query: str = guard.query) -> float | None:
             filled = query.replace("$version", str(version))
-            filled = filled.replace("$speculator", f"{resource.namespace}/{resource.name}")
+            filled = filled.replace("$speculator", resource.full_name)
             return prometheus.number(filled, now.timestamp())
 
         value = ask(judged)
@@ -167,7 +167,7 @@ def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime,
     """Everything that promotion wants to know of Prometheus now."""
     spec, candidate = resource.spec, status.candidate
     if candidate is None:
-        ledgers.pop(f"{resource.namespace}/{resource.name}", None)
+        ledgers.pop(resource.full_name, None)
     stable = status.stable or first_stable(spec, now)
     if spec.suspend or (spec.promotion.prometheus is None and strategy(spec) in {"Immediate", "Manual"}):
         return Found()

@@ -55,7 +55,7 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
             this got.
     """
     resource = world.resource
-    name = f"{resource.namespace}/{resource.name}"
+    name = resource.full_name
     problems: list[Problem] = []
     if plan.status is not None:
         cluster.write_status(resource.namespace, resource.name, plan.status, world.body["metadata"]["resourceVersion"])

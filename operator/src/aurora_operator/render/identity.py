@@ -41,6 +41,11 @@ class Resource:
     one_node: bool = False
 
     @property
+    def full_name(self) -> str:
+        """Namespace and name, the value of the label speculator of every metric."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def engine(self) -> str:
         """Name of the engine Deployment."""
         return f"{self.name}-engine"

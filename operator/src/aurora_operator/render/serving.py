@@ -75,7 +75,7 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
         [
             "agent", "--work", DATA, "--engine", f"http://127.0.0.1:{spec.port}",
             "--host", "0.0.0.0", "--port", str(AGENT_PORT),  # noqa: S104 (in a pod; all but metrics needs the token)
-            "--label", f"speculator={resource.namespace}/{resource.name}", "--label", "engine=$(POD)",
+            "--label", f"speculator={resource.full_name}", "--label", "engine=$(POD)",
         ],
         env=env,
         mounts=[data_mount("weights", read_only=True), data_mount("training", read_only=True)],

@@ -62,7 +62,7 @@ def trainer_job(resource: Resource, images: Images) -> dict[str, Any]:
         [
             "train", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/trainer.yaml",
             "--metrics-port", str(METRICS_PORT), "--in-use", f"{WANTED}/in-use",
-            "--label", f"speculator={resource.namespace}/{resource.name}",
+            "--label", f"speculator={resource.full_name}",
         ],
         env=[secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples")],
         mounts=[
