@@ -52,6 +52,12 @@ def eventually(what, condition, seconds):
         time.sleep(min(3, 0.5 + (time.monotonic() - began) / 20))
 
 
+def serves_on(stream):
+    """Three more requests are answered."""
+    answered = len(stream.record.answers)
+    eventually("more answers", lambda: len(stream.record.answers) >= answered + 3, 60)
+
+
 def verdicts(word):
     return [entry for entry in status()["history"] if entry["verdict"] == word]
 

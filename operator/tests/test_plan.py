@@ -109,6 +109,52 @@ def test_a_change_restarts_what_it_must_and_nothing_else(change, engines, traine
     assert [name for _, _, name in todo.delete] == ["chat-trainer"] * trainer
 
 
+def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
+    """What is no longer named is in the Job still, and a Job's template cannot be changed."""
+    broken = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]}}
+    world, children = settled(a_spec(training={"podTemplate": broken}))
+    todo = plan(a_world(a_spec(), pods=world.pods, children=children))
+    assert [name for _, _, name in todo.delete] == ["chat-trainer"]
+    assert kinds(todo.apply) == set()
+
+
+def a_trainer(fallen_after, running_for):
+    """A pod whose process ran so many seconds, fell, and runs again for so many."""
+    fell = NOW - timedelta(seconds=running_for + 10)
+    last = {"exitCode": 1, "message": "out of memory"} | (
+        {}
+        if fallen_after is None
+        else {"startedAt": (fell - timedelta(seconds=fallen_after)).isoformat(), "finishedAt": fell.isoformat()}
+    )
+    state = {"running": {"startedAt": (NOW - timedelta(seconds=running_for)).isoformat()}}
+    process = {"name": "trainer", "restartCount": 1, "state": state, "lastState": {"terminated": last}}
+    labels = {"app.kubernetes.io/component": "trainer"}
+    return {
+        "metadata": {"name": "chat-trainer-x", "labels": labels},
+        "status": {"conditions": [READY], "containerStatuses": [process]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fallen_after", "running_for", "reason"),
+    [
+        (0, 1, "TrainerFailing"),
+        (0, 31, "Running"),
+        (100, 99, "TrainerFailing"),
+        (100, 131, "Running"),
+        (7200, 331, "Running"),
+        (None, 1, "TrainerFailing"),
+        (None, 31, "Running"),
+    ],
+)
+def test_a_trainer_that_fell_is_well_again_once_it_outlives_its_last_run(fallen_after, running_for, reason):
+    world, children = settled()
+    pods = (a_trainer(fallen_after, running_for),)
+    todo = plan(a_world(pods=world.pods, children=children, trainer_pods=pods))
+    told = next(c for c in todo.status["conditions"] if c["type"] == "TrainingHealthy")
+    assert told["reason"] == reason
+
+
 def test_suspend_stops_training_and_capture_and_nothing_else():
     world, children = settled()
     todo = plan(a_world(a_spec(suspend=True), pods=world.pods, children=children))

@@ -1,7 +1,7 @@
 """Conditions: observations in words, each with the time at which it last changed."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from aurora_operator.api.status import Condition
@@ -12,6 +12,10 @@ from aurora_operator.render.identity import COMPONENT
 
 FULL = 0.03
 """A volume with a smaller share of its bytes free counts as full."""
+
+RECOVERED = timedelta(seconds=30)
+"""A process that fell counts as well again once it has run for this much longer than before its fall."""
+_LONGEST_RUN = timedelta(minutes=5)
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -49,6 +53,24 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
     return ""
 
 
+def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
+    """Whether each process of a pod has run past the moment at which it last fell, so that a crash loop stays told."""
+    for one in pod.get("status", {}).get("containerStatuses") or ():
+        running = (one.get("state") or {}).get("running")
+        fallen = (one.get("lastState") or {}).get("terminated") or {}
+        if running is None:
+            return False
+        if not fallen.get("exitCode"):
+            continue
+        since = datetime.fromisoformat(running["startedAt"])
+        # The kubelet has no times of a process that it lost sight of.
+        fell = datetime.fromisoformat(fallen.get("finishedAt") or running["startedAt"])
+        began = datetime.fromisoformat(fallen.get("startedAt") or running["startedAt"])
+        if now - since < min(fell - began, _LONGEST_RUN) + RECOVERED:
+            return False
+    return True
+
+
 def _available(world: World) -> _Seen:
     ready, wanted = sum(map(is_ready, world.engine_pods)), world.spec.serving.replicas
     if ready:
@@ -67,7 +89,7 @@ def _training(world: World) -> _Seen:
     if world.spec.suspend:
         return _Seen("False", "Suspended", "spec.suspend is true")
     pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
-    running = any(is_ready(pod) for pod in pods)
+    running = any(is_ready(pod) and _outlived(pod, world.now) for pod in pods)
     trouble = _trouble(pods)
     if trouble and not running:
         return _Seen("False", "TrainerFailing", trouble)

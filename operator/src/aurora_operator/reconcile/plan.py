@@ -42,7 +42,9 @@ class Plan:
 
 
 def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
-    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(body)}
+    # Of a Job only the template says whether it must be made anew; it can be suspended as it is.
+    said = body["spec"]["template"] if body["kind"] == "Job" else body
+    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(said)}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
 
 
@@ -97,10 +99,10 @@ def _jobs_to_replace(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
     out = set()
     for body in wanted:
         live = world.children.get(key(body))
-        if body["kind"] == "Job" and live is not None and not _succeeded(live):
-            same_but_suspend = holds(body["spec"]["template"], live["spec"]["template"])
-            if _rendered(live) != _rendered(body) and not same_but_suspend:
-                out.add(key(body))
+        if body["kind"] != "Job" or live is None or _succeeded(live):
+            continue
+        if _rendered(live) != _rendered(body):
+            out.add(key(body))
     return out
 
 
