@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ from typing import Any
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from bench import ROOT, report
-from deployed import NAME, annotate, condition, fallen, kubectl, patch, publish_copy, quieten, status, url
+from deployed import NAME, annotate, condition, fallen, kubectl, patch, pods, publish_copy, quieten, status, url
 from host import Host
 from transformers import AutoTokenizer
 
-UNDECIDED_SECONDS = {"damaged": 900, "identical": 120, "better": 900}
+UNDECIDED_SECONDS = {"damaged": 480, "identical": 120, "better": 900}
 """How long a trial may stay undecided. An identical draft's always does; the others must fall on evidence."""
 VICTIMS = {"operator": 6, "prometheus": 2, "engine": 1}
 """What is killed, and how often beside the others; an engine is away for a minute then."""
@@ -47,7 +47,7 @@ PODS = {
 DELETE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 DAMAGES = ("rows", "vocabulary", "older")
 """What is wrong with a damaged draft, round after round: rows of the head shuffled, tokens of the vocabulary shuffled,
-or training that it has not had yet."""
+or the first that training published, before it learned what the good one knows."""
 EXPECTED = {"damaged": "Rejected", "identical": "Rejected", "better": "Promoted"}
 
 
@@ -97,12 +97,21 @@ def kill(name: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Drafts:
+    """Versions: the good one of a round, and one from before it."""
+
+    good: int
+    older: int
+
+
 @dataclass
 class Tally:
     """What happened."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
     requests: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
+    rejected: Counter[str] = field(default_factory=Counter)
     wrong: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -139,18 +148,24 @@ class Killer:
         return self._left
 
 
-def publish(kind: str, good: int, damage: str) -> int:
+def first_published(good: int) -> int:
+    """The oldest version on the volume that has learned something, or the untrained one where that is the good one."""
+    (trainer,) = pods("trainer")
+    versions = map(int, kubectl("exec", trainer, "--", "ls", "/data/weights/versions").split())
+    return min((version for version in versions if 0 < version < good), default=0)
+
+
+def publish(kind: str, drafts: Drafts, damage: str) -> int:
     """Publish what a trial of a kind is about; returns its version."""
     if kind != "damaged":
-        return publish_copy(good)
-    # The first that training published, where that is not the good one itself.
-    return publish_copy(min(1, good - 1)) if damage == "older" else publish_copy(good, damage)
+        return publish_copy(drafts.good)
+    return publish_copy(drafts.older) if damage == "older" else publish_copy(drafts.good, damage)
 
 
-def trial(kind: str, good: int, damage: str, tally: Tally) -> None:
+def trial(kind: str, drafts: Drafts, damage: str, tally: Tally) -> None:
     """Publish, wait for the verdict, and note whether it was the right one."""
     patch({"promotion": {"gate": {"maxDurationSeconds": UNDECIDED_SECONDS[kind]}}})
-    version = publish(kind, good, damage)
+    version = publish(kind, drafts, damage)
     began = time.monotonic()
     words = ("Promoted", "Rejected", "Superseded", "Paused")
     entries = until(f"a verdict on version {version}", partial(fallen, version, *words), 1200)
@@ -158,6 +173,7 @@ def trial(kind: str, good: int, damage: str, tally: Tally) -> None:
     tally.seconds[kind].append(round(seconds, 1))
     tally.requests[kind].append(entries[0]["requests"])
     what = f"{kind} ({damage})" if kind == "damaged" else kind
+    tally.rejected[damage] += kind == "damaged" and entries[0]["verdict"] == "Rejected"
     say(f"{what} version {version}: {entries[0]['verdict']} after {seconds:.0f} s, {entries[0]['reason']}")
     if [e["verdict"] for e in entries] != [EXPECTED[kind]]:
         tally.wrong.append({"kind": kind, "entries": entries})
@@ -208,12 +224,14 @@ def serve(prompts: list[str]) -> Stream:
     return stream
 
 
-def promoted(seconds: float) -> None:
-    """Wait for the first promotion, then keep training quiet."""
+def promoted(seconds: float) -> Drafts:
+    """Wait for the first promotion, then keep training quiet; returns what the rounds are about."""
     until("a promotion", lambda: [e for e in status()["history"] if e["verdict"] == "Promoted"], seconds)
     quieten()
     patch({"promotion": {"recheckSeconds": 86400}})
-    say(f"version {status()['stable']['version']} is stable, training is quiet")
+    good = status()["stable"]["version"]
+    say(f"version {good} is stable, training is quiet")
+    return Drafts(good, first_published(good))
 
 
 def main() -> None:
@@ -228,20 +246,19 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
     stream = serve(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
     tally, finished = Tally(), 0
-    if not options.speculation:
-        promoted(options.seconds)
+    drafts = None if options.speculation else promoted(options.seconds)
     before, killer = children(), Killer(options.kills)
     signal.signal(signal.SIGTERM, _told_to_end)
     with contextlib.suppress(ToldToEndError):
-        if options.speculation:
+        if drafts is None:
             speculation(tally)
-        while finished < (0 if options.speculation else options.rounds):
+        while drafts is not None and finished < options.rounds:
             say(f"round {finished + 1} of {options.rounds}")
-            good = status()["stable"]["version"]
+            drafts = replace(drafts, good=status()["stable"]["version"])
             for kind in EXPECTED:
                 if kind == "better":
-                    promote_damaged(good)
-                trial(kind, good, DAMAGES[finished % len(DAMAGES)], tally)
+                    promote_damaged(drafts.good)
+                trial(kind, drafts, DAMAGES[finished % len(DAMAGES)], tally)
             finished += 1
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     not_done = killer.stop()
@@ -253,6 +270,7 @@ def main() -> None:
         "verdicts",
         rounds=finished,
         wrong=tally.wrong,
+        damaged_rejected=tally.rejected,
         kills=killer.done,
         kills_not_done=not_done,
         median_seconds={kind: statistics.median(values) for kind, values in tally.seconds.items() if values},
