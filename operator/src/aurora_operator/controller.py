@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from aurora_operator import metrics
@@ -13,6 +14,8 @@ from aurora_operator.errors import OperatorError
 log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 1.0, 60.0
+LOOKS_AT_ONCE = 64
+"""A look mostly waits; one at an agent or a Prometheus that hangs must not keep the others waiting."""
 
 
 class Name(NamedTuple):
@@ -34,6 +37,7 @@ class Controller:
 
     def __init__(self, look: Callable[[Name], float | None]) -> None:
         self._look = look
+        self._threads = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look")
         self._wakes: dict[Name, asyncio.Event] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
 
@@ -50,6 +54,7 @@ class Controller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self, name: Name) -> None:
         wake = self._wakes[name]
@@ -59,11 +64,13 @@ class Controller:
                 wake.clear()
                 started = time.monotonic()
                 try:
-                    wait = await asyncio.to_thread(self._look, name)
+                    wait = await asyncio.get_running_loop().run_in_executor(self._threads, self._look, name)
                     backoff = _FIRST_BACKOFF
-                except OperatorError as error:
+                except Exception as error:
+                    # Whatever it is: it must not end the worker, or nothing would look after this resource again.
                     metrics.failures.labels(str(name), "reconcile").inc()
-                    log.warning("%s: %s", name, error)
+                    expected = isinstance(error, OperatorError)
+                    log.warning("%s: %s", name, error if expected else repr(error), exc_info=not expected)
                     wait = backoff * random.uniform(0.5, 1.5)  # noqa: S311 (jitter)
                     backoff = min(_LAST_BACKOFF, 2 * backoff)
                 metrics.reconcile_seconds.observe(time.monotonic() - started)

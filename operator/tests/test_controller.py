@@ -1,0 +1,94 @@
+"""One worker for each resource: it outlives whatever a look fails with, and looks of others."""
+
+import asyncio
+import threading
+import time
+
+from aurora_operator.controller import Controller, Name
+from aurora_operator.errors import ClusterError
+
+CHAT, CODE = Name("ns", "chat"), Name("ns", "code")
+
+
+def run(look, *names, until):
+    """Wake these, and end when the event is set."""
+
+    async def loop():
+        controller = Controller(look)
+        for name in names:
+            controller.wake(name)
+        assert await asyncio.to_thread(until.wait, 10)
+        await controller.close()
+
+    asyncio.run(loop())
+
+
+def test_a_look_that_fails_is_tried_again_whatever_it_failed_with(caplog):
+    errors, done = [ClusterError("no answer"), KeyError("spec")], threading.Event()
+
+    def look(_):
+        if errors:
+            raise errors.pop(0)
+        done.set()
+
+    run(look, CHAT, until=done)
+    assert "ns/chat: no answer" in caplog.text
+    assert "KeyError: 'spec'" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_a_look_that_hangs_keeps_no_other_resource_waiting():
+    done, looks, ended = threading.Event(), [], []
+
+    def look(name):
+        if name.namespace == "slow":
+            done.wait(10)
+            ended.append(name)
+        else:
+            looks.append(name)
+            if len(looks) == 3:
+                assert ended == []
+                done.set()
+        return 0.01
+
+    run(look, *(Name("slow", str(i)) for i in range(40)), CODE, until=done)
+    assert looks[:3] == [CODE] * 3
+
+
+def test_a_resource_is_never_looked_at_twice_at_once_and_a_burst_is_one_look():
+    looking, most, looks = [0], [0], []
+
+    def look(name):
+        looking[0] += 1
+        most[0] = max(most[0], looking[0])
+        time.sleep(0.05)
+        looking[0] -= 1
+        looks.append(name)
+        return 60.0
+
+    async def loop():
+        controller = Controller(look)
+        for _ in range(100):
+            controller.wake(CHAT)
+        await asyncio.sleep(0.2)
+        for _ in range(100):
+            controller.wake(CHAT)
+        await asyncio.sleep(0.6)
+        await controller.close()
+
+    asyncio.run(loop())
+    assert (most, len(looks)) == ([1], 2)
+
+
+def test_the_worker_of_a_resource_that_is_gone_ends_and_one_that_comes_again_is_looked_at():
+    looks = []
+
+    async def loop():
+        controller = Controller(looks.append)
+        for _ in range(2):
+            controller.wake(CHAT)
+            await asyncio.sleep(0.2)
+        await controller.close()
+
+    asyncio.run(loop())
+    assert looks == [CHAT, CHAT]
