@@ -52,12 +52,12 @@ def test_a_namespaced_installation_has_no_cluster_wide_rights():
     assert {"Role", "RoleBinding"} <= kinds
 
 
-def test_no_right_is_a_wildcard_and_secrets_are_never_deleted():
+def test_no_right_is_a_wildcard_and_secrets_are_never_listed_or_deleted():
     for body in yaml.safe_load_all(rendered()):
         for rule in (body or {}).get("rules", []):
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             if "secrets" in rule["resources"]:
-                assert "delete" not in rule["verbs"]
+                assert not {"list", "watch", "delete"} & set(rule["verbs"])
 
 
 def test_the_crd_is_upgraded_by_the_chart_and_kept_when_it_goes():

@@ -12,7 +12,8 @@ from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.world import Problem
+from aurora_operator.reconcile.world import Problem, key
+from aurora_operator.render.identity import Resource
 from conftest import NOW, a_spec, a_world, settled
 
 READY = {"type": "Ready", "status": "True"}
@@ -116,6 +117,47 @@ def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
     todo = plan(a_world(a_spec(), pods=world.pods, children=children))
     assert [name for _, _, name in todo.delete] == ["chat-trainer"]
     assert kinds(todo.apply) == set()
+
+
+def test_what_is_no_longer_wanted_goes():
+    two = a_spec(serving={"replicas": 2}, samples={
+        "transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/metadata"
+    })  # fmt: skip
+    world, children = settled(two)
+    budget, door = ("policy/v1", "PodDisruptionBudget", "chat-engine"), ("v1", "Service", "chat-trainer")
+    assert {budget, door} <= {key(child) for child in children}
+    assert set(plan(a_world(two, pods=world.pods, children=children)).delete) == set()
+    assert {budget, door} <= set(plan(a_world(pods=world.pods, children=children)).delete)
+    # While a lost Job is made anew it is not known what is wanted.
+    rest = [child for child in children if child["metadata"]["name"] != "chat-init"]
+    assert plan(a_world(pods=world.pods, children=rest)).delete == ()
+
+
+def test_an_object_of_somebody_else_is_left_alone_and_told():
+    world, children = settled()
+    door, unasked = ("v1", "Service", "chat"), ("v1", "Service", "chat-trainer")
+    rest = [child for child in children if key(child) != door]
+    todo = plan(a_world(pods=world.pods, children=rest, taken=frozenset({door, unasked})))
+    assert (todo.apply, todo.delete) == ((), ())
+    told = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
+    assert (told["status"], told["reason"]) == ("True", "NameTaken")
+    assert told["message"].startswith("Service ns/chat is somebody else's")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "ours"),
+    [
+        ({}, False),
+        ({"labels": {"app.kubernetes.io/instance": "chat", "app.kubernetes.io/managed-by": "Helm"}}, False),
+        ({"ownerReferences": [{"uid": "another"}]}, False),
+        ({"ownerReferences": [{"uid": "another"}, {"uid": "u-1"}]}, True),
+    ],
+)
+def test_whose_an_object_is(resource, metadata, ours):
+    assert resource.owns({"metadata": metadata}) == ours
+    outlived = resource.metadata("chat-weights", "weights", owned=False)
+    assert resource.owns({"metadata": outlived})
+    assert not Resource("code", "ns", "u-2", a_spec()).owns({"metadata": outlived})
 
 
 def a_trainer(fallen_after, running_for):

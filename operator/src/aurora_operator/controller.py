@@ -14,6 +14,8 @@ from aurora_operator.errors import OperatorError
 log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 1.0, 60.0
+_PAUSE = 0.5
+"""Between the end of a look and the next one, however long it took."""
 LOOKS_AT_ONCE = 64
 """A look mostly waits; one at an agent or a Prometheus that hangs must not keep the others waiting."""
 
@@ -32,7 +34,8 @@ class Controller:
     """Runs ``look`` for each resource, never twice at once for the same one.
 
     Args:
-        look: reconciles one resource; returns the seconds until the next look, or None where it is gone.
+        look: reconciles one resource; returns the seconds from its start to that of the next look, or None where the
+            resource is gone.
     """
 
     def __init__(self, look: Callable[[Name], float | None]) -> None:
@@ -73,11 +76,12 @@ class Controller:
                     log.warning("%s: %s", name, error if expected else repr(error), exc_info=not expected)
                     wait = backoff * random.uniform(0.5, 1.5)  # noqa: S311 (jitter)
                     backoff = min(_LAST_BACKOFF, 2 * backoff)
-                metrics.reconcile_seconds.observe(time.monotonic() - started)
+                took = time.monotonic() - started
+                metrics.reconcile_seconds.observe(took)
                 if wait is None:
                     return
                 try:
-                    async with asyncio.timeout(wait):
+                    async with asyncio.timeout(max(_PAUSE, wait - took)):
                         await wake.wait()
                     # Changes come in bursts; one look sees them all.
                     await asyncio.sleep(0.3)

@@ -5,6 +5,7 @@ be deleted whether or not an operator runs, and what it owns is collected by Kub
 """
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -16,18 +17,19 @@ from aurora_operator.api.status import Status
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.controller import Controller, Name
 from aurora_operator.errors import SpecError
+from aurora_operator.reconcile.asking import Asking
+from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.observe import observe
 from aurora_operator.reconcile.plan import plan
+from aurora_operator.render.identity import MANAGED_BY
 from aurora_operator.settings import Settings
 
 if TYPE_CHECKING:
-    from aurora_operator.reconcile.evidence import Ledgers
     from aurora_operator.reconcile.world import Problem
 
 log = logging.getLogger(__name__)
 
-_OURS = {"app.kubernetes.io/managed-by": "aurora-operator"}
 _UNREADABLE_SECONDS = 60.0
 
 
@@ -39,18 +41,18 @@ class Reconciler:
         self._settings = settings
         # Only what the last look failed with, to be shown by the next; nothing is decided by it.
         self._problems: dict[Name, tuple[Problem, ...]] = {}
-        self._ledgers: Ledgers = {}
+        self._asking = Asking(partial(measure, cluster))
 
     def look(self, name: Name) -> float | None:
         """Reconcile one resource; see :class:`Controller`."""
         body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._problems.pop(name, None)
-            self._ledgers.pop(str(name), None)
+            self._asking.forget(str(name))
             metrics.forget(str(name))
             return None
         try:
-            world = observe(self._cluster, body, self._settings.images, self._ledgers, self._problems.pop(name, ()))
+            world = observe(self._cluster, body, self._settings.images, self._asking, self._problems.pop(name, ()))
         except SpecError as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
             metrics.failures.labels(str(name), "spec").inc()
@@ -100,8 +102,7 @@ for _group, _version, _plural in (
     ("", "v1", "pods"),
     ("", "v1", "services"),
     ("", "v1", "configmaps"),
-    ("", "v1", "secrets"),
     ("apps", "v1", "deployments"),
     ("batch", "v1", "jobs"),
 ):
-    kopf.on.event(_group, _version, _plural, labels=_OURS, id=f"child-{_plural}")(_child_changed)  # type: ignore[arg-type]
+    kopf.on.event(_group, _version, _plural, labels=MANAGED_BY, id=f"child-{_plural}")(_child_changed)  # type: ignore[arg-type]

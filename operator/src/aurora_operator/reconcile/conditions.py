@@ -1,13 +1,13 @@
 """Conditions: observations in words, each with the time at which it last changed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile.world import World
+from aurora_operator.reconcile.world import Key, World
 from aurora_operator.render.identity import COMPONENT
 
 FULL = 0.03
@@ -132,7 +132,11 @@ def _storage(world: World) -> _Seen:
     return _Seen("True", "Bound", f"claim {name} is bound{where}")
 
 
-def _degraded(world: World) -> _Seen:
+def _degraded(world: World, taken: Collection[Key]) -> _Seen:
+    if taken:
+        _, kind, name = min(taken)
+        words = f"{kind} {world.resource.namespace}/{name} is somebody else's and is left alone"
+        return _Seen("True", "NameTaken", f"{words}: delete it, or give this resource another name")
     if world.problems:
         return _Seen("True", world.problems[0].reason, world.problems[0].message)
     silent = [f"{pod.name}: {pod.problem}" for pod in world.pods if pod.problem]
@@ -146,8 +150,8 @@ def _degraded(world: World) -> _Seen:
     return _Seen("False", "AsWanted", "")
 
 
-def all_of(world: World, progress: Progress) -> list[Condition]:
-    """All conditions; the time of one that did not change stays."""
+def all_of(world: World, progress: Progress, taken: Collection[Key]) -> list[Condition]:
+    """All conditions; the time of one that did not change stays. ``taken`` are wanted names that others have."""
     promoting: Truth = "True" if progress.candidate is not None else "False"
     message = progress.message
     if strategy(world.spec) == "Immediate":
@@ -157,7 +161,7 @@ def all_of(world: World, progress: Progress) -> list[Condition]:
         "StorageReady": _storage(world),
         "TrainingHealthy": _training(world),
         "PromotionProgressing": _Seen(promoting, progress.reason, message),
-        "Degraded": _degraded(world),
+        "Degraded": _degraded(world, taken),
     }
     before = {condition.type: condition for condition in world.status.conditions}
     return [

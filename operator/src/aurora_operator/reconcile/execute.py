@@ -66,7 +66,7 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
         metrics.writes.labels("event").inc()
         metrics.verdicts.labels(name, note.reason).inc()
     for api_version, kind, child in plan.delete:
-        log.info("%s: %s %s is made anew, its template cannot be changed", name, kind, child)
+        log.info("%s: delete %s %s", name, kind, child)
         cluster.delete(api_version, kind, resource.namespace, child)
         metrics.writes.labels(kind).inc()
     for body in plan.apply:

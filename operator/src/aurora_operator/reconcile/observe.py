@@ -17,8 +17,8 @@ from aurora_operator.api.status import Status
 from aurora_operator.clients.cluster import Cluster, decoded
 from aurora_operator.errors import SpecError
 from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.conditions import is_ready
-from aurora_operator.reconcile.evidence import Ledgers, measure
 from aurora_operator.reconcile.world import Key, Problem, World
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.identity import COMPONENT, Images, Resource
@@ -39,7 +39,8 @@ def parse(body: Mapping[str, Any]) -> tuple[Spec, Status]:
         raise SpecError(f"the resource cannot be read: {lines}") from error
 
 
-def _children(cluster: Cluster, resource: Resource) -> dict[Key, Mapping[str, Any]]:
+def _children(cluster: Cluster, resource: Resource) -> tuple[dict[Key, Mapping[str, Any]], frozenset[Key]]:
+    """The resource's objects, and the names that are somebody else's; a claim that the spec names may be anybody's."""
     names: list[Key] = [
         ("v1", "PersistentVolumeClaim", resource.claim),
         ("v1", "ConfigMap", resource.config),
@@ -52,8 +53,11 @@ def _children(cluster: Cluster, resource: Resource) -> dict[Key, Mapping[str, An
         ("apps/v1", "Deployment", resource.engine),
         ("policy/v1", "PodDisruptionBudget", resource.engine),
     ]
-    found = {(a, k, n): cluster.get(a, k, resource.namespace, n) for a, k, n in names}
-    return {at: body for at, body in found.items() if body is not None}
+    looked = {(a, k, n): cluster.get(a, k, resource.namespace, n) for a, k, n in names}
+    found = {at: body for at, body in looked.items() if body is not None}
+    named = {("v1", "PersistentVolumeClaim", resource.spec.weights.claim_name)}
+    taken = frozenset(at for at, body in found.items() if at not in named and not resource.owns(body))
+    return {at: body for at, body in found.items() if at not in taken}, taken
 
 
 class _Asked:
@@ -101,7 +105,7 @@ def observe(
     cluster: Cluster,
     body: Mapping[str, Any],
     images: Images,
-    ledgers: Ledgers,
+    asking: Asking,
     problems: tuple[Problem, ...] = (),
 ) -> World:
     """One look at everything around a resource.
@@ -113,14 +117,14 @@ def observe(
     spec, status = parse(body)
     metadata = body["metadata"]
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
-    children = _children(cluster, resource)
+    children, taken = _children(cluster, resource)
     token = decoded(children.get(("v1", "Secret", resource.keys)), "agent")
     pods = cluster.list("v1", "Pod", resource.namespace, resource.everything)
     engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
     trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     asked = _ask_agents(engines, token)
     now = datetime.now(UTC)
-    found = measure(cluster, resource, status, now, ledgers)
+    found = asking.found(resource, status, now)
     return World(
         body=body,
         spec=spec,
@@ -128,6 +132,7 @@ def observe(
         now=now,
         images=images,
         children=children,
+        taken=taken,
         engine_pods=tuple(engines),
         trainer_pods=tuple(trainers),
         pods=tuple(one.pod for one in asked),

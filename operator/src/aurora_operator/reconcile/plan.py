@@ -1,6 +1,6 @@
 """What to do: a pure function of what was observed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ from aurora_operator.reconcile.world import Key, World, key
 from aurora_operator.render import config, serving, training
 from aurora_operator.render.pods import digest
 
-RESYNC_SECONDS = 10.0
+RESYNC_SECONDS = 7.0
+"""What no watch tells of is put back within ten seconds, also by a look that waits for Prometheus."""
 SETTLE_SECONDS = 2.0
 """After something was done, until what came of it is looked at."""
 
@@ -31,13 +32,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to do, in this order: apply, replace, status, loads, notes."""
+    """Everything to do, in this order."""
 
-    apply: tuple[Mapping[str, Any], ...] = ()
-    delete: tuple[Key, ...] = ()
-    loads: tuple[Load, ...] = ()
     status: Mapping[str, Any] | None = None
     notes: tuple[Note, ...] = ()
+    delete: tuple[Key, ...] = ()
+    apply: tuple[Mapping[str, Any], ...] = ()
+    loads: tuple[Load, ...] = ()
     again_seconds: float = RESYNC_SECONDS
 
 
@@ -106,6 +107,14 @@ def _jobs_to_replace(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
     return out
 
 
+def _no_longer_wanted(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
+    """A budget for what is a single pod now, a door for a store that is not used; once there is anything to serve."""
+    if not _succeeded(world.children.get(("batch/v1", "Job", world.resource.init))):
+        return set()
+    kept = set(map(key, wanted))
+    return {at for at in world.children if at[1] in {"Service", "PodDisruptionBudget"} and at not in kept}
+
+
 def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
     if live is None:
         return True
@@ -131,7 +140,7 @@ def _loads(world: World, progress: Progress) -> list[Load]:
     ]
 
 
-def _status(world: World, progress: Progress) -> Status:
+def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
     told = world.training
     resource = world.resource
     ready = sum(conditions.is_ready(pod) for pod in world.engine_pods)
@@ -147,7 +156,7 @@ def _status(world: World, progress: Progress) -> Status:
     return Status.model_validate(
         {
             "observed_generation": world.generation,
-            "conditions": conditions.all_of(world, progress),
+            "conditions": conditions.all_of(world, progress, taken),
             "stable": progress.stable,
             "candidate": progress.candidate,
             "serving": {
@@ -174,9 +183,10 @@ def plan(world: World) -> Plan:
     )
     progress = advance(world.spec, world.status, seen)
     wanted = _children(world, progress)
-    replaced = _jobs_to_replace(world, wanted)
-    apply = [b for b in wanted if key(b) not in replaced and _must_apply(b, world.children.get(key(b)))]
-    status = _status(world, progress).model_dump(mode="json", by_alias=True)
+    taken = world.taken & set(map(key, wanted))
+    delete = _jobs_to_replace(world, wanted) | _no_longer_wanted(world, wanted)
+    apply = [b for b in wanted if key(b) not in delete | taken and _must_apply(b, world.children.get(key(b)))]
+    status = _status(world, progress, taken).model_dump(mode="json", by_alias=True)
     loads = _loads(world, progress)
     waits = [RESYNC_SECONDS]
     if progress.candidate is not None:
@@ -184,13 +194,13 @@ def plan(world: World) -> Plan:
     to_slice = next_slice(world.spec, progress.candidate, world.now)
     if to_slice is not None:
         waits.append(to_slice + 0.2)
-    if loads or apply or replaced or progress.notes:
+    if loads or apply or delete or progress.notes:
         waits.append(SETTLE_SECONDS)
     return Plan(
-        apply=tuple(apply),
-        delete=tuple(sorted(replaced)),
-        loads=tuple(loads),
         status=None if status == world.status.model_dump(mode="json", by_alias=True) else status,
         notes=progress.notes,
+        delete=tuple(sorted(delete)),
+        apply=tuple(apply),
+        loads=tuple(loads),
         again_seconds=min(waits),
     )

@@ -35,6 +35,7 @@ class World:
     Attributes:
         body: the resource as the API server has it.
         children: the objects that it should have, where they exist.
+        taken: those whose name somebody else's object has.
         engine_pods, trainer_pods: as the API server has them.
         pods: what the agents of ready engine pods tell.
         versions: what is on the volume; None while no agent could tell.
@@ -50,6 +51,7 @@ class World:
     now: datetime
     images: Images
     children: Mapping[Key, Mapping[str, Any]] = field(default_factory=dict)
+    taken: frozenset[Key] = frozenset()
     engine_pods: tuple[Mapping[str, Any], ...] = ()
     trainer_pods: tuple[Mapping[str, Any], ...] = ()
     pods: tuple[Pod, ...] = ()

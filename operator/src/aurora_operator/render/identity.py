@@ -1,5 +1,6 @@
 """Who an object belongs to: names, labels, owner."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ INSTANCE = "app.kubernetes.io/instance"
 """Label with the resource's name."""
 COMPONENT = "app.kubernetes.io/component"
 """Label that says what an object is for: engine, trainer, init, config, weights."""
+MANAGED_BY = {"app.kubernetes.io/managed-by": "aurora-operator"}
+"""Label of all that the operator makes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Resource:
 
     def labels(self, component: str) -> dict[str, str]:
         """Labels of an object."""
-        return {**self.selector(component), "app.kubernetes.io/managed-by": "aurora-operator"}
+        return {**self.selector(component), **MANAGED_BY}
 
     def selector(self, component: str) -> dict[str, str]:
         """Labels that select the pods of a component."""
@@ -92,6 +95,13 @@ class Resource:
     def everything(self) -> dict[str, str]:
         """Labels that select all of its pods, and none of a Helm release that has its name."""
         return {"app.kubernetes.io/name": "aurora", INSTANCE: self.name}
+
+    def owns(self, body: Mapping[str, Any]) -> bool:
+        """Whether an object is this resource's: it is its owner, or its name was (a claim outlives its owner)."""
+        metadata = body["metadata"]
+        if any(owner["uid"] == self.uid for owner in metadata.get("ownerReferences") or ()):
+            return True
+        return (self.everything | MANAGED_BY).items() <= (metadata.get("labels") or {}).items()
 
     def metadata(self, name: str, component: str, *, owned: bool = True) -> dict[str, Any]:
         """Metadata of an object; owned objects go when the resource goes."""

@@ -1,0 +1,139 @@
+"""One operator and many resources: what it takes of a core, of memory and of the API server, and how fast it repairs.
+
+A real API server without kubelet and controllers: all children are there, and no pod ever runs. That is the operator's
+own part of the work; asking agents comes on top. Prometheus first refuses at once, then it hangs, which must keep no
+resource waiting for another's answer.
+
+Run by tools/fleet.sh, which brings up the API server.
+"""
+
+import argparse
+import json
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+from bench import ROOT, report
+from deployed import kubectl
+from host import Host
+from operated import Operator, total
+from ports import free_port
+
+NAMESPACE = "fleet"
+SELECTOR = "app.kubernetes.io/managed-by=aurora-operator"
+CHILDREN = "deployments,jobs,services,configmaps,secrets,persistentvolumeclaims"
+EACH = 8
+"""Children of those kinds that a resource of the example has."""
+
+
+def until(what: str, ready: Callable[[], bool], seconds: float) -> float:
+    """Wait for a condition; returns after how many seconds it held."""
+    began = time.monotonic()
+    while not ready():
+        if time.monotonic() - began > seconds:
+            sys.exit(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def names(kinds: str) -> set[str]:
+    """kind/name of all of the operator's objects of these kinds."""
+    return set(kubectl("get", kinds, "-n", NAMESPACE, "-l", SELECTOR, "-o", "name").split())
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """The URL of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def apply(count: int, prometheus: str) -> None:
+    """The example, so many times."""
+    body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+    body["spec"]["promotion"]["prometheus"] = {"url": prometheus}
+    items: list[dict[str, Any]] = [body | {"metadata": {"name": f"speculator-{i}"}} for i in range(count)]
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}
+    kubectl("apply", "-n", NAMESPACE, "--server-side", "-f", "-", stdin=json.dumps(listed))
+
+
+def prepared(job: str) -> None:
+    """What the Job controller would say of a Job that fetched the target."""
+    kubectl("patch", job, "-n", NAMESPACE, "--subresource=status", "-p", json.dumps({"status": {"succeeded": 1}}))
+
+
+def asked() -> float:
+    """Requests that the API server answered so far, its own and those of this benchmark included."""
+    return total(kubectl("get", "--raw", "/metrics"), "apiserver_request_total")
+
+
+def watched(operator: Operator, seconds: float) -> dict[str, float]:
+    """What steady state takes."""
+    looks = "aurora_operator_reconcile_seconds_count"
+    requests, cpu = asked(), operator.cpu_seconds()
+    seen, writes = operator.metric(looks), operator.metric("aurora_operator_writes_total")
+    began = time.monotonic()
+    time.sleep(seconds)
+    took = time.monotonic() - began
+    done = operator.metric(looks) - seen
+    requests, cpu = asked() - requests, operator.cpu_seconds() - cpu
+    return {
+        "core_share": round(cpu / took, 3),
+        "cpu_milliseconds_a_look": round(1000 * cpu / done, 1),
+        "looks_a_second": round(done / took, 2),
+        "api_requests_a_second": round(requests / took, 1),
+        "writes": operator.metric("aurora_operator_writes_total") - writes,
+        "resident_mib": round(operator.resident_mib()),
+    }
+
+
+def repairs(count: int, times: int) -> list[float]:
+    """Seconds until a deleted Service was back, of different resources."""
+    out = []
+    for i in range(times):
+        service = f"service/speculator-{i * count // times}"
+        kubectl("delete", service, "-n", NAMESPACE, "--wait=false")
+        out.append(round(until(f"{service} again", lambda name=service: name in names("services"), 120), 2))  # type: ignore[misc]
+    return out
+
+
+def main() -> None:
+    """All of it; the last line is JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resources", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=120, help="of steady state that are watched")
+    parser.add_argument("--repairs", type=int, default=20)
+    options = parser.parse_args()
+    count = options.resources
+    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "crd/speculatordeployments.aurora-operator.io", "--timeout=30s")
+    kubectl("create", "namespace", NAMESPACE)
+    operator = Operator(NAMESPACE, Host().state / "log" / "operator.log")
+    try:
+        apply(count, f"http://127.0.0.1:{free_port()}")
+        took = until("all jobs", lambda: len(names("jobs")) == count, 600)
+        for job in sorted(names("jobs.batch")):
+            prepared(job)
+        took += until("all children", lambda: len(names(CHILDREN)) == EACH * count, 600)
+        print(f"{count} resources have their {EACH} children", flush=True)
+        time.sleep(15)
+        refused = watched(operator, options.seconds) | {"repair_seconds": repairs(count, options.repairs)}
+        with silent() as address:
+            apply(count, address)
+            time.sleep(30)
+            hanging = watched(operator, options.seconds) | {"repair_seconds": repairs(count, options.repairs)}
+    finally:
+        operator.stop()
+    for name, figures in (("Prometheus refuses", refused), ("Prometheus hangs", hanging)):
+        found: Any = figures["repair_seconds"]
+        print(f"{name}: repairs median {statistics.median(found)} s, longest {max(found)} s; {figures}")
+    report("fleet", resources=count, refused=refused, hanging=hanging)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The operator as a process of its own, for whatever cluster KUBECONFIG names, and what it tells of itself."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from ports import free_port
+
+
+def total(text: str, name: str) -> float:
+    """The sum of a metric's series."""
+    return sum(
+        float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))
+    )
+
+
+class Operator:
+    """Looks after the resources of one namespace."""
+
+    def __init__(self, namespace: str, log: Path) -> None:
+        self._port = free_port()
+        given = {"ENGINE_IMAGE": "none/engine", "TRAINER_IMAGE": "none/trainer", "WATCH_NAMESPACE": namespace}
+        given["METRICS_PORT"] = str(self._port)
+        environment = os.environ | {f"AURORA_OPERATOR_{name}": value for name, value in given.items()}
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [Path(sys.executable).parent / "aurora-operator"], env=environment, stdout=file, stderr=file
+            )
+
+    def cpu_seconds(self) -> float:
+        """Of CPU, since it started."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self) -> float:
+        """Of memory."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / (1 << 20)
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's series."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:
+            return total(answer.read().decode(), name)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(60)

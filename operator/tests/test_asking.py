@@ -1,0 +1,100 @@
+"""Prometheus' answers: in time, late, never."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from aurora_operator.api.status import Stable, Status
+from aurora_operator.promotion.gate import Evidence
+from aurora_operator.promotion.trial import Found
+from aurora_operator.reconcile.asking import Asking
+from conftest import NOW, a_spec
+
+LATE = "Prometheus does not answer in time"
+STATUS = Status(stable=Stable(version=4, steps=3, since=NOW), judged=4)
+
+
+class Server:
+    """Answers with the number of the question; none while it is held."""
+
+    def __init__(self):
+        self.asked, self.free = 0, threading.Event()
+        self.free.set()
+
+    def measure(self, *_):
+        self.asked += 1
+        number = self.asked
+        assert self.free.wait(10)
+        return Found(evidence=Evidence(problem=str(number)))
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.free.set()
+
+
+@pytest.fixture
+def told(server, resource):
+    asking = Asking(server.measure, patience=0.2)
+    return lambda seconds=0, status=STATUS, spec=resource.spec: (
+        asking.found(replace(resource, spec=spec), status, NOW + timedelta(seconds=seconds)).evidence.problem
+    )
+
+
+def test_an_answer_in_time_is_told_and_each_look_asks_anew(told):
+    assert [told(), told(), told()] == ["1", "2", "3"]
+
+
+def test_a_late_answer_is_stood_in_for_by_the_last_and_then_by_none(server, told):
+    assert told() == "1"
+    server.free.clear()
+    assert told(30) == "1"
+    assert told(61) == LATE
+    assert server.asked == 2
+
+
+def test_a_late_answer_is_the_next_looks(server, told):
+    server.free.clear()
+    assert [told(), told(9)] == [LATE, LATE]
+    assert server.asked == 1
+    server.free.set()
+    assert told(18) in {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"status": STATUS.model_copy(update={"stable": Stable(version=5, steps=3, since=NOW)})},
+        {"spec": a_spec(suspend=True)},
+        {"spec": a_spec(promotion={"prometheus": {"url": "http://other:9090"}})},
+    ],
+)
+def test_what_was_told_of_something_else_stands_in_for_nothing(server, told, other):
+    assert told() == "1"
+    server.free.clear()
+    assert told(9, **other) == LATE
+
+
+def test_what_a_question_fails_with_is_raised_and_the_next_is_asked(resource):
+    errors = [KeyError("spec")]
+
+    def measure(*_):
+        if errors:
+            raise errors.pop()
+        return Found()
+
+    asking = Asking(measure)
+    with pytest.raises(KeyError):
+        asking.found(resource, STATUS, NOW)
+    assert asking.found(resource, STATUS, NOW) == Found()
+
+
+def test_a_resource_that_is_gone_is_forgotten(server, resource):
+    asking = Asking(server.measure, patience=0.2)
+    assert asking.found(resource, STATUS, NOW).evidence.problem == "1"
+    asking.forget(resource.full_name)
+    server.free.clear()
+    assert asking.found(resource, STATUS, NOW).evidence.problem == LATE
