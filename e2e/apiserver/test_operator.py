@@ -92,15 +92,16 @@ def test_a_budget_comes_with_the_second_replica_and_goes_with_it():
 
 
 def test_a_trainer_s_template_that_is_taken_back_is_taken_back():
-    def value():
-        (container,) = read("job", "chat-trainer")["spec"]["template"]["spec"]["containers"]
-        return next((one["value"] for one in container["env"] if one["name"] == "LEVEL"), None)
+    def has(level):
+        job = read("job", "chat-trainer")
+        containers = job["spec"]["template"]["spec"]["containers"] if job else []
+        return [{one["name"]: one.get("value") for one in c["env"]}.get("LEVEL") for c in containers] == [level]
 
     env = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "LEVEL", "value": "debug"}]}]}}
     patch({"training": {"podTemplate": env}})
-    eventually("there", lambda: read("job", "chat-trainer") and value() == "debug")
+    eventually("there", lambda: has("debug"))
     patch({"training": {"podTemplate": None}})
-    eventually("gone", lambda: read("job", "chat-trainer") and value() is None)
+    eventually("gone", lambda: has(None))
     assert condition("Degraded")["reason"] == "AsWanted"
 
 
