@@ -1,7 +1,8 @@
 """Carry out a plan: the status first, so that what is done next follows from what is written down."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 _FOR_GOOD = {400, 403, 422}
 """Answers that stay the same until somebody changes something: invalid, or not allowed here (quota, policy)."""
+
+
+_LOADS_AT_ONCE = 32
 
 
 def _load(load: Load, token: str) -> None:
@@ -42,6 +46,29 @@ def _apply(cluster: Cluster, body: Mapping[str, Any]) -> str | None:
             raise
         return str(error)
     return None
+
+
+def _loaded(name: str, load: Load, token: str) -> Problem | None:
+    """Have a pod serve what it should; why it does not, where it does not."""
+    try:
+        _load(load, token)
+    except EngineError as error:
+        # The pod's own state tells the next look; a refused version is rejected there.
+        metrics.failures.labels(name, "load").inc()
+        words = f"{load.pod.name} did not take version {load.version}: {error}"
+        log.warning("%s: %s", name, words)
+        return Problem("LoadFailing", words)
+    log.info("%s: %s serves version %d with %d steps", name, load.pod.name, load.version, load.steps)
+    metrics.loads.labels(name).inc()
+    return None
+
+
+def _load_all(name: str, loads: Sequence[Load], token: str) -> list[Problem]:
+    """All pods at once: a slice begins for all of them, and one that is slow keeps none waiting."""
+    if not loads:
+        return []
+    with ThreadPoolExecutor(min(_LOADS_AT_ONCE, len(loads))) as pool:
+        return [problem for problem in pool.map(lambda load: _loaded(name, load, token), loads) if problem]
 
 
 def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
@@ -79,16 +106,4 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
         problems.append(Problem("ApplyRefused", refused))
         log.warning("%s: %s", name, refused)
     token = decoded(world.children.get(("v1", "Secret", resource.keys)), "agent")
-    for load in plan.loads:
-        try:
-            _load(load, token)
-        except EngineError as error:
-            # The pod's own state tells the next look; a refused version is rejected there.
-            metrics.failures.labels(name, "load").inc()
-            words = f"{load.pod.name} did not take version {load.version}: {error}"
-            problems.append(Problem("LoadFailing", words))
-            log.warning("%s: %s", name, words)
-        else:
-            log.info("%s: %s serves version %d with %d steps", name, load.pod.name, load.version, load.steps)
-            metrics.loads.labels(name).inc()
-    return tuple(problems)
+    return (*problems, *_load_all(name, plan.loads, token))

@@ -1,0 +1,62 @@
+"""What carrying out a plan does with what it is refused."""
+
+import threading
+
+import pytest
+from aurora_core.errors import EngineError
+from aurora_operator.promotion.progress import Pod
+from aurora_operator.reconcile import execute
+from aurora_operator.reconcile.plan import Load, Plan
+from conftest import a_world
+
+
+class Agents:
+    """Stands for the agents of all pods; a load ends when all of them have begun."""
+
+    def __init__(self, pods):
+        self.began = threading.Barrier(pods, timeout=5)
+        self.calls = []
+
+    def __call__(self, pod, token):
+        return Agent(self, pod.name)
+
+
+class Agent:
+    def __init__(self, agents, pod):
+        self._agents, self._pod = agents, pod
+
+    def load(self, version):
+        self._agents.began.wait()
+        if self._pod == "broken":
+            raise EngineError("no such file")
+        self._agents.calls.append((self._pod, "load", version))
+
+    def set_steps(self, steps):
+        self._agents.calls.append((self._pod, "steps", steps))
+
+    def set_sample_rate(self, rate):
+        self._agents.calls.append((self._pod, "rate", rate))
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def agents(monkeypatch):
+    made = Agents(3)
+    monkeypatch.setattr(execute, "agent", made)
+    return made
+
+
+def test_pods_load_together_and_one_that_cannot_keeps_none_back(agents):
+    loads = tuple(Load(Pod(name, "", 1, 3, 1.0), 2, 3, 1.0) for name in ("a", "broken", "b"))
+    problems = execute.execute(None, a_world(), Plan(loads=loads))
+    assert sorted(agents.calls) == [("a", "load", 2), ("b", "load", 2)]
+    assert [(p.reason, p.message) for p in problems] == [("LoadFailing", "broken did not take version 2: no such file")]
+
+
+@pytest.mark.parametrize(("steps", "wanted", "order"), [(3, 0, ["steps", "load"]), (0, 3, ["load", "steps"])])
+def test_nobody_runs_a_draft_that_was_not_wanted(agents, steps, wanted, order):
+    agents.began = threading.Barrier(1)
+    execute.execute(None, a_world(), Plan(loads=(Load(Pod("a", "", 1, steps, 1.0), 2, wanted, 0.5),)))
+    assert [word for _, word, _ in agents.calls] == [*order, "rate"]
