@@ -25,8 +25,12 @@ def run(*command: str, **kwargs: object) -> str:
 
 
 def build(*command: str | Path) -> str:
-    """Run a build script, its progress shown; returns the last line that it printed, which names what was built."""
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    """Run a build script, its progress shown; returns the last line that it printed, which names what was built.
+
+    What Go fetches and compiles on the way stays in the cache's folder, with everything else.
+    """
+    environment = {**os.environ, "GOPATH": str(CACHE / "go"), "GOCACHE": str(CACHE / "go" / "build")}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return done.stdout.strip().splitlines()[-1]
 
 
