@@ -278,6 +278,8 @@ def main() -> None:
         median_requests={kind: statistics.median(values) for kind, values in tally.requests.items() if values},
         requests_answered=len(record.answers),
         requests_failed=len(record.failures),
+        # A failure reads "ID: what happened".
+        failed_by=Counter(failure.partition(": ")[2].split()[0] for failure in record.failures),
     )
     if tally.wrong or not_done:
         raise SystemExit(1)
