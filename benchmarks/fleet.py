@@ -11,17 +11,17 @@ import argparse
 import json
 import socket
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import yaml
 from bench import ROOT, report
 from deployed import kubectl
-from host import Host
-from operated import Operator, total
+from host import Host, wait
+from operated import Operator, prepare, total
 from ports import free_port
 
 NAMESPACE = "fleet"
@@ -31,19 +31,14 @@ EACH = 8
 """Children of those kinds that a resource of the example has."""
 
 
-def until(what: str, ready: Callable[[], bool], seconds: float) -> float:
-    """Wait for a condition; returns after how many seconds it held."""
-    began = time.monotonic()
-    while not ready():
-        if time.monotonic() - began > seconds:
-            sys.exit(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)
-    return time.monotonic() - began
-
-
 def names(kinds: str) -> set[str]:
     """kind/name of all of the operator's objects of these kinds."""
     return set(kubectl("get", kinds, "-n", NAMESPACE, "-l", SELECTOR, "-o", "name").split())
+
+
+def is_there(service: str) -> bool:
+    """Whether the operator's Service of this name exists."""
+    return service in names("services")
 
 
 @contextmanager
@@ -60,11 +55,6 @@ def apply(count: int, prometheus: str) -> None:
     items: list[dict[str, Any]] = [body | {"metadata": {"name": f"speculator-{i}"}} for i in range(count)]
     listed = {"apiVersion": "v1", "kind": "List", "items": items}
     kubectl("apply", "-n", NAMESPACE, "--server-side", "-f", "-", stdin=json.dumps(listed))
-
-
-def prepared(job: str) -> None:
-    """What the Job controller would say of a Job that fetched the target."""
-    kubectl("patch", job, "-n", NAMESPACE, "--subresource=status", "-p", json.dumps({"status": {"succeeded": 1}}))
 
 
 def asked() -> float:
@@ -98,7 +88,9 @@ def repairs(count: int, times: int) -> list[float]:
     for i in range(times):
         service = f"service/speculator-{i * count // times}"
         kubectl("delete", service, "-n", NAMESPACE, "--wait=false")
-        out.append(round(until(f"{service} again", lambda name=service: name in names("services"), 120), 2))  # type: ignore[misc]
+        began = time.monotonic()
+        wait(f"{service} again", partial(is_there, service), 120, every=0.05)
+        out.append(round(time.monotonic() - began, 2))
     return out
 
 
@@ -116,10 +108,10 @@ def main() -> None:
     operator = Operator(NAMESPACE, Host().state / "log" / "operator.log")
     try:
         apply(count, f"http://127.0.0.1:{free_port()}")
-        took = until("all jobs", lambda: len(names("jobs")) == count, 600)
+        wait("all jobs", lambda: len(names("jobs")) == count, 600)
         for job in sorted(names("jobs.batch")):
-            prepared(job)
-        took += until("all children", lambda: len(names(CHILDREN)) == EACH * count, 600)
+            prepare(NAMESPACE, job)
+        wait("all children", lambda: len(names(CHILDREN)) == EACH * count, 600)
         print(f"{count} resources have their {EACH} children", flush=True)
         time.sleep(15)
         refused = watched(operator, options.seconds) | {"repair_seconds": repairs(count, options.repairs)}

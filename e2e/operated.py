@@ -1,5 +1,6 @@
 """The operator as a process of its own, for whatever cluster KUBECONFIG names, and what it tells of itself."""
 
+import json
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from deployed import kubectl
 from ports import free_port
 
 
@@ -16,6 +18,11 @@ def total(text: str, name: str) -> float:
     return sum(
         float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))
     )
+
+
+def prepare(namespace: str, job: str) -> None:
+    """What the Job controller would say of a Job that fetched the target, where there is none."""
+    kubectl("patch", job, "-n", namespace, "--subresource=status", "-p", json.dumps({"status": {"succeeded": 1}}))
 
 
 class Operator:

@@ -5,7 +5,8 @@ import time
 
 import pytest
 from conftest import GOOD, kubectl
-from operated import Operator
+from host import wait
+from operated import Operator, prepare
 
 SPACE = ("-n", "operated")
 DOOR = {
@@ -26,14 +27,6 @@ def condition(kind):
     return next((one for one in found if one["type"] == kind), {})
 
 
-def eventually(what, condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-    return value
-
-
 def patch(spec):
     done = kubectl("patch", "specdep", "chat", *SPACE, "--type=merge", "-p", json.dumps({"spec": spec}))
     assert done.returncode == 0, done.stderr
@@ -47,11 +40,9 @@ def operator(tmp_path_factory):
     running = Operator(SPACE[1], log)
     body = GOOD | {"metadata": {"name": "chat"}}
     assert kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
-    eventually("a job", lambda: read("job", "chat-init"))
-    # No Job controller is here to say it.
-    prepared = json.dumps({"status": {"succeeded": 1}})
-    assert kubectl("patch", "job", "chat-init", *SPACE, "--subresource=status", "-p", prepared).returncode == 0
-    eventually("all is made", lambda: read("job", "chat-trainer"))
+    wait("a job", lambda: read("job", "chat-init"), 20)
+    prepare(SPACE[1], "job/chat-init")
+    wait("all is made", lambda: read("job", "chat-trainer"), 20)
     yield running
     running.stop()
     print(log.read_text())
@@ -59,13 +50,13 @@ def operator(tmp_path_factory):
 
 
 def test_a_service_of_somebody_else_is_left_alone_until_its_owner_takes_it_away():
-    eventually("told", lambda: condition("Degraded").get("reason") == "NameTaken")
+    wait("told", lambda: condition("Degraded").get("reason") == "NameTaken", 20)
     assert "Service operated/chat is somebody else's" in condition("Degraded")["message"]
     assert read("service", "chat")["spec"]["selector"] == {"app": "mine"}
     kubectl("delete", "service", "chat", *SPACE)
-    eventually("its own", lambda: read("service", "chat"))
+    wait("its own", lambda: read("service", "chat"), 20)
     assert read("service", "chat")["metadata"]["ownerReferences"][0]["name"] == "chat"
-    eventually("told", lambda: condition("Degraded").get("reason") == "AsWanted")
+    wait("told", lambda: condition("Degraded").get("reason") == "AsWanted", 20)
 
 
 @pytest.mark.parametrize(
@@ -79,15 +70,15 @@ def test_what_somebody_deletes_is_back_within_ten_seconds(kind, name):
     before = read(kind, name)["metadata"]["uid"]
     began = time.monotonic()
     kubectl("delete", kind, name, *SPACE)
-    eventually("back", lambda: (read(kind, name) or {"metadata": {"uid": before}})["metadata"]["uid"] != before, 10)
+    wait("back", lambda: (read(kind, name) or {"metadata": {"uid": before}})["metadata"]["uid"] != before, 10)
     print(f"{kind} back after {time.monotonic() - began:.1f} s")
 
 
 def test_a_budget_comes_with_the_second_replica_and_goes_with_it():
     patch({"serving": {"replicas": 2}})
-    eventually("a budget", lambda: read("poddisruptionbudget", "chat-engine"))
+    wait("a budget", lambda: read("poddisruptionbudget", "chat-engine"), 20)
     patch({"serving": {"replicas": 1}})
-    eventually("no budget", lambda: read("poddisruptionbudget", "chat-engine") is None)
+    wait("no budget", lambda: read("poddisruptionbudget", "chat-engine") is None, 20)
     assert read("deployment", "chat-engine")["spec"]["replicas"] == 1
 
 
@@ -99,9 +90,9 @@ def test_a_trainer_s_template_that_is_taken_back_is_taken_back():
 
     env = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "LEVEL", "value": "debug"}]}]}}
     patch({"training": {"podTemplate": env}})
-    eventually("there", lambda: has("debug"))
+    wait("there", lambda: has("debug"), 20)
     patch({"training": {"podTemplate": None}})
-    eventually("gone", lambda: has(None))
+    wait("gone", lambda: has(None), 20)
     assert condition("Degraded")["reason"] == "AsWanted"
 
 

@@ -34,13 +34,13 @@ def build(*command: str | Path) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def wait(what: str, ready: Callable[[], bool], seconds: float = 90) -> None:
+def wait(what: str, ready: Callable[[], object], seconds: float = 90, every: float = 0.2) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
             raise SystemExit(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.2)
+        time.sleep(every)
 
 
 class Host:

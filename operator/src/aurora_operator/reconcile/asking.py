@@ -55,12 +55,12 @@ class Asking:
 
     def found(self, resource: Resource, status: Status, now: datetime) -> Found:
         """What Prometheus tells; where it is late, what it told just now of the same, or that it does not answer."""
-        name = resource.full_name
+        name, about = resource.full_name, _about(resource, status)
         if name not in self._open or self._took(name, 0):
-            self._open[name] = self._threads.submit(self._ask, resource, status, now)
+            self._open[name] = self._threads.submit(self._ask, about, resource, status, now)
         self._took(name, self._patience)
         last = self._last.get(name)
-        if last is None or last.about != _about(resource, status) or now - last.asked > STALE:
+        if last is None or last.about != about or now - last.asked > STALE:
             return Found(evidence=Evidence(problem="Prometheus does not answer in time"))
         return last.found
 
@@ -80,5 +80,5 @@ class Asking:
         self._open.pop(name, None)
         self._last.pop(name, None)
 
-    def _ask(self, resource: Resource, status: Status, now: datetime) -> _Answer:
-        return _Answer(_about(resource, status), now, self._measure(resource, status, now, self._ledgers))
+    def _ask(self, about: tuple[Any, ...], resource: Resource, status: Status, now: datetime) -> _Answer:
+        return _Answer(about, now, self._measure(resource, status, now, self._ledgers))

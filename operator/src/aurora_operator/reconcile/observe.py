@@ -53,8 +53,7 @@ def _children(cluster: Cluster, resource: Resource) -> tuple[dict[Key, Mapping[s
         ("apps/v1", "Deployment", resource.engine),
         ("policy/v1", "PodDisruptionBudget", resource.engine),
     ]
-    looked = {(a, k, n): cluster.get(a, k, resource.namespace, n) for a, k, n in names}
-    found = {at: body for at, body in looked.items() if body is not None}
+    found = {(a, k, n): body for a, k, n in names if (body := cluster.get(a, k, resource.namespace, n)) is not None}
     named = {("v1", "PersistentVolumeClaim", resource.spec.weights.claim_name)}
     taken = frozenset(at for at, body in found.items() if at not in named and not resource.owns(body))
     return {at: body for at, body in found.items() if at not in taken}, taken
