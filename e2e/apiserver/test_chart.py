@@ -1,14 +1,12 @@
 """The chart renders what a real API server takes, asks for no more rights than it uses, and refuses bad values."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
 from conftest import ROOT, kubectl
-from host import build
 
 CHART = str(ROOT / "charts" / "aurora-operator")
 
@@ -94,17 +92,8 @@ def test_the_dashboards_are_shipped_whole():
     assert len(shipped) == 3
 
 
-def test_the_rules_are_valid_and_alert_when_they_should():
+def test_the_rules_are_shipped_whole():
     rules = Path(CHART, "rules", "aurora.yaml")
     values = ("--set", "prometheusRule.enabled=true")
     wrapped = next(b for b in yaml.safe_load_all(rendered(*values)) if b and b["kind"] == "PrometheusRule")
     assert wrapped["spec"] == yaml.safe_load(rules.read_text())
-    promtool = Path(build(ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh")) / "promtool"
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as tests:
-        tests.write((ROOT / "e2e" / "rules" / "tests.yaml").read_text().replace("RULES", str(rules)))
-        tests.flush()
-        done = subprocess.run([promtool, "test", "rules", tests.name], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    tested = (ROOT / "e2e" / "rules" / "tests.yaml").read_text()
-    alerts = [rule["alert"] for group in wrapped["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
-    assert [alert for alert in alerts if f"alertname: {alert}\n" not in tested] == []

@@ -13,6 +13,8 @@ from ports import free_port
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 
 ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
+"""Builds it, once; prints the folder of its commands."""
 LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
 NEW, OLD = "3", "2"
 
@@ -51,7 +53,7 @@ class Exporter:
 
 
 def prometheus(folder, config, port, web):
-    binary = Path(build(ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh")) / "prometheus"
+    binary = Path(build(PROMETHEUS)) / "prometheus"
     address = f"--web.listen-address=127.0.0.1:{port}"
     command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder}/data", address]
     return command if web is None else [*command, f"--web.config.file={web}"], "ready to receive web requests"
