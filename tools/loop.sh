@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The learning loop without Kubernetes, as processes on this machine. Arguments go to `aurora loop`.
+# The learning loop without Kubernetes, as processes on this machine. Arguments go to `aurora-core loop`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(tools/bootstrap.sh)
 export AURORA_CACHE=${AURORA_CACHE:-$HOME/.cache/aurora}
-exec "$bin/aurora" loop --config examples/smollm2.yaml --work work "$@"
+exec "$bin/aurora-core" loop --config examples/smollm2.yaml --work work "$@"

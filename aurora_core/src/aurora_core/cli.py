@@ -1,4 +1,4 @@
-"""The command line: ``aurora loop | init | engine | agent | train | versions | verify``."""
+"""The command line: ``aurora-core loop | init | engine | agent | train | versions | verify``."""
 
 import argparse
 import json
@@ -164,7 +164,7 @@ def _versions(arguments: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="aurora", description=__doc__)
+    parser = argparse.ArgumentParser(prog="aurora-core", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
@@ -224,7 +224,7 @@ def main() -> None:
     try:
         arguments.run(arguments)
     except AuroraError as error:
-        print(f"aurora: {error}", file=sys.stderr)
+        print(f"aurora-core: {error}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -41,7 +41,7 @@ class DeploymentConfig(Config):
 
 
 class LoopConfig(DeploymentConfig):
-    """Everything that ``aurora loop`` needs."""
+    """Everything that ``aurora-core loop`` needs."""
 
     traffic: TrafficConfig
 

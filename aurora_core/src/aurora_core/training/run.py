@@ -109,7 +109,7 @@ class TrainingRun:
             return restored
         versions = store.versions()
         if not versions:
-            message = f"{self._places.weights} holds no version to start from: publish one first (aurora init)"
+            message = f"{self._places.weights} holds no version to start from: publish one first (aurora-core init)"
             raise WeightsError(message)
         store.verify(versions[-1])
         draft = checkpoint.read(store.folder(versions[-1]))

@@ -1,1 +1,1 @@
-"""``kubectl aurora``: see, understand and decide."""
+"""``aurora``, also as ``kubectl aurora``: see, understand and decide."""

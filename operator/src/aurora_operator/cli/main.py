@@ -1,4 +1,4 @@
-"""The command line ``kubectl aurora`` (install the package, and kubectl finds it)."""
+"""The command line ``aurora``, also as ``kubectl aurora`` (install the package, and kubectl finds it)."""
 
 import argparse
 import json
@@ -28,9 +28,9 @@ def _kubectl(*arguments: str) -> str:
     try:
         done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
     except FileNotFoundError:
-        sys.exit("kubectl aurora: kubectl is not on the PATH")
+        sys.exit("aurora: kubectl is not on the PATH")
     if done.returncode:
-        sys.exit(f"kubectl aurora: {done.stderr.strip()}")
+        sys.exit(f"aurora: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -56,7 +56,7 @@ def _plot(options: argparse.Namespace) -> None:
     """Ask Prometheus through the API server where its URL is a Service's, and draw."""
     spec, status = _get(options)
     if spec.promotion.prometheus is None:
-        sys.exit("kubectl aurora: promotion.prometheus is not set, so there is nothing to draw")
+        sys.exit("aurora: promotion.prometheus is not set, so there is nothing to draw")
     url = spec.promotion.prometheus.url
     path = plot.proxy_path(url)
 
@@ -66,7 +66,7 @@ def _plot(options: argparse.Namespace) -> None:
         try:
             return httpx.get(url + below, timeout=30).raise_for_status().text
         except httpx.HTTPError as error:
-            sys.exit(f"kubectl aurora: {error}")
+            sys.exit(f"aurora: {error}")
 
     now = datetime.now(UTC)
     start = now - timedelta(hours=options.hours)
@@ -98,7 +98,7 @@ def _versions(options: argparse.Namespace) -> None:
     """What is on the volume, asked in an engine pod, with what became of it."""
     _, status = _get(options)
     told = _kubectl("exec", f"deploy/{options.name}-engine", *_scope(options), "-c", "agent", "--",
-                    "aurora", "versions", "--work", DATA)  # fmt: skip
+                    "aurora-core", "versions", "--work", DATA)  # fmt: skip
     table = Table(box=None)
     for title in ("version", "parent", "created", "step", "held-out", "MiB", ""):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
@@ -137,12 +137,12 @@ def _decide(options: argparse.Namespace) -> None:
     _, status = _get(options)
     if options.command == "rollback":
         if status.stable is None or status.stable.previous is None:
-            sys.exit("kubectl aurora: there is no version before the stable one")
+            sys.exit("aurora: there is no version before the stable one")
         _annotate(options, f"{ROLL_BACK}={status.stable.version}")
         print(f"version {status.stable.version} goes back to {status.stable.previous}")
         return
     if status.candidate is None:
-        sys.exit("kubectl aurora: there is no candidate")
+        sys.exit("aurora: there is no candidate")
     word = PROMOTE if options.command == "promote" else REJECT
     _annotate(options, f"{word}={status.candidate.version}")
     print(f"version {status.candidate.version}: {options.command}")
@@ -177,7 +177,7 @@ def _doctor(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="kubectl aurora", description=__doc__)
+    parser = argparse.ArgumentParser(prog="aurora", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, text in (
         ("status", _status, "what is served, what is on trial, what training does"),
