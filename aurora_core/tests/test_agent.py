@@ -1,7 +1,12 @@
 """The agent's door: who may enter, and what a caller is told. Behind it no engine runs; e2e has a real one."""
 
+import socket
+import time
+from contextlib import ExitStack, closing
+
 import pytest
 from aurora_core.agent.app import make
+from aurora_core.agent.client import AgentClient
 from aurora_core.agent.engine import Engine
 from aurora_core.config import DraftConfig
 from aurora_core.errors import EngineError
@@ -79,3 +84,22 @@ def test_an_agent_without_a_token_does_not_start(tmp_path):
     with pytest.raises(EngineError, match="AURORA_AGENT_TOKEN"):
         make(WeightsStore(tmp_path), engine, "")
     engine.close()
+
+
+def test_a_caller_of_a_node_that_is_gone_is_told_soon(monkeypatch):
+    monkeypatch.setattr("aurora_core.agent.client._CONNECT_SECONDS", 0.2)
+    with socket.socket() as gone, ExitStack() as queue:
+        gone.bind(("127.0.0.1", 0))
+        gone.listen(0)
+        # Nobody accepts: once the queue is full, the kernel answers no SYN, as a machine without power would not.
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(gone.getsockname())
+        began = time.monotonic()
+        with (
+            closing(AgentClient(f"http://127.0.0.1:{gone.getsockname()[1]}", TOKEN, timeout=60)) as client,
+            pytest.raises(EngineError, match="does not answer"),
+        ):
+            client.live()
+        assert time.monotonic() - began < 10

@@ -10,6 +10,8 @@ from aurora_core.weights.volume import Volume
 
 _PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Agents speak HTTP; a context that trusts nobody is made in no time, httpx's own takes 30 ms for each client."""
+_CONNECT_SECONDS = 3.0
+"""An agent answers at once or not at all: a node that is gone must not hold its caller as long as a load may take."""
 
 
 class AgentClient:
@@ -20,7 +22,8 @@ class AgentClient:
 
     def __init__(self, url: str, token: str, timeout: float = 150) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=_PLAIN)
+        patience = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=patience, verify=_PLAIN)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
