@@ -9,6 +9,7 @@ help:
 	@echo "make lint           lint, types, import contracts and generated files alone"
 	@echo "make generate       write CRD, dashboards and generated pages anew from the models"
 	@echo "make cluster-start  the node; make install puts the product on it; make cluster-stop ends it"
+	@echo "                    CLUSTER=kind: a kind cluster instead; CLUSTER=current: the current kube context"
 	@echo "make lock           resolve dependencies anew"
 
 quickstart:
@@ -30,13 +31,13 @@ format:
 	@bin=$$(tools/bootstrap.sh) && $$bin/ruff format . && $$bin/ruff check --fix .
 
 cluster-start:
-	@e2e/cluster/node.py start
+	@tools/cluster.sh start
 
 install:
-	@tools/bootstrap.sh >/dev/null && e2e/cluster/install.py
+	@tools/cluster.sh install
 
 cluster-stop:
-	@e2e/cluster/node.py stop
+	@tools/cluster.sh stop
 
 lock:
 	@tools/bootstrap.sh >/dev/null; tools/lock.sh

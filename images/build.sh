@@ -31,11 +31,7 @@ if ! build inspect --type image "$uv_image" >/dev/null 2>&1; then
   build commit -q --rm "$container" "$uv_image" >/dev/null
 fi
 
-rm -rf dist
-for package in operator aurora_core aurora_core/sgl_kernel_cpu; do "$uv" build -q --wheel -o dist "$package"; done
-rm -f dist/.gitignore
-# The tag says what is inside: the same sources give the same tag, whatever a wheel's timestamps are.
-tag=$(git ls-files -co --exclude-standard -- images operator/src aurora_core | sort | xargs sha256sum | sha256sum | cut -c1-12)
+tag=$(images/wheels.sh)
 lock=$(sha256sum images/runtime.lock images/Dockerfile | sha256sum | cut -c1-12)
 for image in operator runtime engine trainer; do
   name=$registry/aurora-$image:$tag
