@@ -92,3 +92,26 @@ def test_the_worker_of_a_resource_that_is_gone_ends_and_one_that_comes_again_is_
 
     asyncio.run(loop())
     assert looks == [CHAT, CHAT]
+
+
+def test_a_resource_that_comes_again_while_its_end_is_being_looked_at_is_not_forgotten():
+    looking, again, done = threading.Event(), threading.Event(), threading.Event()
+
+    def look(_):
+        if again.is_set():
+            done.set()
+            return 60.0
+        looking.set()
+        again.wait(10)
+        return None
+
+    async def loop():
+        controller = Controller(look)
+        controller.wake(CHAT)
+        assert await asyncio.to_thread(looking.wait, 10)
+        controller.wake(CHAT)
+        again.set()
+        assert await asyncio.to_thread(done.wait, 10)
+        await controller.close()
+
+    asyncio.run(loop())

@@ -79,6 +79,9 @@ class Controller:
                 took = time.monotonic() - started
                 metrics.reconcile_seconds.observe(took)
                 if wait is None:
+                    if wake.is_set():
+                        # Another of its name came while the look still saw the one that is gone.
+                        continue
                     return
                 try:
                     async with asyncio.timeout(max(_PAUSE, wait - took)):
