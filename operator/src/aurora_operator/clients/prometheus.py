@@ -76,8 +76,8 @@ class Prometheus:
             base_url=url, headers=headers, auth=credentials.basic, timeout=_TIMEOUT, verify=_context(credentials)
         )
 
-    def query(self, query: str, time: float) -> list[dict[str, Any]]:
-        """The result of an instant query, as Prometheus writes it.
+    def query(self, query: str, time: float) -> tuple[str, list[Any]]:
+        """The type and the result of an instant query, as Prometheus writes them.
 
         Raises:
             PrometheusError: no answer, or a refusal.
@@ -87,11 +87,14 @@ class Prometheus:
             body = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise PrometheusError(f"Prometheus at {self._http.base_url} does not answer: {error}") from error
-        if not isinstance(body, dict) or body.get("status") != "success":
-            said = body.get("error", response.status_code) if isinstance(body, dict) else response.status_code
-            raise PrometheusError(f"Prometheus at {self._http.base_url} refused {query!r}: {said}")
-        result: list[dict[str, Any]] = body["data"]["result"]
-        return result
+        match body:
+            case {"status": "success", "data": {"resultType": str(kind), "result": list(result)}}:
+                return kind, result
+            case {"error": said}:
+                raise PrometheusError(f"Prometheus at {self._http.base_url} refused {query!r}: {said}")
+        raise PrometheusError(
+            f"{self._http.base_url} answers {query!r} with {response.status_code} and not as a Prometheus does"
+        )
 
     def raw(self, selector: str, start: float, end: float) -> list[Series]:
         """Raw samples of all series of a selector from ``start`` to ``end``, seconds since the epoch.
@@ -101,7 +104,7 @@ class Prometheus:
             PrometheusError: no answer, or a refusal.
         """
         seconds = max(1, math.ceil(end - start))
-        result = self.query(f"{selector}[{seconds}s]", end)
+        _, result = self.query(f"{selector}[{seconds}s]", end)
         series = [
             Series(one["metric"], tuple((float(t), float(v)) for t, v in one.get("values", ()))) for one in result
         ]
@@ -131,15 +134,18 @@ class Prometheus:
         """The one number that a query gives; None for no result or NaN.
 
         Raises:
-            PrometheusError: no answer, a refusal, or more than one series.
+            PrometheusError: no answer, a refusal, or something else than one number.
         """
-        result = self.query(query, time)
-        if not result:
-            return None
-        if len(result) > 1:
-            raise PrometheusError(f"{query!r} gives {len(result)} series where one number is wanted: aggregate it")
-        value = float(result[0]["value"][1])
-        return None if math.isnan(value) else value
+        match self.query(query, time):
+            case ("vector", []):
+                return None
+            case ("vector", [{"value": [_, value]}]) | ("scalar", [_, value]):
+                number = float(value)
+                return None if math.isnan(number) else number
+            case ("vector", several):
+                raise PrometheusError(f"{query!r} gives {len(several)} series where one number is wanted: aggregate it")
+            case (kind, _):
+                raise PrometheusError(f"{query!r} gives a {kind} where one number is wanted")
 
     def close(self) -> None:
         """Close the connection."""

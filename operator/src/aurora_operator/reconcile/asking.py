@@ -1,16 +1,20 @@
 """Prometheus is asked beside the looks: one that is slow or hangs delays no repair, no load and no time slice."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from aurora_operator import metrics
 from aurora_operator.api.status import Status
 from aurora_operator.promotion.gate import Evidence
 from aurora_operator.promotion.trial import Found
 from aurora_operator.reconcile.evidence import Ledgers
 from aurora_operator.render.identity import Resource
+
+log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
 """How long a look waits for an answer; a later one belongs to the next look."""
@@ -81,4 +85,11 @@ class Asking:
         self._last.pop(name, None)
 
     def _ask(self, about: tuple[Any, ...], resource: Resource, status: Status, now: datetime) -> _Answer:
-        return _Answer(about, now, self._measure(resource, status, now, self._ledgers))
+        try:
+            found = self._measure(resource, status, now, self._ledgers)
+        except Exception as error:
+            # Whatever it is: repairs and loads need no evidence, and go on without it.
+            metrics.failures.labels(resource.full_name, "evidence").inc()
+            log.exception("%s: reading Prometheus failed", resource.full_name)
+            found = Found(evidence=Evidence(problem=f"reading Prometheus failed, see the operator's log: {error!r}"))
+        return _Answer(about, now, found)
