@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from aurora_core.errors import SampleError, TransportError
@@ -9,8 +12,8 @@ from hypothesis import strategies as st
 
 
 def read(payload, made_by, **changes):
-    expected = {"target": made_by.fingerprint, "aux_width": 96, "hidden": 32, "dtype": torch.float32, **changes}
-    return decode(payload, **expected)
+    expected = {"vocab_size": 64, "aux_width": 96, "hidden": 32, "dtype": torch.float32}
+    return decode(payload, **{"target": made_by.fingerprint, **expected, **changes})
 
 
 def test_a_sample_survives_the_journey(target, make_sample):
@@ -67,12 +70,34 @@ def test_no_bit_of_the_header_can_flip_unseen(target, make_sample):
         ({"dtype": torch.bfloat16}, "dtype"),
         ({"hidden": 33}, "shape"),
         ({"aux_width": 64}, "shape"),
+        ({"vocab_size": 10}, "tokens"),
     ],
 )
 def test_a_sample_of_something_else_is_refused(target, make_sample, change, reason):
     with pytest.raises(SampleError) as caught:
         read(encode(make_sample()), target, **change)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", ["aux", "last"])
+def test_a_sample_whose_states_are_no_numbers_is_refused(target, make_sample, where, bad, dtype):
+    sample = make_sample()
+    sample = replace(sample, aux=sample.aux.to(dtype), last=sample.last.to(dtype))
+    read(encode(sample), target, dtype=dtype)
+    getattr(sample, where)[7, 3] = bad
+    with pytest.raises(SampleError) as caught:
+        read(encode(sample), target, dtype=dtype)
+    assert caught.value.reason == "not_finite"
+
+
+@pytest.mark.parametrize("token", [-1, 64, 2**31 - 1])
+def test_a_sample_with_a_token_that_the_target_does_not_know_is_refused(target, make_sample, token):
+    sample = make_sample()
+    sample.tokens[3] = token
+    with pytest.raises(SampleError, match="none of the target's 64"):
+        read(encode(sample), target)
 
 
 def test_a_sample_must_have_a_row_for_every_token_but_the_last():

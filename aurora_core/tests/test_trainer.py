@@ -1,9 +1,13 @@
+import copy
 import itertools
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig, WeightsConfig
+from aurora_core.errors import TrainingError
 from aurora_core.evaluation.accept import coverage, simulate
 from aurora_core.models import vocabulary
 from aurora_core.samples.schema import encode
@@ -159,10 +163,9 @@ def make_run(tmp_path, target, **changes):
         start_samples=8,
         publish_every_steps=5,
         save_every_steps=5,
-        num_train_steps=20,
         holdout_fraction=0.3,
         reuse=500,
-        **changes,
+        **{"num_train_steps": 20, **changes},
     )
     draft = DraftConfig(draft_vocab_size=48)
     ensure_first(WeightsStore(tmp_path / "weights"), draft, target, 0)
@@ -219,6 +222,43 @@ def test_training_goes_on_while_the_disk_is_full(tmp_path, target, samples, no_r
                 for what in ("publish", "save", "tell")}  # fmt: skip
     assert all(count and count > 0 for count in failures.values()), failures
     assert WeightsStore(tmp_path / "weights").versions() == [0]
+
+
+def test_a_step_without_a_gradient_leaves_weights_and_moments_as_they_were(target, samples):
+    trainer = make_trainer(target)
+    trainer.train_step([samples[:4]])
+
+    def everything():
+        return trainer.draft.state_dict(), trainer.optimizer.state_dict()["state"]
+
+    before = copy.deepcopy(everything())
+    poisoned = replace(samples[5], aux=torch.full_like(samples[5].aux, math.nan))
+    result = trainer.train_step([[samples[4], poisoned]])
+    assert (result.taken, trainer.step) == (False, 2)
+    torch.testing.assert_close(
+        (trainer.draft.state_dict(), trainer.optimizer.state_dict()["state"]), before, rtol=0, atol=0
+    )
+    assert trainer.train_step([samples[:4]]).taken
+
+
+def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp_path, target, samples):
+    sink = SpoolSink(tmp_path / "spool", 1 << 30)
+    for sample in samples:
+        sink.put(sample.request, encode(sample))
+    run = make_run(tmp_path, target, num_train_steps=200)
+
+    def diverge(step):
+        if step == 7:
+            run.trainer._loss = lambda hidden, *_: (hidden.sum() * math.nan, hidden.argmax(-1))
+
+    with pytest.raises(TrainingError, match=r"lower training\.hyperparameters\.lr"):
+        run.run(diverge)
+    told = json.loads((tmp_path / "status.json").read_text(), parse_constant=pytest.fail)
+    assert math.isfinite(told["train/loss"])
+    assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "step"}) == 20
+    again = make_run(tmp_path, target)
+    assert 0 < again.trainer.step <= 25
+    assert all(bool(p.isfinite().all()) for p in again.trainer.draft.parameters())
 
 
 def test_coverage_is_the_share_of_spoken_tokens(make_sample):

@@ -52,7 +52,12 @@ class Running:
         found = {}
         for path in sorted(self.spool.glob("*.sample")):
             sample = decode(
-                path.read_bytes(), target=self.target.fingerprint, aux_width=1728, hidden=576, dtype=torch.bfloat16
+                path.read_bytes(),
+                target=self.target.fingerprint,
+                vocab_size=self.target.vocab_size,
+                aux_width=1728,
+                hidden=576,
+                dtype=torch.bfloat16,
             )
             found[sample.request] = sample
         return found

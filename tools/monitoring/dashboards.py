@@ -118,9 +118,12 @@ TRAINING = (
     Panel("Capacities", "Samples a second: what training could take, and what serving delivers. The smaller one is "
           "the bottleneck.", [(f"aurora_perf_train_capacity{_ONE}", "training"),
                               (f"aurora_perf_infer_capacity{_ONE}", "serving")]),
-    Panel("Samples", "Taken in and evicted from the full pool, a second.",
+    Panel("Samples", "Taken in, evicted from the full pool, and refused by reason, a second; and what failed and was "
+          "passed over. The trainer's log has the words.",
           [(f"rate(aurora_train_samples_received_total{_ONE}[$__rate_interval])", "taken in"),
-           (f"rate(aurora_train_samples_evicted_total{_ONE}[$__rate_interval])", "evicted")]),
+           (f"rate(aurora_train_samples_evicted_total{_ONE}[$__rate_interval])", "evicted"),
+           (f"rate(aurora_train_samples_rejected_total{_ONE}[$__rate_interval])", "refused: {{reason}}"),
+           (f"rate(aurora_train_failures_total{_ONE}[$__rate_interval])", "failed: {{what}}")]),
 )  # fmt: skip
 
 

@@ -37,5 +37,9 @@ class WeightsError(AuroraError):
     """A version that is missing, incomplete, corrupt, or made for another engine."""
 
 
+class TrainingError(AuroraError):
+    """Training that cannot go on by itself."""
+
+
 class EngineError(AuroraError):
     """The serving engine refused a command, or does not run."""

@@ -34,6 +34,7 @@ class Pool:
     Attributes:
         received: samples taken in, both sides.
         rejected: samples refused, by reason.
+        why: what was wrong with the last one, by reason.
         evicted: samples that left because the pool was full.
     """
 
@@ -55,6 +56,7 @@ class Pool:
         self.heldout: deque[Entry] = deque()
         self.received = 0
         self.rejected: Counter[str] = Counter()
+        self.why: dict[str, str] = {}
         self.evicted = 0
 
     def refill(self, uses: Mapping[str, int] | None = None) -> int:
@@ -69,6 +71,7 @@ class Pool:
                 sample = self._decode(delivery.read())
             except (SampleError, TransportError) as error:
                 self.rejected[error.reason] += 1
+                self.why[error.reason] = str(error)
                 delivery.done()
                 continue
             entry = Entry(sample, delivery.name, delivery.done, (uses or {}).get(delivery.name, 0))

@@ -101,19 +101,25 @@ def _metadata(payload: bytes) -> dict[str, str]:
         raise SampleError("format", f"no sample of schema {SCHEMA}: {error}") from error
 
 
-def decode(payload: bytes, *, target: str, aux_width: int, hidden: int, dtype: torch.dtype) -> Sample:
+def _is_finite(states: Tensor) -> bool:
+    # A single NaN or infinity survives the sum; nothing as large as the states is made for it.
+    return bool(states.sum(dtype=torch.float32).isfinite())
+
+
+def decode(payload: bytes, *, target: str, vocab_size: int, aux_width: int, hidden: int, dtype: torch.dtype) -> Sample:
     """Read a sample and check that it belongs here.
 
     Args:
         payload: what :func:`encode` made.
         target: fingerprint that it must carry.
+        vocab_size: tokens that the target knows.
         aux_width: width that its auxiliary states must have.
         hidden: width that its last hidden states must have.
         dtype: type that its states must have.
 
     Raises:
         SampleError: ``format`` (no sample, or truncated), ``corrupt`` (checksum), ``foreign`` (another target),
-            ``dtype`` or ``shape``.
+            ``dtype``, ``shape``, ``tokens`` (beyond the vocabulary) or ``not_finite``.
     """
     metadata = _metadata(payload)
     if metadata["schema"] != SCHEMA:
@@ -136,6 +142,12 @@ def decode(payload: bytes, *, target: str, aux_width: int, hidden: int, dtype: t
         raise SampleError(
             "shape",
             f"sample {request} is {aux.shape[-1]} and {last.shape[-1]} wide, the draft needs {aux_width} and {hidden}",
+        )
+    if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocab_size:
+        raise SampleError("tokens", f"sample {request} has tokens that are none of the target's {vocab_size}")
+    if not (_is_finite(aux) and _is_finite(last)):
+        raise SampleError(
+            "not_finite", f"sample {request} has hidden states that are NaN or infinite: the target overflows its dtype"
         )
     return Sample(
         request=request,

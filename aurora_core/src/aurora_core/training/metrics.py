@@ -66,6 +66,10 @@ class TrainingMetrics:
             name: Counter(full, text, [*names, *more], registry=self.registry)
             for name, (full, text, more) in _COUNTERS.items()
         }
+        for name, (_, _, more) in _COUNTERS.items():
+            if not more:
+                # Zero is told from the start: where nothing was ever taken in, all may have been refused.
+                self._of(self._counters[name]).inc(0)
         self.latest: dict[str, float] = {}
         self._wandb: Any = None
         if report_to == "wandb":

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
-from aurora_core.errors import WeightsError
+from aurora_core.errors import TrainingError, WeightsError
 from aurora_core.evaluation.accept import coverage, spoken
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
@@ -32,6 +32,7 @@ from aurora_core.weights.store import WeightsStore
 log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 0.2
+_DIVERGED_STEPS = 20
 _COVERAGE_GAIN = 0.01
 """A vocabulary is chosen anew where that would cover this much more of what the target says."""
 
@@ -83,7 +84,12 @@ class TrainingRun:
         self.pool = Pool(
             source,
             lambda payload: decode(
-                payload, target=target.fingerprint, aux_width=width, hidden=target.hidden_size, dtype=dtype
+                payload,
+                target=target.fingerprint,
+                vocab_size=target.vocab_size,
+                aux_width=width,
+                hidden=target.hidden_size,
+                dtype=dtype,
             ),
             size=samples.max_sample_pool_size,
             heldout_size=training.holdout_samples,
@@ -93,6 +99,7 @@ class TrainingRun:
         self._rejected: dict[str, int] = {}
         self._live_length: float | None = None
         self._arrivals: list[float] = []
+        self._passed_over = 0
 
     def _start(self, store: WeightsStore) -> tuple[dict[str, int], int]:
         """Go on from the newest state, or start from the newest published version.
@@ -133,7 +140,7 @@ class TrainingRun:
             new = count - self._rejected.get(reason, 0)
             if new:
                 self._metrics.count("rejected", new, reason)
-                log.warning("%d samples refused: %s", new, reason)
+                log.warning("%d samples refused: %s: %s", new, reason, self.pool.why[reason])
             self._rejected[reason] = count
 
     def _ready(self) -> bool:
@@ -148,7 +155,11 @@ class TrainingRun:
         return len(self._arrivals) / span, span / len(self._arrivals)
 
     def run(self, on_step: Callable[[int], None] | None = None) -> None:
-        """Train until told to stop, or until ``num_train_steps``."""
+        """Train until told to stop, or until ``num_train_steps``.
+
+        Raises:
+            TrainingError: step after step has no gradient; the last state that was saved is from before.
+        """
         bar: tqdm[Any] = tqdm(
             total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2
         )
@@ -167,7 +178,9 @@ class TrainingRun:
             drawn = time.monotonic()
             result = self.trainer.train_step(micro)
             done = time.monotonic()
-            self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
+            self._check(result)
+            if result.taken:
+                self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
             last = done
             if self.trainer.step % self._config.publish_every_steps == 0:
                 self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout])
@@ -179,6 +192,20 @@ class TrainingRun:
         bar.close()
         self._save()
         self._tell()
+
+    def _check(self, result: StepResult) -> None:
+        if result.taken:
+            self._passed_over = 0
+            return
+        self._passed_over += 1
+        self._metrics.count("failed", 1, "step")
+        log.warning("step %d passed over: its gradient is NaN or infinite", self.trainer.step)
+        if self._passed_over == _DIVERGED_STEPS:
+            message = (
+                f"training diverged: {_DIVERGED_STEPS} steps in a row have a gradient that is NaN or infinite; "
+                "lower training.hyperparameters.lr, or set precision: fp32"
+            )
+            raise TrainingError(message)
 
     def _review_vocabulary(self) -> None:
         """Choose the draft's vocabulary anew where traffic has moved away from it."""

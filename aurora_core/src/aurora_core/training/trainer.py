@@ -1,5 +1,6 @@
 """One optimizer step after another: the draft, its optimizer, and all that a restart needs to go on exactly."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class StepResult:
         grad_norm: before clipping.
         tokens: rows that were trained on at the first unrolled step.
         lr: the learning rate.
+        taken: whether weights changed; with a loss or a gradient that is NaN or infinite they would be lost for good.
     """
 
     loss: float
@@ -36,6 +38,7 @@ class StepResult:
     grad_norm: float
     tokens: int
     lr: float
+    taken: bool
 
 
 class Trainer:
@@ -133,11 +136,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         sums = [self._micro_batch(samples, scale) for samples in micro_batches]
         norm = float(nn.utils.clip_grad_norm_(self.draft.parameters(), config.max_grad_norm))
-        self.optimizer.step()
-        self.step += 1
         counts = [sum(c[k] for _, _, c in sums) for k in range(config.ttt_length)]
         loss = [sum(s[k] for s, _, _ in sums) for k in range(config.ttt_length)]
         right = [sum(r[k] for _, r, _ in sums) for k in range(config.ttt_length)]
+        taken = math.isfinite(norm) and all(map(math.isfinite, loss))
+        if taken:
+            self.optimizer.step()
+        self.step += 1
         self.tokens += counts[0]
         return StepResult(
             loss=sum(loss) / max(1, sum(counts)),
@@ -146,4 +151,5 @@ class Trainer:
             grad_norm=norm,
             tokens=counts[0],
             lr=lr,
+            taken=taken,
         )
