@@ -13,7 +13,7 @@ from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.world import Problem, key
-from aurora_operator.render.identity import Resource
+from aurora_operator.render.identity import COMPONENT, Resource
 from conftest import NOW, a_spec, a_world, settled
 
 READY = {"type": "Ready", "status": "True"}
@@ -160,6 +160,15 @@ def test_whose_an_object_is(resource, metadata, ours):
     assert not Resource("code", "ns", "u-2", a_spec()).owns({"metadata": outlived})
 
 
+def a_pod(component, **status):
+    return {"metadata": {"name": f"chat-{component}-x", "labels": {COMPONENT: component}}, "status": status}
+
+
+def told(kind, **world):
+    found = next(c for c in plan(a_world(**world)).status["conditions"] if c["type"] == kind)
+    return found["reason"], found["message"]
+
+
 def a_trainer(fallen_after, running_for):
     """A pod whose process ran so many seconds, fell, and runs again for so many."""
     fell = NOW - timedelta(seconds=running_for + 10)
@@ -170,11 +179,7 @@ def a_trainer(fallen_after, running_for):
     )
     state = {"running": {"startedAt": (NOW - timedelta(seconds=running_for)).isoformat()}}
     process = {"name": "trainer", "restartCount": 1, "state": state, "lastState": {"terminated": last}}
-    labels = {"app.kubernetes.io/component": "trainer"}
-    return {
-        "metadata": {"name": "chat-trainer-x", "labels": labels},
-        "status": {"conditions": [READY], "containerStatuses": [process]},
-    }
+    return a_pod("trainer", conditions=[READY], containerStatuses=[process])
 
 
 @pytest.mark.parametrize(
@@ -192,9 +197,44 @@ def a_trainer(fallen_after, running_for):
 def test_a_trainer_that_fell_is_well_again_once_it_outlives_its_last_run(fallen_after, running_for, reason):
     world, children = settled()
     pods = (a_trainer(fallen_after, running_for),)
-    todo = plan(a_world(pods=world.pods, children=children, trainer_pods=pods))
-    told = next(c for c in todo.status["conditions"] if c["type"] == "TrainingHealthy")
-    assert told["reason"] == reason
+    assert told("TrainingHealthy", pods=world.pods, children=children, trainer_pods=pods)[0] == reason
+
+
+NO_SECRET = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "hf" not found'}}}
+
+
+@pytest.mark.parametrize("at", ["containerStatuses", "initContainerStatuses"])
+def test_a_pod_that_waits_for_what_is_not_there_says_for_what(at):
+    pod = a_pod("init", **{at: [{"name": "init", **NO_SECRET}]})
+    reason, message = told("Available", trainer_pods=(pod,))
+    assert (reason, message) == ("Preparing", 'chat-init-x: CreateContainerConfigError: secret "hf" not found')
+
+
+@pytest.mark.parametrize("word", ["ContainerCreating", "PodInitializing"])
+def test_a_pod_that_is_on_its_way_is_no_trouble(word):
+    pod = a_pod("init", containerStatuses=[{"name": "init", "state": {"waiting": {"reason": word}}}])
+    assert told("Available", trainer_pods=(pod,))[1].startswith("the target is being fetched")
+
+
+@pytest.mark.parametrize(("seconds", "overdue"), [(5, False), (31, True)])
+def test_a_job_that_may_not_make_its_pod_is_told(seconds, overdue):
+    _, children = settled()
+    for child in children:
+        child["metadata"]["creationTimestamp"] = "2026-01-01T12:00:00Z"
+    at = {"now": NOW + timedelta(seconds=seconds), "children": children}
+    words = "job chat-trainer cannot make its pod: kubectl describe job chat-trainer says why"
+    assert (told("TrainingHealthy", **at) == ("TrainerFailing", words)) == overdue
+    unready = [child for child in children if child["metadata"]["name"] != "chat-init"]
+    init = next(child for child in children if child["metadata"]["name"] == "chat-init") | {"status": {}}
+    assert ("job chat-init cannot" in told("Available", **at | {"children": [*unready, init]})[1]) == overdue
+
+
+def test_engine_pods_that_a_quota_forbids_are_told():
+    _, children = settled()
+    deployment = next(child for child in children if child["kind"] == "Deployment")
+    words = 'pods "chat-engine-1" is forbidden: exceeded quota'
+    deployment["status"] = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": words}]}
+    assert told("Available", children=children) == ("EngineFailing", words)
 
 
 def test_suspend_stops_training_and_capture_and_nothing_else():

@@ -16,6 +16,10 @@ FULL = 0.03
 RECOVERED = timedelta(seconds=30)
 """A process that fell counts as well again once it has run for this much longer than before its fall."""
 _LONGEST_RUN = timedelta(minutes=5)
+_POD_OVERDUE = timedelta(seconds=30)
+"""A Job makes its pod at once, or is not allowed to."""
+_ON_ITS_WAY = {"ContainerCreating", "PodInitializing", "CrashLoopBackOff"}
+"""Waiting that says nothing; how a process that crashes ended says more."""
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -38,11 +42,11 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
     """Why a pod does not run, in the kubelet's and the process's own words."""
     for pod in pods:
         status = pod.get("status", {})
-        for one in status.get("containerStatuses") or ():
+        for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (one.get("state") or {}).get("waiting") or {}
             last = (one.get("lastState") or {}).get("terminated") or {}
-            if waiting.get("reason") in {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"}:
-                return f"{pod['metadata']['name']}: {waiting['reason']}: {waiting.get('message', '')}"
+            if waiting and waiting.get("reason") not in _ON_ITS_WAY:
+                return f"{pod['metadata']['name']}: {waiting.get('reason')}: {waiting.get('message', '')}"
             if last and int(one.get("restartCount") or 0) > 0 and last.get("exitCode"):
                 lines = str(last.get("message") or last.get("reason") or "").strip().splitlines()[-6:]
                 name = pod["metadata"]["name"]
@@ -51,6 +55,23 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 return f"{pod['metadata']['name']} cannot be scheduled: {condition.get('message', '')}"
     return ""
+
+
+def _podless(world: World, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
+    """What a Job without a pod means: a quota, a policy or an admission webhook, which only its Events tell."""
+    job = world.children.get(("batch/v1", "Job", name))
+    made = ((job or {}).get("metadata") or {}).get("creationTimestamp")
+    if pods or made is None or world.now - datetime.fromisoformat(made) < _POD_OVERDUE:
+        return ""
+    return f"job {name} cannot make its pod: kubectl describe job {name} says why"
+
+
+def _refused(deployment: Mapping[str, Any] | None) -> str:
+    """Why a Deployment's pods cannot be made."""
+    conditions = ((deployment or {}).get("status") or {}).get("conditions") or ()
+    return next(
+        (c.get("message", "") for c in conditions if (c["type"], c["status"]) == ("ReplicaFailure", "True")), ""
+    )
 
 
 def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
@@ -79,9 +100,9 @@ def _available(world: World) -> _Seen:
     resource = world.resource
     init = world.children.get(("batch/v1", "Job", resource.init))
     if not int(((init or {}).get("status") or {}).get("succeeded") or 0):
-        trouble = _trouble(world.trainer_pods)
+        trouble = _trouble(world.trainer_pods) or _podless(world, resource.init, world.trainer_pods)
         return _Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
-    trouble = _trouble(world.engine_pods)
+    trouble = _trouble(world.engine_pods) or _refused(world.children.get(("apps/v1", "Deployment", resource.engine)))
     return _Seen("False", "EngineFailing" if trouble else "EngineStarting", trouble or "no engine pod is ready yet")
 
 
@@ -90,7 +111,7 @@ def _training(world: World) -> _Seen:
         return _Seen("False", "Suspended", "spec.suspend is true")
     pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
     running = any(is_ready(pod) and _outlived(pod, world.now) for pod in pods)
-    trouble = _trouble(pods)
+    trouble = _trouble(pods) or _podless(world, world.resource.trainer, pods)
     if trouble and not running:
         return _Seen("False", "TrainerFailing", trouble)
     if not running:
