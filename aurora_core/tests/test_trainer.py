@@ -187,6 +187,7 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
         sink.put(sample.request, encode(sample))
     run = make_run(tmp_path, target)
     run.run(lambda step: run.stop() if step == 10 else None)
+    assert not run.finished
     store = WeightsStore(tmp_path / "weights")
     lengths = [store.verify(v).holdout_accept_length for v in store.versions()[1:]]
     assert lengths
@@ -203,10 +204,14 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     again = make_run(tmp_path, target)
     assert again.trainer.step == 10
     again.run()
-    assert again.trainer.step == 20
+    assert (again.trainer.step, again.finished) == (20, True)
     assert told() == 20
     value = again._metrics.registry.get_sample_value("aurora_train_step")
     assert value == 20
+
+    fewer = make_run(tmp_path, target, num_train_steps=15)
+    fewer.run()
+    assert (fewer.trainer.step, fewer.finished) == (20, True)
 
 
 def test_training_goes_on_while_the_disk_is_full(tmp_path, target, samples, no_room, capsys):

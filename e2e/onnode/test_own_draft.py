@@ -158,6 +158,20 @@ def test_a_trainer_that_crashes_is_told_with_its_last_words_and_serving_goes_on(
     serves_on(stream)
 
 
+def test_a_trainer_that_is_drained_goes_on_in_another_pod(stream):
+    """It ends of its own accord then, which a Job would take for done."""
+    (before,) = pods("trainer")
+    kubectl("delete", "pod", before, "--wait=false")
+
+    def another():
+        now = pods("trainer")
+        return before not in now and [pod["status"]["phase"] for pod in now.values()] == ["Running"]
+
+    eventually("another pod", another, 120)
+    eventually("it trains again", lambda: condition("TrainingHealthy")["status"] == "True", 60)
+    serves_on(stream)
+
+
 def test_one_pod_of_two_that_dies_is_replaced_and_the_other_serves(stream):
     uids = {pod["metadata"]["uid"] for pod in pods("engine").values()}
     kubectl("delete", "pod", next(iter(pods("engine"))), "--wait=false")

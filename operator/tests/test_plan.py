@@ -119,6 +119,31 @@ def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
     assert kinds(todo.apply) == set()
 
 
+def finished(children, name):
+    """A child of which the Job controller says that it did what it was made for."""
+    return [c | {"status": {"succeeded": 1}} if c["metadata"]["name"] == name else c for c in children]
+
+
+def trained(steps):
+    return a_spec(training={"hyperparameters": {"numTrainSteps": steps}})
+
+
+def test_a_trainer_that_took_its_steps_is_done_until_more_are_asked_for():
+    world, children = settled(trained(100))
+    children = finished(children, "chat-trainer")
+    todo = plan(a_world(world.spec, pods=world.pods, children=children))
+    assert (todo.delete, todo.apply) == ((), ())
+    assert told("TrainingHealthy", spec=world.spec, children=children)[0] == "Completed"
+    more = plan(a_world(trained(200), pods=world.pods, children=children))
+    assert more.delete == (("batch/v1", "Job", "chat-trainer"),)
+
+
+def test_a_trainer_without_an_end_that_ended_is_made_anew_and_what_was_fetched_stays():
+    world, children = settled()
+    todo = plan(a_world(pods=world.pods, children=finished(children, "chat-trainer")))
+    assert (todo.delete, todo.apply) == ((("batch/v1", "Job", "chat-trainer"),), ())
+
+
 def test_what_is_no_longer_wanted_goes():
     two = a_spec(serving={"replicas": 2}, samples={
         "transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/metadata"

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,11 @@ from aurora_core.errors import AuroraError
 
 if TYPE_CHECKING:
     from aurora_core.models.target import Target
+
+
+_STOPPED = 128 + signal.SIGTERM
+"""What a trainer ends with that was told to stop: it saved its state and wants to go on elsewhere. A Job counts a pod
+that is drained and ends with 0 as done, and would never start another."""
 
 
 def _cache() -> Path:
@@ -69,6 +75,8 @@ def _train(arguments: argparse.Namespace) -> None:
         training.run()
     finally:
         source.close()
+    if not training.finished:
+        sys.exit(_STOPPED)
 
 
 def _engine(arguments: argparse.Namespace) -> None:

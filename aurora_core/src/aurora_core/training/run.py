@@ -123,6 +123,11 @@ class TrainingRun:
         self.trainer = Trainer(self._config, draft, self._target, self._device)
         return {}, versions[-1]
 
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken that were asked for; without ``num_train_steps`` training has no end."""
+        return self._config.num_train_steps is not None and self.trainer.step >= self._config.num_train_steps
+
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """End after the current step, saving what there is."""
         self._stopping = True
@@ -164,7 +169,7 @@ class TrainingRun:
             total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2
         )
         last = time.monotonic()
-        while not self._stopping and self.trainer.step != self._config.num_train_steps:
+        while not (self._stopping or self.finished):
             self._refill()
             if not self._ready():
                 self._tell()

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile.world import Key, World
+from aurora_operator.reconcile.world import Key, World, succeeded
 from aurora_operator.render.identity import COMPONENT
 
 FULL = 0.03
@@ -98,8 +98,7 @@ def _available(world: World) -> _Seen:
         word = "AllReady" if ready >= wanted else "SomeReady"
         return _Seen("True", word, f"{ready} of {wanted} engine pods are ready")
     resource = world.resource
-    init = world.children.get(("batch/v1", "Job", resource.init))
-    if not int(((init or {}).get("status") or {}).get("succeeded") or 0):
+    if not world.prepared:
         trouble = _trouble(world.trainer_pods) or _podless(world, resource.init, world.trainer_pods)
         return _Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
     trouble = _trouble(world.engine_pods) or _refused(world.children.get(("apps/v1", "Deployment", resource.engine)))
@@ -109,6 +108,9 @@ def _available(world: World) -> _Seen:
 def _training(world: World) -> _Seen:
     if world.spec.suspend:
         return _Seen("False", "Suspended", "spec.suspend is true")
+    if succeeded(world.children.get(("batch/v1", "Job", world.resource.trainer))):
+        steps = world.spec.training.hyperparameters.num_train_steps
+        return _Seen("True", "Completed", f"training took its {steps} steps (hyperparameters.numTrainSteps)")
     pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
     running = any(is_ready(pod) and _outlived(pod, world.now) for pod in pods)
     trouble = _trouble(pods) or _podless(world, world.resource.trainer, pods)

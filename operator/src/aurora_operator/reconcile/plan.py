@@ -10,7 +10,7 @@ from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
 from aurora_operator.reconcile import conditions
 from aurora_operator.reconcile.drift import HASH, holds
-from aurora_operator.reconcile.world import Key, World, key
+from aurora_operator.reconcile.world import Key, World, key, succeeded
 from aurora_operator.render import config, serving, training
 from aurora_operator.render.pods import digest
 
@@ -55,10 +55,6 @@ def _rendered(body: Mapping[str, Any]) -> str | None:
     return found
 
 
-def _succeeded(job: Mapping[str, Any] | None) -> bool:
-    return bool(job) and int((job or {}).get("status", {}).get("succeeded") or 0) > 0
-
-
 @dataclass(frozen=True)
 class _Children:
     wanted: list[dict[str, Any]] = field(default_factory=list)
@@ -84,7 +80,7 @@ def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
     if ("v1", "Secret", resource.keys) not in world.children:
         children.add(config.keys(resource, dict(world.new_keys)))
     children.add(training.init_job(resource, world.images))
-    if _succeeded(world.children.get(("batch/v1", "Job", resource.init))):
+    if world.prepared:
         children.add(
             serving.service(resource),
             serving.deployment(resource, world.images),
@@ -96,20 +92,27 @@ def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
 
 
 def _jobs_to_replace(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
-    """A Job's pod template cannot be changed: where it must, the Job is deleted and made anew."""
+    """A Job's pod template cannot be changed: where it must, the Job is deleted and made anew.
+
+    What the init Job fetched stays. A trainer that ended goes on where it was asked for more; without
+    ``numTrainSteps`` it has no end, so one that came to an end was ended by somebody else.
+    """
     out = set()
+    endless = world.spec.training.hyperparameters.num_train_steps is None
     for body in wanted:
         live = world.children.get(key(body))
-        if body["kind"] != "Job" or live is None or _succeeded(live):
+        if body["kind"] != "Job" or live is None:
             continue
-        if _rendered(live) != _rendered(body):
+        if succeeded(live) and body["metadata"]["name"] == world.resource.init:
+            continue
+        if _rendered(live) != _rendered(body) or (succeeded(live) and endless):
             out.add(key(body))
     return out
 
 
 def _no_longer_wanted(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
     """A budget for what is a single pod now, a door for a store that is not used; once there is anything to serve."""
-    if not _succeeded(world.children.get(("batch/v1", "Job", world.resource.init))):
+    if not world.prepared:
         return set()
     kept = set(map(key, wanted))
     return {at for at in world.children if at[1] in {"Service", "PodDisruptionBudget"} and at not in kept}
@@ -120,7 +123,7 @@ def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool
         return True
     if live["metadata"].get("deletionTimestamp"):
         return False
-    if body["kind"] == "Job" and _succeeded(live):
+    if body["kind"] == "Job" and succeeded(live):
         return False
     if body["kind"] == "PersistentVolumeClaim":
         # A bound claim's spec is settled but for its size, which its owner may have grown by hand: ours is asked for

@@ -28,6 +28,11 @@ class Problem:
     message: str
 
 
+def succeeded(job: Mapping[str, Any] | None) -> bool:
+    """Whether a Job did what it was made for."""
+    return int(((job or {}).get("status") or {}).get("succeeded") or 0) > 0
+
+
 @dataclass(frozen=True)
 class World:
     """One look at a resource and everything around it.
@@ -69,6 +74,11 @@ class World:
         claim, template = self.children.get(("v1", "PersistentVolumeClaim", made.claim)), self.spec.weights.template
         modes = claim["spec"]["accessModes"] if claim else [template.access_mode] if template else ["ReadWriteMany"]
         return replace(made, one_node="ReadWriteMany" not in modes)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the target is on the volume, and version 0."""
+        return succeeded(self.children.get(("batch/v1", "Job", self.resource.init)))
 
     @property
     def generation(self) -> int:
