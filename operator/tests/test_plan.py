@@ -235,6 +235,14 @@ def test_a_pod_that_waits_for_what_is_not_there_says_for_what(at):
     assert (reason, message) == ("Preparing", 'chat-init-x: CreateContainerConfigError: secret "hf" not found')
 
 
+def test_a_pod_that_was_put_out_says_why_unless_another_is_in_newer_trouble():
+    out = a_pod("init", phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+    words = "chat-init-x: Evicted: The node was low on resource: memory."
+    assert told("Available", trainer_pods=(out,))[1] == words
+    waiting = a_pod("init", containerStatuses=[{"name": "init", **NO_SECRET}])
+    assert "CreateContainerConfigError" in told("Available", trainer_pods=(out, waiting))[1]
+
+
 @pytest.mark.parametrize("word", ["ContainerCreating", "PodInitializing"])
 def test_a_pod_that_is_on_its_way_is_no_trouble(word):
     pod = a_pod("init", containerStatuses=[{"name": "init", "state": {"waiting": {"reason": word}}}])
