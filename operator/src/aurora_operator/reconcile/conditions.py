@@ -55,11 +55,11 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 return f"{pod['metadata']['name']} cannot be scheduled: {condition.get('message', '')}"
     # What the kubelet turned away or put out stays for a while; another pod's trouble is newer.
-    failed = [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed" and pod["status"].get("reason")]
-    return "".join(
-        f"{pod['metadata']['name']}: {pod['status']['reason']}: {pod['status'].get('message', '')}"
-        for pod in failed[-1:]
-    )
+    for pod in reversed(pods):
+        status = pod.get("status", {})
+        if status.get("phase") == "Failed" and status.get("reason"):
+            return f"{pod['metadata']['name']}: {status['reason']}: {status.get('message', '')}"
+    return ""
 
 
 def _podless(world: World, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
