@@ -159,7 +159,7 @@ def test_a_trainer_that_crashes_is_told_with_its_last_words_and_serving_goes_on(
 
 
 def test_a_trainer_that_is_drained_goes_on_in_another_pod(stream):
-    """It ends of its own accord then, which a Job would take for done."""
+    """It ends of its own accord then, which a Job can take for done."""
     (before,) = pods("trainer")
     kubectl("delete", "pod", before, "--wait=false")
 

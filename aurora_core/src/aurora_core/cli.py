@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 _STOPPED = 128 + signal.SIGTERM
-"""What a trainer ends with that was told to stop: it saved its state and wants to go on elsewhere. A Job counts a pod
-that is drained and ends with 0 as done, and would never start another."""
+"""What a trainer ends with that was told to stop: it saved its state and wants to go on elsewhere. With 0, a Job that
+sees the pod's end before it sees that the pod is being deleted counts it as done, and never makes another."""
 
 
 def _cache() -> Path:
