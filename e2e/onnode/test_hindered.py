@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT, eventually, read
 from deployed import kubectl
 
-pytestmark = [pytest.mark.usefixtures("served"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SPACE = "hindered"
 
