@@ -113,8 +113,7 @@ def main() -> None:
             prepare(NAMESPACE, job)
         wait("all children", lambda: len(names(CHILDREN)) == EACH * count, 600)
         print(f"{count} resources have their {EACH} children", flush=True)
-        # That a Job makes no pod is told after half a minute; then all is at rest.
-        time.sleep(45)
+        time.sleep(15)
         refused = watched(operator, options.seconds) | {"repair_seconds": repairs(count, options.repairs)}
         with silent() as address:
             apply(count, address)

@@ -119,9 +119,9 @@ def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
     assert kinds(todo.apply) == set()
 
 
-def finished(children, name):
-    """A child of which the Job controller says that it did what it was made for."""
-    return [c | {"status": {"succeeded": 1}} if c["metadata"]["name"] == name else c for c in children]
+def having(children, name, **status):
+    """The children, one of them with this status."""
+    return [c | {"status": status} if c["metadata"]["name"] == name else c for c in children]
 
 
 def trained(steps):
@@ -130,7 +130,7 @@ def trained(steps):
 
 def test_a_trainer_that_took_its_steps_is_done_until_more_are_asked_for():
     world, children = settled(trained(100))
-    children = finished(children, "chat-trainer")
+    children = having(children, "chat-trainer", succeeded=1)
     todo = plan(a_world(world.spec, pods=world.pods, children=children))
     assert (todo.delete, todo.apply) == ((), ())
     assert told("TrainingHealthy", spec=world.spec, children=children)[0] == "Completed"
@@ -140,7 +140,7 @@ def test_a_trainer_that_took_its_steps_is_done_until_more_are_asked_for():
 
 def test_a_trainer_without_an_end_that_ended_is_made_anew_and_what_was_fetched_stays():
     world, children = settled()
-    todo = plan(a_world(pods=world.pods, children=finished(children, "chat-trainer")))
+    todo = plan(a_world(pods=world.pods, children=having(children, "chat-trainer", succeeded=1)))
     assert (todo.delete, todo.apply) == ((("batch/v1", "Job", "chat-trainer"),), ())
 
 
@@ -252,14 +252,21 @@ def test_a_pod_that_is_on_its_way_is_no_trouble(word):
 @pytest.mark.parametrize(("seconds", "overdue"), [(5, False), (31, True)])
 def test_a_job_that_may_not_make_its_pod_is_told(seconds, overdue):
     _, children = settled()
-    for child in children:
-        child["metadata"]["creationTimestamp"] = "2026-01-01T12:00:00Z"
-    at = {"now": NOW + timedelta(seconds=seconds), "children": children}
+    now = NOW + timedelta(seconds=seconds)
+    trainer = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z")
     words = "job chat-trainer cannot make its pod: kubectl describe job chat-trainer says why"
-    assert (told("TrainingHealthy", **at) == ("TrainerFailing", words)) == overdue
-    unready = [child for child in children if child["metadata"]["name"] != "chat-init"]
-    init = next(child for child in children if child["metadata"]["name"] == "chat-init") | {"status": {}}
-    assert ("job chat-init cannot" in told("Available", **at | {"children": [*unready, init]})[1]) == overdue
+    assert (told("TrainingHealthy", now=now, children=trainer) == ("TrainerFailing", words)) == overdue
+    init = having(children, "chat-init", startTime="2026-01-01T12:00:00Z")
+    assert ("job chat-init cannot" in told("Available", now=now, children=init)[1]) == overdue
+
+
+def test_a_job_that_was_suspended_or_that_no_controller_saw_yet_is_given_its_time():
+    _, children = settled()
+    now = NOW + timedelta(hours=1)
+    suspended = [{"type": "Suspended", "status": "True"}]
+    resumed = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z", conditions=suspended)
+    for job in (resumed, children):
+        assert told("TrainingHealthy", now=now, children=job)[0] == "TrainerStarting"
 
 
 def test_engine_pods_that_a_quota_forbids_are_told():

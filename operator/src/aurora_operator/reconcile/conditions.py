@@ -30,12 +30,15 @@ class _Seen(NamedTuple):
     message: str
 
 
+def _true(body: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any] | None:
+    """An object's own condition of this kind, where it is True."""
+    conditions = ((body or {}).get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if (c["type"], c["status"]) == (kind, "True")), None)
+
+
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether a pod is ready, and not on its way out."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return False
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return not pod["metadata"].get("deletionTimestamp") and _true(pod, "Ready") is not None
 
 
 def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
@@ -65,18 +68,18 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
 def _podless(world: World, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
     """What a Job without a pod means: a quota, a policy or an admission webhook, which only its Events tell."""
     job = world.children.get(("batch/v1", "Job", name))
-    made = ((job or {}).get("metadata") or {}).get("creationTimestamp")
-    if pods or made is None or world.now - datetime.fromisoformat(made) < _POD_OVERDUE:
+    started = ((job or {}).get("status") or {}).get("startTime")
+    # One that was suspended until now is about to start anew.
+    if pods or started is None or _true(job, "Suspended"):
+        return ""
+    if world.now - datetime.fromisoformat(started) < _POD_OVERDUE:
         return ""
     return f"job {name} cannot make its pod: kubectl describe job {name} says why"
 
 
 def _refused(deployment: Mapping[str, Any] | None) -> str:
     """Why a Deployment's pods cannot be made."""
-    conditions = ((deployment or {}).get("status") or {}).get("conditions") or ()
-    return next(
-        (c.get("message", "") for c in conditions if (c["type"], c["status"]) == ("ReplicaFailure", "True")), ""
-    )
+    return str((_true(deployment, "ReplicaFailure") or {}).get("message", ""))
 
 
 def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
