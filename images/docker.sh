@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the images with docker, or podman (BUILDER=podman); prints their tag on its last line.
-# Usage: images/docker.sh REGISTRY [--push] [BUILD OPTIONS...]
+# Needs that and uv on the PATH. Usage: images/docker.sh REGISTRY [--push] [BUILD OPTIONS...]
 # REGISTRY is what stands before /aurora-operator, -engine and -trainer; what follows goes to `docker build`, such as
 #   --build-arg ENGINE_BASE=lmsysorg/sglang:v0.5.23      the plugin on SGLang's own image, for GPUs
 set -euo pipefail
@@ -10,7 +10,6 @@ registry=$1; shift
 push=; [ "${1:-}" = --push ] && { push=1; shift; }
 builder=${BUILDER:-docker}
 command -v "$builder" >/dev/null || { echo "images/docker.sh needs $builder on the PATH" >&2; exit 1; }
-tools/bootstrap.sh >/dev/null
 tag=$(images/wheels.sh)
 exec 3>&1 1>&2
 for image in operator engine trainer; do
