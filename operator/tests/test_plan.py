@@ -388,6 +388,40 @@ def test_a_pod_template_is_merged_as_kubectl_would():
     assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat"
 
 
+def test_the_init_pod_runs_where_and_as_the_trainer_does_without_its_sidecars_and_gpus():
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    gpu = {"limits": {"nvidia.com/gpu": "8"}}
+    template = {
+        "metadata": {"annotations": {"team": "a"}},
+        "spec": {
+            "nodeSelector": {"gpu": "h100"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "imagePullSecrets": [{"name": "registry"}],
+            "containers": [{"name": "trainer", "env": [proxy], "resources": gpu}, {"name": "logs", "image": "logs:1"}],
+        },
+    }
+    init = next(b for b in plan(a_world(a_spec(training={"podTemplate": template}))).apply if b["kind"] == "Job")
+    pod = init["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert (init["metadata"]["name"], container["name"], container["resources"]) == ("chat-init", "init", {})
+    assert proxy in container["env"]
+    assert {"name": "HOME", "value": "/run/aurora"} in container["env"]
+    assert {key: pod["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")} == {
+        key: template["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")
+    }
+    assert pod["metadata"]["annotations"] == {"team": "a"}
+    assert pod["metadata"]["labels"][COMPONENT] == "init"
+
+
+def test_an_init_job_that_ran_stays_whatever_the_template_becomes():
+    world, children = settled()
+    spec = a_spec(training={"podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}})
+    todo = plan(a_world(spec, pods=world.pods, children=children))
+    assert todo.delete == (("batch/v1", "Job", "chat-trainer"),)
+    unfinished = having(children, "chat-init", active=1)
+    assert ("batch/v1", "Job", "chat-init") in plan(a_world(spec, pods=world.pods, children=unfinished)).delete
+
+
 def test_the_configuration_is_what_the_processes_read(tmp_path):
     _, children = settled()
     data = next(c for c in children if c["metadata"]["name"] == "chat-config")["data"]

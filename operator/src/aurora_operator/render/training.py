@@ -1,5 +1,6 @@
 """The jobs: one that prepares the volume, and the trainer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aurora_operator.render.config import METRICS_PORT, trainer_part
@@ -32,6 +33,17 @@ def _job(resource: Resource, name: str, component: str, template: dict[str, Any]
     }
 
 
+def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the trainer's podTemplate means for the init pod: where it runs, and what it needs there to reach the hub.
+
+    Not its sidecars, which would never end, and not its resources: fetching needs no GPU.
+    """
+    spec = (patch or {}).get("spec") or {}
+    mine = [one for one in spec.get("containers") or () if one["name"] == "trainer"]
+    own = [{key: value for key, value in one.items() if key != "resources"} | {"name": "init"} for one in mine]
+    return {**(patch or {}), "spec": {**spec, "containers": own}}
+
+
 def init_job(resource: Resource, images: Images) -> dict[str, Any]:
     """Fetches the target once for all pods, and publishes version 0."""
     target = resource.spec.target
@@ -49,6 +61,7 @@ def init_job(resource: Resource, images: Images) -> dict[str, Any]:
     )
     template = pod(resource, "init", [made], "", grace=30, restart="OnFailure")
     template["metadata"].pop("annotations")
+    template = pod_template(template, _surroundings(resource.spec.training.pod_template))
     return _job(resource, resource.init, "init", template)
 
 
