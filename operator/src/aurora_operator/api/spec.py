@@ -89,8 +89,7 @@ class TrainingSpec(Config):
     hyperparameters: TrainingConfig = TrainingConfig()
     """How the draft is trained."""
     pod_template: PodTemplate | None = None
-    """Merged into the trainer pod's template as kubectl's strategic merge would, and into that of the init pod, which
-    fetches the target, but for sidecars and resources."""
+    """Merged into the trainer pod's template as kubectl would; but for sidecars and resources into init's too."""
 
 
 class SamplesSpec(Config):
