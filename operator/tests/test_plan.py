@@ -400,10 +400,12 @@ def test_the_init_pod_runs_where_and_as_the_trainer_does_without_its_sidecars_an
             "containers": [{"name": "trainer", "env": [proxy], "resources": gpu}, {"name": "logs", "image": "logs:1"}],
         },
     }
-    init = next(b for b in plan(a_world(a_spec(training={"podTemplate": template}))).apply if b["kind"] == "Job")
+    memory = {"requests": {"memory": "4Gi"}}
+    spec = a_spec(training={"podTemplate": template, "resources": memory})
+    init = next(b for b in plan(a_world(spec)).apply if b["kind"] == "Job")
     pod = init["spec"]["template"]
     (container,) = pod["spec"]["containers"]
-    assert (init["metadata"]["name"], container["name"], container["resources"]) == ("chat-init", "init", {})
+    assert (init["metadata"]["name"], container["name"], container["resources"]) == ("chat-init", "init", memory)
     assert proxy in container["env"]
     assert {"name": "HOME", "value": "/run/aurora"} in container["env"]
     assert {key: pod["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")} == {

@@ -36,7 +36,7 @@ def _job(resource: Resource, name: str, component: str, template: dict[str, Any]
 def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the trainer's podTemplate means for the init pod: where it runs, and what it needs there to reach the hub.
 
-    Not its sidecars, which would never end, and not its resources: fetching needs no GPU.
+    Not its sidecars, which would never end, and not its resources, which may be GPUs.
     """
     spec = (patch or {}).get("spec") or {}
     mine = [one for one in spec.get("containers") or () if one["name"] == "trainer"]
@@ -58,6 +58,8 @@ def init_job(resource: Resource, images: Images) -> dict[str, Any]:
         mounts=[data_mount(f) for f in ("weights", "models", "spool", "training")]
         + config_mounts(wanted=False)
         + model_mounts(resource),
+        # It reads of the target what the trainer will read, and computes nothing.
+        resources=resource.spec.training.resources,
     )
     template = pod(resource, "init", [made], "", grace=30, restart="OnFailure")
     template["metadata"].pop("annotations")
