@@ -1,4 +1,8 @@
 import math
+import os
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -117,6 +121,37 @@ def test_the_spool_keeps_what_is_not_yet_done_with(tmp_path, make_sample):
     again = SpoolSource(tmp_path)
     assert again.backlog() == 2
     assert [d.read() for d in again.poll()] == [b"\1", b"\2"]
+
+
+def test_engines_that_write_at_once_do_not_write_over_each_other(tmp_path, target, make_sample):
+    """Pods share the folder, and in containers their processes' ids are often the same."""
+    payloads = [encode(make_sample(f"r{i}", length=200)) for i in range(4)]
+
+    def fill(i):
+        sink = SpoolSink(tmp_path, 1 << 30)
+        for n in range(50):
+            sink.put(f"r{i}-{n}", payloads[i])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(4)))
+    found = [read(delivery.read(), target) for delivery in SpoolSource(tmp_path).poll()]
+    assert Counter(sample.request for sample in found) == {f"r{i}": 50 for i in range(4)}
+
+
+def test_a_sample_that_the_trainer_lets_go_of_while_another_is_written_is_in_nobody_s_way(tmp_path):
+    # Listed, and gone when it is looked at.
+    (tmp_path / "000000000001-gone.sample").symlink_to("nowhere")
+    SpoolSink(tmp_path, 10).put("next", b"123456")
+    assert (tmp_path / "000000000002-next.sample").read_bytes() == b"123456"
+
+
+def test_what_a_killed_engine_left_half_written_goes(tmp_path):
+    old, new = tmp_path / ".a.part", tmp_path / ".b.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 7200))
+    SpoolSource(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".b.part"]
 
 
 def test_a_full_spool_refuses(tmp_path):

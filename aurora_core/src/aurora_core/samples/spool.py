@@ -5,14 +5,17 @@ that a trainer that is killed finds its pool again. The folder's size is bounded
 """
 
 import contextlib
-import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from aurora_core.errors import TransportError
 
-_SUFFIX = ".sample"
+_SUFFIX, _PART = ".sample", ".part"
+_ABANDONED_SECONDS = 3600.0
+"""A part that was not touched for so long is of an engine that was killed while it wrote."""
 
 
 class SpoolSink:
@@ -21,28 +24,25 @@ class SpoolSink:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._sequence = 0
 
     def put(self, name: str, payload: bytes) -> None:
         """Write a sample as a new file."""
-        self._sequence += 1
-        part = self._folder / f".{os.getpid()}-{self._sequence}.part"
+        # Pods share the folder, and a process id is often the same in each.
+        part = self._folder / f".{uuid4().hex}{_PART}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if self._used() + len(payload) > self._max_bytes:
+            files = _files(self._folder)
+            if sum(_size(path) for _, path in files) + len(payload) > self._max_bytes:
                 message = f"the spool {self._folder} is at its limit of {self._max_bytes} bytes: is the trainer alive?"
                 raise TransportError("spool_full", message)
             part.write_bytes(payload)
-            newest = max((order for order, _ in _files(self._folder)), default=0)
+            newest = files[-1][0] if files else 0
             part.rename(self._folder / f"{newest + 1:012d}-{name}{_SUFFIX}")
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink()
             message = f"cannot write to the spool {self._folder}: {error.strerror}"
             raise TransportError("spool_error", message) from error
-
-    def _used(self) -> int:
-        return sum(path.stat().st_size for _, path in _files(self._folder))
 
     def close(self) -> None:
         """Nothing to release: every file was closed when it was written."""
@@ -55,6 +55,14 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
         if order.isdecimal():
             found.append((int(order), path))
     return sorted(found)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; none where the other end took it away meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,10 @@ class SpoolSource:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: set[str] = set()
+        for part in folder.glob(f".*{_PART}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
+                    part.unlink()
 
     def poll(self) -> Iterator[SpoolDelivery]:
         """Files that were not there at the last call."""
