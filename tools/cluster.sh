@@ -18,8 +18,7 @@ case $at in
     registry=${REGISTRY:?names the registry that the cluster pulls from, such as registry.example.com/team}
     read -ra options <<< "${BUILD_OPTIONS:-}"
     tag=$(images/docker.sh "$registry" --push "${options[@]}")
-    helm upgrade --install aurora charts/aurora-operator --namespace aurora-system --create-namespace \
-      --set images.registry="$registry" --set-string images.tag="$tag" --wait --timeout 300s
+    tools/chart.sh "$registry" "$tag"
     ;;
   current:stop) helm uninstall aurora --namespace aurora-system ;;
   *)

@@ -4,8 +4,8 @@
 #   install   builds the images here, loads them, and installs Prometheus and the chart
 #   stop      deletes it
 # Needs kind, kubectl, helm and docker (or podman, with KIND_EXPERIMENTAL_PROVIDER=podman) on the PATH. BUILD_OPTIONS go
-# to `docker build`, PROMETHEUS_IMAGE names Prometheus. Its kubeconfig is
-# AURORA_CACHE/kind-NAME.conf.
+# to `docker build`, PROMETHEUS_IMAGE names Prometheus. Its kubeconfig
+# is AURORA_CACHE/kind-NAME.conf.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=${KIND_CLUSTER:-aurora}
@@ -35,8 +35,7 @@ case ${1:-} in
     rm "$archive/images.tar"
     sed "s|PROMETHEUS_IMAGE|${PROMETHEUS_IMAGE:-docker.io/prom/prometheus:v3.5.0}|" e2e/cluster/prometheus/prometheus.yaml |
       kubectl apply -f -
-    helm upgrade --install aurora charts/aurora-operator --namespace aurora-system --create-namespace \
-      --set images.registry="$registry" --set-string images.tag="$tag" --wait --timeout 300s
+    tools/chart.sh "$registry" "$tag"
     kubectl rollout status -n monitoring deployment/prometheus --timeout=300s
     ;;
   stop)

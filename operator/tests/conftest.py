@@ -70,6 +70,17 @@ def settled(spec=None, **more):
     return world, children
 
 
+def having(children, name, **status):
+    """The children, one of them with this status."""
+    return [c | {"status": status} if c["metadata"]["name"] == name else c for c in children]
+
+
+def told(kind, **world):
+    """Reason and message of a condition, once this world was looked at."""
+    found = next(c for c in plan(a_world(**world)).status["conditions"] if c["type"] == kind)
+    return found["reason"], found["message"]
+
+
 @pytest.fixture
 def resource():
     return Resource("chat", "ns", "u-1", a_spec())

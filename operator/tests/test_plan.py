@@ -1,22 +1,14 @@
 """From a look at the world to what is done: what is missing is made, what drifted is put back, the rest is left."""
 
-import copy
-import dataclasses
 from datetime import timedelta
 
 import pytest
-import yaml
-from aurora_core.config import DeploymentConfig, read
-from aurora_core.weights.volume import Volume
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.progress import Pod
-from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.world import Problem, key
-from aurora_operator.render.identity import COMPONENT, Resource
-from conftest import NOW, a_spec, a_world, settled
-
-READY = {"type": "Ready", "status": "True"}
+from aurora_operator.reconcile.world import key
+from aurora_operator.render.identity import Resource
+from conftest import NOW, a_spec, a_world, having, settled, told
 
 
 def kinds(bodies):
@@ -119,11 +111,6 @@ def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
     assert kinds(todo.apply) == set()
 
 
-def having(children, name, **status):
-    """The children, one of them with this status."""
-    return [c | {"status": status} if c["metadata"]["name"] == name else c for c in children]
-
-
 def trained(steps):
     return a_spec(training={"hyperparameters": {"numTrainSteps": steps}})
 
@@ -183,98 +170,6 @@ def test_whose_an_object_is(resource, metadata, ours):
     outlived = resource.metadata("chat-weights", "weights", owned=False)
     assert resource.owns({"metadata": outlived})
     assert not Resource("code", "ns", "u-2", a_spec()).owns({"metadata": outlived})
-
-
-def a_pod(component, **status):
-    return {"metadata": {"name": f"chat-{component}-x", "labels": {COMPONENT: component}}, "status": status}
-
-
-def told(kind, **world):
-    found = next(c for c in plan(a_world(**world)).status["conditions"] if c["type"] == kind)
-    return found["reason"], found["message"]
-
-
-def a_trainer(fallen_after, running_for):
-    """A pod whose process ran so many seconds, fell, and runs again for so many."""
-    fell = NOW - timedelta(seconds=running_for + 10)
-    last = {"exitCode": 1, "message": "out of memory"} | (
-        {}
-        if fallen_after is None
-        else {"startedAt": (fell - timedelta(seconds=fallen_after)).isoformat(), "finishedAt": fell.isoformat()}
-    )
-    state = {"running": {"startedAt": (NOW - timedelta(seconds=running_for)).isoformat()}}
-    process = {"name": "trainer", "restartCount": 1, "state": state, "lastState": {"terminated": last}}
-    return a_pod("trainer", conditions=[READY], containerStatuses=[process])
-
-
-@pytest.mark.parametrize(
-    ("fallen_after", "running_for", "reason"),
-    [
-        (0, 1, "TrainerFailing"),
-        (0, 31, "Running"),
-        (100, 99, "TrainerFailing"),
-        (100, 131, "Running"),
-        (7200, 331, "Running"),
-        (None, 1, "TrainerFailing"),
-        (None, 31, "Running"),
-    ],
-)
-def test_a_trainer_that_fell_is_well_again_once_it_outlives_its_last_run(fallen_after, running_for, reason):
-    world, children = settled()
-    pods = (a_trainer(fallen_after, running_for),)
-    assert told("TrainingHealthy", pods=world.pods, children=children, trainer_pods=pods)[0] == reason
-
-
-NO_SECRET = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "hf" not found'}}}
-
-
-@pytest.mark.parametrize("at", ["containerStatuses", "initContainerStatuses"])
-def test_a_pod_that_waits_for_what_is_not_there_says_for_what(at):
-    pod = a_pod("init", **{at: [{"name": "init", **NO_SECRET}]})
-    reason, message = told("Available", trainer_pods=(pod,))
-    assert (reason, message) == ("Preparing", 'chat-init-x: CreateContainerConfigError: secret "hf" not found')
-
-
-def test_a_pod_that_was_put_out_says_why_unless_another_is_in_newer_trouble():
-    out = a_pod("init", phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
-    words = "chat-init-x: Evicted: The node was low on resource: memory."
-    assert told("Available", trainer_pods=(out,))[1] == words
-    waiting = a_pod("init", containerStatuses=[{"name": "init", **NO_SECRET}])
-    assert "CreateContainerConfigError" in told("Available", trainer_pods=(out, waiting))[1]
-
-
-@pytest.mark.parametrize("word", ["ContainerCreating", "PodInitializing"])
-def test_a_pod_that_is_on_its_way_is_no_trouble(word):
-    pod = a_pod("init", containerStatuses=[{"name": "init", "state": {"waiting": {"reason": word}}}])
-    assert told("Available", trainer_pods=(pod,))[1].startswith("the target is being fetched")
-
-
-@pytest.mark.parametrize(("seconds", "overdue"), [(5, False), (31, True)])
-def test_a_job_that_may_not_make_its_pod_is_told(seconds, overdue):
-    _, children = settled()
-    now = NOW + timedelta(seconds=seconds)
-    trainer = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z")
-    words = "job chat-trainer cannot make its pod: kubectl describe job chat-trainer says why"
-    assert (told("TrainingHealthy", now=now, children=trainer) == ("TrainerFailing", words)) == overdue
-    init = having(children, "chat-init", startTime="2026-01-01T12:00:00Z")
-    assert ("job chat-init cannot" in told("Available", now=now, children=init)[1]) == overdue
-
-
-def test_a_job_that_was_suspended_or_that_no_controller_saw_yet_is_given_its_time():
-    _, children = settled()
-    now = NOW + timedelta(hours=1)
-    suspended = [{"type": "Suspended", "status": "True"}]
-    resumed = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z", conditions=suspended)
-    for job in (resumed, children):
-        assert told("TrainingHealthy", now=now, children=job)[0] == "TrainerStarting"
-
-
-def test_engine_pods_that_a_quota_forbids_are_told():
-    _, children = settled()
-    deployment = next(child for child in children if child["kind"] == "Deployment")
-    words = 'pods "chat-engine-1" is forbidden: exceeded quota'
-    deployment["status"] = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": words}]}
-    assert told("Available", children=children) == ("EngineFailing", words)
 
 
 def test_suspend_stops_training_and_capture_and_nothing_else():
@@ -348,73 +243,6 @@ def test_a_claim_that_was_grown_by_hand_stays_so():
     assert applied(a_spec(), children) == set()
 
 
-def test_pods_run_as_nobody_with_nothing_to_write_but_volumes():
-    _, children = settled()
-    for body in children:
-        if body["kind"] not in {"Deployment", "Job"}:
-            continue
-        pod = body["spec"]["template"]["spec"]
-        assert pod["automountServiceAccountToken"] is False
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        for container in pod["containers"]:
-            assert container["securityContext"]["readOnlyRootFilesystem"] is True
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-
-
-def test_gpus_follow_from_the_tensor_parallel_size():
-    _, children = settled(a_spec(serving={"tensorParallelSize": 4}))
-    engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
-    limits = {c["name"]: c["resources"].get("limits") for c in engine["spec"]["template"]["spec"]["containers"]}
-    assert limits == {"engine": {"nvidia.com/gpu": "4"}, "agent": None}
-
-
-def test_a_pod_template_is_merged_as_kubectl_would():
-    template = {
-        "spec": {
-            "nodeSelector": {"gpu": "h100"},
-            "containers": [{"name": "engine", "env": [{"name": "NCCL_DEBUG", "value": "INFO"}]}],
-            "volumes": [{"name": "scratch", "emptyDir": {}}],
-        },
-        "metadata": {"labels": {"team": "a", "app.kubernetes.io/instance": "stolen"}},
-    }
-    _, children = settled(a_spec(serving={"podTemplate": template}))
-    pod = next(c for c in children if c["metadata"]["name"] == "chat-engine")["spec"]["template"]
-    engine = next(c for c in pod["spec"]["containers"] if c["name"] == "engine")
-    assert pod["spec"]["nodeSelector"] == {"gpu": "h100"}
-    assert {"NCCL_DEBUG", "AURORA_ADMIN_KEY"} <= {e["name"] for e in engine["env"]}
-    assert {"scratch", "data"} <= {v["name"] for v in pod["spec"]["volumes"]}
-    assert len(pod["spec"]["containers"]) == 2
-    assert pod["metadata"]["labels"]["team"] == "a"
-    assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat"
-
-
-def test_the_init_pod_runs_where_and_as_the_trainer_does_without_its_sidecars_and_gpus():
-    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
-    gpu = {"limits": {"nvidia.com/gpu": "8"}}
-    template = {
-        "metadata": {"annotations": {"team": "a"}},
-        "spec": {
-            "nodeSelector": {"gpu": "h100"},
-            "tolerations": [{"key": "gpu", "operator": "Exists"}],
-            "imagePullSecrets": [{"name": "registry"}],
-            "containers": [{"name": "trainer", "env": [proxy], "resources": gpu}, {"name": "logs", "image": "logs:1"}],
-        },
-    }
-    memory = {"requests": {"memory": "4Gi"}}
-    spec = a_spec(training={"podTemplate": template, "resources": memory})
-    init = next(b for b in plan(a_world(spec)).apply if b["kind"] == "Job")
-    pod = init["spec"]["template"]
-    (container,) = pod["spec"]["containers"]
-    assert (init["metadata"]["name"], container["name"], container["resources"]) == ("chat-init", "init", memory)
-    assert proxy in container["env"]
-    assert {"name": "HOME", "value": "/run/aurora"} in container["env"]
-    assert {key: pod["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")} == {
-        key: template["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")
-    }
-    assert pod["metadata"]["annotations"] == {"team": "a"}
-    assert pod["metadata"]["labels"][COMPONENT] == "init"
-
-
 def test_an_init_job_that_ran_stays_whatever_the_template_becomes():
     world, children = settled()
     spec = a_spec(training={"podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}})
@@ -422,70 +250,3 @@ def test_an_init_job_that_ran_stays_whatever_the_template_becomes():
     assert todo.delete == (("batch/v1", "Job", "chat-trainer"),)
     unfinished = having(children, "chat-init", active=1)
     assert ("batch/v1", "Job", "chat-init") in plan(a_world(spec, pods=world.pods, children=unfinished)).delete
-
-
-def test_the_configuration_is_what_the_processes_read(tmp_path):
-    _, children = settled()
-    data = next(c for c in children if c["metadata"]["name"] == "chat-config")["data"]
-    for name, text in data.items():
-        (tmp_path / name).write_text(text)
-        config = read(tmp_path / name, DeploymentConfig)
-        assert config.target.model == "org/model"
-    assert yaml.safe_load(data["engine.yaml"])["serving"]["port"] == 30000
-
-
-def test_every_object_carries_the_hash_of_what_was_rendered():
-    _, children = settled()
-    assert all(len(c["metadata"]["annotations"][HASH]) == 16 for c in children)
-
-
-def test_what_an_agent_did_not_do_is_a_condition():
-    todo = plan(a_world(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
-    degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
-    assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")
-
-
-def claim_of(world, **more):
-    body = next(child for child in world.children.values() if child["kind"] == "PersistentVolumeClaim")
-    changed = copy.deepcopy(dict(body)) | {"status": {"phase": "Bound"}}
-    for part, value in more.items():
-        changed[part] = changed.get(part, {}) | value
-    return changed
-
-
-def storage(world, claim, *pods):
-    seen = a_world(world.spec, pods=pods or world.pods, children=[claim] if claim else [])
-    conditions = plan(seen).status["conditions"]
-    return next((c["status"], c["reason"]) for c in conditions if c["type"] == "StorageReady")
-
-
-def test_the_condition_of_the_volume():
-    world, _ = settled()
-    bound = claim_of(world)
-    engine = Pod("a", "10.0.0.1", 0, 0, 1.0)
-    half, full = Volume(50, 100), Volume(2, 100)
-    assert storage(world, bound, dataclasses.replace(engine, volume=half)) == ("True", "Bound")
-    assert storage(world, bound, dataclasses.replace(engine, volume=full)) == ("False", "VolumeFull")
-    assert storage(world, bound, dataclasses.replace(engine, volume_problem="EIO")) == ("False", "VolumeFailing")
-    assert storage(world, claim_of(world, status={"phase": "Pending"})) == ("False", "ClaimPending")
-    assert storage(world, claim_of(world, status={"phase": "Lost"})) == ("False", "ClaimLost")
-    assert storage(world, claim_of(world, spec={"accessModes": ["ReadWriteOncePod"]})) == ("False", "ClaimExclusive")
-    assert storage(world, None) == ("Unknown", "ClaimNew")
-    named, _ = settled(a_spec(weights={"claimName": "shared"}))
-    assert storage(named, None) == ("False", "ClaimMissing")
-
-
-def affinities(world):
-    bodies = [body for body in world.children.values() if body["kind"] in {"Deployment", "Job"}]
-    assert len(bodies) == 3
-    return [body["spec"]["template"]["spec"].get("affinity") for body in bodies]
-
-
-def test_pods_that_can_only_share_a_node_do():
-    world, _ = settled()
-    assert affinities(world) == [None] * 3
-    world, _ = settled(a_spec(weights={"template": {"accessMode": "ReadWriteOnce"}}))
-    for affinity in affinities(world):
-        (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-        assert term["topologyKey"] == "kubernetes.io/hostname"
-        assert term["labelSelector"]["matchLabels"] == {"app.kubernetes.io/instance": "chat"}
