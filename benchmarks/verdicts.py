@@ -27,11 +27,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from bench import ROOT, report
 from deployed import NAME, annotate, condition, fallen, kubectl, patch, pods, publish_copy, quieten, status, url
 from host import Host
+from machine import emulated
 from transformers import AutoTokenizer
 
 UNDECIDED_SECONDS = {"damaged": 480, "identical": 120, "better": 900}
@@ -215,7 +217,8 @@ def speculation(tally: Tally) -> None:
 
 def serve(prompts: list[str]) -> Stream:
     """Apply and wait for the first answer; returns the traffic."""
-    kubectl("apply", "-f", str(ROOT / "examples" / "quickstart.yaml"))
+    body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
+    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     until("available", lambda: condition("Available")["status"] == "True", 400)
     address = url()
     if measure(address, prompts[:1], 1, 8).failures:

@@ -23,6 +23,7 @@ from aurora_core.loop.plots import cores
 from aurora_core.loop.traffic import Measured, Record, Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
+from machine import emulated, patience, slowness
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,7 @@ class Story:
 
 def wait(story: Story, kind: str, seconds: float) -> None:
     """Until a condition is True."""
+    seconds = patience(seconds)
     deadline = time.monotonic() + seconds
     while True:
         seen = condition(kind)
@@ -62,6 +64,7 @@ def wait(story: Story, kind: str, seconds: float) -> None:
 
 def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: int | None = None) -> dict[str, Any]:
     """Until a verdict fell, of a version or of any; returns its entry in the history."""
+    seconds = patience(seconds)
     deadline = time.monotonic() + seconds
     while True:
         now = status()
@@ -134,7 +137,7 @@ def apply(path: Path, access_mode: str | None) -> None:
     body = yaml.safe_load(path.read_text())
     if access_mode is not None:
         body["spec"]["weights"]["template"]["accessMode"] = access_mode
-    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
 
 
 def perform(story: Story, address: str, prompts: list[str], seconds: float) -> Outcome:
@@ -203,6 +206,7 @@ def main() -> None:
     cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
     prompts = render(read_prompts(options.prompts), tokenizer)
+    slowness()
     story = Story()
     apply(options.file, options.access_mode)
     story.say(f"applied {options.file.name}")

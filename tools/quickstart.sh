@@ -8,6 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(tools/bootstrap.sh)
 export AURORA_CACHE=${AURORA_CACHE:-$HOME/.cache/aurora} PATH="$bin:$PATH"
+# AURORA_CPU=avx2: everything computes as on a CPU without AVX-512 and bf16 units.
+read -ra emulation <<< "$(python e2e/machine.py)"
+[ ${#emulation[@]} = 0 ] || export "${emulation[@]}"
 case ${CLUSTER:-local} in
   local)
     [ "${KEEP:-}" = 1 ] || trap 'tools/cluster.sh stop' EXIT

@@ -14,6 +14,9 @@ start=$SECONDS
 bin=$(tools/bootstrap.sh)
 printf '== set-up: %d s\n' $((SECONDS - start))
 export AURORA_CACHE=${AURORA_CACHE:-$HOME/.cache/aurora} PATH="$bin:$PATH"
+# AURORA_CPU=avx2: everything computes as on a CPU without AVX-512 and bf16 units.
+read -ra emulation <<< "$(python e2e/machine.py)"
+[ ${#emulation[@]} = 0 ] || export "${emulation[@]}"
 
 stage lint ruff check .
 stage format ruff format --check .

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 
 def read(payload, made_by, **changes):
-    expected = {"vocab_size": 64, "aux_width": 96, "hidden": 32, "dtype": torch.float32}
+    expected = {"vocab_size": 64, "aux_width": 96, "hidden": 32, "dtypes": (torch.float32,)}
     return decode(payload, **{"target": made_by.fingerprint, **expected, **changes})
 
 
@@ -71,7 +71,7 @@ def test_no_bit_of_the_header_can_flip_unseen(target, make_sample):
     ("change", "reason"),
     [
         ({"target": "another"}, "foreign"),
-        ({"dtype": torch.bfloat16}, "dtype"),
+        ({"dtypes": (torch.bfloat16,)}, "dtype"),
         ({"hidden": 33}, "shape"),
         ({"aux_width": 64}, "shape"),
         ({"vocab_size": 10}, "tokens"),
@@ -89,10 +89,10 @@ def test_a_sample_of_something_else_is_refused(target, make_sample, change, reas
 def test_a_sample_whose_states_are_no_numbers_is_refused(target, make_sample, where, bad, dtype):
     sample = make_sample()
     sample = replace(sample, aux=sample.aux.to(dtype), last=sample.last.to(dtype))
-    read(encode(sample), target, dtype=dtype)
+    read(encode(sample), target, dtypes=(dtype,))
     getattr(sample, where)[7, 3] = bad
     with pytest.raises(SampleError) as caught:
-        read(encode(sample), target, dtype=dtype)
+        read(encode(sample), target, dtypes=(dtype,))
     assert caught.value.reason == "not_finite"
 
 

@@ -60,7 +60,9 @@ def test_a_hooked_function_takes_what_the_hook_expects(path):
 
 
 def test_every_hook_is_pinned_here():
-    settings = EngineSettings(weights="w", version=0, target="t", spool="s", initial_steps=0, samples=SamplesConfig())
+    settings = EngineSettings(
+        weights="w", version=0, target="t", spool="s", dtype="float32", initial_steps=0, samples=SamplesConfig()
+    )
     hooked = {target for target, _, _ in _Plugin(settings).hooks()}
     assert hooked == {path.replace(":", ".") for path in HOOKED}
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import torch
 from aurora_core.agent.engine import Engine
+from aurora_core.arithmetic import STATE_DTYPES
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings
@@ -57,7 +58,7 @@ class Running:
                 vocab_size=self.target.vocab_size,
                 aux_width=1728,
                 hidden=576,
-                dtype=torch.bfloat16,
+                dtypes=STATE_DTYPES,
             )
             found[sample.request] = sample
         return found
@@ -95,16 +96,17 @@ def start(tmp_path_factory, target):
         draft = draft or DraftConfig(draft_vocab_size=8192)
         store = WeightsStore(work / "weights")
         first = ensure_first(store, draft, target, 0).version
+        base = TargetConfig(model=str(target.path))
         settings = EngineSettings(
             weights=store.root,
             version=first,
             target=target.fingerprint,
             spool=work / "spool",
+            dtype=launch.engine_dtype(target.path, base, serving),
             initial_steps=steps,
             samples=SamplesConfig(sample_rate=1.0),
         )
         secrets = launch.Secrets(admin_key=ADMIN_KEY)
-        base = TargetConfig(model=str(target.path))
         command = launch.speculative(
             target.path, base, serving, draft, settings, store.folder(first), work / "engine", secrets
         )

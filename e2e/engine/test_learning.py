@@ -15,6 +15,7 @@ from aurora_core.models import vocabulary
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
+from machine import patience
 from ports import free_port
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1500)]
@@ -22,7 +23,7 @@ TRAIN, HELD, STEPS = 40, 12, 60
 
 
 def captured(engine, prefix, count):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patience(30)
     while time.monotonic() < deadline:
         found = {rid: s for rid, s in engine.samples().items() if rid.startswith(prefix)}
         if len(found) >= count:
@@ -60,7 +61,7 @@ def trained(engine, prompts):
 
 def test_training_and_engine_agree_on_the_accept_length(trained):
     trainer, measured, held, _ = trained
-    simulated = simulate(trainer.draft, trainer.embedding, held, steps=3, max_rows=2048, dtype=torch.bfloat16).length
+    simulated = simulate(trainer.draft, trainer.embedding, held, steps=3, max_rows=2048, dtype=trainer.dtype).length
     print(f"simulated {simulated:.3f}, engine {measured.accept_length:.3f}")
     assert measured.accept_length > 1.3
     assert simulated == pytest.approx(measured.accept_length, rel=0.05)
@@ -72,7 +73,8 @@ def test_stock_sglang_loads_a_published_version(trained, engine, prompts):
     port = free_port()
     command = [
         sys.executable, "-m", "sglang.launch_server", "--model-path", str(engine.target.path), "--device", "cpu",
-        "--prefill-attention-backend", "intel_amx", "--decode-attention-backend", "intel_amx", "--dtype", "bfloat16",
+        "--prefill-attention-backend", "intel_amx", "--decode-attention-backend", "intel_amx",
+        "--dtype", engine.control.state()["dtype"],
         "--port", str(port), "--host", "127.0.0.1", "--mem-fraction-static", "0.3", "--max-total-tokens", "8000",
         "--disable-overlap-schedule", "--disable-cuda-graph", "--sleep-on-idle", "--speculative-algorithm", "EAGLE3",
         "--speculative-draft-model-path", str(engine.store.folder(version)), "--speculative-num-steps", "3",
@@ -81,7 +83,7 @@ def test_stock_sglang_loads_a_published_version(trained, engine, prompts):
     environment = {**os.environ, "SGLANG_USE_CPU_ENGINE": "1", "TORCHDYNAMO_DISABLE": "1", "SGLANG_PLUGINS": "none"}
     stock = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patience(120)
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200:

@@ -66,7 +66,7 @@ def test_samples_arrive_whole(settings, source):
         sink.put(f"s{i}", encode(sample(f"s{i}")))
     assert source.backlog() == 20
     for i, delivery in enumerate(source.poll()):
-        back = decode(delivery.read(), target="t", vocab_size=128, aux_width=96, hidden=32, dtype=torch.float32)
+        back = decode(delivery.read(), target="t", vocab_size=128, aux_width=96, hidden=32, dtypes=(torch.float32,))
         assert back.request == f"s{i}"
         assert torch.equal(back.aux, sample().aux)
     sink.close()

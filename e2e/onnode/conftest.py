@@ -15,6 +15,7 @@ from aurora_core.models import smollm2
 from aurora_operator.clients.prometheus import Prometheus
 from deployed import NAME, condition, kubectl, resource, status, url
 from host import Host
+from machine import emulated, patience
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ def eventually(what, condition, seconds):
 
     A kubectl a second would take from what is waited for a good part of a core.
     """
+    seconds = patience(seconds)
     began = time.monotonic()
     deadline = began + seconds
     while True:
@@ -48,7 +50,7 @@ def eventually(what, condition, seconds):
             return value
         if time.monotonic() > deadline:
             told = json.dumps(resource().get("status"), indent=1)
-            raise AssertionError(f"{what}: not within {seconds} s\n{told}")
+            raise AssertionError(f"{what}: not within {seconds:.0f} s\n{told}")
         time.sleep(min(3, 0.5 + (time.monotonic() - began) / 20))
 
 
@@ -117,7 +119,7 @@ def served(small_volume):
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     body["spec"]["weights"] |= {"onDelete": "Delete", "template": {"size": "10Gi", "storageClassName": "small"}}
     began = time.monotonic()
-    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     eventually("available", lambda: condition("Available")["status"] == "True", 400)
     first = measure(url(), prompts[:1], 1, 8)
     assert not first.failures

@@ -9,6 +9,7 @@ from aurora_core.loop.traffic import measure
 from aurora_core.weights.store import WeightsStore
 from conftest import ROOT, eventually, prometheus, read, serves_on
 from deployed import NAME, condition, fallen, kubectl, patch, pods, publish_copy, status, url
+from machine import emulated
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 
@@ -41,7 +42,7 @@ def team(served, small_volume):
     spec["weights"] = {"onDelete": "Delete", "template": {"size": "4Gi"}}
     # The drafts on trial are published by the tests.
     spec["training"]["hyperparameters"]["publishMinGain"] = 100
-    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     eventually("all pods are ready", lambda: condition("Available")["reason"] == "AllReady", 400)
     served.url = url()
     return served

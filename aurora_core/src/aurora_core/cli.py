@@ -96,6 +96,7 @@ def _engine(arguments: argparse.Namespace) -> None:
         version=wanted.version,
         target=target.fingerprint,
         spool=work / "spool",
+        dtype=launch.engine_dtype(target.path, config.target, config.serving),
         initial_steps=wanted.steps,
         samples=config.samples,
         sample_token=os.environ.get("AURORA_SAMPLE_TOKEN", ""),

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from aurora_core.config.base import Config
 
-Dtype = Literal["bfloat16", "float16", "float32"]
+Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 class TargetConfig(Config):
@@ -18,8 +18,9 @@ class TargetConfig(Config):
     """Branch, tag or commit of a Hugging Face model; by default its main branch."""
     trust_remote_code: bool = False
     """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
-    dtype: Dtype = "bfloat16"
-    """Arithmetic of the target."""
+    dtype: Dtype = "auto"
+    """Type that the engine computes in; auto: bfloat16 where the hardware is fast in it, else float32, and float16 for
+    a float16 checkpoint on a GPU."""
 
 
 class DraftConfig(Config):
@@ -79,8 +80,8 @@ class SamplesConfig(Config):
     """How samples travel."""
     sample_rate: float = Field(1.0, ge=0, le=1)
     """Share of requests that are captured."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Type of the hidden states in a sample; must be what training reads."""
+    dtype: Dtype = "auto"
+    """Type of the hidden states in a sample; auto: as the engine computed them, and training reads any."""
     max_tokens: PositiveInt = 8192
     """Tokens of the longest request that is captured."""
     queue_size: PositiveInt = 64

@@ -6,6 +6,8 @@ from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, model_vali
 
 from aurora_core.config.base import Config
 
+Precision = Literal["auto", "bf16", "fp32"]
+
 
 def _aliases(*names: str) -> AliasChoices:
     return AliasChoices(*names)
@@ -44,8 +46,9 @@ class TrainingConfig(Config):
     """Weight of each further unrolled step's loss relative to the one before."""
     loss: Literal["fused", "reference"] = "fused"
     """Which implementation of the forward KL is used; both compute the same."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Arithmetic of the forward and backward pass; weights and optimizer are always fp32."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward and backward pass; auto: bf16 where the hardware is fast in it, else fp32. Weights and
+    optimizer are always fp32."""
     seed: int = 42
     """Seed of initialisation and of the order of samples."""
     start_samples: PositiveInt = Field(

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from aurora_core.arithmetic import ComputeDtype, compute_dtype
 from aurora_core.config.parts import DraftConfig, ServingConfig, TargetConfig
 from aurora_core.engine.settings import VARIABLE, EngineSettings
+from aurora_core.models.target import Target
 
 _GENEROUS_CPU_TOKENS = 32768
 
@@ -27,6 +29,13 @@ def _device(serving: ServingConfig) -> str:
     if serving.device != "auto":
         return serving.device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def engine_dtype(target: Path, config: TargetConfig, serving: ServingConfig) -> ComputeDtype:
+    """What the engine computes in on this machine."""
+    named = Target(target).config
+    checkpoint = named.get("dtype") or named.get("torch_dtype")
+    return compute_dtype(config.dtype, torch.device(_device(serving)), checkpoint)
 
 
 def _cpu_arguments(serving: ServingConfig) -> tuple[str, ...]:
@@ -47,7 +56,7 @@ def _base(target: Path, config: TargetConfig, serving: ServingConfig, secrets: "
     arguments = [
         sys.executable, "-m", "sglang.launch_server",
         "--model-path", str(target),
-        "--dtype", config.dtype,
+        "--dtype", engine_dtype(target, config, serving),
         "--device", device,
         "--host", serving.host,
         "--port", str(serving.port),

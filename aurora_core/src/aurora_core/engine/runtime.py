@@ -37,7 +37,9 @@ class Runtime:
 
     def __init__(self, settings: EngineSettings) -> None:
         samples = settings.samples
-        self.sender = Sender(lambda: _make_sink(settings), getattr(torch, samples.dtype), samples.queue_size)
+        self.dtype = settings.dtype
+        dtype = None if samples.dtype == "auto" else getattr(torch, samples.dtype)
+        self.sender = Sender(lambda: _make_sink(settings), dtype, samples.queue_size)
         self.capture = Capture(
             self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
         )
@@ -111,6 +113,7 @@ class Runtime:
         return {
             "draft": {**asdict(self.swap.state), "failed": {str(k): v for k, v in self.swap.state.failed.items()}},
             "steps": self.steps,
+            "dtype": self.dtype,
             "accept": [
                 {"version": arm.version, "steps": arm.steps, **sums.accept.named("t", "v")}
                 for arm, sums in sorted(self.counters.sums.items())

@@ -26,7 +26,7 @@ class Sender:
         dropped: samples lost, by reason.
     """
 
-    def __init__(self, make_sink: Callable[[], SampleSink], dtype: torch.dtype, queue_size: int) -> None:
+    def __init__(self, make_sink: Callable[[], SampleSink], dtype: torch.dtype | None, queue_size: int) -> None:
         self._make_sink = make_sink
         self._dtype = dtype
         self._queue: queue.Queue[Sample | None] = queue.Queue(queue_size)
@@ -81,8 +81,8 @@ class Sender:
             sink.close()
 
 
-def _as(sample: Sample, dtype: torch.dtype) -> Sample:
-    if sample.aux.dtype == dtype:
+def _as(sample: Sample, dtype: torch.dtype | None) -> Sample:
+    if dtype is None or sample.aux.dtype == dtype:
         return sample
     return Sample(
         request=sample.request,

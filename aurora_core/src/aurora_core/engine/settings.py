@@ -46,6 +46,8 @@ class EngineSettings(Config):
     """Fingerprint of the target."""
     spool: Path
     """Folder of the filesystem transport."""
+    dtype: str
+    """Type that the engine computes in, resolved on this machine."""
     initial_steps: int = Field(ge=0)
     """Draft steps from the start: 0 where no draft is worth running yet."""
     samples: SamplesConfig

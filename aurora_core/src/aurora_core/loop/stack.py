@@ -13,7 +13,7 @@ import yaml
 
 from aurora_core.agent.client import AgentClient
 from aurora_core.config import LoopConfig
-from aurora_core.engine.launch import Command, Secrets, speculative, target_only
+from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.errors import EngineError
 from aurora_core.loop import store
@@ -115,6 +115,7 @@ class Stack:
             version=self.live,
             target=self.target.fingerprint,
             spool=self.work.spool,
+            dtype=engine_dtype(self.target.path, self.config.target, self.config.serving),
             initial_steps=self.steps,
             samples=self.config.samples,
             sample_token=self._token,

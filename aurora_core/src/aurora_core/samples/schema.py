@@ -7,6 +7,7 @@ last token was never fed to the target, so a request of L tokens has at most L -
 
 import json
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,7 +107,9 @@ def _is_finite(states: Tensor) -> bool:
     return bool(states.sum(dtype=torch.float32).isfinite())
 
 
-def decode(payload: bytes, *, target: str, vocab_size: int, aux_width: int, hidden: int, dtype: torch.dtype) -> Sample:
+def decode(
+    payload: bytes, *, target: str, vocab_size: int, aux_width: int, hidden: int, dtypes: Collection[torch.dtype]
+) -> Sample:
     """Read a sample and check that it belongs here.
 
     Args:
@@ -115,7 +118,7 @@ def decode(payload: bytes, *, target: str, vocab_size: int, aux_width: int, hidd
         vocab_size: tokens that the target knows.
         aux_width: width that its auxiliary states must have.
         hidden: width that its last hidden states must have.
-        dtype: type that its states must have.
+        dtypes: types that its states may have.
 
     Raises:
         SampleError: ``format`` (no sample, or truncated), ``corrupt`` (checksum), ``foreign`` (another target),
@@ -136,8 +139,12 @@ def decode(payload: bytes, *, target: str, vocab_size: int, aux_width: int, hidd
         raise SampleError("format", f"sample {request} is damaged: {error}") from error
     if _checksum(tensors, metadata) != metadata[_CRC]:
         raise SampleError("corrupt", f"sample {request} does not have the bytes that were sent")
-    if aux.dtype != dtype or last.dtype != dtype:
-        raise SampleError("dtype", f"sample {request} is {aux.dtype}, this trainer reads {dtype}: set samples.dtype")
+    if aux.dtype not in dtypes or last.dtype != aux.dtype:
+        readable = ", ".join(map(str, dtypes))
+        raise SampleError(
+            "dtype",
+            f"sample {request} is {aux.dtype} and {last.dtype}, this trainer reads {readable}: set samples.dtype",
+        )
     if aux.shape[-1] != aux_width or last.shape[-1] != hidden:
         raise SampleError(
             "shape",

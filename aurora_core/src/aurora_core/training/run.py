@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from aurora_core.arithmetic import STATE_DTYPES, short_name
 from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import TrainingError, WeightsError
@@ -80,7 +81,7 @@ class TrainingRun:
         uses, published = self._start(store)
         self._publisher = Publisher(store, draft, weights, target, metrics, published, places.in_use)
         width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
-        dtype: torch.dtype = getattr(torch, samples.dtype)
+        dtypes = STATE_DTYPES if samples.dtype == "auto" else (getattr(torch, samples.dtype),)
         self.pool = Pool(
             source,
             lambda payload: decode(
@@ -89,7 +90,7 @@ class TrainingRun:
                 vocab_size=target.vocab_size,
                 aux_width=width,
                 hidden=target.hidden_size,
-                dtype=dtype,
+                dtypes=dtypes,
             ),
             size=samples.max_sample_pool_size,
             heldout_size=training.holdout_samples,
@@ -273,6 +274,7 @@ class TrainingRun:
         part = self._places.status.with_suffix(".part")
         latest = {
             "train/step": self.trainer.step,
+            "precision": short_name(self.trainer.dtype),
             "received": self.pool.received,
             "rejected": dict(self.pool.rejected),
             "published": self._publisher.published,

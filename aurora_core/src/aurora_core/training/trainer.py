@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from aurora_core.arithmetic import training_precision
 from aurora_core.config.training import TrainingConfig
 from aurora_core.losses import fused, reference
 from aurora_core.losses.reference import TargetRows, target_rows
@@ -51,7 +52,7 @@ class Trainer:
         self.step = 0
         self.tokens = 0
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.dtype = training_precision(config.precision, device)
         self._target = target
         self.target_fingerprint = target.fingerprint
         self.embedding = target.embedding.to(device, self.dtype)

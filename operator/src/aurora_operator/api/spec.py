@@ -106,8 +106,8 @@ class SamplesSpec(Config):
     """How samples travel: as files on the weights volume, or through a Mooncake store."""
     sample_rate: float = Field(1.0, ge=0, le=1)
     """Share of requests that are captured; changed in place."""
-    dtype: Dtype = "bfloat16"
-    """Type of the hidden states in a sample."""
+    dtype: Dtype = "auto"
+    """Type of the hidden states in a sample; auto: as the engine computed them, and the trainer reads any."""
     max_tokens: PositiveInt = Field(8192, le=2**20)
     """Tokens of the longest request that is captured."""
     pool_size: PositiveInt = Field(1000, le=10_000_000)

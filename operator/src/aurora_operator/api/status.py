@@ -96,6 +96,8 @@ class Serving(_Status):
     """Pods ready."""
     versions: list[int] = Field(default_factory=list)
     """Versions that are live in some pod."""
+    dtypes: list[str] = Field(default_factory=list)
+    """Types that the engines compute in."""
     selector: str = ""
     """Label selector of the engine pods, for the scale subresource."""
 
@@ -113,6 +115,8 @@ class Training(_Status):
     """Samples in the pool."""
     last_published: int | None = None
     """Newest version on the volume."""
+    precision: str | None = None
+    """Type of the trainer's forward and backward pass."""
 
 
 class Entry(_Status):

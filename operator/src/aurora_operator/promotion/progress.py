@@ -29,6 +29,7 @@ class Pod:
         rate: share of requests that it captures.
         failed: versions that it refused, and why.
         problem: why the agent does not answer.
+        dtype: type that its engine computes in; empty where it does not say.
         volume: how full the volume is that it reads; None where it cannot tell.
         volume_problem: why it cannot.
     """
@@ -40,6 +41,7 @@ class Pod:
     rate: float | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
     problem: str = ""
+    dtype: str = ""
     volume: Volume | None = None
     volume_problem: str = ""
 

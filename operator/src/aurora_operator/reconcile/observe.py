@@ -72,7 +72,15 @@ class _Asked:
                 state = client.live()
                 draft = state["draft"]
                 failed = {int(version): str(why) for version, why in draft["failed"].items()}
-                self.pod = Pod(name, address, draft["live"], state["steps"], state["capture"]["rate"], failed)
+                self.pod = Pod(
+                    name,
+                    address,
+                    draft["live"],
+                    state["steps"],
+                    state["capture"]["rate"],
+                    failed,
+                    dtype=state.get("dtype", ""),
+                )
             except EngineError as error:
                 self.pod = Pod(name, address, problem=str(error))
                 return

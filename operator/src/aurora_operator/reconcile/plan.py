@@ -155,6 +155,7 @@ def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
         "loss": None if loss is None else round(float(loss), 4),
         "samples": int(told.get("pool/training", 0)),
         "last_published": told.get("published"),
+        "precision": told.get("precision"),
     }
     return Status.model_validate(
         {
@@ -166,6 +167,7 @@ def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
                 "replicas": world.spec.serving.replicas,
                 "ready": ready,
                 "versions": sorted({pod.live for pod in world.pods if pod.live is not None}),
+                "dtypes": sorted({pod.dtype for pod in world.pods if pod.dtype}),
                 "selector": selector,
             },
             "training": training_status if told else world.status.training,
