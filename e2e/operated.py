@@ -48,6 +48,12 @@ class Operator:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize() / (1 << 20)
 
+    def peak_mib(self) -> float:
+        """The most resident memory since it started."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+
     def metric(self, name: str) -> float:
         """The sum of a metric's series."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:

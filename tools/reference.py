@@ -30,6 +30,9 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[str]:
         shown = "" if default is None or isinstance(default, dict) else f"`{json.dumps(default)}`"
         mark = "*" if name in required else ""
         yield f"| `{here}`{mark} | {_kind(part)} | {shown} | {part.get('description', '')} |"
+        if name == "podTemplate":
+            # Its fields are Kubernetes' own: `kubectl explain pod.spec` describes them.
+            continue
         yield from _rows(part, here)
         if part.get("type") == "array":
             yield from _rows(part["items"], f"{here}[]")

@@ -15,3 +15,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "aurora.name" -}}
 {{ .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- end }}
+{{- define "aurora.allow" -}}
+an administrator can allow it by the label aurora-operator.io/pod-templates=unrestricted on the namespace
+{{- end }}

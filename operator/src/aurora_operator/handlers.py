@@ -17,6 +17,7 @@ from aurora_operator.api.status import Status
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.controller import Controller, Name
 from aurora_operator.errors import SpecError
+from aurora_operator.reconcile import unreadable
 from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _UNREADABLE_SECONDS = 60.0
+_CHILDREN = (
+    ("", "v1", "pods"),
+    ("", "v1", "services"),
+    ("apps", "v1", "deployments"),
+    ("batch", "v1", "jobs"),
+)
+"""Kinds whose changes wake a worker. ConfigMaps and Secrets are not among them: anyone in any namespace can fill those with
+megabytes under any label; each reconcile reads its own by name."""
+_CHUNK = 50
+"""Objects of a page of a list: what is in memory at once, however many there are."""
 
 
 class Reconciler:
@@ -56,8 +67,15 @@ class Reconciler:
         except SpecError as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
             metrics.failures.labels(str(name), "spec").inc()
+            unreadable.report(self._cluster, body, "SpecUnreadable", str(error))
             return _UNREADABLE_SECONDS
-        todo = plan(world)
+        try:
+            todo = plan(world)
+        except Exception as error:
+            # What no check foresaw must show on its own resource; the controller counts and logs it, and tries again.
+            text = f"{type(error).__name__} while planning: the operator's log has the traceback; please report it"
+            unreadable.report(self._cluster, body, "ReconcileFailing", text)
+            raise
         self._problems[name] = execute(self._cluster, world, todo)
         status = world.status if todo.status is None else Status.model_validate(todo.status)
         metrics.show(str(name), world.spec, status)
@@ -69,6 +87,10 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     """Make the workers' controller."""
     settings.posting.enabled = False
     settings.persistence.finalizer = f"{GROUP}/unused"
+    settings.watching.chunk_size = _CHUNK
+    for child in _CHILDREN:
+        # kopf's own label filters are applied after an object was received; this one is applied by the API server.
+        settings.watching.label_selectors[child] = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
     ours = Settings.from_environment()
     start_http_server(ours.metrics_port)
     memo.controller = Controller(Reconciler(Cluster(), ours).look)
@@ -98,11 +120,5 @@ async def _child_changed(memo: kopf.Memo, namespace: str, labels: kopf.Labels, *
         memo.controller.wake(Name(namespace, owner))
 
 
-for _group, _version, _plural in (
-    ("", "v1", "pods"),
-    ("", "v1", "services"),
-    ("", "v1", "configmaps"),
-    ("apps", "v1", "deployments"),
-    ("batch", "v1", "jobs"),
-):
+for _group, _version, _plural in _CHILDREN:
     kopf.on.event(_group, _version, _plural, labels=MANAGED_BY, id=f"child-{_plural}")(_child_changed)  # type: ignore[arg-type]

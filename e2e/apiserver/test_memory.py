@@ -1,0 +1,61 @@
+"""What others store in the cluster does not fill the operator's memory."""
+
+import json
+
+import pytest
+from conftest import GOOD, kubectl
+from host import wait
+from operated import Operator
+
+SPACE = "crowded"
+LABELS = {"app.kubernetes.io/managed-by": "aurora-operator", "app.kubernetes.io/instance": "chat"}
+COUNT, LARGE = 350, 1_000_000
+LIMIT_MIB = 150
+
+
+def config_map(number, labels):
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"large-{number:04d}", "namespace": SPACE, "labels": labels},
+        "data": {"x": "x" * LARGE},
+    }
+
+
+def pod(number):
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"foreign-{number:04d}", "namespace": SPACE, "annotations": {"x": "x" * 200_000}},
+        "spec": {"automountServiceAccountToken": False, "containers": [{"name": "c", "image": "none/none"}]},
+    }
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """ConfigMaps of a megabyte each, half of them under the operator's own label, and large pods without it."""
+    kubectl("create", "namespace", SPACE)
+    for start in range(0, COUNT, 25):
+        items = [config_map(n, LABELS if n % 2 else {}) for n in range(start, start + 25)]
+        items += [pod(n) for n in range(start, start + 25)]
+        listed = {"apiVersion": "v1", "kind": "List", "items": items}
+        done = kubectl("create", "-f", "-", stdin=json.dumps(listed))
+        assert done.returncode == 0, done.stderr[:2000]
+    yield
+    kubectl("delete", "namespace", SPACE, "--wait=false")
+
+
+@pytest.mark.usefixtures("crowd")
+def test_large_objects_of_others_leave_the_operator_small(tmp_path):
+    # Every namespace is watched, as the chart installs it.
+    running = Operator("", tmp_path / "log")
+    try:
+        body = GOOD | {"metadata": {"name": "small", "namespace": "default"}}
+        assert kubectl("apply", "-f", "-", stdin=json.dumps(body)).returncode == 0
+        wait("a job", lambda: kubectl("get", "job", "small-init", "-n", "default").returncode == 0, 60)
+        wait("it reconciles", lambda: running.metric("aurora_operator_reconcile_seconds_count") >= 3, 60)
+        print(f"peak of resident memory: {running.peak_mib():.0f} MiB")
+        assert running.peak_mib() <= LIMIT_MIB
+    finally:
+        running.stop()
+        kubectl("delete", "specdep", "small", "-n", "default")

@@ -1,0 +1,120 @@
+"""What a podTemplate may ask for: the chart's admission policy, and the depth that nothing stored can have."""
+
+import json
+
+import pytest
+import yaml
+from conftest import apply, changed, kubectl
+from host import wait
+from test_chart import rendered
+
+OWN = "templates"
+
+
+def nested(levels):
+    inner = {}
+    for _ in range(levels):
+        inner = {"a": inner}
+    return inner
+
+
+@pytest.fixture(scope="module")
+def policy():
+    """The chart's policy in force, and a namespace where an administrator lifted it."""
+    bodies = [b for b in yaml.safe_load_all(rendered()) if b and b["kind"].startswith("ValidatingAdmissionPolicy")]
+    assert len(bodies) == 2
+    text = "---\n".join(map(yaml.safe_dump, bodies))
+    assert kubectl("apply", "-f", "-", stdin=text).returncode == 0
+    kubectl("create", "namespace", OWN)
+    kubectl("label", "namespace", OWN, "aurora-operator.io/pod-templates=unrestricted")
+    # A policy is in force some moments after it was stored.
+    wait("the policy", lambda: template({"hostPID": True}).returncode != 0, 60)
+    yield
+    kubectl("delete", "-f", "-", stdin=text)
+    kubectl("delete", "namespace", OWN, "--wait=false")
+
+
+def template(spec, part="serving", namespace="default"):
+    body = changed(f"spec.{part}.podTemplate", {"spec": spec})
+    body["metadata"]["namespace"] = namespace
+    return apply(body, "--dry-run=server")
+
+
+def container(**fields):
+    return {"containers": [{"name": "engine", **fields}]}
+
+
+FORBIDDEN = [
+    ({"hostNetwork": True}, "namespace of the node"),
+    ({"hostPID": True}, "namespace of the node"),
+    ({"hostIPC": True}, "namespace of the node"),
+    ({"nodeName": "node0"}, "nodeName"),
+    ({"serviceAccountName": "admin"}, "service account"),
+    ({"automountServiceAccountToken": True}, "service account"),
+    ({"securityContext": {"runAsUser": 0}}, "root"),
+    ({"securityContext": {"runAsNonRoot": False}}, "root"),
+    ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "unconfined"),
+    ({"securityContext": {"sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]}}, "sysctls"),
+    (container(securityContext={"privileged": True}), "privilege"),
+    (container(securityContext={"allowPrivilegeEscalation": True}), "privilege"),
+    (container(securityContext={"runAsUser": 0}), "privilege"),
+    (container(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}), "privilege"),
+    ({"initContainers": [{"name": "x", "securityContext": {"privileged": True}}]}, "privilege"),
+    (container(ports=[{"containerPort": 80, "hostPort": 80}]), "hostPort"),
+    ({"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}, "volume"),
+    ({"volumes": [{"name": "s", "secret": {"secretName": "other"}}]}, "volume"),
+    ({"volumes": [{"name": "s", "persistentVolumeClaim": {"claimName": "other"}}]}, "volume"),
+    ({"volumes": [{"name": "s", "projected": {"sources": [{"secret": {"name": "other"}}]}}]}, "volume"),
+    ({"volumes": [{"name": "s", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}, "volume"),
+    (container(envFrom=[{"secretRef": {"name": "other"}}]), "Secret"),
+    (container(env=[{"name": "X", "valueFrom": {"secretKeyRef": {"name": "o", "key": "k"}}}]), "Secret"),
+    ({"initContainers": [{"name": "x", "image": "i", "envFrom": [{"secretRef": {"name": "o"}}]}]}, "Secret"),
+]
+ALLOWED = [
+    {"nodeSelector": {"gpu": "h100"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high"},
+    {"imagePullSecrets": [{"name": "registry"}], "runtimeClassName": "nvidia"},
+    {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "c", "configMap": {"name": "c"}}]},
+    container(env=[{"name": "NCCL_DEBUG", "value": "INFO"}], resources={"limits": {"cpu": 2, "memory": "1Gi"}}),
+    {"securityContext": {"runAsUser": 1000, "fsGroup": 1000, "runAsNonRoot": True}},
+    {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
+]
+
+
+@pytest.mark.usefixtures("policy")
+@pytest.mark.parametrize("part", ["serving", "training"])
+@pytest.mark.parametrize(("spec", "message"), FORBIDDEN)
+def test_a_template_borrows_no_rights(spec, message, part):
+    done = template(spec, part)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+@pytest.mark.usefixtures("policy")
+@pytest.mark.parametrize(("spec", "message"), FORBIDDEN)
+def test_an_administrator_can_allow_it_for_a_namespace(spec, message):
+    done = template(spec, namespace=OWN)
+    assert done.returncode == 0, (message, done.stderr)
+
+
+@pytest.mark.usefixtures("policy")
+@pytest.mark.parametrize("spec", ALLOWED)
+def test_what_pods_commonly_need_is_allowed(spec):
+    done = template(spec)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("levels", [50, 1200])
+@pytest.mark.parametrize("strict", ["strict", "ignore"])
+def test_nothing_that_is_stored_is_deep(levels, strict):
+    body = changed("spec.serving.podTemplate", {"spec": {"x": nested(levels)}})
+    done = kubectl(
+        "create", f"--validate={strict}", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(body)
+    )
+    if done.returncode == 0:
+        assert "x" not in json.loads(done.stdout)["spec"]["serving"]["podTemplate"].get("spec", {})
+
+
+def test_a_template_s_fields_are_explained():
+    done = kubectl("explain", "specdep.spec.serving.podTemplate.spec.tolerations")
+    assert done.returncode == 0, done.stderr
+    assert "tolerationSeconds" in done.stdout

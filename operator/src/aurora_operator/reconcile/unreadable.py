@@ -1,0 +1,51 @@
+"""The condition of a resource that cannot be reconciled at all: it must show on the resource itself, whatever is wrong."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aurora_operator.clients.cluster import Cluster
+
+_MOST = 800
+KIND = "Degraded"
+
+
+def degraded(body: Mapping[str, Any], reason: str, message: str, now: datetime) -> list[dict[str, Any]] | None:
+    """The resource's conditions with Degraded set to True, or None where they say so already.
+
+    Args:
+        body: the resource as the API server has it; nothing of its spec or status is taken for granted.
+        reason: one CamelCase word.
+        message: what is wrong, where, and what to do; cut to 800 characters.
+        now: the time of the transition, where it is one.
+    """
+    status = body.get("status")
+    found = status.get("conditions") if isinstance(status, Mapping) else None
+    conditions = [dict(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    before = next((one for one in conditions if one.get("type") == KIND), {})
+    message = message[:_MOST]
+    if (before.get("status"), before.get("reason"), before.get("message")) == ("True", reason, message):
+        return None
+    since = before.get("lastTransitionTime") if before.get("status") == "True" else None
+    new = {
+        "type": KIND,
+        "status": "True",
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since or now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "observedGeneration": body["metadata"].get("generation", 0),
+    }
+    return [*(one for one in conditions if one.get("type") != KIND), new]
+
+
+def report(cluster: Cluster, body: Mapping[str, Any], reason: str, message: str) -> None:
+    """Write it.
+
+    Raises:
+        ClusterError: the API server does not take it.
+    """
+    conditions = degraded(body, reason, message, datetime.now(UTC))
+    if conditions is not None:
+        metadata = body["metadata"]
+        status = {"conditions": conditions}
+        cluster.write_status(metadata["namespace"], metadata["name"], status, metadata["resourceVersion"])
