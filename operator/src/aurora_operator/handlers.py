@@ -38,8 +38,8 @@ _CHILDREN = (
     ("apps", "v1", "deployments"),
     ("batch", "v1", "jobs"),
 )
-"""Kinds whose changes wake a worker. ConfigMaps and Secrets are not among them: anyone in any namespace can fill those with
-megabytes under any label; each reconcile reads its own by name."""
+"""Kinds whose changes wake a worker. ConfigMaps and Secrets are not among them: anyone in any namespace can fill those
+with megabytes under any label; each reconcile reads its own by name."""
 _CHUNK = 50
 """Objects of a page of a list: what is in memory at once, however many there are."""
 

@@ -1,4 +1,4 @@
-"""The condition of a resource that cannot be reconciled at all: it must show on the resource itself, whatever is wrong."""
+"""The condition of a resource that cannot be reconciled at all, shown on the resource itself, whatever is wrong."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
