@@ -1,7 +1,7 @@
 """The part of Kubernetes' own schema of a pod that a podTemplate may use, as a closed structural schema.
 
-Taken from the OpenAPI definitions that the package kubernetes-validate carries. Fields that nobody needs who merges into
-these pods are left out; lists, maps and strings are bounded, so that a stored resource is small and shallow.
+Taken from the OpenAPI definitions that the package kubernetes-validate carries. Fields that nobody needs who merges
+into these pods are left out; lists, maps and strings are bounded, so that a stored resource is small and shallow.
 """
 
 import json

@@ -22,22 +22,22 @@ def config_map(number, labels):
     }
 
 
-def pod(number):
+def service(number):
     return {
         "apiVersion": "v1",
-        "kind": "Pod",
+        "kind": "Service",
         "metadata": {"name": f"foreign-{number:04d}", "namespace": SPACE, "annotations": {"x": "x" * 200_000}},
-        "spec": {"automountServiceAccountToken": False, "containers": [{"name": "c", "image": "none/none"}]},
+        "spec": {"clusterIP": "None", "ports": [{"port": 80}]},
     }
 
 
 @pytest.fixture(scope="module")
 def crowd():
-    """ConfigMaps of a megabyte each, half of them under the operator's own label, and large pods without it."""
+    """ConfigMaps of a megabyte each, half of them under the operator's own label, and large Services without it."""
     kubectl("create", "namespace", SPACE)
     for start in range(0, COUNT, 25):
         items = [config_map(n, LABELS if n % 2 else {}) for n in range(start, start + 25)]
-        items += [pod(n) for n in range(start, start + 25)]
+        items += [service(n) for n in range(start, start + 25)]
         listed = {"apiVersion": "v1", "kind": "List", "items": items}
         done = kubectl("create", "-f", "-", stdin=json.dumps(listed))
         assert done.returncode == 0, done.stderr[:2000]
