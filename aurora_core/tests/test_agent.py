@@ -22,7 +22,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 def client(tmp_path, target):
     store = WeightsStore(tmp_path)
     ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0)
-    engine = Engine("http://127.0.0.1:1")
+    engine = Engine("http://127.0.0.1:1", "admin")
     status = tmp_path / "status.json"
     status.write_text('{"train/step": 3}')
     labels = {"speculator": "ns/name", "engine": "pod"}
@@ -80,7 +80,7 @@ def test_liveness_needs_no_token(client):
 
 
 def test_an_agent_without_a_token_does_not_start(tmp_path):
-    engine = Engine("http://127.0.0.1:1")
+    engine = Engine("http://127.0.0.1:1", "admin")
     with pytest.raises(EngineError, match="AURORA_AGENT_TOKEN"):
         make(WeightsStore(tmp_path), engine, "")
     engine.close()

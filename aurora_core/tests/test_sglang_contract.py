@@ -17,6 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 SRT = "sglang.srt"
 HOOKED = {
+    f"{SRT}.entrypoints.http_server:_setup_and_run_http_server": ["server_args"],
+    f"{SRT}.entrypoints.http_server:_wait_and_warmup": ["server_args"],
     f"{SRT}.layers.logits_processor:LogitsProcessor.__init__": ["self", "config"],
     f"{SRT}.managers.tp_worker:TpModelWorker.forward_batch_generation": ["self", "batch", "forward_batch"],
     f"{SRT}.managers.scheduler_components.batch_result_processor:"

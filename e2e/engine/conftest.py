@@ -26,7 +26,7 @@ from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
-ADMIN_KEY = "e2e-admin"
+ADMIN_KEY, API_KEY = "e2e-admin-0123456789", "e2e-user-0123456789"
 CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
 
 
@@ -90,7 +90,7 @@ def start(tmp_path_factory, target):
     """Starts engines, and stops them at the end."""
     started = []
 
-    def start_(name, *, draft=None, steps=3, extra=()):
+    def start_(name, *, draft=None, steps=3, extra=(), api_key=""):
         work = tmp_path_factory.mktemp(name)
         serving = ServingConfig(port=free_port(), threads=2, extra_args=extra, device="cpu")
         draft = draft or DraftConfig(draft_vocab_size=8192)
@@ -106,7 +106,7 @@ def start(tmp_path_factory, target):
             initial_steps=steps,
             samples=SamplesConfig(sample_rate=1.0),
         )
-        secrets = launch.Secrets(admin_key=ADMIN_KEY)
+        secrets = launch.Secrets(admin_key=ADMIN_KEY, api_key=api_key)
         command = launch.speculative(
             target.path, base, serving, draft, settings, store.folder(first), work / "engine", secrets
         )

@@ -22,7 +22,7 @@ NEW, OLD = "3", "2"
 class Exporter:
     """What an agent exports of one engine: the six sums of each version."""
 
-    def __init__(self, engine="e1"):
+    def __init__(self, engine="chat-engine-1"):
         self.engine, self.port = engine, free_port()
         self.server = None
         self.restart()
@@ -76,7 +76,8 @@ class Server:
     def __init__(self, folder, targets, *, kind=prometheus, jobs=1, web=None, scheme="http"):
         port = free_port()
         scrapes = "\n".join(
-            f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}]}}]}}"
+            f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}], "
+            "labels: {namespace: ns}}]}"
             for i in range(jobs)
         )
         config = folder / "scrapes.yml"

@@ -53,7 +53,7 @@ def test_nothing_is_lost_or_counted_twice_when_an_engine_restarts_and_two_jobs_s
 
 
 def test_engines_that_come_and_go_and_scrapes_that_fail_only_delay(serve):
-    first, second = Exporter("e1"), Exporter("e2")
+    first, second = Exporter("chat-engine-1"), Exporter("chat-engine-2")
     server = serve([first.port, second.port])
     client, since = server.client(), time.time()
     first.finish(20, 10)
@@ -147,7 +147,7 @@ def trial(url, since, **promotion):
 
 def test_a_canarys_units_are_the_slices_of_each_engine_and_an_operator_that_starts_finds_the_same(serve):
     """Two engines take turns, and what was begun under one version ends under the other's slice."""
-    engines = [Exporter("e1"), Exporter("e2")]
+    engines = [Exporter("chat-engine-1"), Exporter("chat-engine-2")]
     for engine in engines:
         engine.finish(2, 1, OLD)
     server = serve([engine.port for engine in engines])

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aurora_core import credentials
 from aurora_core.config import DeploymentConfig, load, read
-from aurora_core.errors import AuroraError
+from aurora_core.errors import AuroraError, ConfigError
 
 if TYPE_CHECKING:
     from aurora_core.models.target import Target
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 _STOPPED = 128 + signal.SIGTERM
 """What a trainer ends with that was told to stop: it saved its state and wants to go on elsewhere. With 0, a Job that
 sees the pod's end before it sees that the pod is being deleted counts it as done, and never makes another."""
+
+
+def _required(variable: str) -> str:
+    """A credential that a process must not start without: what it protects would be open."""
+    value = credentials.from_environment(variable)
+    if not value:
+        raise ConfigError(f"set the environment variable {variable}: without it anyone could control the engine")
+    return value
 
 
 def _cache() -> Path:
@@ -63,7 +72,7 @@ def _train(arguments: argparse.Namespace) -> None:
         torch.set_num_threads(config.training.threads)
     work: Path = arguments.work
     target = resolve(config.target, arguments.models or _models(), download=False)
-    source = open_source(config.samples, work / "spool", os.environ.get("AURORA_SAMPLE_TOKEN", ""))
+    source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
     places = Places(work / "weights", work / "training", work / "training" / "status.json", arguments.in_use)
@@ -99,7 +108,7 @@ def _engine(arguments: argparse.Namespace) -> None:
         dtype=launch.engine_dtype(target.path, config.target, config.serving),
         initial_steps=wanted.steps,
         samples=config.samples,
-        sample_token=os.environ.get("AURORA_SAMPLE_TOKEN", ""),
+        sample_token=credentials.from_environment("AURORA_SAMPLE_TOKEN"),
     )
     command = launch.speculative(
         target.path,
@@ -109,7 +118,7 @@ def _engine(arguments: argparse.Namespace) -> None:
         settings,
         store.folder(wanted.version),
         arguments.runtime,
-        launch.Secrets(os.environ.get("AURORA_API_KEY", ""), os.environ.get("AURORA_ADMIN_KEY", "")),
+        launch.Secrets(_required("AURORA_ADMIN_KEY"), credentials.from_environment("AURORA_API_KEY")),
     )
     # The engine takes this process's place, so that signals reach it and its end is the container's.
     os.execvpe(command.arguments[0], command.arguments, dict(command.environment))  # noqa: S606
@@ -122,11 +131,11 @@ def _agent(arguments: argparse.Namespace) -> None:
     from aurora_core.agent.engine import Engine  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    engine = Engine(arguments.engine, os.environ.get("AURORA_ADMIN_KEY", ""), os.environ.get("AURORA_API_KEY", ""))
+    engine = Engine(arguments.engine, _required("AURORA_ADMIN_KEY"))
     app = make(
         WeightsStore(arguments.work / "weights"),
         engine,
-        os.environ.get("AURORA_AGENT_TOKEN", ""),
+        _required("AURORA_AGENT_TOKEN"),
         training=arguments.work / "training" / "status.json",
         labels=dict(arguments.label),
     )

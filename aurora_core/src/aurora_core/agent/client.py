@@ -5,11 +5,13 @@ from typing import Any
 
 import httpx
 
+from aurora_core.bounded import SHOWN, AnswerError, BoundedClient
 from aurora_core.errors import EngineError
 from aurora_core.weights.volume import Volume
 
 _PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Agents speak HTTP; a context that trusts nobody is made in no time, httpx's own takes 30 ms for each client."""
+_MOST_BYTES = 8 << 20
 _CONNECT_SECONDS = 3.0
 """An agent answers at once or not at all: a node that is gone must not hold its caller as long as a load may take."""
 
@@ -22,18 +24,24 @@ class AgentClient:
 
     def __init__(self, url: str, token: str, timeout: float = 150) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        patience = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=patience, verify=_PLAIN)
+        self._http = BoundedClient(
+            url,
+            headers=headers,
+            verify=_PLAIN,
+            seconds=timeout,
+            connect_seconds=_CONNECT_SECONDS,
+            most_bytes=_MOST_BYTES,
+        )
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            response = self._http.request(method, path, json=body)
-            answer: dict[str, Any] = response.json()
-        except (httpx.HTTPError, ValueError) as error:
-            message = f"the agent at {self._http.base_url} does not answer: {error}"
-            raise EngineError(message) from error
-        if response.is_error:
-            raise EngineError(str(answer.get("error", response.status_code)))
+            status, answer = self._http.request(method, path, body=body)
+        except AnswerError as error:
+            raise EngineError(f"the agent: {error}") from None
+        if not isinstance(answer, dict):
+            raise EngineError(f"the agent at {self._http.url} answers with something else than an object")
+        if status >= httpx.codes.BAD_REQUEST:
+            raise EngineError(str(answer.get("error", status))[:SHOWN])
         return answer
 
     def live(self) -> dict[str, Any]:

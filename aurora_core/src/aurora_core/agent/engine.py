@@ -12,10 +12,9 @@ from aurora_core.errors import EngineError
 class Engine:
     """A running SGLang with the plugin."""
 
-    def __init__(self, url: str, admin_key: str = "", api_key: str = "") -> None:
-        key = admin_key or api_key
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._admin = httpx.Client(base_url=url, headers=headers, timeout=30)
+    def __init__(self, url: str, admin_key: str) -> None:
+        self._admin = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {admin_key}"}, timeout=30)
+        self._known_closed = False
 
     def healthy(self) -> bool:
         """Whether it answers."""
@@ -31,6 +30,7 @@ class Engine:
             EngineError: the engine does not answer, or runs without the plugin.
         """
         try:
+            self._check_closed()
             response = self._admin.get("/server_info")
             response.raise_for_status()
             state: dict[str, Any] | None = response.json()["internal_states"][0].get(STATE_KEY)
@@ -41,6 +41,23 @@ class Engine:
             message = f"the engine at {self._admin.base_url} runs without the aurora plugin"
             raise EngineError(message)
         return state
+
+    def _check_closed(self) -> None:
+        """That its control routes are closed to those without the key, once: an image of an engine can be anybody's.
+
+        Raises:
+            EngineError: anyone who reaches the engine could control it.
+        """
+        if self._known_closed:
+            return
+        status = httpx.get(f"{self._admin.base_url}/server_info", timeout=10).status_code
+        if status < httpx.codes.BAD_REQUEST:
+            message = (
+                f"the engine at {self._admin.base_url} answers control requests without a key: its image lacks the "
+                "aurora plugin, or has another SGLang than the one that the plugin was made for"
+            )
+            raise EngineError(message)
+        self._known_closed = status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 
     def _set(self, key: str, value: float) -> None:
         try:

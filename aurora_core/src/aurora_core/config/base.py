@@ -11,6 +11,8 @@ class Config(BaseModel):
         alias_generator=to_camel,
         extra="forbid",
         frozen=True,
+        # A configuration can carry a token: an error names the field and what is wrong, never what it was set to.
+        hide_input_in_errors=True,
         populate_by_name=True,
         use_attribute_docstrings=True,
     )

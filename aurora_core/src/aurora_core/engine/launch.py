@@ -11,7 +11,7 @@ import torch
 
 from aurora_core.arithmetic import ComputeDtype, compute_dtype
 from aurora_core.config.parts import DraftConfig, ServingConfig, TargetConfig
-from aurora_core.engine.settings import VARIABLE, EngineSettings
+from aurora_core.engine.settings import ADMIN_KEY, API_KEY, VARIABLE, EngineSettings
 from aurora_core.models.target import Target
 
 _GENEROUS_CPU_TOKENS = 32768
@@ -51,7 +51,7 @@ def _cpu_arguments(serving: ServingConfig) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _base(target: Path, config: TargetConfig, serving: ServingConfig, secrets: "Secrets") -> list[str]:
+def _base(target: Path, config: TargetConfig, serving: ServingConfig) -> list[str]:
     device = _device(serving)
     arguments = [
         sys.executable, "-m", "sglang.launch_server",
@@ -69,19 +69,23 @@ def _base(target: Path, config: TargetConfig, serving: ServingConfig, secrets: "
         arguments += _cpu_arguments(serving)
     elif serving.max_total_tokens:
         arguments += ["--max-total-tokens", str(serving.max_total_tokens)]
-    if secrets.api_key:
-        arguments += ["--api-key", secrets.api_key]
-    if secrets.admin_key:
-        arguments += ["--admin-api-key", secrets.admin_key]
     return arguments
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """Keys of the engine's HTTP endpoints; empty where an endpoint is open."""
+    """Keys of the engine's HTTP endpoints.
 
+    They reach the engine through its environment: arguments are in every process list, and SGLang writes its arguments
+    into its log and into ``/server_info``.
+
+    Attributes:
+        admin_key: of everything that is not for users.
+        api_key: of users' requests; empty where those are open.
+    """
+
+    admin_key: str
     api_key: str = ""
-    admin_key: str = ""
 
 
 def _environment(serving: ServingConfig) -> dict[str, str]:
@@ -99,7 +103,7 @@ def _environment(serving: ServingConfig) -> dict[str, str]:
 def target_only(target: Path, config: TargetConfig, serving: ServingConfig) -> Command:
     """Stock SGLang without a draft and without the plugin: the baseline of every comparison."""
     return Command(
-        (*_base(target, config, serving, Secrets()), *serving.extra_args),
+        (*_base(target, config, serving), *serving.extra_args),
         {**_environment(serving), "SGLANG_PLUGINS": "none"},
     )
 
@@ -119,7 +123,7 @@ def speculative(
     With top-k 1 the engine prepares draft steps 0 too, so that speculation can be switched off and on while it
     runs; with a token tree SGLang cannot, and the steps stay as they are.
     """
-    arguments = _base(target, config, serving, secrets)
+    arguments = _base(target, config, serving)
     arguments += [
         "--speculative-algorithm", draft.algorithm,
         "--speculative-draft-model-path", str(draft_path),
@@ -135,6 +139,8 @@ def speculative(
     environment = {
         **_environment(serving),
         VARIABLE: settings.model_dump_json(by_alias=True),
+        ADMIN_KEY: secrets.admin_key,
+        **({API_KEY: secrets.api_key} if secrets.api_key else {}),
         # With drafting off, keeping the draft's KV warm would slow serving below target-only.
         "SGLANG_SPEC_SKIP_ZERO_STEP_DRAFT_EXTEND": "1",
     }

@@ -5,6 +5,7 @@ Every hook is guarded: an exception of ours is counted, logged and swallowed, ne
 """
 
 import functools
+import importlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,12 @@ from sglang.srt.managers.scheduler_components.internal_state import UpdateReject
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.runtime_context import get_parallel, get_spec
 
+from aurora_core import credentials
+from aurora_core.engine.access import Access, AccessMiddleware
 from aurora_core.engine.knobs import COMMIT, FORGET, PREPARE, RATE, STATE_KEY, STEPS
 from aurora_core.engine.runtime import Runtime
-from aurora_core.engine.settings import EngineSettings
-from aurora_core.errors import EngineError
+from aurora_core.engine.settings import ADMIN_KEY, API_KEY, EngineSettings
+from aurora_core.errors import ConfigError, EngineError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ _SRT = "sglang.srt"
 _RESULTS = f"{_SRT}.managers.scheduler_components.batch_result_processor.SchedulerBatchResultProcessor"
 _STATE = f"{_SRT}.managers.scheduler_components.internal_state.SchedulerInternalStateController"
 _SCHEDULER = f"{_SRT}.managers.scheduler.Scheduler"
+_HTTP = f"{_SRT}.entrypoints.http_server"
 _PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
 
 _Hook = Callable[..., Any]
@@ -80,6 +84,7 @@ class _Plugin:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._runtime: Runtime | None = None
+        self._access: Access | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -102,6 +107,30 @@ class _Plugin:
                 return None
 
         return safe
+
+    # --- access ----------------------------------------------------------------------------------------------
+
+    @property
+    def access(self) -> Access:
+        """The engine's keys; without an admin key it must not start."""
+        if self._access is None:
+            admin_key = credentials.from_environment(ADMIN_KEY)
+            if not admin_key:
+                raise ConfigError(f"the engine needs an admin key in {ADMIN_KEY}: its control routes would be open")
+            self._access = Access(admin_key, credentials.from_environment(API_KEY))
+        return self._access
+
+    def before_http_server(self, *_: Any, **__: Any) -> None:
+        """Put access control before SGLang's routes; not guarded, because without it the engine must not listen."""
+        importlib.import_module(_HTTP).app.add_middleware(AccessMiddleware, access=self.access)
+
+    def warm_up(self, original: _Hook, *args: Any, **kwargs: Any) -> Any:
+        """While SGLang warms up it calls its own routes, and knows no key to show."""
+        self.access.warming_up.set()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self.access.warming_up.clear()
 
     # --- capture ---------------------------------------------------------------------------------------------
 
@@ -166,6 +195,8 @@ class _Plugin:
         after, before, around = HookType.AFTER, HookType.BEFORE, HookType.AROUND
         forward = f"{_SRT}.managers.tp_worker.TpModelWorker.forward_batch_generation"
         return [
+            (f"{_HTTP}._setup_and_run_http_server", before, self.before_http_server),
+            (f"{_HTTP}._wait_and_warmup", around, self.warm_up),
             (f"{_SRT}.layers.logits_processor.LogitsProcessor.__init__", after, self.logits_processor_made),
             (forward, after, self.guarded(self.after_forward)),
             (f"{_RESULTS}.process_batch_result_prefill", before, self.guarded(self.before_result)),

@@ -11,6 +11,8 @@ from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import ConfigError
 
 VARIABLE = "AURORA_ENGINE"
+ADMIN_KEY, API_KEY = "AURORA_ADMIN_KEY", "AURORA_API_KEY"
+"""Environment variables of the engine's keys."""
 
 
 class Wanted(Config):

@@ -24,7 +24,8 @@ OWNED_ARGUMENTS = (
     "--enable-metrics", "--api-key", "--admin-api-key", "--speculative-algorithm", "--speculative-draft-model-path",
     "--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens",
     "--speculative-adaptive", "--speculative-adaptive-config", "--trust-remote-code", "--revision",
-    "--config",
+    "--config", "--tokenizer-worker-num", "--enable-http2", "--grpc-mode", "--smg-grpc-mode", "--grpc-port",
+    "--fastapi-root-path", "--encoder-only", "--use-ray",
 )  # fmt: skip
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
 

@@ -1,6 +1,5 @@
 """The API server."""
 
-import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,12 +44,6 @@ def _translated(what: str) -> Iterator[None]:
         raise ClusterError(f"cannot {what}: {error}", int(error.status or 0)) from error
     except (HTTPError, OSError, ResourceNotFoundError) as error:
         raise ClusterError(f"cannot {what}: the API server does not answer: {error}") from error
-
-
-def decoded(secret: Mapping[str, Any] | None, name: str) -> str:
-    """A value of a Secret; empty where there is none."""
-    data = (secret or {}).get("data") or {}
-    return base64.b64decode(data[name]).decode() if name in data else ""
 
 
 class Cluster:

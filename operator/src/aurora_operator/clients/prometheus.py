@@ -9,11 +9,16 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import httpx
+from aurora_core.bounded import SHOWN, AnswerError, BoundedClient
 
 from aurora_operator.errors import PrometheusError, TooManySamplesError
 from aurora_operator.promotion.counters import Series
 
-_TIMEOUT = 15.0
+_TIMEOUT, _CONNECT = 15.0, 5.0
+"""Seconds of a question in all, and of connecting."""
+_MOST_BYTES = 32 << 20
+"""Of an answer: some 200,000 samples."""
+_UNAUTHORIZED = {401, 403}
 LIMIT = 200_000
 """Samples of an answer at most."""
 LONGEST_SECONDS, SHORTEST_SECONDS = 1200.0, 30.0
@@ -55,7 +60,8 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
                 file.flush()
                 context.load_cert_chain(file.name)
     except (ssl.SSLError, OSError, ValueError) as error:
-        raise PrometheusError(f"the certificates in promotion.prometheus' secrets cannot be used: {error}") from error
+        kind = type(error).__name__
+        raise PrometheusError(f"the certificates in promotion.prometheus' secrets cannot be used ({kind})") from None
     return context
 
 
@@ -72,8 +78,14 @@ class Prometheus:
 
     def __init__(self, url: str, credentials: Credentials = Credentials()) -> None:
         headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
-        self._http = httpx.Client(
-            base_url=url, headers=headers, auth=credentials.basic, timeout=_TIMEOUT, verify=_context(credentials)
+        self._http = BoundedClient(
+            url,
+            headers=headers,
+            auth=credentials.basic,
+            verify=_context(credentials),
+            seconds=_TIMEOUT,
+            connect_seconds=_CONNECT,
+            most_bytes=_MOST_BYTES,
         )
 
     def query(self, query: str, time: float) -> tuple[str, list[Any]]:
@@ -83,18 +95,21 @@ class Prometheus:
             PrometheusError: no answer, or a refusal.
         """
         try:
-            response = self._http.post("/api/v1/query", data={"query": query, "time": f"{time:.3f}"})
-            body = response.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise PrometheusError(f"Prometheus at {self._http.base_url} does not answer: {error}") from error
+            form = {"query": query, "time": f"{time:.3f}"}
+            status, body = self._http.request("POST", "/api/v1/query", form=form)
+        except AnswerError as error:
+            raise PrometheusError(f"Prometheus: {error}") from None
         match body:
             case {"status": "success", "data": {"resultType": str(kind), "result": list(result)}}:
                 return kind, result
-            case {"error": said}:
-                raise PrometheusError(f"Prometheus at {self._http.base_url} refused {query!r}: {said}")
-        raise PrometheusError(
-            f"{self._http.base_url} answers {query!r} with {response.status_code} and not as a Prometheus does"
-        )
+            case {"error": problem}:
+                shown = str(problem)[:SHOWN]
+                raise PrometheusError(f"Prometheus at {self._http.url} refused {query!r}: {shown}")
+        if status in _UNAUTHORIZED:
+            raise PrometheusError(
+                f"Prometheus at {self._http.url} answers {status}: check promotion.prometheus' credentials"
+            )
+        raise PrometheusError(f"{self._http.url} answers {query!r} with {status} and not as a Prometheus does")
 
     def raw(self, selector: str, start: float, end: float) -> list[Series]:
         """Raw samples of all series of a selector from ``start`` to ``end``, seconds since the epoch.

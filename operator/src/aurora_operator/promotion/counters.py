@@ -1,5 +1,6 @@
 """From raw counter samples, as Prometheus stores them, to what was added: exact under resets, restarts, duplicates."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ NAMES: Mapping[Metric, tuple[str, ...]] = {
 """For each metric the counters of n, Σx, Σy, Σx², Σxy, Σy²."""
 
 
+LARGEST = 1e24
+"""Of a counter: a sum of squares of a trillion tokens."""
+
+
 @dataclass(frozen=True)
 class Series:
     """A counter's raw samples: its labels, and (seconds since the epoch, value) ascending."""
@@ -46,13 +51,20 @@ _At = tuple[float, Row]
 
 
 def _rows(series: Sequence[Series], names: Sequence[str]) -> list[_At]:
-    """One scrape target's six counters, joined at the scrapes that have all six; NaN scrapes are left out."""
+    """One scrape target's six counters, joined at the scrapes that have all six."""
     by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
     if any(name not in by_name for name in names):
         return []
     times = set.intersection(*(set(by_name[name]) for name in names))
-    rows = [(time, tuple(by_name[name][time] for name in names)) for time in sorted(times)]
-    return [(time, row) for time, row in rows if all(value == value for value in row)]  # noqa: PLR0124 (NaN)
+    return [(time, tuple(by_name[name][time] for name in names)) for time in sorted(times)]
+
+
+def is_possible(row: Row) -> bool:
+    """Whether a scrape can be of counters that count: finite, not negative, and no larger than anything counted here.
+
+    What is not possible comes from a broken or a hostile source, and proves nothing.
+    """
+    return all(math.isfinite(value) and 0 <= value <= LARGEST for value in row)
 
 
 def plus(one: Row | None, other: Row) -> Row:
@@ -95,13 +107,22 @@ class Counters:
         since: the moment, in seconds since the epoch.
         born: whether the side cannot have served before it.
         index: the time slice of a time.
+        trusted: whether a series, by its labels, is of one of the engines that are compared.
 
     Attributes:
         slices: by engine and slice, what was added.
+        refused: scrapes with values that no counter can have.
     """
 
     def __init__(
-        self, metric: Metric, arm: Arm, since: float, *, born: bool, index: Callable[[float], int] = lambda _: 0
+        self,
+        metric: Metric,
+        arm: Arm,
+        since: float,
+        *,
+        born: bool,
+        index: Callable[[float], int] = lambda _: 0,
+        trusted: Callable[[Mapping[str, str]], bool] = lambda _: True,
     ) -> None:
         self.slices: dict[str, dict[int, Row]] = {}
         self._names = NAMES[metric]
@@ -109,7 +130,9 @@ class Counters:
         self._since = since
         self._born = born
         self._index = index
+        self._trusted = trusted
         self._last: dict[str, _At] = {}
+        self.refused = 0
 
     def add(self, series: Sequence[Series]) -> None:
         """Take in a piece of time, not before any other; what overlaps with the piece before counts once.
@@ -119,11 +142,14 @@ class Counters:
         """
         engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
         for one in series:
-            if one.labels.get("__name__") in self._names and self._labels.items() <= one.labels.items():
+            named = one.labels.get("__name__") in self._names
+            if named and self._labels.items() <= one.labels.items() and self._trusted(one.labels):
                 scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
                 engines[one.labels.get("engine", "")][scrape].append(one)
         for engine, twins in engines.items():
-            rows = max((_rows(twin, self._names) for twin in twins.values()), key=len)
+            scrapes = max((_rows(twin, self._names) for twin in twins.values()), key=len)
+            rows = [(time, row) for time, row in scrapes if is_possible(row)]
+            self.refused += len(scrapes) - len(rows)
             slices = self.slices.setdefault(engine, {})
             for time, row in increments(rows, self._since, born=self._born, last=self._last.get(engine)):
                 at = self._index(time)

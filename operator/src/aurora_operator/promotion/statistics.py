@@ -24,6 +24,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+_HUGE = 1e60
+"""Sums beyond it, infinite ones and NaN prove nothing; below it no formula here overflows."""
 EFFECT_SCALE = 0.1
 """τ: a tenth on the log scale, the size of improvement that one publication brings."""
 
@@ -65,7 +67,7 @@ class Sums:
     @property
     def ratio(self) -> float | None:
         """Σx / Σy, or None without any evidence."""
-        return self.x / self.y if self.x > 0 and self.y > 0 else None
+        return self.x / self.y if 0 < self.x < _HUGE and 1 / _HUGE < self.y < _HUGE else None
 
     def log_variance(self) -> float | None:
         """Variance of log(Σx / Σy) by the delta method; None with fewer than three units.
@@ -73,7 +75,9 @@ class Sums:
         The factor (n - 1) / (n - 2) of the sample variance's bias at small n is widened to (n - 1) / (n - 3) above
         three units, which covers the extra spread of a t statistic where units are few (time slices).
         """
-        if self.n < 3 or self.x <= 0 or self.y <= 0:  # noqa: PLR2004 (a variance and its own uncertainty)
+        if self.n < 3 or self.ratio is None:  # noqa: PLR2004 (a variance and its own uncertainty)
+            return None
+        if not all(abs(value) < _HUGE for value in (self.n, self.xx, self.xy, self.yy)):
             return None
         mean_x, mean_y = self.x / self.n, self.y / self.n
         s_xx = self.xx / self.n - mean_x**2

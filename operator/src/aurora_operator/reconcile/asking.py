@@ -91,5 +91,7 @@ class Asking:
             # Whatever it is: repairs and loads need no evidence, and go on without it.
             metrics.failures.labels(resource.full_name, "evidence").inc()
             log.exception("%s: reading Prometheus failed", resource.full_name)
-            found = Found(evidence=Evidence(problem=f"reading Prometheus failed, see the operator's log: {error!r}"))
+            found = Found(
+                evidence=Evidence(problem=f"reading Prometheus failed, see the operator's log: {type(error).__name__}")
+            )
         return _Answer(about, now, found)

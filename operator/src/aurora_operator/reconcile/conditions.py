@@ -170,6 +170,8 @@ def _degraded(world: World, taken: Collection[Key]) -> _Seen:
         return _Seen("True", "NameTaken", f"{words}: delete it, or give this resource another name")
     if world.problems:
         return _Seen("True", world.problems[0].reason, world.problems[0].message)
+    if world.credential_problem:
+        return _Seen("True", "CredentialRefused", world.credential_problem)
     silent = [f"{pod.name}: {pod.problem}" for pod in world.pods if pod.problem]
     if silent:
         return _Seen("True", "AgentSilent", silent[0])

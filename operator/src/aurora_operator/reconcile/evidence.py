@@ -1,12 +1,16 @@
 """What Prometheus tells of both sides, as evidence; whatever it does not tell is a problem in words."""
 
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
+
+from aurora_core.credentials import clean
+from aurora_core.errors import ConfigError
 
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.clients.cluster import Cluster, decoded
+from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.errors import ClusterError, PrometheusError
 from aurora_operator.promotion.assignment import candidate_slice, slice_index, strategy, trial_key
@@ -15,6 +19,7 @@ from aurora_operator.promotion.counters import NAMES, Arm, Counters, Metric
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.measure import by_engine_slice, by_slice, whole
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
+from aurora_operator.reconcile.world import decoded
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0
@@ -27,30 +32,53 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prome
     def value(at: SecretKey | None) -> str:
         if at is None:
             return ""
-        found = decoded(cluster.get("v1", "Secret", namespace, at.name), at.key)
+        found = decoded(cluster.get("v1", "Secret", namespace, at.name), at.key).strip()
         if not found:
-            raise PrometheusError(f"secret {at.name} has no key {at.key}: promotion.prometheus names it")
+            raise PrometheusError(f"secret {at.name} has no text under {at.key}: promotion.prometheus names it")
         return found
 
-    def pair(name: str | None, first: str, second: str) -> tuple[str, str] | None:
+    def credential(at: SecretKey | None) -> str:
+        try:
+            return "" if at is None else clean(value(at), f"key {at.key} of secret {at.name} (promotion.prometheus)")
+        except ConfigError as error:
+            raise PrometheusError(str(error)) from None
+
+    def pair(
+        name: str | None, first: str, second: str, of: Callable[[SecretKey | None], str]
+    ) -> tuple[str, str] | None:
         if name is None:
             return None
-        return value(SecretKey(name=name, key=first)), value(SecretKey(name=name, key=second))
+        return of(SecretKey(name=name, key=first)), of(SecretKey(name=name, key=second))
 
     return Prometheus(
         spec.url,
         Credentials(
-            token=value(spec.bearer_token_secret),
-            basic=pair(spec.basic_auth_secret, "username", "password"),
+            token=credential(spec.bearer_token_secret),
+            basic=pair(spec.basic_auth_secret, "username", "password", credential),
             authority=value(spec.ca_secret),
-            certificate=pair(spec.client_certificate_secret, "tls.crt", "tls.key"),
+            certificate=pair(spec.client_certificate_secret, "tls.crt", "tls.key", value),
         ),
     )
 
 
 def _selector(resource: Resource, *metrics: Metric) -> str:
     names = "|".join(name for metric in metrics for name in NAMES[metric])
-    return f'{{__name__=~"{names}",speculator="{resource.full_name}"}}'
+    return f'{{__name__=~"{names}",speculator="{resource.full_name}",namespace="{resource.namespace}"}}'
+
+
+def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
+    """Whether a series comes from an engine pod of this resource.
+
+    The labels ``speculator`` and ``engine`` are of the exposition: any pod that is scraped can write them. Service
+    discovery sets ``namespace`` and ``pod``, so that a pod of another namespace cannot have ours, and a pod that names
+    another one as its engine is not believed.
+    """
+
+    def trusted(labels: Mapping[str, str]) -> bool:
+        engine = labels.get("engine", "")
+        return engine.startswith(f"{resource.engine}-") and labels.get("pod", engine) == engine
+
+    return trusted
 
 
 class Ledger:
@@ -72,8 +100,9 @@ class Ledger:
         new = candidate.kind == "NewVersion"
         mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
         self.seen = False
-        self.candidate = Counters(candidate.metric, mine, self._since, born=new, index=self.index)
-        self.stable = Counters(candidate.metric, other, self._since, born=False, index=self.index)
+        trusted = _trusted(resource)
+        self.candidate = Counters(candidate.metric, mine, self._since, born=new, index=self.index, trusted=trusted)
+        self.stable = Counters(candidate.metric, other, self._since, born=False, index=self.index, trusted=trusted)
 
     def index(self, time: float) -> int:
         """The time slice of a time, in seconds since the epoch."""
@@ -109,7 +138,17 @@ def _evidence(
         ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
     ledger.read(prometheus, now.timestamp())
     if not ledger.seen:
-        return Evidence(problem="Prometheus has no counters of this resource: does it scrape the engine pods' agents?")
+        where = f"speculator={resource.full_name} and namespace={resource.namespace}"
+        return Evidence(
+            problem=f"Prometheus has no counters with the labels {where}: it must scrape the engine pods' agents, and "
+            "set the target labels namespace and pod"
+        )
+    refused = ledger.candidate.refused + ledger.stable.refused
+    if refused:
+        return Evidence(
+            problem=f"{refused} scrapes have counters that are negative, infinite or no number: something else than "
+            "the agents writes them, or an engine is broken"
+        )
     closed = ledger.index(now.timestamp())
     top, bottom = whole(ledger.candidate.slices, closed), whole(ledger.stable.slices, closed)
     if strategy(resource.spec) == "Switchback":
@@ -156,11 +195,11 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
     until = now.timestamp()
     since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
     arm = Arm(stable.version, stable.steps)
-    accepted, decoded = (Counters(metric, arm, since, born=False) for metric in NAMES)
+    accepted, timed = (Counters(metric, arm, since, born=False, trusted=_trusted(resource)) for metric in NAMES)
     for piece in prometheus.pieces(_selector(resource, *NAMES), since, until):
         accepted.add(piece)
-        decoded.add(piece)
-    return Watch(accepted.requests(), int(decoded.requests().n))
+        timed.add(piece)
+    return Watch(accepted.requests(), int(timed.requests().n))
 
 
 def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime, ledgers: Ledgers) -> Found:

@@ -9,7 +9,7 @@ from typing import Any
 from aurora_core.errors import EngineError
 
 from aurora_operator import metrics
-from aurora_operator.clients.cluster import Cluster, decoded
+from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import ClusterError
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
@@ -105,5 +105,5 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
         metrics.failures.labels(name, "apply").inc()
         problems.append(Problem("ApplyRefused", refused))
         log.warning("%s: %s", name, refused)
-    token = decoded(world.children.get(("v1", "Secret", resource.keys)), "agent")
+    token = world.own_keys.get("agent", "")
     return (*problems, *_load_all(name, plan.loads, token))

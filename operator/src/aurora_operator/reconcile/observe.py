@@ -9,18 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aurora_core.agent.client import AgentClient
-from aurora_core.errors import EngineError
+from aurora_core.credentials import clean
+from aurora_core.errors import ConfigError, EngineError
 from pydantic import ValidationError
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
-from aurora_operator.clients.cluster import Cluster, decoded
+from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import SpecError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.conditions import is_ready
-from aurora_operator.reconcile.world import Key, Problem, World
+from aurora_operator.reconcile.world import Key, Problem, World, decoded
 from aurora_operator.render.config import AGENT_PORT
+from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 
 _AGENT_TIMEOUT = 20.0
@@ -100,6 +102,21 @@ def agent(pod: Pod, token: str) -> AgentClient:
     return AgentClient(f"http://{pod.address}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT)
 
 
+def _api_key(cluster: Cluster, resource: Resource) -> tuple[str, str]:
+    """The value of serving.apiKeySecret, and what is wrong with it; each empty where there is none."""
+    at = resource.spec.serving.api_key_secret
+    if at is None:
+        return "", ""
+    name = f"key {at.key} of Secret {resource.namespace}/{at.name} (serving.apiKeySecret)"
+    secret = cluster.get("v1", "Secret", resource.namespace, at.name)
+    if secret is None or at.key not in (secret.get("data") or {}):
+        return "", f"{name} does not exist: create it"
+    try:
+        return clean(decoded(secret, at.key), name), ""
+    except ConfigError as error:
+        return "", str(error)
+
+
 def _ask_agents(pods: list[dict[str, Any]], token: str) -> list[_Asked]:
     ready = [pod for pod in pods if is_ready(pod)]
     if not (ready and token):
@@ -130,6 +147,7 @@ def observe(
     engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
     trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     asked = _ask_agents(engines, token)
+    api_key, problem = _api_key(cluster, resource)
     now = datetime.now(UTC)
     found = asking.found(resource, status, now)
     return World(
@@ -147,5 +165,7 @@ def observe(
         training=next((one.training for one in asked if one.training), {}),
         found=found,
         problems=problems,
-        new_keys={name: secrets.token_urlsafe(24) for name in ("admin", "agent", "samples")},
+        new_keys={name: secrets.token_urlsafe(24) for name in NAMES},
+        api_key=api_key,
+        credential_problem=problem,
     )

@@ -11,7 +11,7 @@ from aurora_operator.promotion.trial import Seen, advance
 from aurora_operator.reconcile import conditions
 from aurora_operator.reconcile.drift import HASH, holds
 from aurora_operator.reconcile.world import Key, World, key, succeeded
-from aurora_operator.render import config, serving, training
+from aurora_operator.render import config, credentials, serving, training
 from aurora_operator.render.pods import digest
 
 RESYNC_SECONDS = 7.0
@@ -63,6 +63,15 @@ class _Children:
         self.wanted.extend(_stamped(body) for body in bodies if body is not None)
 
 
+def _stamp(world: World) -> str:
+    """What engine pods were started with; an API key that cannot work restarts no pod that still has one that does."""
+    if world.credential_problem:
+        live = world.children.get(("apps/v1", "Deployment", world.resource.engine)) or {}
+        template = live.get("spec", {}).get("template", {}).get("metadata", {})
+        return str((template.get("annotations") or {}).get(credentials.ANNOTATION, ""))
+    return credentials.stamp(world.keys, *world.keys.values(), world.api_key)
+
+
 def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
     """All objects that should exist now."""
     resource, stable, candidate = world.resource, progress.stable, progress.candidate
@@ -77,16 +86,16 @@ def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
         config.config_map(resource),
         config.wanted_map(resource, stable.version, stable.steps, in_use),
     )
-    if ("v1", "Secret", resource.keys) not in world.children:
-        children.add(config.keys(resource, dict(world.new_keys)))
+    if world.own_keys.keys() != world.keys.keys():
+        children.add(config.keys(resource, world.keys))
     children.add(training.init_job(resource, world.images))
     if world.prepared:
         children.add(
             serving.service(resource),
-            serving.deployment(resource, world.images),
+            serving.deployment(resource, world.images, _stamp(world)),
             serving.disruption_budget(resource),
             training.trainer_service(resource),
-            training.trainer_job(resource, world.images),
+            training.trainer_job(resource, world.images, credentials.stamp(world.keys, world.keys["samples"])),
         )
     return children.wanted
 

@@ -1,14 +1,19 @@
 """What was observed: plain data, from which alone the plan is made."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from aurora_core.credentials import clean
+from aurora_core.errors import ConfigError
+
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.trial import Found
+from aurora_operator.render import credentials
 from aurora_operator.render.identity import Images, Resource
 
 Key = tuple[str, str, str]
@@ -26,6 +31,25 @@ class Problem:
 
     reason: Literal["LoadFailing", "ApplyRefused"]
     message: str
+
+
+def decoded(secret: Mapping[str, Any] | None, name: str) -> str:
+    """A value of a Secret as text; empty where there is none, or where it is no text."""
+    data, plain = (secret or {}).get("data") or {}, (secret or {}).get("stringData") or {}
+    if name in plain:
+        return str(plain[name])
+    try:
+        return base64.b64decode(data.get(name) or "").decode()
+    except ValueError:
+        return ""
+
+
+def is_credential(value: str) -> bool:
+    """Whether a value can be sent in an HTTP header."""
+    try:
+        return bool(clean(value, ""))
+    except ConfigError:
+        return False
 
 
 def succeeded(job: Mapping[str, Any] | None) -> bool:
@@ -47,7 +71,9 @@ class World:
         training: what the trainer tells of itself.
         found: what Prometheus told.
         problems: what the last look could not do.
-        new_keys: fresh random keys, used only where the Secret is not there yet.
+        new_keys: fresh random keys, used for those that the Secret lacks.
+        api_key: value of serving.apiKeySecret; empty where there is none.
+        credential_problem: what is wrong with that Secret; empty where nothing is.
     """
 
     body: Mapping[str, Any]
@@ -65,6 +91,8 @@ class World:
     found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()
     new_keys: Mapping[str, str] = field(default_factory=dict)
+    api_key: str = field(default="", repr=False)
+    credential_problem: str = ""
 
     @property
     def resource(self) -> Resource:
@@ -74,6 +102,18 @@ class World:
         claim, template = self.children.get(("v1", "PersistentVolumeClaim", made.claim)), self.spec.weights.template
         modes = claim["spec"]["accessModes"] if claim else [template.access_mode] if template else ["ReadWriteMany"]
         return replace(made, one_node="ReadWriteMany" not in modes)
+
+    @property
+    def own_keys(self) -> dict[str, str]:
+        """The credentials that the Secret NAME-keys has; one that is empty or no credential counts as missing."""
+        secret = self.children.get(("v1", "Secret", self.resource.keys))
+        values = {name: decoded(secret, name) for name in credentials.NAMES}
+        return {name: value for name, value in values.items() if is_credential(value)}
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The credentials that should be."""
+        return credentials.complete(self.own_keys, self.new_keys)
 
     @property
     def prepared(self) -> bool:

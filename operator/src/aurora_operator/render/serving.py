@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aurora_operator.render import credentials
 from aurora_operator.render.config import AGENT_PORT, engine_part
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
@@ -87,8 +88,8 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
     }
 
 
-def deployment(resource: Resource, images: Images) -> dict[str, Any]:
-    """The engine Deployment: engine and agent in each pod."""
+def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
+    """The engine Deployment: engine and agent in each pod; ``stamp`` changes with their credentials."""
     part = engine_part(resource)
     # The sample rate is changed in place, through the agent; the pool is the trainer's.
     part["samples"] = {k: v for k, v in part["samples"].items() if k not in {"sampleRate", "maxSamplePoolSize"}}
@@ -101,6 +102,7 @@ def deployment(resource: Resource, images: Images) -> dict[str, Any]:
         restart="Always",
     )
     template["metadata"]["annotations"] |= {
+        credentials.ANNOTATION: stamp,
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(AGENT_PORT),
         "prometheus.io/path": "/metrics",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from aurora_operator.render import credentials
 from aurora_operator.render.config import METRICS_PORT, trainer_part
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
@@ -67,8 +68,11 @@ def init_job(resource: Resource, images: Images) -> dict[str, Any]:
     return _job(resource, resource.init, "init", template)
 
 
-def trainer_job(resource: Resource, images: Images) -> dict[str, Any]:
-    """The trainer; it goes on from its last state on the volume whenever it is started."""
+def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
+    """The trainer; it resumes from its last state on the volume whenever it is started.
+
+    ``stamp`` changes with its credentials.
+    """
     spec = resource.spec.training
     made = container(
         "trainer",
@@ -96,6 +100,7 @@ def trainer_job(resource: Resource, images: Images) -> dict[str, Any]:
     # The sample rate is the engine's matter.
     part["samples"].pop("sampleRate")
     template = pod(resource, "trainer", [made], digest(part), grace=60, restart="OnFailure")
+    template["metadata"]["annotations"][credentials.ANNOTATION] = stamp
     template["metadata"]["annotations"] |= {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),

@@ -1,0 +1,25 @@
+"""The random credentials between operator, agent, engine and trainer, and what makes pods follow a change of them."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+
+NAMES = ("admin", "agent", "samples")
+"""Keys of the Secret NAME-keys: of the engine's control routes, of the agent, of the trainer's sample endpoint."""
+ANNOTATION = "aurora-operator.io/credentials"
+"""On pod templates: another value means other pods."""
+
+
+def complete(found: Mapping[str, str], fresh: Mapping[str, str]) -> dict[str, str]:
+    """All credentials: those that are there, and fresh ones for what is missing."""
+    return {name: found.get(name) or fresh[name] for name in NAMES}
+
+
+def stamp(credentials: Mapping[str, str], *values: str) -> str:
+    """A short keyed hash of some of the credentials and of further values.
+
+    Keyed with a random credential, because a plain hash of a short API key could be reversed by whoever reads pods.
+    """
+    text = json.dumps(values).encode()
+    return hmac.new(credentials["admin"].encode(), text, hashlib.sha256).hexdigest()[:16]

@@ -1,0 +1,90 @@
+"""Credentials: repaired where they are missing, followed by pods where they change, never shown."""
+
+import base64
+import copy
+
+import pytest
+from aurora_operator.reconcile.plan import plan
+from aurora_operator.render.credentials import ANNOTATION, NAMES, stamp
+from conftest import a_spec, a_world, settled, told
+
+API_KEY = {"serving": {"apiKeySecret": {"name": "users", "key": "key"}}}
+
+
+def secret(children, **values):
+    """The children, the Secret as the API server stores it with these values."""
+    out = copy.deepcopy(children)
+    for body in out:
+        if body["kind"] == "Secret":
+            del body["stringData"]
+            body["data"] = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
+    return out
+
+
+GOOD = {"admin": "admin-1", "agent": "agent-1", "samples": "samples-1"}
+
+
+def applied(children, **more):
+    """What is applied to these children, by kind and name."""
+    world, _ = settled(more.pop("spec", None))
+    todo = plan(a_world(world.spec, pods=world.pods, children=children, **more))
+    return {(b["kind"], b["metadata"]["name"]): b for b in todo.apply}
+
+
+def templates(**more):
+    world, children = settled(more.pop("spec", None))
+    todo = plan(a_world(world.spec, pods=world.pods, children=secret(children, **GOOD), **more))
+    return {b["metadata"]["name"]: b["spec"]["template"]["metadata"]["annotations"].get(ANNOTATION) for b in todo.apply}
+
+
+@pytest.mark.parametrize("broken", [{}, {"agent": ""}, {"agent": " \n"}, {"agent": "a b"}, {"admin": "", "agent": ""}])
+def test_a_secret_with_a_missing_or_empty_key_is_repaired_and_the_others_stay(broken):
+    values = GOOD | broken if broken else {"admin": "admin-1"}
+    _, children = settled()
+    made = applied(secret(children, **values))["Secret", "chat-keys"]["stringData"]
+    assert set(made) == set(NAMES)
+    assert all(value.strip() for value in made.values())
+    assert {name: made[name] for name in NAMES if values.get(name, "").strip() and " " not in values[name]}.items() <= {
+        **GOOD
+    }.items()
+
+
+def test_a_complete_secret_is_left_alone():
+    _, children = settled()
+    assert ("Secret", "chat-keys") not in applied(secret(children, **GOOD))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_credential_means_other_engine_pods(name):
+    values = [GOOD[n] for n in NAMES]
+    changed = GOOD | {name: "another"}
+    assert stamp(GOOD, *values, "") != stamp(changed, *(changed[n] for n in NAMES), "")
+
+
+def test_another_api_key_means_other_engine_pods_and_the_same_trainer():
+    spec = a_spec(**API_KEY)
+    before, after = templates(spec=spec, api_key="one"), templates(spec=spec, api_key="two")
+    assert before["chat-engine"] != after["chat-engine"]
+    assert before.get("chat-trainer") == after.get("chat-trainer")
+
+
+def test_a_stamp_does_not_tell_a_short_key():
+    assert stamp(GOOD, "hunter2") != stamp(GOOD | {"admin": "another"}, "hunter2")
+    assert "hunter2" not in stamp(GOOD, "hunter2")
+
+
+def test_an_api_key_that_cannot_work_is_reported_and_restarts_no_pod():
+    spec = a_spec(**API_KEY)
+    world, children = settled(spec)
+    children = secret(children, **GOOD)
+    problem = "key key of Secret ns/users (serving.apiKeySecret) does not exist: create it"
+    todo = plan(a_world(spec, pods=world.pods, children=children, credential_problem=problem))
+    live = next(c for c in children if c["metadata"]["name"] == "chat-engine")
+    engine = [b for b in todo.apply if b["metadata"]["name"] == "chat-engine"]
+    assert all(b["spec"]["template"] == live["spec"]["template"] for b in engine)
+    found = told("Degraded", spec=spec, pods=world.pods, children=children, credential_problem=problem)
+    assert found == ("CredentialRefused", problem)
+
+
+def test_no_credential_shows_where_a_snapshot_is_printed():
+    assert "user-secret" not in repr(a_world(api_key="user-secret"))
