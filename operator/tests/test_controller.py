@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 
-from aurora_operator.controller import Controller, Name
+from aurora_operator.controller import OF_A_NAMESPACE, Controller, Name
 from aurora_operator.errors import ClusterError
 
 CHAT, CODE = Name("ns", "chat"), Name("ns", "code")
@@ -115,3 +115,45 @@ def test_a_resource_that_comes_again_while_its_end_is_being_looked_at_is_not_for
         await controller.close()
 
     asyncio.run(loop())
+
+
+def test_it_is_stalled_only_while_something_is_due_and_nothing_ends():
+    free, running = threading.Event(), threading.Event()
+
+    def look(_):
+        running.set()
+        free.wait(10)
+        return 60.0
+
+    async def loop():
+        controller = Controller(look)
+        assert controller.stalled_seconds() == 0
+        controller.wake(CHAT)
+        assert await asyncio.to_thread(running.wait, 10)
+        now = time.monotonic()
+        assert 999 < controller.stalled_seconds(now + 1000) < 1010
+        free.set()
+        for _ in range(1000):
+            if not controller.stalled_seconds(now + 1000):
+                break
+            await asyncio.sleep(0.01)
+        assert not controller.stalled_seconds(now + 1000)
+        await controller.close()
+
+    asyncio.run(loop())
+
+
+def test_one_namespace_that_hangs_takes_no_more_than_its_share_of_the_threads():
+    done, hanging, found = threading.Event(), [], []
+
+    def look(name):
+        if name.namespace == "slow":
+            hanging.append(name)
+            done.wait(10)
+        elif not done.is_set():
+            found.append(len(hanging))
+            done.set()
+        return 60.0
+
+    run(look, *(Name("slow", str(i)) for i in range(500)), CODE, until=done)
+    assert found[0] <= OF_A_NAMESPACE

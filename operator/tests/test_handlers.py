@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import kopf
+import pytest
 from aurora_operator import handlers
 
 
@@ -31,3 +32,11 @@ def test_a_status_wakes_nobody_and_everything_else_does():
     tell(memo, generation=2)
     tell(memo, "DELETED", generation=2)
     assert memo.controller.names == ["ns/chat"] * 5
+
+
+def test_the_liveness_endpoint_fails_while_reconciling_stands_still():
+    memo = kopf.Memo(controller=SimpleNamespace(stalled_seconds=lambda: 10.0))
+    assert asyncio.run(handlers.reconciling(memo=memo))
+    memo.controller.stalled_seconds = lambda: 1000.0
+    with pytest.raises(kopf.PermanentError, match="no reconcile ended for 1000 s"):
+        asyncio.run(handlers.reconciling(memo=memo))

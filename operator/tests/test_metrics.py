@@ -5,7 +5,8 @@ import math
 from aurora_operator import metrics
 from aurora_operator.api.status import Candidate, Condition, Stable, Status
 from conftest import NOW, a_spec
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 STATUS = Status(
     stable=Stable(version=4, steps=3, since=NOW),
@@ -49,3 +50,22 @@ def test_they_go_with_their_resource_and_no_other():
     assert value("aurora_condition", type="TrainingHealthy") is None
     assert value("aurora_stable_version", "ns/other") == 4
     metrics.forget("ns/never-seen")
+
+
+def test_resources_that_came_and_went_leave_no_series():
+    before = len(generate_latest(REGISTRY).splitlines())
+    for number in range(50):
+        name = f"ns/passing-{number}"
+        metrics.show(name, a_spec(), STATUS)
+        metrics.loads.labels(name).inc()
+        for what in ("apply", "evidence", "load", "reconcile", "spec"):
+            metrics.failures.labels(name, what).inc()
+        metrics.verdicts.labels(name, "Promoted").inc()
+        metrics.forget(name)
+    assert "ns/passing" not in generate_latest(REGISTRY).decode()
+    assert len(generate_latest(REGISTRY).splitlines()) <= before + 20
+
+
+def test_whatever_has_the_label_of_a_resource_is_forgotten_with_it():
+    ours = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)] + [*metrics._GAUGES.values()]
+    assert {one for one in ours if "speculator" in one._labelnames} == set(metrics._OF_A_RESOURCE)

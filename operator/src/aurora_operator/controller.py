@@ -5,19 +5,22 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from aurora_operator import metrics
 from aurora_operator.errors import OperatorError
+from aurora_operator.workers import FairWorkers
 
 log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 1.0, 60.0
 _PAUSE = 0.5
 """Between the end of a look and the next one, however long it took."""
-LOOKS_AT_ONCE = 64
-"""A look mostly waits; one at an agent or a Prometheus that hangs must not keep the others waiting."""
+LOOKS_AT_ONCE, OF_A_NAMESPACE = 128, 16
+"""A reconcile mostly waits; agents of one namespace that hang must not keep the others waiting."""
+STALLED_SECONDS = 180.0
+"""So long without the end of any reconcile, though one is due, and the process is taken for stuck. Longer than any one
+reconcile may take: each of its requests has its deadline."""
 
 
 class Name(NamedTuple):
@@ -40,7 +43,9 @@ class Controller:
 
     def __init__(self, look: Callable[[Name], float | None]) -> None:
         self._look = look
-        self._threads = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look")
+        self._threads = FairWorkers(LOOKS_AT_ONCE, OF_A_NAMESPACE, "reconcile")
+        self._due = 0
+        self._progress = time.monotonic()
         self._wakes: dict[Name, asyncio.Event] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
 
@@ -51,13 +56,27 @@ class Controller:
             self._tasks[name] = asyncio.create_task(self._work(name), name=f"reconcile {name}")
         self._wakes[name].set()
 
+    def stalled_seconds(self, now: float | None = None) -> float:
+        """For how long nothing was finished though something is due, in seconds of the monotonic clock."""
+        return (time.monotonic() if now is None else now) - self._progress if self._due else 0.0
+
     async def close(self) -> None:
         """End all workers; a look that runs is left to finish."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+
+    async def _run(self, name: Name) -> float | None:
+        if not self._due:
+            self._progress = time.monotonic()
+        self._due += 1
+        try:
+            return await asyncio.wrap_future(self._threads.submit(name.namespace, lambda: self._look(name)))
+        finally:
+            self._due -= 1
+            self._progress = time.monotonic()
 
     async def _work(self, name: Name) -> None:
         wake = self._wakes[name]
@@ -67,7 +86,7 @@ class Controller:
                 wake.clear()
                 started = time.monotonic()
                 try:
-                    wait = await asyncio.get_running_loop().run_in_executor(self._threads, self._look, name)
+                    wait = await self._run(name)
                     backoff = _FIRST_BACKOFF
                 except Exception as error:
                     # Whatever it is: it must not end the worker, or nothing would look after this resource again.

@@ -21,6 +21,10 @@ class ClusterError(OperatorError):
         self.status = status
 
 
+class SecretValueError(OperatorError):
+    """A Secret without the value that is asked of it, or with one that cannot be used."""
+
+
 class PrometheusError(OperatorError):
     """Prometheus does not answer, or not with what was asked for."""
 

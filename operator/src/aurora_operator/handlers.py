@@ -15,7 +15,7 @@ from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
 from aurora_operator.api.status import Status
 from aurora_operator.clients.cluster import Cluster
-from aurora_operator.controller import Controller, Name
+from aurora_operator.controller import STALLED_SECONDS, Controller, Name
 from aurora_operator.errors import SpecError
 from aurora_operator.reconcile import unreadable
 from aurora_operator.reconcile.asking import Asking
@@ -100,6 +100,15 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """End the workers."""
     await memo.controller.close()
+
+
+@kopf.on.probe(id="reconciling")
+async def reconciling(memo: kopf.Memo, **_: Any) -> str:
+    """Whether reconciling makes progress; an error here makes the liveness endpoint answer 500."""
+    stalled: float = memo.controller.stalled_seconds()
+    if stalled > STALLED_SECONDS:
+        raise kopf.PermanentError(f"no reconcile ended for {stalled:.0f} s, though some are due")
+    return "making progress"
 
 
 @kopf.on.event(GROUP, VERSION, PLURAL)  # type: ignore[arg-type]

@@ -49,7 +49,11 @@ def show(name: str, spec: Spec, status: Status) -> None:
         _condition.labels(name, one.type).set({"True": 1, "False": 0}.get(one.status, -1))
 
 
+_OF_A_RESOURCE = (*_GAUGES.values(), _estimate, _condition, loads, failures, verdicts)
+"""Everything with the label ``speculator``."""
+
+
 def forget(name: str) -> None:
-    """Drop the gauges of a resource that is gone."""
-    for gauge in (*_GAUGES.values(), _estimate, _condition):
-        gauge.remove_by_labels({"speculator": name})
+    """Drop all series of a resource that is gone, counters too: their number must not grow with every one ever made."""
+    for one in _OF_A_RESOURCE:
+        one.remove_by_labels({"speculator": name})

@@ -1,19 +1,21 @@
 """Talks to an agent."""
 
+import json
 import ssl
 from typing import Any
 
-import httpx
-
-from aurora_core.bounded import SHOWN, AnswerError, BoundedClient
 from aurora_core.errors import EngineError
+from aurora_core.exchange import Exchange, ExchangeError, Limits
 from aurora_core.weights.volume import Volume
 
 _PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Agents speak HTTP; a context that trusts nobody is made in no time, httpx's own takes 30 ms for each client."""
-_MOST_BYTES = 8 << 20
+"""Agents speak HTTP; a context that trusts nobody is made in no time, the usual one takes 30 ms for each client."""
 _CONNECT_SECONDS = 3.0
 """An agent answers at once or not at all: a node that is gone must not hold its caller as long as a load may take."""
+_MOST_BYTES = 4 << 20
+_MOST_TEXT = 500
+"""Characters of an agent's refusal that are passed on."""
+_BAD_REQUEST = 400
 
 
 class AgentClient:
@@ -23,25 +25,23 @@ class AgentClient:
     """
 
     def __init__(self, url: str, token: str, timeout: float = 150) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        self._http = BoundedClient(
-            url,
-            headers=headers,
-            verify=_PLAIN,
-            seconds=timeout,
-            connect_seconds=_CONNECT_SECONDS,
-            most_bytes=_MOST_BYTES,
-        )
+        limits = Limits(timeout, connect_seconds=min(timeout, _CONNECT_SECONDS), size=_MOST_BYTES)
+        self._url = url
+        try:
+            self._exchange = Exchange(url, {"Authorization": f"Bearer {token}"}, _PLAIN, limits)
+        except ExchangeError as error:
+            raise EngineError(f"the agent at {url} cannot be reached: {error}") from error
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            status, answer = self._http.request(method, path, body=body)
-        except AnswerError as error:
-            raise EngineError(f"the agent: {error}") from None
+            content = None if body is None else json.dumps(body).encode()
+            status, answer = self._exchange.json(method, path, content)
+        except ExchangeError as error:
+            raise EngineError(f"the agent at {self._url} does not answer: {error}") from error
         if not isinstance(answer, dict):
-            raise EngineError(f"the agent at {self._http.url} answers with something else than an object")
-        if status >= httpx.codes.BAD_REQUEST:
-            raise EngineError(str(answer.get("error", status))[:SHOWN])
+            raise EngineError(f"the agent at {self._url} answers {path} with something else than a JSON object")
+        if status >= _BAD_REQUEST:
+            raise EngineError(str(answer.get("error", status))[:_MOST_TEXT])
         return answer
 
     def live(self) -> dict[str, Any]:
@@ -76,4 +76,4 @@ class AgentClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        self._exchange.close()

@@ -1,24 +1,25 @@
 """A Prometheus-compatible API: instant queries, of raw samples and of single numbers."""
 
+import base64
 import functools
 import math
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import NamedTemporaryFile
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
-from aurora_core.bounded import SHOWN, AnswerError, BoundedClient
+from aurora_core.exchange import Exchange, ExchangeError, Limits
 
 from aurora_operator.errors import PrometheusError, TooManySamplesError
 from aurora_operator.promotion.counters import Series
 
-_TIMEOUT, _CONNECT = 15.0, 5.0
-"""Seconds of a question in all, and of connecting."""
-_MOST_BYTES = 32 << 20
-"""Of an answer: some 200,000 samples."""
+_LIMITS = Limits(seconds=15.0, connect_seconds=5.0, size=8 << 20)
 _UNAUTHORIZED = {401, 403}
+_MOST_TEXT = 300
+"""Characters of a server's own error text that are passed on."""
 LIMIT = 200_000
 """Samples of an answer at most."""
 LONGEST_SECONDS, SHORTEST_SECONDS = 1200.0, 30.0
@@ -27,7 +28,7 @@ LONGEST_SECONDS, SHORTEST_SECONDS = 1200.0, 30.0
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a server asks for.
+    """What a server requires; no value appears in the representation.
 
     Attributes:
         token: bearer token, or empty.
@@ -36,10 +37,24 @@ class Credentials:
         certificate: PEM of the client's certificate and key (mTLS).
     """
 
-    token: str = ""
-    basic: tuple[str, str] | None = None
-    authority: str = ""
-    certificate: tuple[str, str] | None = None
+    token: str = field(default="", repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+    authority: str = field(default="", repr=False)
+    certificate: tuple[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def header(self) -> str:
+        """The Authorization header's value, or empty."""
+        if self.basic is not None:
+            return f"Basic {base64.b64encode(':'.join(self.basic).encode()).decode()}"
+        return f"Bearer {self.token}" if self.token else ""
+
+    def removed_from(self, text: str) -> str:
+        """A server's text without the credentials, should it send them back."""
+        sent = (self.token, self.header.rpartition(" ")[2], *(self.basic or ()))
+        for one in sorted({one for one in sent if one}, key=len, reverse=True):
+            text = text.replace(one, "[removed]")
+        return text
 
 
 @functools.cache
@@ -53,16 +68,25 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
         return _usual_context()
     try:
         context = ssl.create_default_context(cadata=credentials.authority or None)
-        if credentials.certificate is not None:
-            # The standard library reads certificates from files only.
-            with NamedTemporaryFile("w", suffix=".pem") as file:
-                file.write("\n".join(credentials.certificate))
-                file.flush()
-                context.load_cert_chain(file.name)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        kind = type(error).__name__
-        raise PrometheusError(f"the certificates in promotion.prometheus' secrets cannot be used ({kind})") from None
-    return context
+    except (ssl.SSLError, OSError, ValueError, TypeError):
+        context = None
+    if context is None:
+        raise PrometheusError("promotion.prometheus.caSecret holds no certificate that can be used")
+    if credentials.certificate is None:
+        return context
+    try:
+        # The standard library reads certificates from files only. An encrypted key is refused, not asked about.
+        with NamedTemporaryFile("w", suffix=".pem") as file:
+            file.write("\n".join(credentials.certificate))
+            file.flush()
+            context.load_cert_chain(file.name, password="")
+    except (ssl.SSLError, OSError, ValueError, TypeError):
+        pass
+    else:
+        return context
+    raise PrometheusError(
+        "promotion.prometheus.clientCertificateSecret: tls.crt and tls.key are no certificate and its unencrypted key"
+    )
 
 
 class Prometheus:
@@ -77,39 +101,39 @@ class Prometheus:
     """
 
     def __init__(self, url: str, credentials: Credentials = Credentials()) -> None:
-        headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
-        self._http = BoundedClient(
-            url,
-            headers=headers,
-            auth=credentials.basic,
-            verify=_context(credentials),
-            seconds=_TIMEOUT,
-            connect_seconds=_CONNECT,
-            most_bytes=_MOST_BYTES,
-        )
+        self._url = url
+        self._credentials = credentials
+        headers = {"Authorization": credentials.header} if credentials.header else {}
+        try:
+            self._exchange = Exchange(url, headers, _context(credentials), _LIMITS)
+        except ExchangeError as error:
+            raise PrometheusError(f"Prometheus at {url} cannot be queried: {error}") from error
 
     def query(self, query: str, time: float) -> tuple[str, list[Any]]:
         """The type and the result of an instant query, as Prometheus writes them.
 
         Raises:
+            TooManySamplesError: the answer is too large.
             PrometheusError: no answer, or a refusal.
         """
+        form = urlencode({"query": query, "time": f"{time:.3f}"}).encode()
         try:
-            form = {"query": query, "time": f"{time:.3f}"}
-            status, body = self._http.request("POST", "/api/v1/query", form=form)
-        except AnswerError as error:
-            raise PrometheusError(f"Prometheus: {error}") from None
+            status, body = self._exchange.json("POST", "/api/v1/query", form, "application/x-www-form-urlencoded")
+        except ExchangeError as error:
+            if error.reason == "large":
+                raise TooManySamplesError(f"Prometheus at {self._url}, {query!r}: {error}: aggregate it") from error
+            raise PrometheusError(f"Prometheus at {self._url} does not answer: {error}") from error
         match body:
             case {"status": "success", "data": {"resultType": str(kind), "result": list(result)}}:
                 return kind, result
-            case {"error": problem}:
-                shown = str(problem)[:SHOWN]
-                raise PrometheusError(f"Prometheus at {self._http.url} refused {query!r}: {shown}")
+            case {"error": str(text)}:
+                shown = self._credentials.removed_from(text)[:_MOST_TEXT]
+                raise PrometheusError(f"Prometheus at {self._url} refused {query!r}: {shown}")
         if status in _UNAUTHORIZED:
             raise PrometheusError(
-                f"Prometheus at {self._http.url} answers {status}: check promotion.prometheus' credentials"
+                f"Prometheus at {self._url} answers {status}: check promotion.prometheus' credentials"
             )
-        raise PrometheusError(f"{self._http.url} answers {query!r} with {status} and not as a Prometheus does")
+        raise PrometheusError(f"{self._url} answers {query!r} with {status} and not as a Prometheus does")
 
     def raw(self, selector: str, start: float, end: float) -> list[Series]:
         """Raw samples of all series of a selector from ``start`` to ``end``, seconds since the epoch.
@@ -164,4 +188,4 @@ class Prometheus:
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        self._exchange.close()

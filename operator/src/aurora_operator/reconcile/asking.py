@@ -1,10 +1,12 @@
 """Prometheus is asked beside the looks: one that is slow or hangs delays no repair, no load and no time slice."""
 
 import logging
+import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aurora_operator import metrics
@@ -13,6 +15,7 @@ from aurora_operator.promotion.gate import Evidence
 from aurora_operator.promotion.trial import Found
 from aurora_operator.reconcile.evidence import Ledgers
 from aurora_operator.render.identity import Resource
+from aurora_operator.workers import FairWorkers
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +24,9 @@ PATIENCE_SECONDS = 2.0
 STALE = timedelta(seconds=60)
 """How old an answer may be that stands in for one that is late. Counters only grow: an old answer proves less, and
 nothing that is wrong."""
-_QUESTIONS_AT_ONCE = 256
+_QUERIES_AT_ONCE, _OF_A_NAMESPACE = 256, 16
+_SOON_SECONDS = 0.05
+"""How long a reconcile waits for a server that was late the last time: one that hangs costs nobody a thread."""
 
 Measure = Callable[[Resource, Status, datetime, Ledgers], Found]
 
@@ -52,7 +57,9 @@ class Asking:
     def __init__(self, measure: Measure, patience: float = PATIENCE_SECONDS) -> None:
         self._measure = measure
         self._patience = patience
-        self._threads = ThreadPoolExecutor(_QUESTIONS_AT_ONCE, thread_name_prefix="prometheus")
+        self._threads = FairWorkers(_QUERIES_AT_ONCE, _OF_A_NAMESPACE, "prometheus")
+        self._late: set[str] = set()
+        self._current: dict[str, object] = {}
         self._ledgers: Ledgers = {}
         self._open: dict[str, Future[_Answer]] = {}
         self._last: dict[str, _Answer] = {}
@@ -61,8 +68,13 @@ class Asking:
         """What Prometheus tells; where it is late, what it told just now of the same, or that it does not answer."""
         name, about = resource.full_name, _about(resource, status)
         if name not in self._open or self._took(name, 0):
-            self._open[name] = self._threads.submit(self._ask, about, resource, status, now)
-        self._took(name, self._patience)
+            current = self._current[name] = object()
+            ask = partial(self._ask, current, about, resource, status, now)
+            self._open[name] = self._threads.submit(resource.namespace, ask)
+        if self._took(name, min(_SOON_SECONDS, self._patience) if name in self._late else self._patience):
+            self._late.discard(name)
+        else:
+            self._late.add(name)
         last = self._last.get(name)
         if last is None or last.about != about or now - last.asked > STALE:
             return Found(evidence=Evidence(problem="Prometheus does not answer in time"))
@@ -81,17 +93,32 @@ class Asking:
     def forget(self, name: str) -> None:
         """A resource is gone."""
         self._ledgers.pop(name, None)
-        self._open.pop(name, None)
+        question = self._open.pop(name, None)
+        if question is not None:
+            question.cancel()
+        self._current.pop(name, None)
+        self._late.discard(name)
         self._last.pop(name, None)
 
-    def _ask(self, about: tuple[Any, ...], resource: Resource, status: Status, now: datetime) -> _Answer:
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._threads.close()
+
+    def _ask(
+        self, current: object, about: tuple[Any, ...], resource: Resource, status: Status, now: datetime
+    ) -> _Answer:
         try:
             found = self._measure(resource, status, now, self._ledgers)
-        except Exception as error:
-            # Whatever it is: repairs and loads need no evidence, and go on without it.
-            metrics.failures.labels(resource.full_name, "evidence").inc()
-            log.exception("%s: reading Prometheus failed", resource.full_name)
-            found = Found(
-                evidence=Evidence(problem=f"reading Prometheus failed, see the operator's log: {type(error).__name__}")
-            )
+        except Exception as error:  # noqa: BLE001 (counted, logged and shown in a condition)
+            # Whatever it is: repairs and loads need no evidence, and go on without it. What the exception quotes may
+            # be a credential or a stranger's text: its type and the lines of code say where it came from.
+            if self._current.get(resource.full_name) is current:
+                metrics.failures.labels(resource.full_name, "evidence").inc()
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s: reading Prometheus failed: %s\n%s", resource.full_name, type(error).__name__, frames)  # noqa: TRY400
+            text = f"reading Prometheus failed with {type(error).__name__}, see the operator's log"
+            found = Found(evidence=Evidence(problem=text))
+        if self._current.get(resource.full_name) is not current:
+            # The resource went meanwhile: what was read for it is nobody's.
+            self._ledgers.pop(resource.full_name, None)
         return _Answer(about, now, found)

@@ -4,22 +4,20 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
 
-from aurora_core.credentials import clean
-from aurora_core.errors import ConfigError
-
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.status import Candidate, Stable, Status
+from aurora_operator.clients import secrets
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.prometheus import Credentials, Prometheus
-from aurora_operator.errors import ClusterError, PrometheusError
+from aurora_operator.clients.secrets import Form
+from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
 from aurora_operator.promotion.assignment import candidate_slice, slice_index, strategy, trial_key
 from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Metric
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.measure import by_engine_slice, by_slice, whole
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
-from aurora_operator.reconcile.world import decoded
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0
@@ -29,34 +27,29 @@ OVERLAP_SECONDS = 120.0
 
 
 def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prometheus:
-    def value(at: SecretKey | None) -> str:
-        if at is None:
-            return ""
-        found = decoded(cluster.get("v1", "Secret", namespace, at.name), at.key).strip()
-        if not found:
-            raise PrometheusError(f"secret {at.name} has no text under {at.key}: promotion.prometheus names it")
-        return found
-
-    def credential(at: SecretKey | None) -> str:
+    def read(name: str, *wanted: tuple[str, Form]) -> tuple[str, ...]:
+        secret = cluster.get("v1", "Secret", namespace, name)
         try:
-            return "" if at is None else clean(value(at), f"key {at.key} of secret {at.name} (promotion.prometheus)")
-        except ConfigError as error:
-            raise PrometheusError(str(error)) from None
+            return tuple(secrets.value(secret, name, key, form) for key, form in wanted)
+        except SecretValueError as error:
+            raise PrometheusError(f"{error}; promotion.prometheus names it") from error
 
-    def pair(
-        name: str | None, first: str, second: str, of: Callable[[SecretKey | None], str]
-    ) -> tuple[str, str] | None:
+    def one(at: SecretKey | None, form: Form) -> str:
+        return "" if at is None else read(at.name, (at.key, form))[0]
+
+    def pair(name: str | None, first: str, second: str, form: Form) -> tuple[str, str] | None:
         if name is None:
             return None
-        return of(SecretKey(name=name, key=first)), of(SecretKey(name=name, key=second))
+        left, right = read(name, (first, form), (second, form))
+        return left, right
 
     return Prometheus(
         spec.url,
         Credentials(
-            token=credential(spec.bearer_token_secret),
-            basic=pair(spec.basic_auth_secret, "username", "password", credential),
-            authority=value(spec.ca_secret),
-            certificate=pair(spec.client_certificate_secret, "tls.crt", "tls.key", value),
+            token=one(spec.bearer_token_secret, "header"),
+            basic=pair(spec.basic_auth_secret, "username", "password", "basic"),
+            authority=one(spec.ca_secret, "pem"),
+            certificate=pair(spec.client_certificate_secret, "tls.crt", "tls.key", "pem"),
         ),
     )
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from aurora_core.errors import EngineError
+from aurora_core.exchange import within
 
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
@@ -22,10 +23,12 @@ _FOR_GOOD = {400, 403, 422}
 
 
 _LOADS_AT_ONCE = 32
+_LOAD_SECONDS = 60.0
+"""Of all requests to one agent."""
 
 
 def _load(load: Load, token: str) -> None:
-    with closing(agent(load.pod, token)) as client:
+    with closing(agent(load.pod, token)) as client, within(_LOAD_SECONDS):
         # Speculation off before a swap down, on after a swap up: nobody runs a draft that was not wanted.
         if load.pod.steps != load.steps and load.steps == 0:
             client.set_steps(0)

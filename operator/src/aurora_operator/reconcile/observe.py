@@ -11,6 +11,7 @@ from typing import Any
 from aurora_core.agent.client import AgentClient
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError, EngineError
+from aurora_core.exchange import within
 from pydantic import ValidationError
 
 from aurora_operator.api.spec import Spec
@@ -20,12 +21,16 @@ from aurora_operator.errors import SpecError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.conditions import is_ready
-from aurora_operator.reconcile.world import Key, Problem, World, decoded
+from aurora_operator.reconcile.world import Key, Problem, World, decoded, is_credential
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 
 _AGENT_TIMEOUT = 20.0
+"""Of one request, and of all that a reconcile reads from one agent."""
+_AGENTS_AT_ONCE = 32
+_MOST_TEXT = 500
+"""Characters of an agent's text that are kept."""
 
 
 def parse(body: Mapping[str, Any]) -> tuple[Spec, Status]:
@@ -69,11 +74,11 @@ class _Asked:
         self.versions: tuple[Published, ...] | None = None
         self.training: Mapping[str, Any] = {}
         self.pod = Pod(name, address)
-        with closing(agent(self.pod, token)) as client:
+        with closing(agent(self.pod, token)) as client, within(_AGENT_TIMEOUT):
             try:
                 state = client.live()
                 draft = state["draft"]
-                failed = {int(version): str(why) for version, why in draft["failed"].items()}
+                failed = {int(version): str(why)[:_MOST_TEXT] for version, why in draft["failed"].items()}
                 self.pod = Pod(
                     name,
                     address,
@@ -99,7 +104,8 @@ class _Asked:
 
 def agent(pod: Pod, token: str) -> AgentClient:
     """The agent in a pod."""
-    return AgentClient(f"http://{pod.address}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT)
+    host = f"[{pod.address}]" if ":" in pod.address else pod.address
+    return AgentClient(f"http://{host}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT)
 
 
 def _api_key(cluster: Cluster, resource: Resource) -> tuple[str, str]:
@@ -121,7 +127,7 @@ def _ask_agents(pods: list[dict[str, Any]], token: str) -> list[_Asked]:
     ready = [pod for pod in pods if is_ready(pod)]
     if not (ready and token):
         return []
-    with ThreadPoolExecutor(min(16, len(ready))) as pool:
+    with ThreadPoolExecutor(min(_AGENTS_AT_ONCE, len(ready))) as pool:
         return list(pool.map(lambda pod: _Asked(pod, token), ready))
 
 
@@ -142,11 +148,11 @@ def observe(
     metadata = body["metadata"]
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
     children, taken = _children(cluster, resource)
-    token = decoded(children.get(("v1", "Secret", resource.keys)), "agent")
+    token = decoded(children.get(("v1", "Secret", resource.keys)), "agent").strip()
     pods = cluster.list("v1", "Pod", resource.namespace, resource.everything)
     engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
     trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
-    asked = _ask_agents(engines, token)
+    asked = _ask_agents(engines, token if is_credential(token) else "")
     api_key, problem = _api_key(cluster, resource)
     now = datetime.now(UTC)
     found = asking.found(resource, status, now)
