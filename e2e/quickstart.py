@@ -68,7 +68,7 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
     deadline = time.monotonic() + seconds
     while True:
         now = status()
-        candidate, stable = now.get("candidate"), now["stable"]
+        candidate, stable = now.get("candidate"), now.get("stable") or {"version": "not known yet", "steps": 0}
         trial = "no candidate"
         if candidate:
             bounds = [candidate.get(k) for k in ("estimate", "lower", "upper")]

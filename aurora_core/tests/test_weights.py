@@ -102,8 +102,8 @@ def test_nobody_waits_for_a_volume_that_hangs(tmp_path):
 def test_retirement_spares_what_is_in_use(store):
     for _ in range(8):
         store.publish(some_file(), target_fingerprint="t")
-    assert store.retire(2, [1, 3]) == [0, 2, 4, 5]
-    assert store.versions() == [1, 3, 6, 7]
+    assert store.retire(2, [1, 3]) == [2, 4, 5]
+    assert store.versions() == [0, 1, 3, 6, 7]
 
 
 WRITER = """

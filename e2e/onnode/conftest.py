@@ -121,6 +121,7 @@ def served(small_volume):
     began = time.monotonic()
     kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     eventually("available", lambda: condition("Available")["status"] == "True", 400)
+    eventually("an agent reported what the volume has", lambda: status().get("stable"), 60)
     first = measure(url(), prompts[:1], 1, 8)
     assert not first.failures
     yield Served(url(), prompts, time.monotonic() - began)

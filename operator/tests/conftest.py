@@ -37,6 +37,7 @@ def a_body(spec, status=None, annotations=None):
 
 def a_world(spec=None, status=None, annotations=None, children=(), **more):
     spec, status = spec or a_spec(), status or Status()
+    more.setdefault("versions", (Published(0, None),))
     return World(
         body=a_body(spec, status, annotations),
         spec=spec,

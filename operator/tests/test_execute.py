@@ -25,10 +25,11 @@ class Agent:
     def __init__(self, agents, pod):
         self._agents, self._pod = agents, pod
 
-    def load(self, version):
+    def load(self, version, digest):
         self._agents.began.wait()
         if self._pod == "broken":
             raise EngineError("no such file")
+        assert digest == ""
         self._agents.calls.append((self._pod, "load", version))
 
     def set_steps(self, steps):

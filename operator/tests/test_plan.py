@@ -212,7 +212,7 @@ def test_what_is_in_use_is_told_to_the_trainer():
     )
     todo = plan(a_world(status=status, pods=(Pod("a", "x", 3, 3, 1.0),)))
     wanted = next(b for b in todo.apply if b["metadata"]["name"] == "chat-wanted")
-    assert wanted["data"] == {"version": "4", "steps": "3", "in-use": "2,3,4,9"}
+    assert wanted["data"] == {"version": "4", "steps": "3", "digest": "", "in-use": "2,3,4,9"}
 
 
 def test_a_retained_claim_has_no_owner_and_everything_else_has():

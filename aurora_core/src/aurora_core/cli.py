@@ -98,15 +98,18 @@ def _engine(arguments: argparse.Namespace) -> None:
     work: Path = arguments.work
     store = WeightsStore(work / "weights")
     wanted = Wanted.read(arguments.wanted)
-    store.verify(wanted.version)
+    version, steps, fallback = store.to_serve(wanted.version, wanted.steps, wanted.digest)
+    if fallback:
+        logging.getLogger(__name__).warning("%s", fallback)
     target = resolve(config.target, arguments.models or _models(), download=False)
     settings = EngineSettings(
         weights=store.root,
-        version=wanted.version,
+        version=version,
         target=target.fingerprint,
         spool=work / "spool",
         dtype=launch.engine_dtype(target.path, config.target, config.serving),
-        initial_steps=wanted.steps,
+        fallback=fallback,
+        initial_steps=steps,
         samples=config.samples,
         sample_token=credentials.from_environment("AURORA_SAMPLE_TOKEN"),
     )
@@ -116,7 +119,7 @@ def _engine(arguments: argparse.Namespace) -> None:
         config.serving,
         config.draft,
         settings,
-        store.folder(wanted.version),
+        store.folder(version),
         arguments.runtime,
         launch.Secrets(_required("AURORA_ADMIN_KEY"), credentials.from_environment("AURORA_API_KEY")),
     )
@@ -137,6 +140,7 @@ def _agent(arguments: argparse.Namespace) -> None:
         engine,
         _required("AURORA_AGENT_TOKEN"),
         training=arguments.work / "training" / "status.json",
+        record=arguments.work / "record",
         labels=dict(arguments.label),
     )
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")

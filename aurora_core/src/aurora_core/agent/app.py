@@ -16,7 +16,7 @@ from starlette.routing import Route
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.errors import AuroraError, EngineError, WeightsError
-from aurora_core.weights import volume
+from aurora_core.weights import record, volume
 from aurora_core.weights.store import WeightsStore
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -30,6 +30,7 @@ class LoadRequest(_Strict):
     """Make a version live."""
 
     version: int = Field(ge=0)
+    digest: str = ""
 
 
 class StepsRequest(_Strict):
@@ -52,13 +53,20 @@ class Agent:
     """What the endpoints do."""
 
     def __init__(
-        self, store: WeightsStore, engine: Engine, token: str, training: Path | None, labels: Mapping[str, str]
+        self,
+        store: WeightsStore,
+        engine: Engine,
+        token: str,
+        training: Path | None,
+        record: Path | None,
+        labels: Mapping[str, str],
     ) -> None:
         self._store = store
         self._volume = volume.Probe(store.root)
         self._engine = engine
         self._token = token
         self._training = training
+        self._record = record
         self._registry = CollectorRegistry()
         self._registry.register(EngineCollector(engine.state, self._volume.look, labels))
 
@@ -92,11 +100,29 @@ class Agent:
     async def versions(self, _: Request) -> Response:
         """All complete versions and what they say of themselves."""
 
-        def read() -> list[dict[str, object]]:
+        def read() -> dict[str, object]:
             self._volume.look()
-            return [self._store.manifest(v).model_dump(mode="json") for v in self._store.versions()]
+            found, damaged = self._store.manifests()
+            problems = {str(version): problem for version, problem in damaged.items()}
+            try:
+                kept = None if self._record is None else record.read(self._record)
+            except WeightsError as error:
+                kept, problems["record"] = None, str(error)
+            return {
+                "versions": [one.model_dump(mode="json") | {"digest": one.digest} for one in found],
+                "damaged": problems,
+                "record": None if kept is None else kept.model_dump(mode="json"),
+            }
 
-        return JSONResponse({"versions": await run_in_threadpool(read)})
+        return JSONResponse(await run_in_threadpool(read))
+
+    async def keep_record(self, request: Request) -> Response:
+        """Keep what promotion decided on the volume."""
+        kept = record.Record.model_validate_json(await request.body())
+        if self._record is None:
+            return _problem(409, "this agent keeps no record")
+        await run_in_threadpool(record.write, self._record, kept)
+        return JSONResponse(kept.model_dump(mode="json"))
 
     async def volume(self, _: Request) -> Response:
         """How full the volume is."""
@@ -124,8 +150,13 @@ class Agent:
 
     async def load(self, request: Request) -> Response:
         """Make a version live and confirm it."""
-        version = LoadRequest.model_validate_json(await request.body()).version
-        await run_in_threadpool(self._store.manifest, version)
+        asked = LoadRequest.model_validate_json(await request.body())
+        version = asked.version
+        found = await run_in_threadpool(self._store.manifest, version)
+        if asked.digest not in {"", found.digest}:
+            return _problem(
+                409, f"version {version} on this volume is not the one that is meant: the volume was replaced"
+            )
         seconds = await run_in_threadpool(self._engine.load, version)
         return JSONResponse({"live": version, "stalled_seconds": seconds})
 
@@ -147,6 +178,7 @@ class Agent:
             Route("/healthz", self.alive),
             Route("/metrics", self.metrics),
             Route("/v1/versions", self._guard(self.versions)),
+            Route("/v1/record", self._guard(self.keep_record), methods=["POST"]),
             Route("/v1/volume", self._guard(self.volume)),
             Route("/v1/training", self._guard(self.training)),
             Route("/v1/live", self._guard(self.live)),
@@ -162,6 +194,7 @@ def make(
     token: str,
     *,
     training: Path | None = None,
+    record: Path | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Starlette:
     """The agent as an ASGI application.
@@ -171,6 +204,7 @@ def make(
         engine: the engine beside it.
         token: bearer token that callers must show.
         training: the trainer's status file.
+        record: folder of the record of promotion.
         labels: labels of every metric.
 
     Raises:
@@ -179,4 +213,4 @@ def make(
     if not token:
         message = "the agent needs a token: set AURORA_AGENT_TOKEN"
         raise EngineError(message)
-    return Starlette(routes=Agent(store, engine, token, training, labels or {}).routes())
+    return Starlette(routes=Agent(store, engine, token, training, record, labels or {}).routes())

@@ -4,8 +4,11 @@ import json
 import ssl
 from typing import Any
 
+from pydantic import ValidationError
+
 from aurora_core.errors import EngineError
 from aurora_core.exchange import Exchange, ExchangeError, Limits
+from aurora_core.weights.record import Record
 from aurora_core.weights.volume import Volume
 
 _PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -49,9 +52,22 @@ class AgentClient:
         return self._call("GET", "/v1/live")
 
     def versions(self) -> list[dict[str, Any]]:
-        """The manifests of all complete versions, ascending."""
-        versions: list[dict[str, Any]] = self._call("GET", "/v1/versions")["versions"]
-        return versions
+        """The manifests of all complete versions, ascending, each with its digest."""
+        return self.contents()[0]
+
+    def contents(self) -> tuple[list[dict[str, Any]], dict[str, str], Record | None]:
+        """The manifests of all versions that can be read, what is wrong with the others, and what promotion decided."""
+        answer = self._call("GET", "/v1/versions")
+        kept = answer.get("record")
+        try:
+            found = None if kept is None else Record.model_validate(kept)
+        except ValidationError:
+            found = None
+        return list(answer["versions"]), dict(answer.get("damaged") or {}), found
+
+    def keep_record(self, record: Record) -> None:
+        """Keep what promotion decided on the volume."""
+        self._call("POST", "/v1/record", record.model_dump(mode="json"))
 
     def volume(self) -> Volume:
         """How full the volume is."""
@@ -62,9 +78,14 @@ class AgentClient:
         """What the trainer last told of itself; empty before it told anything."""
         return self._call("GET", "/v1/training")
 
-    def load(self, version: int) -> float:
-        """Make a version live; returns the seconds that decoding waited."""
-        return float(self._call("POST", "/v1/load", {"version": version})["stalled_seconds"])
+    def load(self, version: int, digest: str = "") -> float:
+        """Make a version live; returns the seconds that decoding waited.
+
+        Args:
+            version: its number.
+            digest: of its manifest; empty where any is right.
+        """
+        return float(self._call("POST", "/v1/load", {"version": version, "digest": digest})["stalled_seconds"])
 
     def set_steps(self, steps: int) -> None:
         """Draft this many steps a cycle; 0 switches speculation off."""

@@ -38,6 +38,7 @@ class Runtime:
     def __init__(self, settings: EngineSettings) -> None:
         samples = settings.samples
         self.dtype = settings.dtype
+        self.fallback = settings.fallback
         dtype = None if samples.dtype == "auto" else getattr(torch, samples.dtype)
         self.sender = Sender(lambda: _make_sink(settings), dtype, samples.queue_size)
         self.capture = Capture(
@@ -101,6 +102,7 @@ class Runtime:
     def commit(self, version: int, scheduler: Any) -> None:
         """Make a prepared version live."""
         seconds = self.swap.commit(version, scheduler.draft_worker)
+        self.fallback = ""
         log.info("draft version %d live after %.1f ms", version, 1e3 * seconds)
 
     def keep_only(self, oldest: int) -> None:
@@ -114,6 +116,7 @@ class Runtime:
             "draft": {**asdict(self.swap.state), "failed": {str(k): v for k, v in self.swap.state.failed.items()}},
             "steps": self.steps,
             "dtype": self.dtype,
+            "fallback": self.fallback,
             "accept": [
                 {"version": arm.version, "steps": arm.steps, **sums.accept.named("t", "v")}
                 for arm, sums in sorted(self.counters.sums.items())

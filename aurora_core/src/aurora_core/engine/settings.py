@@ -22,6 +22,8 @@ class Wanted(Config):
     """Draft version."""
     steps: int = Field(ge=0)
     """Draft steps of a cycle; 0 keeps speculation off."""
+    digest: str = ""
+    """Digest of the version's manifest; empty where any is right."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -31,7 +33,8 @@ class Wanted(Config):
             ConfigError: a file is missing or holds no number.
         """
         try:
-            return cls.model_validate({name: (folder / name).read_text() for name in cls.model_fields})
+            names = [name for name in cls.model_fields if name != "digest" or (folder / name).exists()]
+            return cls.model_validate({name: (folder / name).read_text() for name in names})
         except (OSError, ValidationError) as error:
             message = f"{folder} does not say what to serve: {error}"
             raise ConfigError(message) from error
@@ -50,6 +53,8 @@ class EngineSettings(Config):
     """Folder of the filesystem transport."""
     dtype: str
     """Type that the engine computes in, resolved on this machine."""
+    fallback: str = ""
+    """Why the engine runs target-only on another version than it should serve; empty where it does not."""
     initial_steps: int = Field(ge=0)
     """Draft steps from the start: 0 where no draft is worth running yet."""
     samples: SamplesConfig

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from aurora_core.errors import EngineError, WeightsError
@@ -59,7 +59,7 @@ class DraftSwap:
         self._live = self._read(version)
 
     def _read(self, version: int) -> Loaded:
-        manifest = self._store.verify(version)
+        manifest, contents = self._store.read(version)
         if manifest.target_fingerprint != self._target:
             message = (
                 f"version {version} was trained for target {manifest.target_fingerprint}, this engine serves "
@@ -68,8 +68,8 @@ class DraftSwap:
             raise WeightsError(message)
         folder = self._store.folder(version)
         try:
-            tensors = load_file(folder / checkpoint.MODEL)
-        except (OSError, SafetensorError) as error:
+            tensors = load(contents[checkpoint.MODEL])
+        except (KeyError, SafetensorError) as error:
             message = f"version {version} cannot be read: {error}"
             raise WeightsError(message) from error
         return Loaded(version, checkpoint.read_config(folder), tensors)

@@ -1,6 +1,7 @@
 """The samples that training draws from: bounded, the oldest leaving first, some requests held out for judging."""
 
 import hashlib
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ import torch
 
 from aurora_core.errors import SampleError, TransportError
 from aurora_core.samples.schema import Sample
-from aurora_core.samples.transport import SampleSource
+from aurora_core.samples.transport import Delivery, SampleSource
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,15 +73,24 @@ class Pool:
             try:
                 sample = self._decode(delivery.read())
             except (SampleError, TransportError) as error:
-                self.rejected[error.reason] += 1
-                self.why[error.reason] = str(error)
-                delivery.done()
+                self._refuse(delivery, error.reason, str(error))
+                continue
+            except Exception as error:
+                # A sample is a file that anything may have written; whatever it raises, training must survive it, and
+                # it must not be met again after a restart.
+                log.exception("sample %s cannot be read", delivery.name)
+                self._refuse(delivery, "damaged", f"{delivery.name}: {type(error).__name__}")
                 continue
             entry = Entry(sample, delivery.name, delivery.done, (uses or {}).get(delivery.name, 0))
             self._keep(entry)
             taken += 1
         self.received += taken
         return taken
+
+    def _refuse(self, delivery: Delivery, reason: str, why: str) -> None:
+        self.rejected[reason] += 1
+        self.why[reason] = why
+        delivery.done()
 
     def _keep(self, entry: Entry) -> None:
         held = is_heldout(entry.sample.request, self._heldout_fraction)

@@ -5,13 +5,17 @@ that a trainer that is killed finds its pool again. The folder's size is bounded
 """
 
 import contextlib
+import errno
+import os
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from aurora_core.errors import TransportError
+from aurora_core.errors import SampleError, TransportError
 
 _SUFFIX, _PART = ".sample", ".part"
 _ABANDONED_SECONDS = 3600.0
@@ -35,6 +39,7 @@ class SpoolSink:
             if sum(_size(path) for _, path in files) + len(payload) > self._max_bytes:
                 message = f"the spool {self._folder} is at its limit of {self._max_bytes} bytes: is the trainer alive?"
                 raise TransportError("spool_full", message)
+            part.touch(mode=0o600)
             part.write_bytes(payload)
             newest = files[-1][0] if files else 0
             part.rename(self._folder / f"{newest + 1:012d}-{name}{_SUFFIX}")
@@ -70,6 +75,7 @@ class SpoolDelivery:
     """A file in the spool."""
 
     path: Path
+    most_bytes: int = 1 << 34
 
     @property
     def name(self) -> str:
@@ -77,23 +83,45 @@ class SpoolDelivery:
         return self.path.name
 
     def read(self) -> bytes:
-        """The file's bytes."""
+        """The file's bytes.
+
+        Raises:
+            SampleError: it is a link, a pipe, a device or a folder, or larger than any sample: none of ours.
+            TransportError: the volume fails, or the file is gone.
+        """
         try:
-            return self.path.read_bytes()
+            # A pipe is opened without waiting for its writer, and a link is not followed.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    raise SampleError("not_a_file", f"{self.path} is no regular file")
+                if found.st_size > self.most_bytes:
+                    raise SampleError(
+                        "too_large", f"{self.path} has {found.st_size} bytes, a sample at most {self.most_bytes}"
+                    )
+                return file.read(self.most_bytes + 1)
         except OSError as error:
+            if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:
+                raise SampleError("not_a_file", f"{self.path} is no regular file") from error
             message = f"cannot read {self.path}: {error.strerror}"
             raise TransportError("spool_error", message) from error
 
     def done(self) -> None:
-        """Delete the file."""
-        self.path.unlink(missing_ok=True)
+        """Delete the file; what cannot be deleted is left, and not read again by this trainer."""
+        with contextlib.suppress(OSError):
+            if self.path.is_dir() and not self.path.is_symlink():
+                shutil.rmtree(self.path)
+            else:
+                self.path.unlink(missing_ok=True)
 
 
 class SpoolSource:
     """The trainer's end of a spool."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 1 << 34) -> None:
         self._folder = folder
+        self._most_bytes = most_bytes
         self._seen: set[str] = set()
         for part in folder.glob(f".*{_PART}"):
             with contextlib.suppress(FileNotFoundError):
@@ -110,7 +138,7 @@ class SpoolSource:
         for _, path in files:
             if path.name not in self._seen:
                 self._seen.add(path.name)
-                yield SpoolDelivery(path)
+                yield SpoolDelivery(path, self._most_bytes)
 
     def backlog(self) -> int:
         """Files that no call has yielded yet."""

@@ -17,6 +17,9 @@ from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
 
+ALL = "all"
+"""In the file of versions in use: which are is not known yet, so that none may be deleted."""
+
 
 class Publisher:
     """Publishes a trainer's draft.
@@ -105,7 +108,10 @@ class Publisher:
         if self._in_use is None:
             return
         try:
-            in_use = [int(word) for word in self._in_use.read_text().split(",") if word.strip()]
+            words = [word.strip() for word in self._in_use.read_text().split(",")]
+            if ALL in words:
+                return
+            in_use = [int(word) for word in words if word]
             gone = self._store.retire(self._weights.keep, in_use)
         except (OSError, ValueError) as error:
             self._metrics.count("failed", 1, "retire")

@@ -1,5 +1,6 @@
 """What a version says of itself."""
 
+import hashlib
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,7 +36,16 @@ class Manifest(BaseModel):
     """Simulated accept length on held-out requests, tokens per verify cycle."""
     parent_holdout_accept_length: float | None = None
     """The parent's, on the same requests."""
-    files: dict[str, FileEntry]
+    files: dict[str, FileEntry] = Field(min_length=1)
+
+    @property
+    def digest(self) -> str:
+        """Identity of the contents: sha256 over the target and over the names and checksums of all files.
+
+        Numbers can repeat, on a volume that was emptied or restored; this cannot.
+        """
+        parts = [self.target_fingerprint, *(f"{name} {entry.sha256}" for name, entry in sorted(self.files.items()))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def parse(text: str, where: str) -> Manifest:
@@ -47,5 +57,5 @@ def parse(text: str, where: str) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValueError as error:
-        message = f"{where} is no valid manifest: {error}"
+        message = f"{where} is no valid manifest: {str(error)[:300]}"
         raise WeightsError(message) from error

@@ -18,7 +18,9 @@ from aurora_core.errors import WeightsError
 from aurora_core.weights.manifest import FileEntry, Manifest, parse
 
 MANIFEST = "manifest.json"
-_CHUNK = 1 << 20
+_DIGITS = 9
+"""Of a version's number at most."""
+_MANIFEST_BYTES = 1 << 20
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
@@ -31,11 +33,8 @@ def _fsync(path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class WeightsStore:
@@ -55,7 +54,7 @@ class WeightsStore:
         if not self._versions.is_dir():
             return []
         names = (entry.name for entry in self._versions.iterdir() if (entry / MANIFEST).is_file())
-        return sorted(int(name) for name in names if name.isdecimal())
+        return sorted(int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS)
 
     def manifest(self, version: int) -> Manifest:
         """What a version says of itself.
@@ -65,7 +64,9 @@ class WeightsStore:
         """
         path = self.folder(version) / MANIFEST
         try:
-            text = path.read_text()
+            if path.stat().st_size > _MANIFEST_BYTES:
+                raise WeightsError(f"{path} is no manifest: it is larger than {_MANIFEST_BYTES} bytes")
+            text = path.read_text(errors="replace")
         except OSError as error:
             message = f"version {version} is not in {self.root}: {error.strerror}"
             raise WeightsError(message) from error
@@ -83,11 +84,9 @@ class WeightsStore:
         """
         manifest = self.manifest(version)
         folder = self.folder(version)
+        self._complete(manifest)
         for name, entry in manifest.files.items():
             path = folder / name
-            if Path(name).name != name or not path.is_file() or path.is_symlink():
-                message = f"version {version} lacks {name}"
-                raise WeightsError(message)
             try:
                 whole = path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256
             except OSError as error:
@@ -97,6 +96,81 @@ class WeightsStore:
                 message = f"version {version} is corrupt: {name} differs from its manifest"
                 raise WeightsError(message)
         return manifest
+
+    def _complete(self, manifest: Manifest) -> None:
+        """That the folder has the files of the manifest and no other, each a file of its own."""
+        version, folder = manifest.version, self.folder(manifest.version)
+        try:
+            found = {entry.name for entry in folder.iterdir()} - {MANIFEST}
+        except OSError as error:
+            raise WeightsError(f"version {version} cannot be read: {error.strerror}") from error
+        odd = {name for name in found if (folder / name).is_symlink() or not (folder / name).is_file()}
+        if lacking := (manifest.files.keys() - found) | odd:
+            raise WeightsError(f"version {version} lacks {', '.join(sorted(lacking))}")
+        if unknown := found - manifest.files.keys():
+            raise WeightsError(
+                f"version {version} has files that its manifest does not name: {', '.join(sorted(unknown))}"
+            )
+
+    def read(self, version: int) -> tuple[Manifest, dict[str, bytes]]:
+        """A version's files in memory, verified: what was hashed is what the caller gets.
+
+        Raises:
+            WeightsError: as :meth:`verify`.
+        """
+        manifest = self.manifest(version)
+        self._complete(manifest)
+        contents = {}
+        for name, entry in manifest.files.items():
+            try:
+                contents[name] = (self.folder(version) / name).read_bytes()
+            except OSError as error:
+                raise WeightsError(f"version {version} cannot be read: {name}: {error.strerror}") from error
+            if hashlib.sha256(contents[name]).hexdigest() != entry.sha256:
+                raise WeightsError(f"version {version} is corrupt: {name} differs from its manifest")
+        return manifest, contents
+
+    def manifests(self) -> tuple[list[Manifest], dict[int, str]]:
+        """The manifests of all versions, ascending, and what is wrong with those that have none that can be read."""
+        found, damaged = [], {}
+        for version in self.versions():
+            try:
+                found.append(self.manifest(version))
+            except WeightsError as error:
+                damaged[version] = str(error)
+        return found, damaged
+
+    def to_serve(self, version: int, steps: int, digest: str) -> tuple[int, int, str]:
+        """What an engine starts with: the version that it should serve, or else target-only.
+
+        Without a version that can be verified an engine cannot start with a draft at all; with another one it can serve
+        target-only, and report from there what the volume has.
+
+        Args:
+            version: that it should serve.
+            steps: draft steps of it.
+            digest: of its manifest; empty where any is right.
+
+        Returns:
+            Version, draft steps, and why they are not what was asked for; empty where they are.
+
+        Raises:
+            WeightsError: there is no version that could be started with.
+        """
+        try:
+            found = self.verify(version)
+            if digest in {"", found.digest}:
+                return version, steps, ""
+            problem = f"version {version} in {self.root} is not the one that was promoted: the volume was replaced"
+        except WeightsError as error:
+            problem = str(error)
+        for other in reversed(self.versions()):
+            try:
+                self.verify(other)
+            except WeightsError:
+                continue
+            return other, 0, f"{problem}; serving target-only"
+        raise WeightsError(f"{problem}, and there is no other version to start with")
 
     def publish(
         self,
@@ -123,7 +197,8 @@ class WeightsStore:
         except OSError as error:
             message = f"nothing could be published below {self.root}: {error.strerror}"
             raise WeightsError(message) from error
-        staged = self._staging / f"{version:06d}.{os.getpid()}"
+        # Process ids repeat between containers.
+        staged = self._staging / f"{version:06d}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             staged.mkdir(parents=True)
             self._versions.mkdir(parents=True, exist_ok=True)
@@ -165,8 +240,11 @@ class WeightsStore:
                 shutil.rmtree(entry, ignore_errors=True)
 
     def retire(self, keep: int, in_use: Iterable[int]) -> list[int]:
-        """Delete all but the newest ``keep`` versions and those in use; returns what was deleted."""
-        protected = {*self.versions()[-keep:], *in_use}
+        """Delete all but version 0, the newest ``keep`` and those in use; returns what was deleted.
+
+        Version 0 is what a deployment starts from, also one whose status was lost.
+        """
+        protected = {0, *self.versions()[-keep:], *in_use}
         gone = [version for version in self.versions() if version not in protected]
         for version in gone:
             folder = self.folder(version)

@@ -36,6 +36,8 @@ class Stable(_Status):
 
     version: int
     """Draft version."""
+    digest: str | None = None
+    """Digest of its manifest: numbers repeat on a volume that was emptied or restored, digests do not."""
     steps: int
     """Draft steps of a cycle; 0 while no draft has earned its place (day-0)."""
     since: datetime
@@ -57,6 +59,8 @@ class Candidate(_Status):
 
     version: int
     """Draft version."""
+    digest: str | None = None
+    """Digest of its manifest."""
     steps: int
     """Draft steps of a cycle that it is tried with; 0 is target-only."""
     kind: Literal["NewVersion", "TargetOnly", "Again", "Previous"] = "NewVersion"

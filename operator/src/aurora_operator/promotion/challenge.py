@@ -105,7 +105,7 @@ def begin(
     if fresh is None:
         return None
     found = _candidate("NewVersion", stable, fresh.version, spec.draft.num_steps, now)
-    return found.model_copy(update={"holdout_accept_length": rounded(fresh.holdout)})
+    return found.model_copy(update={"holdout_accept_length": rounded(fresh.holdout), "digest": fresh.digest or None})
 
 
 def _candidate(

@@ -48,6 +48,7 @@ def won(at: Progress, candidate: Candidate, reason: str, now: datetime, *, prove
             back = stable.previous, stable.previous_steps
     new = Stable(
         version=candidate.version,
+        digest=stable.digest if candidate.version == stable.version else candidate.digest,
         steps=candidate.steps,
         since=now,
         previous=back[0],

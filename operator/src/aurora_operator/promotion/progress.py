@@ -17,6 +17,7 @@ class Published:
 
     version: int
     holdout: float | None
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Pod:
         failed: versions that it refused, and why.
         problem: why the agent does not answer.
         dtype: type that its engine computes in; empty where it does not say.
+        fallback: why its engine serves target-only instead of what it should; empty where it does not.
         volume: how full the volume is that it reads; None where it cannot tell.
         volume_problem: why it cannot.
     """
@@ -42,6 +44,7 @@ class Pod:
     failed: Mapping[int, str] = field(default_factory=dict)
     problem: str = ""
     dtype: str = ""
+    fallback: str = ""
     volume: Volume | None = None
     volume_problem: str = ""
 
@@ -57,7 +60,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where promotion stands after a look."""
+    """Where promotion stands after a look.
+
+    Attributes:
+        provisional: whether stable is a guess: no status, and no agent has reported yet what the volume records.
+    """
 
     stable: Stable
     candidate: Candidate | None
@@ -66,6 +73,7 @@ class Progress:
     notes: tuple[Note, ...]
     reason: str
     message: str
+    provisional: bool = False
 
     def told(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
         """The same, with an Event and the reason that conditions show."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from aurora_core.weights.record import Record
+
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion import outcome
@@ -46,7 +48,8 @@ class Seen:
 
     Attributes:
         annotations: of the resource.
-        versions: what is on the volume.
+        versions: what is on the volume; None while no agent has reported it.
+        record: what the volume records of promotion.
         pods: what serves.
         found: what Prometheus told.
         now: the time.
@@ -54,9 +57,10 @@ class Seen:
 
     now: datetime
     annotations: Mapping[str, str]
-    versions: Sequence[Published] = ()
+    versions: Sequence[Published] | None = ()
     pods: Sequence[Pod] = ()
     found: Found = field(default_factory=Found)
+    record: Record | None = None
 
 
 def first_stable(spec: Spec, now: datetime) -> Stable:
@@ -74,6 +78,13 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     now = seen.now
     stable = status.stable or first_stable(spec, now)
     at = Progress(stable, status.candidate, status.judged, tuple(status.history), (), "NoCandidate", "nothing to judge")
+    if status.stable is None:
+        if seen.versions is None:
+            message = "no agent has reported yet which versions the volume has"
+            return replace(at, reason="Starting", message=message, provisional=True)
+        at = _restored(at, seen)
+    at = replace(at, stable=_identified(at.stable, seen.versions or ()))
+    stable = at.stable
     why = _reason_to_roll_back(spec, stable, seen)
     if why is not None:
         return outcome.rolled_back(at, why, now)
@@ -89,6 +100,26 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
         at = replace(at, stable=baseline(spec, at.stable, seen.found.watch))
         at = _begin(spec, at, seen)
     return at
+
+
+def _restored(at: Progress, seen: Seen) -> Progress:
+    """A resource without a status, on a volume that records what was stable: it is stable again."""
+    kept = seen.record
+    if kept is None or kept.version not in {one.version for one in seen.versions or ()}:
+        return at
+    stable = Stable(version=kept.version, steps=kept.steps, digest=kept.digest or None, since=seen.now)
+    at = replace(at, stable=stable, judged=max(at.judged, kept.decided, kept.version))
+    return at.told(
+        "StateRestored", f"the volume records version {kept.version} as stable, with {kept.steps} draft steps"
+    )
+
+
+def _identified(stable: Stable, versions: Sequence[Published]) -> Stable:
+    """Stable with the digest of its manifest, once it is known."""
+    if stable.digest is not None:
+        return stable
+    digest = next((one.digest for one in versions if one.version == stable.version), "")
+    return stable.model_copy(update={"digest": digest}) if digest else stable
 
 
 def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
@@ -145,9 +176,9 @@ def _without_the_gate(spec: Spec, at: Progress, candidate: Candidate, seen: Seen
     return None
 
 
-def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published]) -> str | None:
+def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published] | None) -> str | None:
     """Why a newer version takes a candidate's place, if one does."""
-    fresh, merit = newest(at.judged, at.stable, versions), candidate.holdout_accept_length
+    fresh, merit = newest(at.judged, at.stable, versions or ()), candidate.holdout_accept_length
     if candidate.kind != "NewVersion" or fresh is None or fresh.version <= candidate.version:
         return None
     enough = SUPERSEDE if candidate.estimate is not None else SUPERSEDE_YOUNG
@@ -182,7 +213,7 @@ _WHY = {
 
 
 def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
-    candidate = begin(spec, at.stable, at.judged, seen.versions, seen.found.watch, seen.now)
+    candidate = begin(spec, at.stable, at.judged, seen.versions or (), seen.found.watch, seen.now)
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at

@@ -146,6 +146,22 @@ def _unbound(world: World) -> _Seen | None:
     return None
 
 
+def _replaced(world: World) -> _Seen | None:
+    """Where the volume is another one than that of the stable version, or was emptied."""
+    stable, versions = world.status.stable, world.versions
+    if stable is None or versions is None:
+        return None
+    found = next((one for one in versions if one.version == stable.version), None)
+    what = f"version {stable.version}, which is stable,"
+    undo = "restore the volume, or delete and apply the resource to start from what is on it"
+    if found is None:
+        return _Seen("False", "StableMissing", f"claim {world.resource.claim} has no {what} any more: {undo}")
+    if stable.digest and found.digest and stable.digest != found.digest:
+        message = f"{what} is another one on claim {world.resource.claim} than was promoted: {undo}"
+        return _Seen("False", "VolumeReplaced", message)
+    return None
+
+
 def _storage(world: World) -> _Seen:
     unbound = _unbound(world)
     if unbound is not None:
@@ -154,11 +170,17 @@ def _storage(world: World) -> _Seen:
     failing = [f"{pod.name}: {pod.volume_problem}" for pod in world.pods if pod.volume_problem]
     if failing:
         return _Seen("False", "VolumeFailing", f"{failing[0]}; what is live serves on, nothing new can be loaded")
+    replaced = _replaced(world)
+    if replaced is not None:
+        return replaced
     if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in world.pods):
         left = f"less than {FULL:.0%} of claim {name} is free"
         return _Seen(
             "False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim"
         )
+    if world.damaged:
+        what, why = min(world.damaged.items())
+        return _Seen("True", "VersionDamaged", f"{what} on claim {name} cannot be used: {why}")
     where = ", for pods of one node" if world.resource.one_node else ""
     return _Seen("True", "Bound", f"claim {name} is bound{where}")
 
@@ -172,14 +194,15 @@ def _degraded(world: World, taken: Collection[Key]) -> _Seen:
         return _Seen("True", world.problems[0].reason, world.problems[0].message)
     if world.credential_problem:
         return _Seen("True", "CredentialRefused", world.credential_problem)
-    silent = [f"{pod.name}: {pod.problem}" for pod in world.pods if pod.problem]
-    if silent:
-        return _Seen("True", "AgentSilent", silent[0])
     stable = world.status.stable
-    failed = [(pod.name, pod.failed.get(stable.version)) for pod in world.pods] if stable else []
-    refused = [f"{name}: {why}" for name, why in failed if why]
-    if refused:
-        return _Seen("True", "StableRefused", refused[0])
+    for reason, problems in (
+        ("AgentSilent", {pod.name: pod.problem for pod in world.pods}),
+        ("ServingTargetOnly", {pod.name: pod.fallback for pod in world.pods}),
+        ("StableRefused", {pod.name: pod.failed.get(stable.version, "") for pod in world.pods} if stable else {}),
+    ):
+        found = [f"{name}: {problem}" for name, problem in problems.items() if problem]
+        if found:
+            return _Seen("True", reason, found[0])
     return _Seen("False", "AsWanted", "")
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from aurora_core.errors import EngineError
 from aurora_core.exchange import within
+from aurora_core.weights.record import Record
 
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import ClusterError
+from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
 from aurora_operator.reconcile.world import Problem, World
@@ -33,7 +35,7 @@ def _load(load: Load, token: str) -> None:
         if load.pod.steps != load.steps and load.steps == 0:
             client.set_steps(0)
         if load.pod.live != load.version:
-            client.load(load.version)
+            client.load(load.version, load.digest)
         if load.pod.steps != load.steps and load.steps:
             client.set_steps(load.steps)
         if load.pod.rate != load.rate:
@@ -74,6 +76,19 @@ def _load_all(name: str, loads: Sequence[Load], token: str) -> list[Problem]:
         return [problem for problem in pool.map(lambda load: _loaded(name, load, token), loads) if problem]
 
 
+def _recorded(name: str, pod: Pod, record: Record, token: str) -> list[Problem]:
+    """Have a pod's agent keep the record of promotion on the volume."""
+    try:
+        with closing(agent(pod, token)) as client:
+            client.keep_record(record)
+    except EngineError as error:
+        metrics.failures.labels(name, "record").inc()
+        message = f"{pod.name} cannot record on the volume that version {record.version} is stable: {error}"
+        log.warning("%s: %s", name, message)
+        return [Problem("RecordFailing", message)]
+    return []
+
+
 def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
     """Carry out a plan.
 
@@ -109,4 +124,7 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
         problems.append(Problem("ApplyRefused", refused))
         log.warning("%s: %s", name, refused)
     token = world.own_keys.get("agent", "")
-    return (*problems, *_load_all(name, plan.loads, token))
+    problems += _load_all(name, plan.loads, token)
+    if plan.record is not None:
+        problems += _recorded(name, *plan.record, token)
+    return tuple(problems)

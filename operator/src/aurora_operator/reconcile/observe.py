@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aurora_core.agent.client import AgentClient
 from aurora_core.credentials import clean
@@ -26,11 +26,20 @@ from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 
+if TYPE_CHECKING:
+    from aurora_core.weights.record import Record
+
 _AGENT_TIMEOUT = 20.0
 """Of one request, and of all that a reconcile reads from one agent."""
 _AGENTS_AT_ONCE = 32
 _MOST_TEXT = 500
 """Characters of an agent's text that are kept."""
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an answer fails with that is none of an agent's."""
+
+
+def _malformed(error: Exception) -> str:
+    return f"its agent answers with something that this operator cannot read ({type(error).__name__})"
 
 
 def parse(body: Mapping[str, Any]) -> tuple[Spec, Status]:
@@ -72,6 +81,8 @@ class _Asked:
     def __init__(self, pod: Mapping[str, Any], token: str) -> None:
         name, address = pod["metadata"]["name"], pod["status"].get("podIP") or ""
         self.versions: tuple[Published, ...] | None = None
+        self.damaged: Mapping[str, str] = {}
+        self.record: Record | None = None
         self.training: Mapping[str, Any] = {}
         self.pod = Pod(name, address)
         with closing(agent(self.pod, token)) as client, within(_AGENT_TIMEOUT):
@@ -86,20 +97,29 @@ class _Asked:
                     state["steps"],
                     state["capture"]["rate"],
                     failed,
-                    dtype=state.get("dtype", ""),
+                    dtype=str(state.get("dtype") or ""),
+                    fallback=str(state.get("fallback") or "")[:500],
                 )
             except EngineError as error:
                 self.pod = Pod(name, address, problem=str(error))
                 return
+            except _MALFORMED as error:
+                self.pod = Pod(name, address, problem=_malformed(error))
+                return
             # An engine serves on where its volume fails.
             try:
                 self.pod = replace(self.pod, volume=client.volume())
+                found, self.damaged, self.record = client.contents()
                 self.versions = tuple(
-                    Published(one["version"], one["holdout_accept_length"]) for one in client.versions()
+                    Published(int(one["version"]), one["holdout_accept_length"], str(one.get("digest", "")))
+                    for one in found
                 )
                 self.training = client.training()
             except EngineError as error:
                 self.pod = replace(self.pod, volume_problem=str(error))
+            except _MALFORMED as error:
+                self.versions = None
+                self.pod = replace(self.pod, volume_problem=_malformed(error))
 
 
 def agent(pod: Pod, token: str) -> AgentClient:
@@ -168,6 +188,8 @@ def observe(
         trainer_pods=tuple(trainers),
         pods=tuple(one.pod for one in asked),
         versions=next((one.versions for one in asked if one.versions is not None), None),
+        damaged=next((one.damaged for one in asked if one.damaged), {}),
+        record=next((one.record for one in asked if one.record is not None), None),
         training=next((one.training for one in asked if one.training), {}),
         found=found,
         problems=problems,

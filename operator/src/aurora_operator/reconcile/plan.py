@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aurora_core.weights.record import Record
+
 from aurora_operator.api.status import Status
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
@@ -28,17 +30,19 @@ class Load:
     version: int
     steps: int
     rate: float
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to do, in this order."""
+    """Everything to do, in this order; ``record`` is what a pod's agent must keep on the volume."""
 
     status: Mapping[str, Any] | None = None
     notes: tuple[Note, ...] = ()
     delete: tuple[Key, ...] = ()
     apply: tuple[Mapping[str, Any], ...] = ()
     loads: tuple[Load, ...] = ()
+    record: tuple[Pod, Record] | None = None
     again_seconds: float = RESYNC_SECONDS
 
 
@@ -84,7 +88,9 @@ def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
     children.add(
         training.claim(resource),
         config.config_map(resource),
-        config.wanted_map(resource, stable.version, stable.steps, in_use),
+        config.wanted_map(
+            resource, stable.version, stable.steps, stable.digest or "", None if progress.provisional else in_use
+        ),
     )
     if world.own_keys.keys() != world.keys.keys():
         children.add(config.keys(resource, world.keys))
@@ -144,12 +150,29 @@ def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool
 def _loads(world: World, progress: Progress) -> list[Load]:
     resource = world.resource
     wanted = assignments(world.spec, progress.stable, progress.candidate, resource.uid, world.pods, world.now)
+    if progress.provisional:
+        return []
     rate = 0.0 if world.spec.suspend else world.spec.samples.sample_rate
+    digests = {progress.stable.version: progress.stable.digest or ""}
+    if progress.candidate is not None:
+        digests.setdefault(progress.candidate.version, progress.candidate.digest or "")
     return [
-        Load(pod, *wanted[pod.name], rate)
+        Load(pod, *wanted[pod.name], rate, digests.get(wanted[pod.name][0], ""))
         for pod in world.pods
         if pod.live is not None and (pod.live, pod.steps, pod.rate) != (*wanted[pod.name], rate)
     ]
+
+
+def _record(world: World, progress: Progress) -> tuple[Pod, Record] | None:
+    """What the volume should record of promotion, where it does not; and the pod whose agent can write it."""
+    stable = progress.stable
+    kept = Record(
+        version=stable.version, steps=stable.steps, digest=stable.digest or "", decided=max(progress.judged, 0)
+    )
+    writers = [pod for pod in world.pods if pod.live is not None and not pod.volume_problem]
+    if progress.provisional or world.versions is None or kept == world.record or not writers:
+        return None
+    return writers[0], kept
 
 
 def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
@@ -170,7 +193,7 @@ def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
         {
             "observed_generation": world.generation,
             "conditions": conditions.all_of(world, progress, taken),
-            "stable": progress.stable,
+            "stable": None if progress.provisional else progress.stable,
             "candidate": progress.candidate,
             "serving": {
                 "replicas": world.spec.serving.replicas,
@@ -191,7 +214,8 @@ def plan(world: World) -> Plan:
     seen = Seen(
         now=world.now,
         annotations=world.body["metadata"].get("annotations") or {},
-        versions=world.versions or (),
+        versions=world.versions,
+        record=world.record,
         pods=world.pods,
         found=world.found,
     )
@@ -216,5 +240,6 @@ def plan(world: World) -> Plan:
         delete=tuple(sorted(delete)),
         apply=tuple(apply),
         loads=tuple(loads),
+        record=_record(world, progress),
         again_seconds=min(waits),
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError
+from aurora_core.weights.record import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
@@ -29,7 +30,7 @@ def key(body: Mapping[str, Any]) -> Key:
 class Problem:
     """What could not be done; shown as the reason and message of the condition Degraded."""
 
-    reason: Literal["LoadFailing", "ApplyRefused"]
+    reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing"]
     message: str
 
 
@@ -68,6 +69,8 @@ class World:
         engine_pods, trainer_pods: as the API server has them.
         pods: what the agents of ready engine pods tell.
         versions: what is on the volume; None while no agent could tell.
+        damaged: what of the volume cannot be read, and why.
+        record: what the volume records of promotion.
         training: what the trainer tells of itself.
         found: what Prometheus told.
         problems: what the last look could not do.
@@ -87,6 +90,8 @@ class World:
     trainer_pods: tuple[Mapping[str, Any], ...] = ()
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    record: Record | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()

@@ -1,5 +1,6 @@
 """What the processes read: their configuration, what is wanted now, and the keys between them."""
 
+from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -75,13 +76,16 @@ def config_map(resource: Resource) -> dict[str, Any]:
     }
 
 
-def wanted_map(resource: Resource, version: int, steps: int, in_use: set[int]) -> dict[str, Any]:
-    """What a starting engine serves, and what the trainer must not retire; derived from the status, never read back."""
+def wanted_map(
+    resource: Resource, version: int, steps: int, digest: str, in_use: Collection[int] | None
+) -> dict[str, Any]:
+    """What a starting engine serves, and what the trainer must not prune (None: anything); never read back."""
+    kept = "all" if in_use is None else ",".join(map(str, sorted(in_use)))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": resource.metadata(resource.wanted, "config"),
-        "data": {"version": str(version), "steps": str(steps), "in-use": ",".join(map(str, sorted(in_use)))},
+        "data": {"version": str(version), "steps": str(steps), "digest": digest, "in-use": kept},
     }
 
 

@@ -79,7 +79,7 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
             "--label", f"speculator={resource.full_name}", "--label", "engine=$(POD)",
         ],
         env=env,
-        mounts=[data_mount("weights", read_only=True), data_mount("training", read_only=True)],
+        mounts=[data_mount("weights", read_only=True), data_mount("training", read_only=True), data_mount("record")],
     )  # fmt: skip
     alive = {"httpGet": {"path": "/healthz", "port": "agent"}}
     return made | {

@@ -1,0 +1,68 @@
+"""What promotion decided, kept on the volume beside the versions that it is about.
+
+The status of the resource is where the pointers live; but a status can be lost (the resource was deleted and applied
+again, restored from a backup, or replaced) while the volume and its versions stay. The operator has an agent keep this
+copy, and reads it back where a resource has no status of its own.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aurora_core.errors import WeightsError
+
+FILE = "promotion.json"
+_MOST_BYTES = 65536
+
+
+class Record(BaseModel):
+    """Which version serves, and up to which version promotion has decided."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    schema_version: int = 1
+    version: int = Field(ge=0, lt=10**9)
+    """The stable version."""
+    steps: int = Field(ge=0, le=64)
+    """Its draft steps; 0 is target-only."""
+    digest: str = Field("", max_length=64)
+    """Digest of its manifest; empty where it is not known."""
+    decided: int = Field(0, ge=0, lt=10**9)
+    """Newest version whose trial ended; older ones are not tried again."""
+
+
+def read(folder: Path) -> Record | None:
+    """The record in a folder, or None where there is none.
+
+    Raises:
+        WeightsError: there is a file, and it is none.
+    """
+    path = folder / FILE
+    try:
+        if not path.exists():
+            return None
+        if not path.is_file() or path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+            raise WeightsError(f"{path} is no record of promotion")
+        return Record.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read ({type(error).__name__})") from error
+
+
+def write(folder: Path, record: Record) -> None:
+    """Replace the record; a reader sees the old one or the new one.
+
+    Raises:
+        WeightsError: the volume is full or fails.
+    """
+    part = folder / f"{FILE}.{os.getpid()}.{os.urandom(4).hex()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with part.open("w") as file:
+            file.write(record.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(folder / FILE)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise WeightsError(f"{folder / FILE} cannot be written: {error.strerror}") from error

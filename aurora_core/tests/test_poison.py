@@ -1,0 +1,128 @@
+"""No file in the spool ends training, or is met twice; whatever it is."""
+
+import json
+import os
+import struct
+
+import pytest
+import torch
+from aurora_core.samples import schema
+from aurora_core.samples.pool import Pool
+from aurora_core.samples.schema import decode, encode
+from aurora_core.samples.spool import SpoolSink, SpoolSource
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+MOST = 1 << 22
+
+
+def forged(payload, **labels):
+    """A sample with other labels and a checksum that is right."""
+    size = struct.unpack("<Q", payload[:8])[0]
+    header, body = json.loads(payload[8 : 8 + size]), payload[8 + size :]
+    header["__metadata__"] |= labels
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            dtype = {"I32": torch.int32, "F32": torch.float32}[entry["dtype"]]
+            tensors[name] = torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(entry["shape"])
+    metadata = header["__metadata__"]
+    metadata["crc32"] = schema._checksum(tensors, metadata)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def deep(payload):
+    text = b'{"__metadata__":' + b'{"a":' * 100_000 + b"0" + b"}" * 100_000 + b"}"
+    return struct.pack("<Q", len(text)) + text
+
+
+FORGERIES = {
+    "prompt": lambda payload: forged(payload, prompt_tokens="many"),
+    "negative": lambda payload: forged(payload, prompt_tokens="-3"),
+    "huge": lambda payload: forged(payload, prompt_tokens="9" * 5000),
+    "version": lambda payload: forged(payload, draft_version="latest"),
+    "deep": deep,
+    "empty": lambda _: b"",
+    "short": lambda payload: payload[:7],
+    "endless header": lambda payload: b"\xff" * 8 + payload[8:],
+    "no tensors": lambda _: struct.pack("<Q", 2) + b"{}",
+    "binary": lambda _: bytes(range(256)) * 9,
+}
+
+
+@pytest.fixture
+def spool(tmp_path):
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def trainer_of(target, spool):
+    def make():
+        source = SpoolSource(spool, MOST)
+
+        def read(payload):
+            return decode(payload, target=target.fingerprint, vocab_size=target.vocab_size, aux_width=96, hidden=32,
+                          dtypes=(torch.float32,))  # fmt: skip
+
+        return Pool(source, read, size=10, heldout_size=10, heldout_fraction=0.01)
+
+    return make
+
+
+def special(path, kind, tmp_path):
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            (tmp_path / "elsewhere").write_bytes(b"secret")
+            path.symlink_to(tmp_path / "elsewhere")
+        case "dangling":
+            path.symlink_to(tmp_path / "nowhere")
+        case "folder":
+            (path / "inside").mkdir(parents=True)
+        case "giant":
+            with path.open("wb") as file:
+                file.truncate(8 << 40)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling", "folder", "giant"])
+def test_what_is_no_file_of_ours_is_refused_counted_and_met_once(trainer_of, make_sample, spool, tmp_path, kind):
+    special(spool / "000000000001-x.sample", kind, tmp_path)
+    SpoolSink(spool, 1 << 62).put("good", encode(make_sample("good")))
+    first = trainer_of()
+    assert first.refill() == 1
+    assert sum(first.rejected.values()) == 1
+    assert trainer_of().refill() == 1
+    assert not trainer_of().rejected
+    if kind == "link":
+        assert (tmp_path / "elsewhere").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_sample_is_refused_counted_and_met_once(trainer_of, make_sample, spool, name):
+    sink = SpoolSink(spool, 1 << 40)
+    sink.put("bad", FORGERIES[name](encode(make_sample("bad"))))
+    sink.put("good", encode(make_sample("good")))
+    first = trainer_of()
+    assert first.refill() == 1
+    assert sum(first.rejected.values()) == 1
+    assert [path.name for path in spool.glob("*bad*")] == []
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=400))
+def test_no_bytes_end_training(trainer_of, spool, junk):
+    (spool / "000000000001-junk.sample").write_bytes(junk)
+    pool = trainer_of()
+    assert pool.refill() == 0
+    assert sum(pool.rejected.values()) == 1
+
+
+def test_samples_are_readable_by_their_owner_alone(make_sample, spool):
+    SpoolSink(spool, 1 << 40).put("good", encode(make_sample("good")))
+    (path,) = spool.glob("*.sample")
+    assert path.stat().st_mode & 0o077 == 0
