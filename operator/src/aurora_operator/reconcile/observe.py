@@ -98,7 +98,7 @@ class _Asked:
                     state["capture"]["rate"],
                     failed,
                     dtype=str(state.get("dtype") or ""),
-                    fallback=str(state.get("fallback") or "")[:500],
+                    fallback=str(state.get("fallback") or "")[:_MOST_TEXT],
                 )
             except EngineError as error:
                 self.pod = Pod(name, address, problem=str(error))
