@@ -6,7 +6,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import ROOT, kubectl
+from apiserver_support import ROOT, kubectl
 
 CHART = str(ROOT / "charts" / "aurora-operator")
 

@@ -1,7 +1,7 @@
 """What cannot work is refused by `kubectl apply` itself, with words that say what to do; nothing of it is stored."""
 
 import pytest
-from conftest import GOOD, apply, changed, kubectl
+from apiserver_support import GOOD, apply, changed, kubectl
 
 LONG = "a" * 300
 WITH_DRAFT = {"checkpoint": "/model/draft"}

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import GOOD, kubectl
+from apiserver_support import GOOD, kubectl
 from host import wait
 from operated import Operator
 

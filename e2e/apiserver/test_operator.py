@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from conftest import GOOD, kubectl
+from apiserver_support import GOOD, kubectl
 from host import wait
 from operated import Operator, prepare
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from conftest import apply, changed, kubectl
+from apiserver_support import apply, changed, kubectl
 from host import wait
 from test_chart import rendered
 

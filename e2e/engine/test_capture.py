@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig
-from conftest import ADMIN_KEY
+from engine_support import ADMIN_KEY
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

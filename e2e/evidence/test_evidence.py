@@ -18,7 +18,7 @@ from aurora_operator.errors import PrometheusError
 from aurora_operator.promotion.counters import Arm, Counters
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.render.identity import Resource
-from conftest import NEW, OLD, Exporter, prometheus, victoria
+from evidence_support import NEW, OLD, Exporter, prometheus, victoria
 
 SELECTOR = '{__name__=~"aurora_accept_.*",speculator="ns/chat"}'
 SCRAPED = 2.5

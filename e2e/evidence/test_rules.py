@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from conftest import PROMETHEUS, ROOT
+from evidence_support import PROMETHEUS, ROOT
 from host import build
 
 RULES = ROOT / "charts" / "aurora-operator" / "rules" / "aurora.yaml"

@@ -9,11 +9,11 @@ import pytest
 from aurora_core.loop.traffic import measure
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
-from conftest import ROOT, eventually, kill_operator, prometheus, read, serves_on, verdicts
 from control_plane import audit_log
 from damaged import publish_copy
 from deployed import NAME, annotate, condition, kubectl, patch, pods, quieten, status, url
 from host import Host
+from node_support import ROOT, eventually, kill_operator, prometheus, read, serves_on, verdicts
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import yaml
-from conftest import ROOT, eventually, read
 from deployed import kubectl
+from node_support import ROOT, eventually, read
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import measure
 from aurora_core.weights.store import WeightsStore
-from conftest import ROOT, eventually, prometheus, read, serves_on
 from deployed import NAME, condition, fallen, kubectl, patch, pods, publish_copy, status, url
 from machine import emulated
+from node_support import ROOT, eventually, prometheus, read, serves_on
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 

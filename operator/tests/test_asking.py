@@ -11,7 +11,7 @@ from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.gate import Evidence
 from aurora_operator.promotion.trial import Found
 from aurora_operator.reconcile.asking import Asking
-from conftest import NOW, a_spec
+from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY
 
 LATE = "Prometheus does not answer in time"

@@ -6,7 +6,7 @@ import copy
 import pytest
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.credentials import ANNOTATION, NAMES, stamp
-from conftest import a_spec, a_world, settled, told
+from operator_support import a_spec, a_world, settled, told
 
 API_KEY = {"serving": {"apiKeySecret": {"name": "users", "key": "key"}}}
 

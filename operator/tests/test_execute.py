@@ -7,7 +7,7 @@ from aurora_core.errors import EngineError
 from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile import execute
 from aurora_operator.reconcile.plan import Load, Plan
-from conftest import a_world
+from operator_support import a_world
 
 
 class Agents:

@@ -7,7 +7,7 @@ from aurora_core.weights.record import Record
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan
-from conftest import NOW, a_spec, a_world, settled, told
+from operator_support import NOW, a_spec, a_world, settled, told
 
 VERSIONS = tuple(Published(n, 1.0 + n / 10, f"digest-{n}") for n in (0, 5, 6, 7, 8, 9))
 RECORD = Record(version=7, steps=3, digest="digest-7", decided=8)

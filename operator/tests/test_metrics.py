@@ -4,7 +4,7 @@ import math
 
 from aurora_operator import metrics
 from aurora_operator.api.status import Candidate, Condition, Stable, Status
-from conftest import NOW, a_spec
+from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 

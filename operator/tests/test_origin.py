@@ -9,9 +9,9 @@ from aurora_operator.promotion.gate import Evidence, Verdict, decide
 from aurora_operator.promotion.statistics import Sums, compare
 from aurora_operator.reconcile.evidence import _selector, _trusted
 from aurora_operator.render.identity import Resource
-from conftest import a_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_support import a_spec
 
 ARM = Arm(3, 3)
 RESOURCE = Resource("chat", "ns", "u-1", a_spec())

@@ -8,7 +8,7 @@ from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.world import key
 from aurora_operator.render.identity import Resource
-from conftest import NOW, a_spec, a_world, having, settled, told
+from operator_support import NOW, a_spec, a_world, having, settled, told
 
 
 def kinds(bodies):

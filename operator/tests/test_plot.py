@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aurora_operator.api.status import Entry, Status
 from aurora_operator.cli import plot
-from conftest import NOW, a_spec
+from operator_support import NOW, a_spec
 
 
 @pytest.mark.parametrize(

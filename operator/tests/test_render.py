@@ -5,7 +5,7 @@ from aurora_core.config import DeploymentConfig, read
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.identity import COMPONENT
-from conftest import a_spec, a_world, settled
+from operator_support import a_spec, a_world, settled
 
 
 def test_pods_run_as_nobody_with_nothing_to_write_but_volumes():

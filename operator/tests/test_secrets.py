@@ -18,9 +18,9 @@ from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.identity import Resource
-from conftest import NOW, a_spec, a_world
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from operator_support import NOW, a_spec, a_world
 from prometheus_client import REGISTRY, generate_latest
 
 STATUS = Status(stable=Stable(version=4, steps=3, since=NOW - timedelta(hours=1)), judged=4)

@@ -10,9 +10,9 @@ from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.statistics import Sums
 from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK, Found, Seen, advance, first_stable
-from conftest import NOW, a_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_support import NOW, a_spec
 
 PODS = (Pod("a", "10.0.0.1", 0, 0, 1.0),)
 STABLE = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3)

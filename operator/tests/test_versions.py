@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from aurora_operator.api.spec import Spec
-from conftest import a_spec, settled
+from operator_support import a_spec, settled
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
 TEMPLATE = {

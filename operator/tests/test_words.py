@@ -6,9 +6,9 @@ import pytest
 from aurora_operator.api.status import Candidate, Condition, Stable, Status
 from aurora_operator.cli import words
 from aurora_operator.promotion.statistics import half_width
-from conftest import NOW, a_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_support import NOW, a_spec
 
 LATER = NOW + timedelta(hours=1)
 

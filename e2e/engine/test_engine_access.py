@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ADMIN_KEY, API_KEY
+from engine_support import ADMIN_KEY, API_KEY
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 BODY = {"text": "Hello", "sampling_params": {"max_new_tokens": 2, "temperature": 0}}

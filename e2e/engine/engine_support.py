@@ -1,0 +1,51 @@
+"""A running engine of a test."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from aurora_core.agent.engine import Engine
+from aurora_core.arithmetic import STATE_DTYPES
+from aurora_core.loop.processes import Process
+from aurora_core.models.target import Target
+from aurora_core.samples.schema import decode
+from aurora_core.weights.store import WeightsStore
+
+ROOT = Path(__file__).parents[2]
+ADMIN_KEY, API_KEY = "e2e-admin-0123456789", "e2e-user-0123456789"
+CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
+
+
+@dataclass
+class Running:
+    """An engine, its files and its door."""
+
+    process: Process
+    url: str
+    store: WeightsStore
+    spool: Path
+    target: Target
+    control: Engine
+
+    def ask(self, text, rid, tokens=48, **sampling):
+        body = {"rid": rid, "sampling_params": {"temperature": 0, "max_new_tokens": tokens, **sampling}}
+        body |= {"text": text} if isinstance(text, str) else {"input_ids": text}
+        answer = httpx.post(f"{self.url}/generate", json=body, timeout=300)
+        answer.raise_for_status()
+        return answer.json()
+
+    def samples(self):
+        """The captured requests, by request id."""
+        found = {}
+        for path in sorted(self.spool.glob("*.sample")):
+            sample = decode(
+                path.read_bytes(),
+                target=self.target.fingerprint,
+                vocab_size=self.target.vocab_size,
+                aux_width=1728,
+                hidden=576,
+                dtypes=STATE_DTYPES,
+            )
+            found[sample.request] = sample
+        return found

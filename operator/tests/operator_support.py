@@ -1,0 +1,81 @@
+"""A resource and the cluster around it, as plain data."""
+
+import copy
+from datetime import UTC, datetime
+
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Status
+from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.reconcile.plan import plan
+from aurora_operator.reconcile.world import World, key
+from aurora_operator.render.identity import Images
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+IMAGES = Images("registry/engine:1", "registry/trainer:1")
+
+
+def a_spec(**more):
+    base = {
+        "mode": "ExternalWithoutDraft",
+        "target": {"model": "org/model"},
+        "promotion": {"prometheus": {"url": "http://prometheus:9090"}},
+    }
+    return Spec.model_validate(base | more)
+
+
+def a_body(spec, status=None, annotations=None):
+    metadata = {"name": "chat", "namespace": "ns", "uid": "u-1", "generation": 3, "resourceVersion": "7"}
+    return {
+        "apiVersion": "aurora-operator.io/v1alpha1",
+        "kind": "SpeculatorDeployment",
+        "metadata": metadata | {"annotations": annotations or {}},
+        "spec": spec.model_dump(mode="json", by_alias=True),
+        "status": (status or Status()).model_dump(mode="json", by_alias=True),
+    }
+
+
+def a_world(spec=None, status=None, annotations=None, children=(), **more):
+    spec, status = spec or a_spec(), status or Status()
+    more.setdefault("versions", (Published(0, None),))
+    return World(
+        body=a_body(spec, status, annotations),
+        spec=spec,
+        status=status,
+        now=more.pop("now", NOW),
+        images=IMAGES,
+        children={key(child): child for child in children},
+        new_keys={"admin": "1", "agent": "2", "samples": "3"},
+        **more,
+    )
+
+
+def settled(spec=None, **more):
+    """The world after everything was applied, and the status written."""
+    world = a_world(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
+    children = []
+    for _ in range(3):
+        world = a_world(
+            world.spec,
+            pods=world.pods,
+            versions=world.versions,
+            children=children,
+            engine_pods=world.engine_pods,
+            **more,
+        )
+        for body in plan(world).apply:
+            live = copy.deepcopy(dict(body))
+            if body["metadata"]["name"] == "chat-init":
+                live["status"] = {"succeeded": 1}
+            children.append(live)
+    return world, children
+
+
+def having(children, name, **status):
+    """The children, one of them with this status."""
+    return [c | {"status": status} if c["metadata"]["name"] == name else c for c in children]
+
+
+def told(kind, **world):
+    """Reason and message of a condition, once this world was looked at."""
+    found = next(c for c in plan(a_world(**world)).status["conditions"] if c["type"] == kind)
+    return found["reason"], found["message"]
