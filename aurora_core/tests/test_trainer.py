@@ -12,7 +12,7 @@ from aurora_core.evaluation.accept import coverage, simulate
 from aurora_core.models import vocabulary
 from aurora_core.samples.schema import encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
-from aurora_core.training import state
+from aurora_core.training import state, supervision
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.run import Places, TrainingRun
@@ -246,13 +246,19 @@ def test_a_step_without_a_gradient_leaves_weights_and_moments_as_they_were(targe
     assert trainer.train_step([samples[:4]]).taken
 
 
+def diverging(draft, *batch):
+    sums = supervision.packed(draft, *batch)
+    draft.fc.weight.grad.fill_(math.nan)
+    return sums
+
+
 def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp_path, target, samples):
     fill(tmp_path, samples)
     run = make_run(tmp_path, target, num_train_steps=200)
 
     def diverge(step):
         if step == 7:
-            run.trainer._loss = lambda hidden, *_: (hidden.sum() * math.nan, hidden.argmax(-1))
+            run.trainer._micro_batch = diverging
 
     with pytest.raises(TrainingError, match=r"lower training\.hyperparameters\.lr"):
         run.run(diverge)

@@ -45,7 +45,8 @@ class TrainingConfig(Config):
     step_weight_decay: float = Field(1.0, gt=0, le=1)
     """Weight of each further unrolled step's loss relative to the one before."""
     loss: Literal["fused", "reference"] = "fused"
-    """Which implementation of the forward KL is used; both compute the same."""
+    """How a micro-batch is computed: fused computes only what the loss needs, reference every row; the sums and
+    gradients are the same."""
     precision: Precision = "auto"
     """Arithmetic of the forward and backward pass; auto: bf16 where the hardware is fast in it, else fp32. Weights and
     optimizer are always fp32."""

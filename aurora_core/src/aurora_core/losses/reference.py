@@ -30,17 +30,21 @@ def target_rows(last_ND: Tensor, head_VD: Tensor) -> TargetRows:
     return TargetRows(p, (p * log_p).sum(-1))
 
 
-def forward_kl(hidden_ND: Tensor, lm_head_VD: Tensor, target: TargetRows) -> tuple[Tensor, Tensor]:
-    """Sum of the forward KL over rows, and the draft's choice at each.
+def forward_kl(
+    hidden_ND: Tensor, lm_head_VD: Tensor, target: TargetRows, row_N: Tensor, weight_N: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weighted sum of the forward KL over rows, with each row's own and the draft's predictions.
 
     Args:
         hidden_ND: the draft's output after its final norm.
         lm_head_VD: the draft's head.
-        target: the target's distribution at the same rows.
+        target: the target's distribution at some rows.
+        row_N: int64, which of the target's rows each row is compared with.
+        weight_N: of each row in the sum.
 
     Returns:
-        A scalar, and int64 [N] draft ids.
+        A scalar that has gradients, and without any: fp32 [N], the rows' losses, and int64 [N], draft ids.
     """
     logits = F.linear(hidden_ND, lm_head_VD.to(hidden_ND.dtype)).float()
-    cross = -(target.p * logits.log_softmax(-1)).sum(-1)
-    return (cross + target.negentropy).sum(), torch.argmax(logits.detach(), -1)
+    loss = target.negentropy[row_N] - (target.p[row_N] * logits.log_softmax(-1)).sum(-1)
+    return (loss * weight_N).sum(), loss.detach(), torch.argmax(logits.detach(), -1)

@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from aurora_core.arithmetic import training_precision
 from aurora_core.config.training import TrainingConfig
-from aurora_core.losses import fused, reference
-from aurora_core.losses.reference import TargetRows, target_rows
 from aurora_core.models import vocabulary
 from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
-from aurora_core.models.unroll import unroll
-from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
+from aurora_core.training import supervision
 from aurora_core.training.schedule import learning_rate
+from aurora_core.training.supervision import MicroBatch, Teacher
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,18 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             draft.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
-        self._loss = fused.forward_kl if config.loss == "fused" else reference.forward_kl
+        self._micro_batch: MicroBatch = supervision.packed if config.loss == "fused" else supervision.plain
         self._read_vocabulary()
 
     def _read_vocabulary(self) -> None:
         ids = self.draft.ids
-        self._head = self._target.lm_head[ids].to(self.device, self.dtype)
-        table = vocabulary.target_to_draft(ids, self.draft.config.vocab_size)
-        self._to_draft = table.to(self.device)
+        self._teacher = Teacher(
+            embedding=self.embedding,
+            head=self._target.lm_head[ids].to(self.device, self.dtype),
+            to_draft=vocabulary.target_to_draft(ids, self.draft.config.vocab_size).to(self.device),
+            dtype=self.dtype,
+            device=self.device,
+        )
 
     def set_vocabulary(self, ids: Tensor) -> int:
         """Give the draft another vocabulary of the same size; returns how many tokens are new in it.
@@ -91,37 +93,6 @@ class Trainer:
         self._read_vocabulary()
         return int((~kept).sum())
 
-    def _micro_batch(self, samples: Sequence[Sample], scale: float) -> tuple[list[float], list[float], list[int]]:
-        """Forward and backward of one micro-batch; returns per unrolled step summed loss, right choices and rows."""
-        batch = Batch.of(samples, self.config.max_seq_length, self.dtype).to(self.device)
-        losses_, right, counts = [], [], []
-        total = torch.zeros((), device=self.device)
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            with torch.no_grad():
-                flat = batch.last.flatten(0, 1)
-                spoke = batch.judged(0).nonzero(as_tuple=True)
-                # Every row that some step is judged against: from the first root's next row to the last row.
-                needed = torch.zeros_like(batch.judged(0))
-                needed[spoke[0], spoke[1] + 1] = True
-                order = needed.flatten().nonzero()[:, 0]
-                where = torch.full((needed.numel(),), -1, device=self.device)
-                where[order] = torch.arange(order.numel(), device=self.device)
-                distribution = target_rows(flat[order], self._head)
-            width = batch.aux.shape[1]
-            for k, out in enumerate(unroll(self.draft, self.embedding, batch, self.config.ttt_length)):
-                said = self._to_draft[batch.shifted(k + 2)]
-                keep = batch.judged(k) & (said >= 0)
-                b, t = keep.nonzero(as_tuple=True)
-                rows = where[b * width + t + k + 1]
-                target = TargetRows(distribution.p[rows], distribution.negentropy[rows])
-                loss, choice = self._loss(out[b, t].to(self.dtype), self.draft.lm_head.weight, target)
-                total = total + loss * self.config.step_weight_decay**k
-                losses_.append(loss.detach())
-                right.append((choice == said[b, t]).sum())
-                counts.append(b.numel())
-        (total * scale).backward()  # type: ignore[no-untyped-call]
-        return [float(x) for x in losses_], [float(x) for x in right], counts
-
     def train_step(self, micro_batches: Sequence[Sequence[Sample]]) -> StepResult:
         """One optimizer step over some micro-batches, every row weighing the same."""
         config = self.config
@@ -135,11 +106,22 @@ class Trainer:
         )
         scale = 1.0 / max(1, expected * config.ttt_length)
         self.optimizer.zero_grad(set_to_none=True)
-        sums = [self._micro_batch(samples, scale) for samples in micro_batches]
+        sums = [
+            self._micro_batch(
+                self.draft,
+                self._teacher,
+                samples,
+                config.max_seq_length,
+                config.ttt_length,
+                config.step_weight_decay,
+                scale,
+            )
+            for samples in micro_batches
+        ]
         norm = float(nn.utils.clip_grad_norm_(self.draft.parameters(), config.max_grad_norm))
-        counts = [sum(c[k] for _, _, c in sums) for k in range(config.ttt_length)]
-        loss = [sum(s[k] for s, _, _ in sums) for k in range(config.ttt_length)]
-        right = [sum(r[k] for _, r, _ in sums) for k in range(config.ttt_length)]
+        counts = [sum(one.rows[k] for one in sums) for k in range(config.ttt_length)]
+        loss = [sum(one.loss[k] for one in sums) for k in range(config.ttt_length)]
+        right = [sum(one.correct[k] for one in sums) for k in range(config.ttt_length)]
         taken = math.isfinite(norm) and all(map(math.isfinite, loss))
         if taken:
             self.optimizer.step()

@@ -1,0 +1,132 @@
+"""The chains of :mod:`aurora_core.models.unroll`, computing only what a loss needs.
+
+The reference runs every row of every sample through every step. Here the prompt's rows give keys and values once, and
+all else runs over roots alone, fewer with each step; the half of the projections that reads a token's embedding is
+computed once for each position and not once for each step; queries of a group share their keys without copies; and no
+matrix product has a padded row. The test holds both to the same outputs and gradients.
+
+Letters in shapes: N committed rows, R roots, S roots that are left at a step, D draft width, G queries of a key, K
+head width.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aurora_core.models.eagle3 import Eagle3Draft, rotate
+from aurora_core.samples.packed import Packed
+
+_CHUNK = 256
+"""Roots that attend together: half of a long sample's scores would be of rows that are hidden."""
+
+
+class _Projection:
+    """Queries, keys and values as the sum of what the embedding and what the hidden state give."""
+
+    def __init__(self, draft: Eagle3Draft, embedded_ND: Tensor, root_row: Tensor) -> None:
+        c, attention = draft.config, draft.midlayer.self_attn
+        self._heads, self._kv_heads, self._width = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+        d = c.hidden_size
+        weight = torch.cat((attention.k_proj.weight, attention.v_proj.weight))
+        self._q_hidden, self._kv_hidden = attention.q_proj.weight[:, d:], weight[:, d:]
+        # The embedding's half: of keys and values at every committed row, of queries at roots alone.
+        self._kv_embedded = F.linear(embedded_ND, weight[:, :d])
+        self._q_embedded = F.linear(embedded_ND[root_row], attention.q_proj.weight[:, :d])
+
+    def queries(self, normed_SD: Tensor, at_root: Tensor) -> Tensor:
+        """[S, heads, K], before rotation; ``at_root`` names the roots whose tokens are read."""
+        q = F.linear(normed_SD, self._q_hidden) + self._q_embedded[at_root]
+        return q.view(-1, self._heads, self._width)
+
+    def keys_values(self, normed_SD: Tensor, at_row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """[S, kv heads, K] twice, keys before rotation; ``at_row`` names the committed rows whose tokens are read."""
+        embedded = self._kv_embedded if at_row is None else self._kv_embedded[at_row]
+        both = (F.linear(normed_SD, self._kv_hidden) + embedded).view(-1, 2 * self._kv_heads, self._width)
+        return both[:, : self._kv_heads], both[:, self._kv_heads :]
+
+
+def _rotated(draft: Eagle3Draft, x_SHK: Tensor, position_S: Tensor) -> Tensor:
+    cos, sin = draft.rope_tables(position_S[None])
+    return rotate(x_SHK, cos[0, 0][:, None].to(x_SHK.dtype), sin[0, 0][:, None].to(x_SHK.dtype))
+
+
+def _attend(q: Tensor, committed: tuple[Tensor, Tensor], own: list[tuple[Tensor, Tensor]], position: Tensor) -> Tensor:
+    """Attention of one sample's roots over its committed rows and over their own chains.
+
+    Args:
+        q: [S, heads, K].
+        committed: keys and values of the sample's rows, [T, kv heads, K].
+        own: keys and values of each earlier step of the chains, [S, kv heads, K].
+        position: int64 [S], the row that each chain starts at: the last one that it sees.
+
+    Returns:
+        [S, heads * K].
+    """
+    keys, values = committed
+    count, heads, width = q.shape
+    kv_heads, rows = keys.shape[1], keys.shape[0]
+    grouped = q.view(count, kv_heads, heads // kv_heads, width).permute(1, 2, 0, 3)
+    flat = grouped.reshape(kv_heads, -1, width)
+    scores = (flat @ keys.permute(1, 2, 0)).view(kv_heads, -1, count, rows).float()
+    hidden = torch.arange(rows, device=q.device)[None] > position[:, None]
+    parts = [scores.masked_fill(hidden, -torch.inf)]
+    parts += [(grouped * k.transpose(0, 1)[:, None]).sum(-1, keepdim=True).float() for k, _ in own]
+    weights = (torch.cat(parts, dim=-1) * width**-0.5).softmax(-1).to(q.dtype)
+    out = (weights[..., :rows].reshape(kv_heads, -1, rows) @ values.transpose(0, 1)).view_as(grouped)
+    for step, (_, v) in enumerate(own):
+        out = out + weights[..., rows + step, None] * v.transpose(0, 1)[:, None]
+    attended: Tensor = out.permute(2, 0, 1, 3).reshape(count, heads * width)
+    return attended
+
+
+def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Run the chains of all roots.
+
+    Args:
+        draft: the draft.
+        embedding_VD: the target's embedding, which the draft shares.
+        packed: the samples.
+        steps: length of the chain.
+
+    Yields:
+        For each step the roots that take part, int64 [S], and the draft's output after its final norm, [S, D].
+    """
+    layer = draft.midlayer
+    stream: Tensor = draft.fc(packed.aux)
+    embedded = layer.input_layernorm(F.embedding(packed.next_token, embedding_VD).to(stream.dtype))
+    project = _Projection(draft, embedded, packed.root_row)
+    normed = layer.hidden_norm(stream)
+    keys, values = project.keys_values(normed)
+    keys = _rotated(draft, keys, packed.position)
+    roots = torch.arange(packed.root_row.shape[0], device=stream.device)
+    hidden, normed = stream[packed.root_row], normed[packed.root_row]
+    own: list[tuple[Tensor, Tensor]] = []
+    for step in range(steps):
+        if step:
+            left = packed.remaining[roots] > step
+            roots, hidden = roots[left], hidden[left]
+            own = [(k[left], v[left]) for k, v in own]
+            if not roots.numel():
+                return
+            normed = layer.hidden_norm(hidden)
+        row = packed.root_row[roots]
+        position = packed.position[row]
+        if step:
+            k, v = project.keys_values(normed, row + step)
+            own.append((_rotated(draft, k, position + step), v))
+        q = _rotated(draft, project.queries(normed, roots + step), position + step)
+        attended, start = [], 0
+        for first, rows, _, count in packed.spans:
+            end = start + max(0, count - step)
+            for at in range(start, end, _CHUNK):
+                some = slice(at, min(end, at + _CHUNK))
+                # The last of these roots sees the rows up to its own, and none of them sees more.
+                seen = slice(first, first + rows - count + some.stop - start)
+                chain = [(k[some], v[some]) for k, v in own]
+                attended.append(_attend(q[some], (keys[seen], values[seen]), chain, position[some]))
+            start = end
+        hidden = hidden + layer.self_attn.o_proj(torch.cat(attended))
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        yield roots, draft.norm(hidden)

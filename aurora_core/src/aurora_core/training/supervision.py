@@ -1,0 +1,122 @@
+"""Forward and backward of one micro-batch: plainly, as the definition of what is meant, and packed, which is fast."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aurora_core.losses import fused, reference
+from aurora_core.losses.reference import TargetRows, target_rows
+from aurora_core.models.chains import chains
+from aurora_core.models.eagle3 import Eagle3Draft
+from aurora_core.models.unroll import unroll
+from aurora_core.samples.batch import Batch
+from aurora_core.samples.packed import Packed
+from aurora_core.samples.schema import Sample
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a draft is trained against.
+
+    Attributes:
+        embedding: the target's, [target vocabulary, D].
+        head: its head's rows of the draft's vocabulary, [V, H].
+        to_draft: int64 [target vocabulary], draft id of each target token, -1 where it has none.
+        dtype: arithmetic of the forward and backward pass.
+        device: where.
+    """
+
+    embedding: Tensor
+    head: Tensor
+    to_draft: Tensor
+    dtype: torch.dtype
+    device: torch.device
+
+    def autocast(self) -> torch.autocast:
+        """The context that computes in that arithmetic."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """Sums over a micro-batch, by unrolled step: of the rows' losses, of correct predictions, and of rows."""
+
+    loss: list[float]
+    correct: list[float]
+    rows: list[int]
+
+
+MicroBatch = Callable[[Eagle3Draft, Teacher, Sequence[Sample], int, int, float, float], StepSums]
+"""draft, teacher, samples, rows of a sample at most, unrolled steps, weight of each further step, scale of the loss."""
+
+
+def _summed(step_N: Tensor, loss_N: Tensor, correct_N: Tensor, steps: int) -> StepSums:
+    zeros = torch.zeros(steps, dtype=torch.float32, device=loss_N.device)
+    loss = zeros.index_add(0, step_N, loss_N).tolist()
+    correct = zeros.index_add(0, step_N, correct_N.float()).tolist()
+    return StepSums(loss, correct, torch.bincount(step_N, minlength=steps).tolist())
+
+
+def plain(
+    draft: Eagle3Draft,
+    teacher: Teacher,
+    samples: Sequence[Sample],
+    max_rows: int,
+    steps: int,
+    decay: float,
+    scale: float,
+) -> StepSums:
+    """Every row of every padded sample through every step; loss where the target has answered."""
+    batch = Batch.of(samples, max_rows, teacher.dtype).to(teacher.device)
+    width = batch.aux.shape[1]
+    total = torch.zeros((), device=teacher.device)
+    found: list[tuple[int, Tensor, Tensor]] = []
+    with teacher.autocast():
+        with torch.no_grad():
+            every = target_rows(batch.last.flatten(0, 1), teacher.head)
+        for k, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
+            label = teacher.to_draft[batch.shifted(k + 2)]
+            b, t = (batch.judged(k) & (label >= 0)).nonzero(as_tuple=True)
+            weight = torch.full((b.numel(),), decay**k, device=teacher.device)
+            hidden = out[b, t].to(teacher.dtype)
+            loss, rows, prediction = reference.forward_kl(
+                hidden, draft.lm_head.weight, every, b * width + t + k + 1, weight
+            )
+            total = total + loss
+            found.append((k, rows, prediction == label[b, t]))
+    (total * scale).backward()  # type: ignore[no-untyped-call]
+    step = torch.cat([torch.full_like(rows, k, dtype=torch.int64) for k, rows, _ in found])
+    return _summed(step, torch.cat([r for _, r, _ in found]), torch.cat([c for _, _, c in found]), steps)
+
+
+def packed(
+    draft: Eagle3Draft,
+    teacher: Teacher,
+    samples: Sequence[Sample],
+    max_rows: int,
+    steps: int,
+    decay: float,
+    scale: float,
+) -> StepSums:
+    """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all steps."""
+    if all(min(s.aux.shape[0], max_rows) <= s.prompt_tokens for s in samples):
+        return StepSums([0.0] * steps, [0.0] * steps, [0] * steps)
+    rows = Packed.of(samples, max_rows, teacher.dtype).to(teacher.device)
+    label = teacher.to_draft[rows.label]
+    hidden, target_row, step = [], [], []
+    with teacher.autocast():
+        with torch.no_grad():
+            teacher_rows: TargetRows = target_rows(rows.last, teacher.head)
+        for k, (roots, out) in enumerate(chains(draft, teacher.embedding, rows, steps)):
+            at = roots + k
+            keep = (label[at] >= 0).nonzero()[:, 0]
+            hidden.append(out[keep].to(teacher.dtype))
+            target_row.append(at[keep])
+            step.append(torch.full((keep.numel(),), k, device=teacher.device))
+        row_N, step_N = torch.cat(target_row), torch.cat(step)
+        weight = decay ** step_N.float()
+        total, loss, prediction = fused.forward_kl(torch.cat(hidden), draft.lm_head.weight, teacher_rows, row_N, weight)
+    (total * scale).backward()  # type: ignore[no-untyped-call]
+    return _summed(step_N, loss, prediction == label[row_N], steps)
