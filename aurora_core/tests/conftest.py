@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 
 HIDDEN, VOCAB, LAYERS = 32, 64, 6
 
+# Tensors this small are slower on several threads, and much slower where other processes want the cores.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory):

@@ -50,7 +50,7 @@ def assert_same(trainer, samples, steps, max_rows=512, rtol=2e-4, atol=2e-6):
         assert float((found[name] - grad).abs().max()) <= atol + rtol * scale, name
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_ragged_samples_of_any_prompt_share(target, make_sample, data):
     samples = []
