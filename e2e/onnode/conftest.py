@@ -8,7 +8,7 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import measure, read_prompts, render
 from aurora_core.models import smollm2
-from deployed import NAME, condition, kubectl, url
+from deployed import NAME, condition, kubectl, status, url
 from host import Host
 from machine import emulated
 from node_support import CACHE, ROOT, Served, eventually
