@@ -54,10 +54,14 @@ class Operator:
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
 
+    def metrics(self) -> str:
+        """All that it exports."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:
+            return str(answer.read().decode())
+
     def metric(self, name: str) -> float:
         """The sum of a metric's series."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:
-            return total(answer.read().decode(), name)
+        return total(self.metrics(), name)
 
     def stop(self) -> None:
         """End it."""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import kopf
 import pytest
 from aurora_operator import handlers
+from aurora_operator.clients.versions import Versions
 
 
 class Woken:
@@ -22,7 +23,7 @@ def tell(memo, kind="MODIFIED", generation=1, **annotations):
 
 
 def test_a_status_wakes_nobody_and_everything_else_does():
-    memo = kopf.Memo(controller=Woken())
+    memo = kopf.Memo(controller=Woken(), versions=Versions())
     tell(memo, "ADDED")
     for _ in range(3):
         tell(memo)

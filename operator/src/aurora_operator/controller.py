@@ -48,9 +48,16 @@ class Controller:
         self._progress = time.monotonic()
         self._wakes: dict[Name, asyncio.Event] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
+        self._woken: dict[Name, float] = {}
+
+    def nudge(self, name: Name) -> None:
+        """An object with this resource's name as its label changed; does nothing where there is no such resource."""
+        if name in self._tasks:
+            self.wake(name)
 
     def wake(self, name: Name) -> None:
         """Something about a resource changed."""
+        self._woken.setdefault(name, time.monotonic())
         if name not in self._tasks:
             self._wakes[name] = asyncio.Event()
             self._tasks[name] = asyncio.create_task(self._work(name), name=f"reconcile {name}")
@@ -85,6 +92,7 @@ class Controller:
             while True:
                 wake.clear()
                 started = time.monotonic()
+                woken = self._woken.pop(name, None)
                 try:
                     wait = await self._run(name)
                     backoff = _FIRST_BACKOFF
@@ -97,6 +105,8 @@ class Controller:
                     backoff = min(_LAST_BACKOFF, 2 * backoff)
                 took = time.monotonic() - started
                 metrics.reconcile_seconds.observe(took)
+                if woken is not None:
+                    metrics.reaction_seconds.observe(started + took - woken)
                 if wait is None:
                     if wake.is_set():
                         # Another of its name came while the look still saw the one that is gone.
@@ -111,3 +121,4 @@ class Controller:
                     continue
         finally:
             del self._tasks[name], self._wakes[name]
+            self._woken.pop(name, None)

@@ -4,6 +4,7 @@ Only event handlers are registered: kopf then puts neither finalizers nor annota
 be deleted whether or not an operator runs, and what it owns is collected by Kubernetes itself.
 """
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from prometheus_client import start_http_server
 from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
 from aurora_operator.api.status import Status
-from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.cached import RESOURCE, CachedCluster
+from aurora_operator.clients.informer import Informer
+from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
 from aurora_operator.errors import SpecError
 from aurora_operator.reconcile import unreadable
@@ -22,8 +25,7 @@ from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.observe import observe
-from aurora_operator.reconcile.plan import plan
-from aurora_operator.render.identity import MANAGED_BY
+from aurora_operator.reconcile.plan import RESYNC_SECONDS, plan
 from aurora_operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,26 +34,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _UNREADABLE_SECONDS = 60.0
-_CHILDREN = (
-    ("", "v1", "pods"),
-    ("", "v1", "services"),
-    ("apps", "v1", "deployments"),
-    ("batch", "v1", "jobs"),
-)
-"""Kinds whose changes wake a worker. ConfigMaps and Secrets are not among them: anyone in any namespace can fill those
-with megabytes under any label; each reconcile reads its own by name."""
 _CHUNK = 50
 """Objects of a page of a list: what is in memory at once, however many there are."""
+_WATCH_SECONDS = 240
+_RECONCILES_A_SECOND = 33.0
+"""Of resources that are at rest; a larger fleet is reconciled less often, unless something happens."""
 
 
 class Reconciler:
     """Observe, plan, execute."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, cluster: CachedCluster, settings: Settings) -> None:
         self._cluster = cluster
         self._settings = settings
         # Only what the last look failed with, to be shown by the next; nothing is decided by it.
         self._problems: dict[Name, tuple[Problem, ...]] = {}
+        self._names: set[Name] = set()
         self._asking = Asking(partial(measure, cluster))
 
     def look(self, name: Name) -> float | None:
@@ -61,7 +59,12 @@ class Reconciler:
             self._problems.pop(name, None)
             self._asking.forget(str(name))
             metrics.forget(str(name))
+            self._cluster.forget(*name)
+            self._names.discard(name)
+            self._cluster.resources = len(self._names)
             return None
+        self._names.add(name)
+        self._cluster.resources = len(self._names)
         try:
             world = observe(self._cluster, body, self._settings.images, self._asking, self._problems.pop(name, ()))
         except SpecError as error:
@@ -79,7 +82,9 @@ class Reconciler:
         self._problems[name] = execute(self._cluster, world, todo)
         status = world.status if todo.status is None else Status.model_validate(todo.status)
         metrics.show(str(name), world.spec, status)
-        return todo.again_seconds
+        if todo.again_seconds < RESYNC_SECONDS:
+            return todo.again_seconds
+        return max(todo.again_seconds, len(self._names) / _RECONCILES_A_SECOND)
 
 
 @kopf.on.startup()
@@ -88,17 +93,28 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     settings.posting.enabled = False
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.watching.chunk_size = _CHUNK
-    for child in _CHILDREN:
-        # kopf's own label filters are applied after an object was received; this one is applied by the API server.
-        settings.watching.label_selectors[child] = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+    # A connection that is dead without a word must not leave changes unnoticed.
+    settings.watching.server_timeout, settings.watching.client_timeout = _WATCH_SECONDS, _WATCH_SECONDS + 30
+    settings.watching.connect_timeout = 20
     ours = Settings.from_environment()
     start_http_server(ours.metrics_port)
-    memo.controller = Controller(Reconciler(Cluster(), ours).look)
+    memo.versions = Versions()
+    cluster = CachedCluster(memo.versions)
+    memo.controller = Controller(Reconciler(cluster, ours).look)
+    loop = asyncio.get_running_loop()
+
+    def changed(namespace: str, owner: str) -> None:
+        if owner:
+            loop.call_soon_threadsafe(memo.controller.nudge, Name(namespace, owner))
+
+    memo.informer = Informer(cluster, memo.versions, (ours.watch_namespace,) if ours.watch_namespace else (), changed)
+    memo.informer.start()
 
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
-    """End the workers."""
+    """End watches and workers."""
+    memo.informer.stop()
     await memo.controller.close()
 
 
@@ -117,17 +133,12 @@ async def changed(memo: kopf.Memo, event: kopf.RawEvent, namespace: str, name: s
 
     What the operator writes into a status is no reason to look again, or looking would never end.
     """
+    key = ObjectKey(*RESOURCE, namespace, name)
+    if event["type"] == "DELETED":
+        memo.versions.gone(key)
+    else:
+        memo.versions.note(key, Version(meta.get("resourceVersion") or "", name))
     asked = (meta.get("uid"), meta.get("generation"), dict(meta.annotations))
     if event["type"] == "DELETED" or memo.get("asked") != asked:
         memo.asked = asked
         memo.controller.wake(Name(namespace, name))
-
-
-async def _child_changed(memo: kopf.Memo, namespace: str, labels: kopf.Labels, **_: Any) -> None:
-    owner = labels.get("app.kubernetes.io/instance")
-    if owner:
-        memo.controller.wake(Name(namespace, owner))
-
-
-for _group, _version, _plural in _CHILDREN:
-    kopf.on.event(_group, _version, _plural, labels=MANAGED_BY, id=f"child-{_plural}")(_child_changed)  # type: ignore[arg-type]

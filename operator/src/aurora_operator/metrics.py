@@ -8,6 +8,13 @@ from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 
 writes = Counter("aurora_operator_writes", "Writes to the API server", ["kind"])
+requests = Counter("aurora_operator_requests", "Requests to the API server", ["verb", "kind"])
+watch_failures = Counter("aurora_operator_watch_failures", "Watches that broke and are tried again", ["kind"])
+reaction_seconds = Histogram(
+    "aurora_operator_reaction_seconds",
+    "From an event to the end of the reconcile that takes it in",
+    buckets=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
+)
 loads = Counter("aurora_operator_loads", "Versions made live through an agent", ["speculator"])
 failures = Counter("aurora_operator_failures", "What failed and is tried again", ["speculator", "what"])
 verdicts = Counter("aurora_operator_verdicts", "Events of promotion", ["speculator", "reason"])

@@ -12,6 +12,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
+from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.errors import ClusterError
 
@@ -19,6 +20,10 @@ MANAGER = "aurora-operator"
 _TIMEOUT = 20
 CONNECTIONS = 64
 """Kept open at most; beyond them each request would shake hands anew."""
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def _plain(_: object, body: Any) -> Any:  # noqa: ANN401 (JSON)
@@ -71,6 +76,7 @@ class Cluster:
         resource = self._of(api_version, kind)
         try:
             with _translated(f"get {kind} {namespace}/{name}"):
+                metrics.requests.labels("get", kind).inc()
                 found: dict[str, Any] = resource.get(
                     name=name, namespace=namespace, serializer=_plain, _request_timeout=_TIMEOUT
                 )
@@ -82,33 +88,93 @@ class Cluster:
 
     def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """The objects of a kind that have these labels."""
-        selector = ",".join(f"{k}={v}" for k, v in labels.items())
         resource = self._of(api_version, kind)
         with _translated(f"list {kind} in {namespace}"):
+            metrics.requests.labels("list", kind).inc()
             found = resource.get(
-                namespace=namespace, label_selector=selector, serializer=_plain, _request_timeout=_TIMEOUT
+                namespace=namespace, label_selector=_selector(labels), serializer=_plain, _request_timeout=_TIMEOUT
             )
         # The items of a list do not say of which kind they are.
         return [{"apiVersion": api_version, "kind": kind} | item for item in found["items"] or ()]
 
-    def apply(self, body: Mapping[str, Any]) -> None:
-        """Server-side apply; ours are the fields that we name, whoever else wrote them."""
+    def metadata_page(
+        self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str], most: int, going: str
+    ) -> dict[str, Any]:
+        """One page of a list of objects' metadata; all namespaces where the namespace is empty.
+
+        Args:
+            api_version: of the kind.
+            kind: what to list.
+            namespace: where.
+            labels: that the objects have.
+            most: objects of a page.
+            going: what the page before gave as metadata.continue; empty for the first.
+        """
+        resource = self._of(api_version, kind)
+        with _translated(f"list {kind}"):
+            metrics.requests.labels("list", kind).inc()
+            response = self._client.request(
+                "get",
+                resource.path(namespace=namespace or None),
+                label_selector=_selector(labels),
+                limit=most,
+                _continue=going or None,
+                header_params={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
+                serialize=False,
+                _request_timeout=_TIMEOUT,
+            )
+            page: dict[str, Any] = json.loads(response.data)
+        return page
+
+    @contextmanager
+    def metadata_watch(
+        self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str], since: str, seconds: int
+    ) -> Iterator[Iterator[bytes]]:
+        """Pieces of the stream of events of objects' metadata, from a version on, for about so many seconds."""
+        resource = self._of(api_version, kind)
+        with _translated(f"watch {kind}"):
+            metrics.requests.labels("watch", kind).inc()
+            response = self._client.request(
+                "get",
+                resource.path(namespace=namespace or None),
+                label_selector=_selector(labels),
+                resource_version=since,
+                watch=True,
+                allow_watch_bookmarks=True,
+                timeout_seconds=seconds,
+                header_params={"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"},
+                serialize=False,
+                # A connection that is dead without a word ends by it.
+                _request_timeout=(_TIMEOUT, seconds + _TIMEOUT),
+            )
+            try:
+                yield response.stream(1 << 16, decode_content=False)
+            finally:
+                # Not given back to the pool: what is left of the stream is not wanted.
+                response.close()
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply; ours are the fields that we name, whoever else wrote them. Returns what is there now."""
         metadata = body["metadata"]
         resource = self._of(body["apiVersion"], body["kind"])
         with _translated(f"apply {body['kind']} {metadata['namespace']}/{metadata['name']}"):
-            resource.server_side_apply(
+            metrics.requests.labels("apply", body["kind"]).inc()
+            made: dict[str, Any] = resource.server_side_apply(
                 body=dict(body),
                 name=metadata["name"],
                 namespace=metadata["namespace"],
                 field_manager=MANAGER,
                 force_conflicts=True,
+                serializer=_plain,
                 _request_timeout=_TIMEOUT,
             )
+        return made
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object and what it owns."""
         resource = self._of(api_version, kind)
         with _translated(f"delete {kind} {namespace}/{name}"):
+            metrics.requests.labels("delete", kind).inc()
             resource.delete(
                 name=name,
                 namespace=namespace,
@@ -116,8 +182,10 @@ class Cluster:
                 _request_timeout=_TIMEOUT,
             )
 
-    def write_status(self, namespace: str, name: str, status: Mapping[str, Any], resource_version: str) -> None:
-        """Replace the status, unless somebody else changed the resource since it was read."""
+    def write_status(
+        self, namespace: str, name: str, status: Mapping[str, Any], resource_version: str
+    ) -> dict[str, Any]:
+        """Replace the status, unless the resource changed since it was read. Returns the resource as it is now."""
         resource = self._of(f"{GROUP}/{VERSION}", KIND)
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
@@ -126,13 +194,16 @@ class Cluster:
             "status": dict(status),
         }
         with _translated(f"write the status of {namespace}/{name}"):
-            resource.status.patch(
+            metrics.requests.labels("patch", KIND).inc()
+            written: dict[str, Any] = resource.status.patch(
                 body=body,
                 name=name,
                 namespace=namespace,
                 content_type="application/merge-patch+json",
+                serializer=_plain,
                 _request_timeout=_TIMEOUT,
             )
+        return written
 
     def event(self, about: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
         """Tell people, as an Event of the resource."""
@@ -159,4 +230,5 @@ class Cluster:
         }
         resource = self._of("v1", "Event")
         with _translated(f"write an event of {metadata['name']}"):
+            metrics.requests.labels("create", "Event").inc()
             resource.create(body=body, namespace=metadata["namespace"], _request_timeout=_TIMEOUT)

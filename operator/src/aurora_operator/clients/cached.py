@@ -1,0 +1,194 @@
+"""The API server behind a cache that is never older than what the watches reported.
+
+A body is held, as JSON, with its version, and used while its watch reports that same version. Where there is no watch
+to rely on (Secrets, claims of others), a body is read again when it is older than an allowance that grows with the
+number of resources, so that the requests of a fleet at rest stay few; where a watch broke, it is read each time. What
+the operator itself writes is held from the answer, so that it always reads its own writes.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from aurora_operator.api import GROUP, KIND, VERSION
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.informer import KINDS
+from aurora_operator.clients.versions import ObjectKey, Version, Versions
+from aurora_operator.errors import ClusterError
+from aurora_operator.render.identity import INSTANCE
+
+_LARGEST = 256 << 10
+"""Bytes of a body that is held; a larger one is read at every reconcile."""
+_LONGEST_SECONDS = 1800.0
+"""A body is read again after so long even where its watch is silent."""
+_UNWATCHED_SECONDS = 6.0, 200.0
+"""The least and the greatest age of a body that no watch covers."""
+_SECONDS_FOR_EACH = 2.0
+"""Of that age, for each resource."""
+RESOURCE = (f"{GROUP}/{VERSION}", KIND)
+
+
+class _Held(NamedTuple):
+    version: str
+    """Empty for an object that is not there."""
+    at: float
+    text: bytes
+
+
+class _HeldList(NamedTuple):
+    versions: frozenset[tuple[str, str]]
+    at: float
+    text: bytes
+
+
+def _packed(body: Any) -> bytes:  # noqa: ANN401 (JSON)
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _without_managers(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body without metadata.managedFields, which is half of many and used for nothing."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return {**body, "metadata": metadata}
+
+
+class CachedCluster(Cluster):
+    """As :class:`Cluster`, with fewer requests.
+
+    Args:
+        versions: filled by watches.
+        clock: seconds.
+    """
+
+    def __init__(self, versions: Versions, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._versions = versions
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: dict[ObjectKey, _Held] = {}
+        self._lists: dict[tuple[str, str, str, str], _HeldList] = {}
+        self._swept = clock()
+        versions.when_gone = self._drop
+        self.resources = 0
+        """How many are reconciled; sets the age that unwatched bodies may have."""
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """An object, or None where there is none."""
+        key = ObjectKey(api_version, kind, namespace, name)
+        with self._lock:
+            held = self._held.get(key)
+        if held is not None and self._is_current(key, held):
+            return None if not held.version else json.loads(held.text)
+        found = super().get(api_version, kind, namespace, name)
+        body = None if found is None else _without_managers(found)
+        self._hold(key, body)
+        return body
+
+    def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The objects of a kind that have these labels, among them the one of their owner."""
+        at = (api_version, kind, namespace, labels.get(INSTANCE, ""))
+        known = self._versions.owned(*at)
+        with self._lock:
+            held = self._lists.get(at)
+        recent = held is not None and self._clock() - held.at < _LONGEST_SECONDS
+        if held is not None and recent and held.versions == known and self._versions.covered(*at[:3]):
+            found: list[dict[str, Any]] = json.loads(held.text)
+            return found
+        found = [_without_managers(body) for body in super().list(api_version, kind, namespace, labels)]
+        text = _packed(found)
+        versions = frozenset((one["metadata"]["name"], one["metadata"]["resourceVersion"]) for one in found)
+        with self._lock:
+            if len(text) <= 4 * _LARGEST:
+                self._lists[at] = _HeldList(versions, self._clock(), text)
+            else:
+                self._lists.pop(at, None)
+        return found
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply; see :meth:`Cluster.apply`.
+
+        Raises:
+            ClusterError: also where an object was taken for absent and is there now (409): it may be another's.
+        """
+        metadata = body["metadata"]
+        key = ObjectKey(body["apiVersion"], body["kind"], metadata["namespace"], metadata["name"])
+        with self._lock:
+            held = self._held.get(key)
+        if held is None or not held.version:
+            appeared = super().get(*key)
+            if appeared is not None:
+                self._hold(key, _without_managers(appeared))
+                raise ClusterError(f"{key.kind} {key.namespace}/{key.name} appeared meanwhile", 409)
+        try:
+            made = _without_managers(super().apply(body))
+        except ClusterError:
+            self._drop(key)
+            raise
+        self._hold(key, made)
+        return made
+
+    def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
+        """Delete an object and what it owns."""
+        self._drop(ObjectKey(api_version, kind, namespace, name))
+        super().delete(api_version, kind, namespace, name)
+
+    def write_status(
+        self, namespace: str, name: str, status: Mapping[str, Any], resource_version: str
+    ) -> dict[str, Any]:
+        """Replace the status, unless the resource changed since it was read."""
+        key = ObjectKey(*RESOURCE, namespace, name)
+        try:
+            written = _without_managers(super().write_status(namespace, name, status, resource_version))
+        except ClusterError:
+            self._drop(key)
+            raise
+        self._hold(key, written)
+        return written
+
+    def forget(self, namespace: str, name: str) -> None:
+        """A resource is gone: drop what is held for it."""
+        with self._lock:
+            for key in [key for key in self._held if key.namespace == namespace and _is_of(key.name, name)]:
+                del self._held[key]
+            for at in [at for at in self._lists if at[2:] == (namespace, name)]:
+                del self._lists[at]
+        self._versions.gone(ObjectKey(*RESOURCE, namespace, name))
+
+    def _is_current(self, key: ObjectKey, held: _Held) -> bool:
+        age, known = self._clock() - held.at, self._versions.get(key)
+        if known is not None:
+            covered = key[:2] == RESOURCE or self._versions.covered(*key[:3])
+            return covered and known == held.version and age < _LONGEST_SECONDS
+        # No watch has it: it is not there, or without the operator's label, or of a kind that is not watched.
+        if key[:2] in KINDS and held.version and not self._versions.covered(*key[:3]):
+            return False
+        least, most = _UNWATCHED_SECONDS
+        return age < min(most, max(least, _SECONDS_FOR_EACH * self.resources))
+
+    def _hold(self, key: ObjectKey, body: Mapping[str, Any] | None) -> None:
+        if body is None:
+            held = _Held("", self._clock(), b"")
+        else:
+            held = _Held(body["metadata"]["resourceVersion"], self._clock(), _packed(body))
+        with self._lock:
+            if held.at - self._swept > _LONGEST_SECONDS:
+                # What no reconcile asked for lately: Secrets and claims that some resource named once.
+                self._swept = held.at
+                self._held = {k: v for k, v in self._held.items() if held.at - v.at < 2 * _LONGEST_SECONDS}
+            if len(held.text) <= _LARGEST:
+                self._held[key] = held
+            else:
+                self._held.pop(key, None)
+        if body is not None and self._versions.get(key) is not None:
+            # An event of before that arrives later only costs another read.
+            owner = (body["metadata"].get("labels") or {}).get(INSTANCE, "") if key[:2] != RESOURCE else key.name
+            self._versions.note(key, Version(held.version, owner))
+
+    def _drop(self, key: ObjectKey) -> None:
+        with self._lock:
+            self._held.pop(key, None)
+
+
+def _is_of(child: str, name: str) -> bool:
+    return child == name or child.startswith(f"{name}-")
