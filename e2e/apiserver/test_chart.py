@@ -27,7 +27,14 @@ def test_it_lints():
 
 
 @pytest.mark.parametrize(
-    "values", [(), ("watchNamespace=default",), ("networkPolicy.enabled=false",), ("dashboards.enabled=true",)]
+    "values",
+    [
+        (),
+        ("watchNamespaces={default,kube-public}",),
+        ("networkPolicy.enabled=false",),
+        ("replicas=2",),
+        ("dashboards.enabled=true",),
+    ],
 )
 def test_the_api_server_takes_it(values):
     text = rendered("--set", "crds.install=false", *(part for value in values for part in ("--set", value)))
@@ -45,9 +52,38 @@ def test_kubernetes_knows_every_field(version):
 
 
 def test_a_namespaced_installation_has_no_cluster_wide_rights():
-    kinds = {body["kind"] for body in yaml.safe_load_all(rendered("--set", "watchNamespace=team")) if body}
-    assert not {"ClusterRole", "ClusterRoleBinding"} & kinds
-    assert {"Role", "RoleBinding"} <= kinds
+    bodies = [body for body in yaml.safe_load_all(rendered("--set", "watchNamespaces={team-a,team-b}")) if body]
+    assert "ClusterRoleBinding" not in {body["kind"] for body in bodies}
+    for kind in ("Role", "RoleBinding"):
+        assert {"team-a", "team-b", "default"} == {b["metadata"]["namespace"] for b in bodies if b["kind"] == kind}
+    roles = [body for body in bodies if body["kind"] == "ClusterRole"]
+    assert all("rbac.authorization.k8s.io/aggregate-to-admin" in body["metadata"]["labels"] for body in roles)
+
+
+def test_people_with_view_edit_and_admin_may_see_and_write_resources():
+    for body in yaml.safe_load_all(rendered()):
+        name = "speculatordeployments"
+        if body and body["kind"] == "ClusterRole" and body["metadata"]["name"].endswith(("-view", "-edit")):
+            verbs = {verb for rule in body["rules"] if name in rule["resources"] for verb in rule["verbs"]}
+            labels = body["metadata"]["labels"]
+            viewing = labels.get("rbac.authorization.k8s.io/aggregate-to-view") == "true"
+            assert viewing == (verbs == {"get", "list", "watch"})
+            assert labels["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert not [b for b in yaml.safe_load_all(rendered("--set", "aggregatedRoles.enabled=false"))
+                if b and "aggregate" in str(b["metadata"].get("labels"))]  # fmt: skip
+
+
+def test_the_operators_network_policy_names_who_may_reach_it_and_whom_it_may_reach():
+    (policy,) = [b for b in yaml.safe_load_all(rendered()) if b and b["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    ports = {rule["ports"][0]["port"]: rule for rule in policy["spec"]["ingress"]}
+    assert ports[9100]["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+    open_to_all = [rule["ports"] for rule in policy["spec"]["egress"] if not rule.get("to")]
+    assert [[one["port"] for one in found] for found in open_to_all] == [[53, 53]]
+    blocks = [p["ipBlock"] for rule in policy["spec"]["egress"] for p in rule.get("to", []) if "ipBlock" in p]
+    assert all(block["except"] for block in blocks)
 
 
 def test_no_right_is_a_wildcard_and_secrets_are_never_listed_or_deleted():
@@ -65,7 +101,14 @@ def test_the_crd_is_upgraded_by_the_chart_and_kept_when_it_goes():
 
 
 @pytest.mark.parametrize(
-    "value", ["images.pullPolicy=Sometimes", "podMonitor.interval=often", "replicas=2", "images.registry="]
+    "value",
+    [
+        "images.pullPolicy=Sometimes",
+        "podMonitor.interval=often",
+        "replicas=9",
+        "watchNamespaces={Not_A_Name}",
+        "images.registry=",
+    ],
 )
 def test_bad_values_are_refused(value):
     assert helm("template", "aurora", CHART, "--kube-version", "1.34.0", "--set", value).returncode != 0

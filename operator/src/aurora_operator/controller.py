@@ -18,6 +18,8 @@ _PAUSE = 0.5
 """Between the end of a look and the next one, however long it took."""
 LOOKS_AT_ONCE, OF_A_NAMESPACE = 128, 16
 """A reconcile mostly waits; agents of one namespace that hang must not keep the others waiting."""
+CLOSE_SECONDS = 10.0
+"""How long a reconcile that runs is waited for at the end of the process."""
 STALLED_SECONDS = 180.0
 """So long without the end of any reconcile, though one is due, and the process is taken for stuck. Longer than any one
 reconcile may take: each of its requests has its deadline."""
@@ -67,13 +69,14 @@ class Controller:
         """For how long nothing was finished though something is due, in seconds of the monotonic clock."""
         return (time.monotonic() if now is None else now) - self._progress if self._due else 0.0
 
-    async def close(self) -> None:
-        """End all workers; a look that runs is left to finish."""
+    async def close(self) -> bool:
+        """End all workers; returns whether all that ran came to its end soon, and nothing is done any more."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.close()
+        return await asyncio.to_thread(self._threads.finished, CLOSE_SECONDS)
 
     async def _run(self, name: Name) -> float | None:
         if not self._due:

@@ -97,6 +97,8 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     settings.watching.server_timeout, settings.watching.client_timeout = _WATCH_SECONDS, _WATCH_SECONDS + 30
     settings.watching.connect_timeout = 20
     ours = Settings.from_environment()
+    # With Roles alone, kopf would spend a minute on finding out that it may not list CRDs and namespaces.
+    settings.scanning.disabled = bool(ours.watch_namespaces)
     start_http_server(ours.metrics_port)
     memo.versions = Versions()
     cluster = CachedCluster(memo.versions)
@@ -107,7 +109,7 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
         if owner:
             loop.call_soon_threadsafe(memo.controller.nudge, Name(namespace, owner))
 
-    memo.informer = Informer(cluster, memo.versions, (ours.watch_namespace,) if ours.watch_namespace else (), changed)
+    memo.informer = Informer(cluster, memo.versions, ours.watch_namespaces, changed)
     memo.informer.start()
 
 
@@ -115,7 +117,7 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """End watches and workers."""
     memo.informer.stop()
-    await memo.controller.close()
+    memo.finished.extend([True] if await memo.controller.close() else [])
 
 
 @kopf.on.probe(id="reconciling")

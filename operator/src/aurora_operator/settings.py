@@ -4,7 +4,7 @@ import os
 from typing import Self
 
 from aurora_core.config.base import Config
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from aurora_operator.errors import OperatorError
 from aurora_operator.render.identity import Images
@@ -21,10 +21,32 @@ class Settings(Config):
     """Trainer image where a resource names none."""
     image_pull_policy: str = Field("IfNotPresent", pattern=r"^(Always|IfNotPresent|Never)$")
     """Pull policy of both."""
-    watch_namespace: str = ""
-    """Namespace to watch; all where empty."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Namespaces to watch, with commas between them in the environment; all where empty."""
+    lease: str = ""
+    """Name of the Lease that the acting operator holds; none is used where empty."""
+    lease_namespace: str = ""
+    """Its namespace."""
+    health_port: int = Field(8080, ge=1, le=65535)
+    """Port of the liveness endpoint."""
     metrics_port: int = Field(9100, ge=1, le=65535)
     """Port of the operator's metrics."""
+
+    @field_validator("watch_namespaces", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if self.lease and not self.lease_namespace:
+            raise ValueError("AURORA_OPERATOR_LEASE needs AURORA_OPERATOR_LEASE_NAMESPACE")
+        return self
+
+    @property
+    def instance(self) -> str:
+        """Which installation this is, the same for all of its replicas; empty without a Lease."""
+        return f"{self.lease_namespace}/{self.lease}" if self.lease else ""
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -37,7 +59,9 @@ class Settings(Config):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            lines = "; ".join(f"{_PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            lines = "; ".join(
+                f"{_PREFIX}{'_'.join(map(str, e['loc'][:1])).upper()}: {e['msg']}" for e in error.errors()
+            )
             raise OperatorError(f"the operator's environment is not complete: {lines}") from error
 
     @property

@@ -30,6 +30,7 @@ class FairWorkers:
         self._most, self._each = threads, each
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._waiting: dict[str, deque[_Task[Any]]] = {}
         self._running: dict[str, int] = {}
 
@@ -49,6 +50,11 @@ class FairWorkers:
         for task in waiting:
             task.future.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def finished(self, seconds: float) -> bool:
+        """Wait so long for what runs to end; returns whether it did."""
+        with self._lock:
+            return self._idle.wait_for(lambda: not self._running, seconds)
 
     def _start(self) -> None:
         """Start what may start; the lock is held."""
@@ -80,3 +86,4 @@ class FairWorkers:
             if not self._running[namespace]:
                 del self._running[namespace]
             self._start()
+            self._idle.notify_all()

@@ -9,7 +9,7 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError, ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
 from aurora_operator import metrics
@@ -17,7 +17,7 @@ from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.errors import ClusterError
 
 MANAGER = "aurora-operator"
-_TIMEOUT = 20
+TIMEOUT = 20.0
 CONNECTIONS = 64
 """Kept open at most; beyond them each request would shake hands anew."""
 
@@ -55,9 +55,13 @@ class Cluster:
     """Reads and writes objects as plain data.
 
     Every method raises ClusterError where the API server refuses or does not answer.
+
+    Args:
+        timeout: seconds for each wait of a request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
         try:
             config.load_incluster_config()
         except config.ConfigException:
@@ -78,7 +82,7 @@ class Cluster:
             with _translated(f"get {kind} {namespace}/{name}"):
                 metrics.requests.labels("get", kind).inc()
                 found: dict[str, Any] = resource.get(
-                    name=name, namespace=namespace, serializer=_plain, _request_timeout=_TIMEOUT
+                    name=name, namespace=namespace, serializer=_plain, _request_timeout=self._timeout
                 )
         except ClusterError as error:
             if error.status == 404:  # noqa: PLR2004 (HTTP's own)
@@ -92,7 +96,7 @@ class Cluster:
         with _translated(f"list {kind} in {namespace}"):
             metrics.requests.labels("list", kind).inc()
             found = resource.get(
-                namespace=namespace, label_selector=_selector(labels), serializer=_plain, _request_timeout=_TIMEOUT
+                namespace=namespace, label_selector=_selector(labels), serializer=_plain, _request_timeout=self._timeout
             )
         # The items of a list do not say of which kind they are.
         return [{"apiVersion": api_version, "kind": kind} | item for item in found["items"] or ()]
@@ -121,7 +125,7 @@ class Cluster:
                 _continue=going or None,
                 header_params={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
                 serialize=False,
-                _request_timeout=_TIMEOUT,
+                _request_timeout=self._timeout,
             )
             page: dict[str, Any] = json.loads(response.data)
         return page
@@ -145,7 +149,7 @@ class Cluster:
                 header_params={"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"},
                 serialize=False,
                 # A connection that is dead without a word ends by it.
-                _request_timeout=(_TIMEOUT, seconds + _TIMEOUT),
+                _request_timeout=(self._timeout, seconds + self._timeout),
             )
             try:
                 yield response.stream(1 << 16, decode_content=False)
@@ -166,9 +170,35 @@ class Cluster:
                 field_manager=MANAGER,
                 force_conflicts=True,
                 serializer=_plain,
-                _request_timeout=_TIMEOUT,
+                _request_timeout=self._timeout,
             )
         return made
+
+    def create(self, body: Mapping[str, Any]) -> None:
+        """Make an object."""
+        self._write("create", body)
+
+    def replace(self, body: Mapping[str, Any]) -> None:
+        """Replace an object, unless it changed since it had the resourceVersion of the body."""
+        self._write("replace", body)
+
+    def _write(self, verb: str, body: Mapping[str, Any]) -> None:
+        kind, metadata = body["kind"], body["metadata"]
+        resource = self._of(body["apiVersion"], kind)
+        with _translated(f"{verb} {kind} {metadata['namespace']}/{metadata['name']}"):
+            metrics.requests.labels(verb, kind).inc()
+            getattr(resource, verb)(body=dict(body), namespace=metadata["namespace"], _request_timeout=self._timeout)
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the API server has this kind of a group, which may come later than the operator."""
+        with _translated(f"find the kind {kind}"):
+            try:
+                response = self._client.request(
+                    "get", f"/apis/{api_version}", serialize=False, _request_timeout=self._timeout
+                )
+            except NotFoundError:
+                return False
+            return any(one["kind"] == kind for one in json.loads(response.data)["resources"])
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object and what it owns."""
@@ -179,7 +209,7 @@ class Cluster:
                 name=name,
                 namespace=namespace,
                 body={"propagationPolicy": "Background"},
-                _request_timeout=_TIMEOUT,
+                _request_timeout=self._timeout,
             )
 
     def write_status(
@@ -201,7 +231,7 @@ class Cluster:
                 namespace=namespace,
                 content_type="application/merge-patch+json",
                 serializer=_plain,
-                _request_timeout=_TIMEOUT,
+                _request_timeout=self._timeout,
             )
         return written
 
@@ -231,4 +261,4 @@ class Cluster:
         resource = self._of("v1", "Event")
         with _translated(f"write an event of {metadata['name']}"):
             metrics.requests.labels("create", "Event").inc()
-            resource.create(body=body, namespace=metadata["namespace"], _request_timeout=_TIMEOUT)
+            resource.create(body=body, namespace=metadata["namespace"], _request_timeout=self._timeout)
