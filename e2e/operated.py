@@ -28,14 +28,17 @@ def prepare(namespace: str, job: str) -> None:
 class Operator:
     """Looks after the resources of one namespace."""
 
-    def __init__(self, namespace: str, log: Path, **settings: str) -> None:
+    def __init__(self, namespace: str, log: Path, environment: dict[str, str] | None = None, **settings: str) -> None:
         self._port = free_port()
         given = {"ENGINE_IMAGE": "none/engine", "TRAINER_IMAGE": "none/trainer", "WATCH_NAMESPACES": namespace}
         given |= {"METRICS_PORT": str(self._port), "HEALTH_PORT": str(free_port())} | settings
-        environment = os.environ | {f"AURORA_OPERATOR_{name}": value for name, value in given.items()}
+        named = {f"AURORA_OPERATOR_{name}": value for name, value in given.items()}
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [Path(sys.executable).parent / "aurora-operator"], env=environment, stdout=file, stderr=file
+                [Path(sys.executable).parent / "aurora-operator"],
+                env={**os.environ, **named, **(environment or {})},
+                stdout=file,
+                stderr=file,
             )
 
     @property
