@@ -192,13 +192,20 @@ class Cluster:
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether the API server has this kind of a group, which may come later than the operator."""
         with _translated(f"find the kind {kind}"):
+            # Both: a group may be in the list of groups later than it answers itself.
+            group, _, version = api_version.partition("/")
+            groups = self._raw("/apis")["groups"]
+            if not any(one["name"] == group and version in (v["version"] for v in one["versions"]) for one in groups):
+                return False
             try:
-                response = self._client.request(
-                    "get", f"/apis/{api_version}", serialize=False, _request_timeout=self._timeout
-                )
+                return any(one["kind"] == kind for one in self._raw(f"/apis/{api_version}")["resources"])
             except NotFoundError:
                 return False
-            return any(one["kind"] == kind for one in json.loads(response.data)["resources"])
+
+    def _raw(self, path: str) -> dict[str, Any]:
+        response = self._client.request("get", path, serialize=False, _request_timeout=self._timeout)
+        found: dict[str, Any] = json.loads(response.data)
+        return found
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object and what it owns."""
