@@ -37,7 +37,7 @@ def main() -> None:
                 running.agent.set_sample_rate(1.0 if on else 0.0)
                 speeds[on].append(_block(running.url, texts, concurrency, tokens))
                 print(f"pair {pair} capture {'on ' if on else 'off'} {speeds[on][-1]:.1f} tokens/s", flush=True)
-        captured = running.agent.live()["capture"]
+        captured = running.agent.live().capture
         ratios = [on / off for on, off in zip(speeds[True], speeds[False], strict=True)]
         spread = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else 0.0
         report(
@@ -46,8 +46,8 @@ def main() -> None:
             standard_error=round(spread, 4),
             off=round(statistics.mean(speeds[False]), 1),
             on=round(statistics.mean(speeds[True]), 1),
-            samples=captured["sent"],
-            dropped=captured["dropped"],
+            samples=captured.samples,
+            dropped=dict(captured.dropped),
         )
 
 

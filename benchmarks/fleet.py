@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import yaml
+from aurora_core.protocol import metrics
 from bench import ROOT, report
 from deployed import kubectl
 from host import Host, wait
@@ -69,20 +70,20 @@ def apply(count: int, prometheus: str) -> None:
 
 def watched(operator: Operator, seconds: float) -> dict[str, Any]:
     """What steady state takes."""
-    looks = "aurora_operator_reconcile_seconds_count"
-    requests, cpu = operator.metric("aurora_operator_requests_total"), operator.cpu_seconds()
-    seen, writes = operator.metric(looks), operator.metric("aurora_operator_writes_total")
+    looks, made = str(metrics.OPERATOR_RECONCILE_SECONDS), str(metrics.OPERATOR_REQUESTS)
+    requests, cpu = operator.metric(made), operator.cpu_seconds()
+    seen, writes = operator.metric(looks), operator.metric(str(metrics.OPERATOR_WRITES))
     began = time.monotonic()
     time.sleep(seconds)
     took = time.monotonic() - began
     done = operator.metric(looks) - seen
-    requests, cpu = operator.metric("aurora_operator_requests_total") - requests, operator.cpu_seconds() - cpu
+    requests, cpu = operator.metric(str(metrics.OPERATOR_REQUESTS)) - requests, operator.cpu_seconds() - cpu
     return {
         "core_share": round(cpu / took, 3),
         "cpu_milliseconds_a_look": round(1000 * cpu / done, 1),
         "looks_a_second": round(done / took, 2),
         "api_requests_a_second": round(requests / took, 1),
-        "writes": operator.metric("aurora_operator_writes_total") - writes,
+        "writes": operator.metric(str(metrics.OPERATOR_WRITES)) - writes,
         "resident_mib": round(operator.resident_mib()),
         "peak_mib": round(operator.peak_mib()),
     }

@@ -30,12 +30,11 @@ def _restart(running: Stack, name: str) -> None:
 
 def _goes_on(running: Stack, seconds: float = 120) -> bool:
     """Whether new samples arrive and training takes further steps."""
-    told = ("received", "train/step")
     before = running.training()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         now = running.training()
-        if all(now.get(name, 0) > before.get(name, 0) for name in told):
+        if now.received > before.received and now.step > before.step:
             return True
         time.sleep(1)
     return False
@@ -86,13 +85,13 @@ def main() -> None:
                     corrupt += 1
                     print(f"corrupt: {error}")
             lost |= published - set(running.store.versions())
-            live = running.agent.live()["draft"]["live"]
+            live = running.agent.live().draft.live
             if live != running.live:
                 raise SystemExit(f"the engine serves version {live}, not {running.live}")
-            steps.append(float(running.training().get("train/step", 0)))
-            print(f"kill {number}: {name}; live {live}, trained to step {steps[-1]:.0f}", flush=True)
+            steps.append(running.training().step)
+            print(f"kill {number}: {name}; live {live}, trained to step {steps[-1]}", flush=True)
         went_on = _goes_on(running)
-        rejected = running.training().get("rejected", {})
+        rejected = dict(running.training().rejected)
         answered = len(traffic.record.answers)
         traffic.stop()
         report(

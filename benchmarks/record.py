@@ -8,23 +8,22 @@ as a scrape would see them.
 import json
 import time
 from pathlib import Path
-from typing import Any
 
-from aurora_core.agent.metrics import ACCEPT, DECODE
 from aurora_core.loop.stack import Stack
 from aurora_core.loop.traffic import Stream
+from aurora_core.protocol.engine import ArmCounters, EngineState, measured
 from bench import ROOT, arguments, heading, report, stack
 
 Row = list[float]
 
 
-def _row(state: dict[str, Any], version: int, steps: int) -> Row:
-    """The twelve sums of an arm, 0 before it finished a request."""
-    row: Row = []
-    for kind, names in (("accept", ACCEPT), ("decode", DECODE)):
-        arm: dict[str, float] = next((a for a in state[kind] if (a["version"], a["steps"]) == (version, steps)), {})
-        row += [round(float(arm.get(name, 0)), 6) for name in names]
-    return row
+_COUNTERS = [name for name, _ in measured(ArmCounters)]
+
+
+def _row(state: EngineState, version: int, steps: int) -> Row:
+    """All counters of an arm, 0 before it finished a request."""
+    arm = state.arm(version, steps)
+    return [round(float(getattr(arm, name)), 6) for name in _COUNTERS]
 
 
 def _serve(running: Stack, version: int, steps: int, seconds: float) -> list[Row]:
@@ -58,7 +57,7 @@ def main() -> None:
                 "none": (trained[-1], 0)}  # fmt: skip
         recorded = {name: _serve(running, *arm, 60 * options.minutes) for name, arm in arms.items()}
         record = traffic.stop()
-        columns = ["seconds", *ACCEPT, *DECODE]
+        columns = ["seconds", *_COUNTERS]
         text = {**heading("record"), "arms": arms, "columns": columns, "rows": recorded}
         options.out.write_text(json.dumps(text) + "\n")
         report("record", requests=len(record.answers), failed=len(record.failures), arms=arms)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pod_schema
 import reference
 import yaml
+from aurora_core.protocol import metrics
 from aurora_operator.api import pod_template
 from aurora_operator.api.schema import crd
 from monitoring import catalogue
@@ -53,6 +54,21 @@ def unlisted() -> list[str]:
     return out
 
 
+def misnamed() -> list[str]:
+    """Where rules, their tests and pages name a metric that nothing exports."""
+    known = {name for metric in metrics.ALL for name in (metric.name, *metric.series)}
+    known |= {metrics.unrolled(kind, step).name for kind in ("loss", "accuracy") for step in range(3)}
+    prefixes = {"_".join(name.split("_")[:2]) + "_" for name in known}
+    rules = (ROOT / "charts" / "aurora-operator" / "rules").glob("*.yaml")
+    texts = [*rules, ROOT / "e2e" / "evidence" / "rules.yaml", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    return [
+        f"{path.relative_to(ROOT)}: there is no metric {name}; aurora_core/protocol/metrics.py lists all"
+        for path in texts
+        for name in sorted(set(re.findall(r"\baurora_[a-z0-9_]*[a-z0-9]\b", path.read_text())) - known)
+        if name.startswith(tuple(prefixes))
+    ]
+
+
 def main() -> None:
     """Write, or compare."""
     texts = files()
@@ -61,6 +77,8 @@ def main() -> None:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
         if stale:
             sys.exit(f"not what the models say: {names}; run make generate")
+        if wrong := misnamed():
+            sys.exit("\n".join(wrong))
         lacking = unlisted()
         sys.exit("\n".join([*lacking, "run make lock"]) if lacking else 0)
     for path in stale:

@@ -5,8 +5,9 @@ import contextlib
 import pytest
 import torch
 from aurora_core.errors import WeightsError
+from aurora_core.protocol.agent import Record
 from aurora_core.weights.manifest import parse
-from aurora_core.weights.record import FILE, Record, read, write
+from aurora_core.weights.record import FILE, read, write
 from aurora_core.weights.store import MANIFEST, WeightsStore
 from hypothesis import given, settings
 from hypothesis import strategies as st

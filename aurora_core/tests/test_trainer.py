@@ -198,7 +198,7 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     assert lengths == sorted(lengths)
 
     def told():
-        return json.loads((tmp_path / "status.json").read_text())["train/step"]
+        return json.loads((tmp_path / "status.json").read_text())["step"]
 
     idle = make_run(tmp_path, target)
     idle.stop()
@@ -263,7 +263,7 @@ def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp
     with pytest.raises(TrainingError, match=r"lower training\.hyperparameters\.lr"):
         run.run(diverge)
     told = json.loads((tmp_path / "status.json").read_text(), parse_constant=pytest.fail)
-    assert math.isfinite(told["train/loss"])
+    assert math.isfinite(told["loss"])
     assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "step"}) == 20
     again = make_run(tmp_path, target)
     assert 0 < again.trainer.step <= 25

@@ -13,6 +13,7 @@ from aurora_core.config import DraftConfig
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models.eagle3 import Eagle3Config
 from aurora_core.models.source import fetched
+from aurora_core.protocol.agent import Volume
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.weights import checkpoint, volume
 from aurora_core.weights.store import WeightsStore
@@ -75,8 +76,8 @@ def test_a_full_disk_publishes_nothing(store, no_room):
 
 
 def test_a_volume_tells_how_full_it_is_and_when_it_is_lost(tmp_path):
-    free, total = volume.look(tmp_path)
-    assert 0 < free < total
+    found = volume.look(tmp_path)
+    assert 0 < found.free < found.total
     with pytest.raises(WeightsError, match="No such file"):
         volume.look(tmp_path / "lost")
 
@@ -87,7 +88,7 @@ def test_nobody_waits_for_a_volume_that_hangs(tmp_path):
     def hangs(root):
         looks.append(root)
         back.wait()
-        return volume.Volume(1, 2)
+        return Volume(free=1, total=2)
 
     probe = volume.Probe(tmp_path, patience=0.05, ask=hangs)
     for _ in range(3):
@@ -95,8 +96,8 @@ def test_nobody_waits_for_a_volume_that_hangs(tmp_path):
             probe.look()
     assert looks == [tmp_path]
     back.set()
-    assert volume.Probe(tmp_path, ask=hangs).look() == (1, 2)
-    assert probe.look() == (1, 2)
+    assert volume.Probe(tmp_path, ask=hangs).look() == Volume(free=1, total=2)
+    assert probe.look() == Volume(free=1, total=2)
 
 
 def test_retirement_spares_what_is_in_use(store):

@@ -20,7 +20,7 @@ def wait_for(running, requests, timeout=20):
         if requests <= samples.keys():
             return samples
         time.sleep(0.1)
-    raise AssertionError(f"not captured: {requests - samples.keys()}; engine says {running.control.state()['capture']}")
+    raise AssertionError(f"not captured: {requests - samples.keys()}; engine says {running.control.state().capture}")
 
 
 @torch.no_grad()
@@ -59,8 +59,8 @@ def check(running, texts, name, tokenizer, reference, **options):
     samples = wait_for(running, set(answers))
     for rid, text in zip(answers, texts, strict=True):
         assert_right(samples[rid], answers[rid], tokenizer(text)["input_ids"], reference)
-    assert running.control.state()["errors"] == {}
-    assert running.control.state()["capture"]["mismatches"] == {}
+    assert running.control.state().errors == {}
+    assert running.control.state().capture.mismatches == {}
     return answers
 
 
@@ -111,7 +111,7 @@ def test_speculation_switched_off_and_on(engine, prompts, tokenizer, reference):
 
 
 def test_an_aborted_request_is_counted_and_leaves_no_sample(engine, prompts):
-    before = engine.control.state()["capture"]["dropped"].get("aborted", 0)
+    before = engine.control.state().capture.dropped.get("aborted", 0)
     door = {"Authorization": f"Bearer {ADMIN_KEY}"}
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(engine.ask, prompts[60], "abort-me", 400, ignore_eos=True)
@@ -119,7 +119,7 @@ def test_an_aborted_request_is_counted_and_leaves_no_sample(engine, prompts):
         httpx.post(f"{engine.url}/abort_request", json={"rid": "abort-me"}, headers=door, timeout=10).raise_for_status()
         answer = running.result()
     assert answer["meta_info"]["finish_reason"]["type"] == "abort"
-    assert engine.control.state()["capture"]["dropped"]["aborted"] == before + 1
+    assert engine.control.state().capture.dropped["aborted"] == before + 1
     assert "abort-me" not in engine.samples()
 
 

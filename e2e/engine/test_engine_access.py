@@ -36,11 +36,11 @@ def test_users_need_their_key_and_reach_nothing_else(guarded):
 
 def test_the_control_plane_works_beside_a_key_for_users(guarded):
     state = guarded.control.state()
-    assert state["steps"] == 0
+    assert state.steps == 0
     guarded.control.set_sample_rate(0.5)
     guarded.control.set_steps(3)
     assert guarded.control.load(0) >= 0
-    assert guarded.control.state()["steps"] == 3
+    assert guarded.control.state().steps == 3
     guarded.control.set_steps(0)
 
 

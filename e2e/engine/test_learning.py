@@ -29,7 +29,7 @@ def captured(engine, prefix, count):
         if len(found) >= count:
             return list(found.values())
         time.sleep(0.2)
-    raise AssertionError(f"{len(found)} of {count} samples: {engine.control.state()['capture']}")
+    raise AssertionError(f"{len(found)} of {count} samples: {engine.control.state().capture}")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_stock_sglang_loads_a_published_version(trained, engine, prompts):
     command = [
         sys.executable, "-m", "sglang.launch_server", "--model-path", str(engine.target.path), "--device", "cpu",
         "--prefill-attention-backend", "intel_amx", "--decode-attention-backend", "intel_amx",
-        "--dtype", engine.control.state()["dtype"],
+        "--dtype", engine.control.state().dtype,
         "--port", str(port), "--host", "127.0.0.1", "--mem-fraction-static", "0.3", "--max-total-tokens", "8000",
         "--disable-overlap-schedule", "--disable-cuda-graph", "--sleep-on-idle", "--speculative-algorithm", "EAGLE3",
         "--speculative-draft-model-path", str(engine.store.folder(version)), "--speculative-num-steps", "3",

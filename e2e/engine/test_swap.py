@@ -40,7 +40,7 @@ def test_a_swap_changes_the_draft_and_nothing_of_the_target(engine):
     changed = {name for name in after[1] if after[1][name] != before[1].get(name)}
     weights = {"draft.lm_head.weight", "draft.model.fc.weight", "draft.model.layers.0.self_attn.qkv_proj.weight"}
     assert weights <= changed
-    assert engine.control.state()["draft"]["live"] == version
+    assert engine.control.state().draft.live == version
     assert stall < 1.0
     engine.control.load(0)
     assert engine.control.checksums("draft") == before[1]
@@ -50,7 +50,7 @@ def test_running_answers_are_neither_aborted_nor_changed(engine, prompts):
     texts = prompts[100:108]
     plain = measure(engine.url, texts, 4, 96)
     versions = [publish(engine, seed=s) for s in (2, 3)]
-    swaps = engine.control.state()["draft"]["swaps"]
+    swaps = engine.control.state().draft.swaps
     stop = threading.Event()
 
     def swap_on():
@@ -65,8 +65,8 @@ def test_running_answers_are_neither_aborted_nor_changed(engine, prompts):
         stop.set()
         swapping.result()
     assert plain.failures == swapped.failures == ()
-    assert engine.control.state()["draft"]["swaps"] >= swaps + 3
-    identity = Referee(engine.target.path, engine.control.state()["dtype"]).identity(plain.ids, swapped.ids)
+    assert engine.control.state().draft.swaps >= swaps + 3
+    identity = Referee(engine.target.path, engine.control.state().dtype).identity(plain.ids, swapped.ids)
     # Batches of another make-up round differently: an answer may part from the other at a tie, and only there.
     assert (identity.compared, identity.unexplained) == (len(texts), 0), identity
 
@@ -92,7 +92,7 @@ def test_a_cached_prefix_is_shared_only_under_the_draft_that_computed_it(engine,
 
 @pytest.mark.parametrize("damage", ["corrupt", "foreign", "shape", "layers", "missing"])
 def test_what_does_not_fit_is_refused_and_the_live_draft_stays(engine, damage):
-    live = engine.control.state()["draft"]["live"]
+    live = engine.control.state().draft.live
     draft_sums = engine.control.checksums("draft")
     match damage:
         case "corrupt":
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused_and_the_live_draft_stays(engine, damage):
             version = publish(engine, aux_layers=(1, 2, 3))
         case "missing":
             version = 9999
-    failures = engine.control.state()["draft"]["failures"]
+    failures = engine.control.state().draft.failures
     with pytest.raises(EngineError) as caught:
         engine.control.load(version)
     words = {
@@ -120,9 +120,9 @@ def test_what_does_not_fit_is_refused_and_the_live_draft_stays(engine, damage):
         "missing": "9999",
     }
     assert words[damage] in str(caught.value) or words[damage] in json.dumps(str(caught.value))
-    state = engine.control.state()["draft"]
-    assert state["live"] == live
-    assert state["failures"] == failures + 1
+    state = engine.control.state().draft
+    assert state.live == live
+    assert state.failures == failures + 1
     assert engine.control.checksums("draft") == draft_sums
     if version != 9999:
         shutil.rmtree(engine.store.folder(version))

@@ -5,7 +5,7 @@ import dataclasses
 from datetime import timedelta
 
 import pytest
-from aurora_core.weights.volume import Volume
+from aurora_core.protocol.agent import Volume
 from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.world import Problem
@@ -126,7 +126,7 @@ def test_the_condition_of_the_volume():
     world, _ = settled()
     bound = claim_of(world)
     engine = Pod("a", "10.0.0.1", 0, 0, 1.0)
-    half, full = Volume(50, 100), Volume(2, 100)
+    half, full = Volume(free=50, total=100), Volume(free=2, total=100)
     assert storage(world, bound, dataclasses.replace(engine, volume=half)) == ("True", "Bound")
     assert storage(world, bound, dataclasses.replace(engine, volume=full)) == ("False", "VolumeFull")
     assert storage(world, bound, dataclasses.replace(engine, volume_problem="EIO")) == ("False", "VolumeFailing")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from aurora_core.weights.record import Record
+from aurora_core.protocol.agent import Record
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan

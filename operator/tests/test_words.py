@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from aurora_core.protocol.agent import VersionInfo
 from aurora_operator.api.status import Candidate, Condition, Stable, Status
 from aurora_operator.cli import words
 from aurora_operator.promotion.statistics import half_width
@@ -43,10 +44,10 @@ def test_without_a_candidate_it_says_what_would_be_next():
 
 
 def test_a_version_is_shown_with_what_became_of_it():
-    manifest = {"version": 7, "parent": 4, "created": "2026-01-01T12:00:00Z", "step": 50, "tokens": 9, "bytes": 3 << 20}
-    row = words.version_row(manifest | {"holdout_accept_length": 2.0}, trial())
+    found = {"version": 7, "parent": 4, "created": "2026-01-01T12:00:00Z", "step": 50, "tokens": 9, "bytes": 3 << 20}
+    row = words.version_row(VersionInfo.read(found | {"holdout_accept_length": 2.0}), trial())
     assert (row[0], row[1], row[4], row[5], row[6]) == ("7", "4", "2.000", "3", "on trial")
-    assert words.version_row(manifest | {"version": 4, "parent": None}, trial())[-1] == "stable"
+    assert words.version_row(VersionInfo.read(found | {"version": 4, "parent": None}), trial())[-1] == "stable"
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,22 @@
 from collections.abc import Iterable
 
 from aurora_core.agent.metrics import EngineCollector
+from aurora_core.protocol.agent import Volume
+from aurora_core.protocol.engine import ArmCounters, CaptureState, DraftState, EngineState
 from aurora_core.training.metrics import TrainingMetrics
-from aurora_core.weights.volume import Volume
 from aurora_operator import metrics as operator_metrics
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-_ARM = {"version": 1, "steps": 3}
-_STATE = {
-    "accept": [_ARM | dict.fromkeys(("n", "t", "v", "tt", "tv", "vv"), 0)],
-    "decode": [_ARM | dict.fromkeys(("n", "e", "d", "ee", "ed", "dd"), 0)],
-    "capture": {"sent": {}, "dropped": {"reason": 0}, "mismatches": {"reason": 0}, "queue": 0, "rate": 0},
-    "draft": {"live": 0, "swaps": 0, "failures": 0, "seconds": 0},
-    "steps": 0,
-    "errors": {"hook": 0},
-}
-"""One of everything that an engine tells, so that every metric has a sample."""
+_STATE = EngineState(
+    draft=DraftState(live=0),
+    steps=0,
+    capture=CaptureState(rate=0, dropped={"reason": 0}, mismatches={"reason": 0}),
+    arms=(ArmCounters(version=1, steps=3),),
+    errors={"hook": 0},
+)
+"""One of everything that an engine reports, so that every metric has a sample."""
 
 _HEAD = """# Metrics
 
@@ -47,7 +46,7 @@ def page() -> str:
     assert operator_metrics  # noqa: S101 (imported: it registers what the operator tells)
     training = TrainingMetrics("none", None, 3, {"speculator": ""})
     engine = CollectorRegistry()
-    engine.register(EngineCollector(lambda: _STATE, lambda: Volume(0, 0), {"speculator": "", "engine": ""}))
+    engine.register(EngineCollector(lambda: _STATE, lambda: Volume(free=0, total=0), {"speculator": "", "engine": ""}))
     own = {
         family.name: tuple(collector._labelnames)  # noqa: SLF001 (the only place where a family without samples has them)
         for registry in (REGISTRY, training.registry)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
+from aurora_core.protocol import metrics
+from aurora_core.protocol.metrics import Metric
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import BigValueGraphMode, LegendDisplayMode, LegendPlacement, VisibilityMode
@@ -33,97 +35,99 @@ class Panel:
     columns: int = 2
 
 
-def _ratio(top: str, bottom: str, chosen: str, by: str) -> str:
+def _ratio(top: Metric, bottom: Metric, chosen: str, by: str) -> str:
     window = "[$__rate_interval]"
     return f"sum by ({by}) (rate({top}{chosen}{window})) / sum by ({by}) (rate({bottom}{chosen}{window}))"
 
 
 _ALL, _ONE = '{speculator=~"$speculator"}', '{speculator="$speculator"}'
-_ACCEPT = ("aurora_accept_tokens_total", "aurora_accept_cycles_total")
-_SPEED = ("aurora_decode_tokens_total", "aurora_decode_seconds_total")
+_ACCEPT = (metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES)
+_SPEED = (metrics.DECODE_TOKENS, metrics.DECODE_SECONDS)
 
 FLEET = (
     Panel("Deployments", "SpeculatorDeployments that the operator looks after.",
-          [(f"count(aurora_stable_version{_ALL})", "")], single=True, columns=4),
+          [(f"count({metrics.STABLE_VERSION}{_ALL})", "")], single=True, columns=4),
     Panel("Speculating", "Those whose stable version drafts; the rest serve the target alone.",
-          [(f"count(aurora_stable_steps{_ALL} > 0) or vector(0)", "")], single=True, columns=4),
+          [(f"count({metrics.STABLE_STEPS}{_ALL} > 0) or vector(0)", "")], single=True, columns=4),
     Panel("On trial", "Those with a candidate that is being compared with stable now.",
-          [(f"count(aurora_candidate_version{_ALL} >= 0) or vector(0)", "")], single=True, columns=4),
+          [(f"count({metrics.CANDIDATE_VERSION}{_ALL} >= 0) or vector(0)", "")], single=True, columns=4),
     Panel("Degraded", "Those that do not serve as they should: see the condition Degraded.",
-          [('count(aurora_condition{speculator=~"$speculator",type="Degraded"} == 1) or vector(0)', "")],
+          [(f'count({metrics.CONDITION}{{speculator=~"$speculator",type="Degraded"}} == 1) or vector(0)', "")],
           single=True, columns=4),
     Panel("Accept length", "Tokens that a verify cycle yields; 1 is a draft that never helps.",
           [(_ratio(*_ACCEPT, _ALL, "speculator"), "{{speculator}}")]),
     Panel("Decode speed", "Tokens a second that one request sees, first token aside.",
           [(_ratio(*_SPEED, _ALL, "speculator"), "{{speculator}}")], unit="none"),
     Panel("Throughput", "Tokens a second of all requests together.",
-          [(f"sum by (speculator) (rate(aurora_decode_tokens_total{_ALL}[$__rate_interval]))", "{{speculator}}")],
+          [(f"sum by (speculator) (rate({metrics.DECODE_TOKENS}{_ALL}[$__rate_interval]))", "{{speculator}}")],
           unit="none"),
     Panel("Verdicts of the last hour", "Events of promotion: trials begun, promotions, rejections, rollbacks.",
-          [(f"sum by (reason) (increase(aurora_operator_verdicts_total{_ALL}[1h]))", "{{reason}}")]),
+          [(f"sum by (reason) (increase({metrics.OPERATOR_VERDICTS}{_ALL}[1h]))", "{{reason}}")]),
 )  # fmt: skip
 
 DEPLOYMENT = (
-    Panel("Stable version", "What serves now.", [(f"aurora_stable_version{_ONE}", "")], single=True, columns=4),
-    Panel("Draft steps", "Tokens drafted in a cycle; 0 is target-only.", [(f"aurora_stable_steps{_ONE}", "")],
+    Panel("Stable version", "What serves now.", [(f"{metrics.STABLE_VERSION}{_ONE}", "")], single=True, columns=4),
+    Panel("Draft steps", "Tokens drafted in a cycle; 0 is target-only.", [(f"{metrics.STABLE_STEPS}{_ONE}", "")],
           single=True, columns=4),
-    Panel("Candidate", "Version on trial; -1 is none.", [(f"aurora_candidate_version{_ONE}", "")],
+    Panel("Candidate", "Version on trial; -1 is none.", [(f"{metrics.CANDIDATE_VERSION}{_ONE}", "")],
           single=True, columns=4),
-    Panel("Engines up", "Engines whose agent answers.", [(f"sum(aurora_engine_up{_ONE})", "")], single=True, columns=4),
+    Panel("Engines up", "Engines whose agent answers.", [(f"sum({metrics.ENGINE_UP}{_ONE})", "")],
+          single=True, columns=4),
     Panel("Accept length by version", "Both sides of a trial are live at the same time, so they compare here.",
           [(_ratio(*_ACCEPT, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")]),
     Panel("Decode speed by version", "Tokens a second that one request sees; 0 steps is target-only.",
           [(_ratio(*_SPEED, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")]),
     Panel("Candidate over stable", "The gate's estimate and the interval that holds at every look: promoted when the "
           "lower end is above the bar, rejected when the upper end is below. No line: no candidate.",
-          [(f"aurora_gate_estimate{_ONE}", "{{bound}}")]),
+          [(f"{metrics.GATE_ESTIMATE}{_ONE}", "{{bound}}")]),
     Panel("Throughput by engine", "Tokens a second of all requests of an engine.",
-          [(f"sum by (engine) (rate(aurora_decode_tokens_total{_ONE}[$__rate_interval]))", "{{engine}}")]),
+          [(f"sum by (engine) (rate({metrics.DECODE_TOKENS}{_ONE}[$__rate_interval]))", "{{engine}}")]),
     Panel("Finished requests", "A second, by version.",
-          [(f"sum by (version, steps) (rate(aurora_decode_observations_total{_ONE}[$__rate_interval]))",
+          [(f"sum by (version, steps) (rate({metrics.DECODE_OBSERVATIONS}{_ONE}[$__rate_interval]))",
             "version {{version}}, {{steps}} steps")], unit="reqps"),
     Panel("Swaps", "Drafts made live, refused, and how long decoding waited for them.",
-          [(f"sum(increase(aurora_draft_swaps_total{_ONE}[$__rate_interval]))", "live"),
-           (f"sum(increase(aurora_draft_swap_failures_total{_ONE}[$__rate_interval]))", "refused"),
-           (f"sum(increase(aurora_draft_swap_seconds_total{_ONE}[$__rate_interval]))", "seconds waited")]),
+          [(f"sum(increase({metrics.DRAFT_SWAPS}{_ONE}[$__rate_interval]))", "live"),
+           (f"sum(increase({metrics.DRAFT_SWAP_FAILURES}{_ONE}[$__rate_interval]))", "refused"),
+           (f"sum(increase({metrics.DRAFT_SWAP_SECONDS}{_ONE}[$__rate_interval]))", "seconds waited")]),
     Panel("Captured samples", "A second; requests that did not become samples, by reason, are below zero.",
-          [(f"sum(rate(aurora_capture_samples_total{_ONE}[$__rate_interval]))", "sent"),
-           (f"-sum by (reason) (rate(aurora_capture_dropped_total{_ONE}[$__rate_interval]))", "{{reason}}")]),
+          [(f"sum(rate({metrics.CAPTURE_SAMPLES}{_ONE}[$__rate_interval]))", "sent"),
+           (f"-sum by (reason) (rate({metrics.CAPTURE_DROPPED}{_ONE}[$__rate_interval]))", "{{reason}}")]),
     Panel("Captured bytes", "Bytes a second on their way to the trainer.",
-          [(f"sum(rate(aurora_capture_bytes_total{_ONE}[$__rate_interval]))", "sent")], unit="Bps"),
+          [(f"sum(rate({metrics.CAPTURE_BYTES}{_ONE}[$__rate_interval]))", "sent")], unit="Bps"),
     Panel("Volume", "Share of the claim's bytes that is free, as each engine sees it.",
-          [(f"aurora_volume_free_bytes{_ONE} / (aurora_volume_bytes{_ONE} > 0)", "{{engine}}")], unit="percentunit"),
+          [(f"{metrics.VOLUME_FREE_BYTES}{_ONE} / ({metrics.VOLUME_BYTES}{_ONE} > 0)", "{{engine}}")],
+          unit="percentunit"),
     Panel("Exceptions in the plugin", "A second, by hook. No request fails of them; samples or counts may miss.",
-          [(f"sum by (hook) (rate(aurora_hook_errors_total{_ONE}[$__rate_interval])) or vector(0)", "{{hook}}")]),
+          [(f"sum by (hook) (rate({metrics.HOOK_ERRORS}{_ONE}[$__rate_interval])) or vector(0)", "{{hook}}")]),
 )  # fmt: skip
 
 TRAINING = (
-    Panel("Step", "Optimizer steps.", [(f"aurora_train_step{_ONE}", "")], single=True, columns=4),
-    Panel("Samples in the pool", "What training draws from.", [(f"aurora_pool_training{_ONE}", "")],
+    Panel("Step", "Optimizer steps.", [(f"{metrics.TRAIN_STEP}{_ONE}", "")], single=True, columns=4),
+    Panel("Samples in the pool", "What training draws from.", [(f"{metrics.POOL_TRAINING}{_ONE}", "")],
           single=True, columns=4),
     Panel("Held out", "What versions are judged by before any traffic sees them.",
-          [(f"aurora_pool_heldout{_ONE}", "")], single=True, columns=4),
-    Panel("Backlog", "Samples that wait to be taken in.", [(f"aurora_pool_backlog{_ONE}", "")], single=True, columns=4),
+          [(f"{metrics.POOL_HELDOUT}{_ONE}", "")], single=True, columns=4),
+    Panel("Backlog", "Samples that wait to be taken in.", [(f"{metrics.POOL_BACKLOG}{_ONE}", "")],
+          single=True, columns=4),
     Panel("Loss", "Forward KL against the target's distribution, mean over unrolled steps.",
-          [(f"aurora_train_loss{_ONE}", "loss")]),
+          [(f"{metrics.TRAIN_LOSS}{_ONE}", "loss")]),
     Panel("Held-out accept length", "Simulated on requests that training never saw, against the last published "
-          "version's.", [(f"aurora_eval_accept_length{_ONE}", "now"),
-                         (f"aurora_eval_live_accept_length{_ONE}", "last published")]),
+          "version's.", [(f"{metrics.EVAL_ACCEPT_LENGTH}{_ONE}", "now"),
+                         (f"{metrics.EVAL_LIVE_ACCEPT_LENGTH}{_ONE}", "last published")]),
     Panel("Accuracy by unrolled step", "Share of the target's own tokens that the draft names first.",
-          [(f"aurora_train_accuracy_0{_ONE}", "step 0"), (f"aurora_train_accuracy_1{_ONE}", "step 1"),
-           (f"aurora_train_accuracy_2{_ONE}", "step 2")], unit="percentunit"),
+          [(f"{metrics.unrolled('accuracy', k)}{_ONE}", f"step {k}") for k in range(3)], unit="percentunit"),
     Panel("Where a step's time goes", "Getting data, computing, and waiting for samples.",
-          [(f"aurora_perf_data_time{_ONE}", "data"), (f"aurora_perf_compute_time{_ONE}", "compute"),
-           (f"aurora_perf_dispatch_wait{_ONE}", "wait")], unit="s"),
+          [(f"{metrics.PERF_DATA_TIME}{_ONE}", "data"), (f"{metrics.PERF_COMPUTE_TIME}{_ONE}", "compute"),
+           (f"{metrics.PERF_DISPATCH_WAIT}{_ONE}", "wait")], unit="s"),
     Panel("Capacities", "Samples a second: what training could take, and what serving delivers. The smaller one is "
-          "the bottleneck.", [(f"aurora_perf_train_capacity{_ONE}", "training"),
-                              (f"aurora_perf_infer_capacity{_ONE}", "serving")]),
+          "the bottleneck.", [(f"{metrics.PERF_TRAIN_CAPACITY}{_ONE}", "training"),
+                              (f"{metrics.PERF_INFER_CAPACITY}{_ONE}", "serving")]),
     Panel("Samples", "Taken in, evicted from the full pool, and refused by reason, a second; and what failed and was "
           "passed over. The trainer's log has the words.",
-          [(f"rate(aurora_train_samples_received_total{_ONE}[$__rate_interval])", "taken in"),
-           (f"rate(aurora_train_samples_evicted_total{_ONE}[$__rate_interval])", "evicted"),
-           (f"rate(aurora_train_samples_rejected_total{_ONE}[$__rate_interval])", "refused: {{reason}}"),
-           (f"rate(aurora_train_failures_total{_ONE}[$__rate_interval])", "failed: {{what}}")]),
+          [(f"rate({metrics.TRAIN_SAMPLES_RECEIVED}{_ONE}[$__rate_interval])", "taken in"),
+           (f"rate({metrics.TRAIN_SAMPLES_EVICTED}{_ONE}[$__rate_interval])", "evicted"),
+           (f"rate({metrics.TRAIN_SAMPLES_REJECTED}{_ONE}[$__rate_interval])", "refused: {{reason}}"),
+           (f"rate({metrics.TRAIN_FAILURES}{_ONE}[$__rate_interval])", "failed: {{what}}")]),
 )  # fmt: skip
 
 
@@ -153,7 +157,7 @@ def _dashboard(uid: str, title: str, panels: Sequence[Panel], *, many: bool) -> 
         dashboard.QueryVariable("speculator")
         .label("SpeculatorDeployment")
         .datasource(_SOURCE)
-        .query("label_values(aurora_stable_version, speculator)")
+        .query(f"label_values({metrics.STABLE_VERSION}, {metrics.SPECULATOR})")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .include_all(many)
         .multi(many)

@@ -1,7 +1,6 @@
 """The command line: ``aurora-core loop | init | engine | agent | train | versions | verify``."""
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aurora_core import credentials
 from aurora_core.config import DeploymentConfig, load, read
 from aurora_core.errors import AuroraError, ConfigError
+from aurora_core.protocol.trainer import STATUS_FILE
 
 if TYPE_CHECKING:
     from aurora_core.models.target import Target
@@ -75,7 +75,7 @@ def _train(arguments: argparse.Namespace) -> None:
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
-    places = Places(work / "weights", work / "training", work / "training" / "status.json", arguments.in_use)
+    places = Places(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use)
     training = TrainingRun(
         config.training, config.draft, config.samples, config.weights, target, source, places, metrics
     )
@@ -139,7 +139,7 @@ def _agent(arguments: argparse.Namespace) -> None:
         WeightsStore(arguments.work / "weights"),
         engine,
         _required("AURORA_AGENT_TOKEN"),
-        training=arguments.work / "training" / "status.json",
+        training=arguments.work / "training" / STATUS_FILE,
         record=arguments.work / "record",
         labels=dict(arguments.label),
     )
@@ -181,8 +181,7 @@ def _versions(arguments: argparse.Namespace) -> None:
     store = WeightsStore(arguments.work / "weights")
     for version in store.versions():
         manifest = store.manifest(version)
-        size = sum(entry.bytes for entry in manifest.files.values())
-        print(json.dumps(manifest.model_dump(mode="json", exclude={"files"}) | {"bytes": size}))
+        print(manifest.info().model_dump_json())
 
 
 def _parser() -> argparse.ArgumentParser:

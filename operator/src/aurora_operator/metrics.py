@@ -1,36 +1,48 @@
 """What the operator tells of itself and of each resource."""
 
 import math
+from typing import TypeVar
 
+from aurora_core.protocol import metrics
+from aurora_core.protocol.metrics import SPECULATOR, Metric
 from prometheus_client import Counter, Gauge, Histogram
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 
-writes = Counter("aurora_operator_writes", "Writes to the API server", ["kind"])
-requests = Counter("aurora_operator_requests", "Requests to the API server", ["verb", "kind"])
-watch_failures = Counter("aurora_operator_watch_failures", "Watches that broke and are tried again", ["kind"])
+_M = TypeVar("_M", Counter, Gauge, Histogram)
+
+
+def _made(kind: type[_M], metric: Metric) -> _M:
+    return kind(metric.name, metric.text, metric.labels)
+
+
+writes = _made(Counter, metrics.OPERATOR_WRITES)
+requests = _made(Counter, metrics.OPERATOR_REQUESTS)
+watch_failures = _made(Counter, metrics.OPERATOR_WATCH_FAILURES)
 reaction_seconds = Histogram(
-    "aurora_operator_reaction_seconds",
-    "From an event to the end of the reconcile that takes it in",
+    metrics.OPERATOR_REACTION_SECONDS.name,
+    metrics.OPERATOR_REACTION_SECONDS.text,
     buckets=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )
-loads = Counter("aurora_operator_loads", "Versions made live through an agent", ["speculator"])
-failures = Counter("aurora_operator_failures", "What failed and is tried again", ["speculator", "what"])
-verdicts = Counter("aurora_operator_verdicts", "Events of promotion", ["speculator", "reason"])
-reconcile_seconds = Histogram("aurora_operator_reconcile_seconds", "Duration of a look and what follows")
+loads = _made(Counter, metrics.OPERATOR_LOADS)
+failures = _made(Counter, metrics.OPERATOR_FAILURES)
+verdicts = _made(Counter, metrics.OPERATOR_VERDICTS)
+reconcile_seconds = _made(Histogram, metrics.OPERATOR_RECONCILE_SECONDS)
 
-_SPECULATOR = ["speculator"]
-_estimate = Gauge("aurora_gate_estimate", "Candidate over stable, and its interval", ["speculator", "bound"])
-_condition = Gauge("aurora_condition", "1 where the condition is True, 0 False, -1 Unknown", ["speculator", "type"])
+_estimate = _made(Gauge, metrics.GATE_ESTIMATE)
+_condition = _made(Gauge, metrics.CONDITION)
 _GAUGES = {
-    "stable_version": Gauge("aurora_stable_version", "Version that is stable", _SPECULATOR),
-    "stable_steps": Gauge("aurora_stable_steps", "Draft steps of stable, 0 without speculation", _SPECULATOR),
-    "stable_since": Gauge("aurora_stable_since_seconds", "When stable became stable, since the epoch", _SPECULATOR),
-    "candidate_version": Gauge("aurora_candidate_version", "Version on trial, -1 without one", _SPECULATOR),
-    "candidate_seconds": Gauge("aurora_candidate_since_seconds", "When the trial began, NaN without one", _SPECULATOR),
-    "blind": Gauge("aurora_gate_blind", "1 while a candidate is on trial and nothing can be measured", _SPECULATOR),
-    "suspended": Gauge("aurora_suspended", "1 where spec.suspend is true", _SPECULATOR),
+    one: _made(Gauge, one)
+    for one in (
+        metrics.STABLE_VERSION,
+        metrics.STABLE_STEPS,
+        metrics.STABLE_SINCE_SECONDS,
+        metrics.CANDIDATE_VERSION,
+        metrics.CANDIDATE_SINCE_SECONDS,
+        metrics.GATE_BLIND,
+        metrics.SUSPENDED,
+    )
 }
 
 
@@ -39,13 +51,13 @@ def show(name: str, spec: Spec, status: Status) -> None:
     stable, candidate = status.stable, status.candidate
     reasons = {one.type: one.reason for one in status.conditions}
     values = {
-        "stable_version": -1 if stable is None else stable.version,
-        "stable_steps": 0 if stable is None else stable.steps,
-        "stable_since": math.nan if stable is None else stable.since.timestamp(),
-        "candidate_version": -1 if candidate is None else candidate.version,
-        "candidate_seconds": math.nan if candidate is None else candidate.since.timestamp(),
-        "blind": float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
-        "suspended": float(spec.suspend),
+        metrics.STABLE_VERSION: -1 if stable is None else stable.version,
+        metrics.STABLE_STEPS: 0 if stable is None else stable.steps,
+        metrics.STABLE_SINCE_SECONDS: math.nan if stable is None else stable.since.timestamp(),
+        metrics.CANDIDATE_VERSION: -1 if candidate is None else candidate.version,
+        metrics.CANDIDATE_SINCE_SECONDS: math.nan if candidate is None else candidate.since.timestamp(),
+        metrics.GATE_BLIND: float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
+        metrics.SUSPENDED: float(spec.suspend),
     }
     for gauge, value in values.items():
         _GAUGES[gauge].labels(name).set(value)
@@ -63,4 +75,4 @@ _OF_A_RESOURCE = (*_GAUGES.values(), _estimate, _condition, loads, failures, ver
 def forget(name: str) -> None:
     """Drop all series of a resource that is gone, counters too: their number must not grow with every one ever made."""
     for one in _OF_A_RESOURCE:
-        one.remove_by_labels({"speculator": name})
+        one.remove_by_labels({SPECULATOR: name})

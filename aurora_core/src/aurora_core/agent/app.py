@@ -1,52 +1,35 @@
 """The agent's HTTP interface. All but liveness and metrics wants the bearer token."""
 
 import hmac
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
+from starlette import routing
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.errors import AuroraError, EngineError, WeightsError
+from aurora_core.protocol.agent import Contents, Loaded, LoadRequest, RateRequest, Record, Refusal, Route, StepsRequest
+from aurora_core.protocol.message import explained
+from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.weights import record, volume
 from aurora_core.weights.store import WeightsStore
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class LoadRequest(_Strict):
-    """Make a version live."""
-
-    version: int = Field(ge=0)
-    digest: str = ""
-
-
-class StepsRequest(_Strict):
-    """Draft this many steps; 0 switches speculation off."""
-
-    steps: int = Field(ge=0)
-
-
-class RateRequest(_Strict):
-    """Capture this share of requests."""
-
-    rate: float = Field(ge=0, le=1)
+def _json(body: BaseModel, status: int = 200) -> Response:
+    return JSONResponse(body.model_dump(mode="json", by_alias=True), status_code=status)
 
 
 def _problem(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)
+    return _json(Refusal(error=message), status)
 
 
 class Agent:
@@ -78,7 +61,7 @@ class Agent:
             try:
                 return await endpoint(request)
             except ValidationError as error:
-                return _problem(422, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+                return _problem(422, explained(error))
             except WeightsError as error:
                 return _problem(409, str(error))
             except EngineError as error:
@@ -100,7 +83,7 @@ class Agent:
     async def versions(self, _: Request) -> Response:
         """All complete versions and what they say of themselves."""
 
-        def read() -> dict[str, object]:
+        def read() -> Contents:
             self._volume.look()
             found, damaged = self._store.manifests()
             problems = {str(version): problem for version, problem in damaged.items()}
@@ -108,45 +91,44 @@ class Agent:
                 kept = None if self._record is None else record.read(self._record)
             except WeightsError as error:
                 kept, problems["record"] = None, str(error)
-            return {
-                "versions": [one.model_dump(mode="json") | {"digest": one.digest} for one in found],
-                "damaged": problems,
-                "record": None if kept is None else kept.model_dump(mode="json"),
-            }
+            return Contents(versions=tuple(one.info() for one in found), damaged=problems, record=kept)
 
-        return JSONResponse(await run_in_threadpool(read))
+        return _json(await run_in_threadpool(read))
 
     async def keep_record(self, request: Request) -> Response:
         """Keep what promotion decided on the volume."""
-        kept = record.Record.model_validate_json(await request.body())
+        kept = Record.model_validate_json(await request.body())
         if self._record is None:
             return _problem(409, "this agent keeps no record")
         await run_in_threadpool(record.write, self._record, kept)
-        return JSONResponse(kept.model_dump(mode="json"))
+        return _json(kept)
 
     async def volume(self, _: Request) -> Response:
         """How full the volume is."""
-        return JSONResponse((await run_in_threadpool(self._volume.look))._asdict())
+        return _json(await run_in_threadpool(self._volume.look))
 
     async def training(self, _: Request) -> Response:
         """What the trainer last told of itself; empty before it told anything."""
 
-        def read() -> dict[str, object]:
+        def read() -> TrainerStatus | None:
             self._volume.look()
             if self._training is None or not self._training.exists():
-                return {}
+                return None
             try:
-                told: dict[str, object] = json.loads(self._training.read_text())
-            except (OSError, ValueError) as error:
-                message = f"the trainer's status {self._training} cannot be read: {error}"
+                return TrainerStatus.model_validate_json(self._training.read_bytes())
+            except ValidationError as error:
+                message = f"the trainer's status {self._training} cannot be read: {explained(error)}"
                 raise WeightsError(message) from error
-            return told
+            except OSError as error:
+                message = f"the trainer's status {self._training} cannot be read: {error.strerror}"
+                raise WeightsError(message) from error
 
-        return JSONResponse(await run_in_threadpool(read))
+        found = await run_in_threadpool(read)
+        return JSONResponse({}) if found is None else _json(found)
 
     async def live(self, _: Request) -> Response:
         """The engine's state."""
-        return JSONResponse(await run_in_threadpool(self._engine.state))
+        return _json(await run_in_threadpool(self._engine.state))
 
     async def load(self, request: Request) -> Response:
         """Make a version live and confirm it."""
@@ -158,33 +140,39 @@ class Agent:
                 409, f"version {version} on this volume is not the one that is meant: the volume was replaced"
             )
         seconds = await run_in_threadpool(self._engine.load, version)
-        return JSONResponse({"live": version, "stalled_seconds": seconds})
+        return _json(Loaded(live=version, stalled_seconds=seconds))
 
     async def steps(self, request: Request) -> Response:
         """Switch speculation."""
-        steps = StepsRequest.model_validate_json(await request.body()).steps
-        await run_in_threadpool(self._engine.set_steps, steps)
-        return JSONResponse({"steps": steps})
+        asked = StepsRequest.model_validate_json(await request.body())
+        await run_in_threadpool(self._engine.set_steps, asked.steps)
+        return _json(asked)
 
     async def rate(self, request: Request) -> Response:
         """Change the share of requests that are captured."""
-        rate = RateRequest.model_validate_json(await request.body()).rate
-        await run_in_threadpool(self._engine.set_sample_rate, rate)
-        return JSONResponse({"rate": rate})
+        asked = RateRequest.model_validate_json(await request.body())
+        await run_in_threadpool(self._engine.set_sample_rate, asked.rate)
+        return _json(asked)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[routing.Route]:
         """The interface."""
+        free = {Route.HEALTH: self.alive, Route.METRICS: self.metrics}
+        reads = {
+            Route.VERSIONS: self.versions,
+            Route.VOLUME: self.volume,
+            Route.TRAINING: self.training,
+            Route.LIVE: self.live,
+        }
+        changes = {
+            Route.RECORD: self.keep_record,
+            Route.LOAD: self.load,
+            Route.STEPS: self.steps,
+            Route.SAMPLE_RATE: self.rate,
+        }
         return [
-            Route("/healthz", self.alive),
-            Route("/metrics", self.metrics),
-            Route("/v1/versions", self._guard(self.versions)),
-            Route("/v1/record", self._guard(self.keep_record), methods=["POST"]),
-            Route("/v1/volume", self._guard(self.volume)),
-            Route("/v1/training", self._guard(self.training)),
-            Route("/v1/live", self._guard(self.live)),
-            Route("/v1/load", self._guard(self.load), methods=["POST"]),
-            Route("/v1/steps", self._guard(self.steps), methods=["POST"]),
-            Route("/v1/sample-rate", self._guard(self.rate), methods=["POST"]),
+            *(routing.Route(path, endpoint) for path, endpoint in free.items()),
+            *(routing.Route(path, self._guard(endpoint)) for path, endpoint in reads.items()),
+            *(routing.Route(path, self._guard(endpoint), methods=["POST"]) for path, endpoint in changes.items()),
         ]
 
 

@@ -1,12 +1,12 @@
 """The engine's control endpoints, as the plugin extends them."""
 
 import time
-from typing import Any
 
 import httpx
 
-from aurora_core.engine.knobs import COMMIT, FORGET, PREPARE, RATE, STATE_KEY, STEPS
 from aurora_core.errors import EngineError
+from aurora_core.protocol.controls import Control
+from aurora_core.protocol.engine import EngineState, ServerInfo
 
 
 class Engine:
@@ -16,15 +16,8 @@ class Engine:
         self._admin = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {admin_key}"}, timeout=30)
         self._known_closed = False
 
-    def healthy(self) -> bool:
-        """Whether it answers."""
-        try:
-            return self._admin.get("/health", timeout=5).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
-
-    def state(self) -> dict[str, Any]:
-        """What the plugin measured, see ``Runtime.status``.
+    def state(self) -> EngineState:
+        """What the plugin measured.
 
         Raises:
             EngineError: the engine does not answer, or runs without the plugin.
@@ -33,8 +26,8 @@ class Engine:
             self._check_closed()
             response = self._admin.get("/server_info")
             response.raise_for_status()
-            state: dict[str, Any] | None = response.json()["internal_states"][0].get(STATE_KEY)
-        except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+            state = ServerInfo.read(response.json()).internal_states[0].aurora
+        except (httpx.HTTPError, ValueError) as error:
             message = f"the engine at {self._admin.base_url} does not tell its state: {error}"
             raise EngineError(message) from error
         if state is None:
@@ -59,7 +52,7 @@ class Engine:
             raise EngineError(message)
         self._known_closed = status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 
-    def _set(self, key: str, value: float) -> None:
+    def _set(self, key: Control, value: float) -> None:
         try:
             response = self._admin.post("/set_internal_state", json={"server_args": {key: value}})
             response.raise_for_status()
@@ -73,15 +66,15 @@ class Engine:
 
     def set_steps(self, steps: int) -> None:
         """Draft this many steps a cycle from now on; 0 switches speculation off."""
-        self._set(STEPS, steps)
+        self._set(Control.STEPS, steps)
 
     def set_sample_rate(self, rate: float) -> None:
         """Capture this share of requests from now on."""
-        self._set(RATE, rate)
+        self._set(Control.SAMPLE_RATE, rate)
 
     def forget_before(self, version: int) -> None:
         """Drop the counters of older versions that are not live."""
-        self._set(FORGET, version)
+        self._set(Control.KEEP_FROM, version)
 
     def load(self, version: int, timeout: float = 120) -> float:
         """Make a version live.
@@ -96,20 +89,20 @@ class Engine:
         Raises:
             EngineError: it could not be read, does not fit, or was refused; the live draft is as before.
         """
-        self._set(PREPARE, version)
+        self._set(Control.PREPARE, version)
         deadline = time.monotonic() + timeout
-        while (draft := self.state()["draft"])["prepared"] != version:
-            if str(version) in draft["failed"]:
-                raise EngineError(draft["failed"][str(version)])
+        while (draft := self.state().draft).prepared != version:
+            if version in draft.failed:
+                raise EngineError(draft.failed[version])
             if time.monotonic() > deadline:
                 message = f"version {version} was not read within {timeout:.0f} s"
                 raise EngineError(message)
             time.sleep(0.05)
-        self._set(COMMIT, version)
-        draft = self.state()["draft"]
-        if draft["live"] != version:
-            raise EngineError(draft["failed"].get(str(version), f"version {version} did not go live"))
-        return float(draft["last_seconds"])
+        self._set(Control.ACTIVATE, version)
+        draft = self.state().draft
+        if draft.live != version:
+            raise EngineError(draft.failed.get(version, f"version {version} did not go live"))
+        return draft.last_seconds
 
     def checksums(self, selector: str) -> dict[str, str]:
         """SGLang's own checksums of the weights of ``target`` or ``draft``, by tensor.

@@ -13,6 +13,8 @@ sees a swap, or speculation switched on or off, is one observation of each part.
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from aurora_core.protocol.engine import ArmCounters
+
 
 class Arm(NamedTuple):
     """What a verify cycle ran under: a draft version and the steps it drafted."""
@@ -41,10 +43,6 @@ class Sums:
         self.xy += x * y
         self.yy += y * y
 
-    def named(self, x: str, y: str) -> dict[str, float]:
-        """The sums under the names that metrics give them."""
-        return {"n": self.n, x: self.x, y: self.y, 2 * x: self.xx, x + y: self.xy, 2 * y: self.yy}
-
 
 @dataclass
 class ArmSums:
@@ -52,6 +50,25 @@ class ArmSums:
 
     accept: Sums = field(default_factory=Sums)
     decode: Sums = field(default_factory=Sums)
+
+    def reported(self, arm: Arm) -> ArmCounters:
+        """As the engine reports it."""
+        return ArmCounters(
+            version=arm.version,
+            steps=arm.steps,
+            accept_observations=self.accept.n,
+            accept_tokens=self.accept.x,
+            accept_cycles=self.accept.y,
+            accept_tokens_squared=self.accept.xx,
+            accept_tokens_cycles=self.accept.xy,
+            accept_cycles_squared=self.accept.yy,
+            decode_observations=self.decode.n,
+            decode_tokens=self.decode.x,
+            decode_seconds=self.decode.y,
+            decode_tokens_squared=self.decode.xx,
+            decode_tokens_seconds=self.decode.xy,
+            decode_seconds_squared=self.decode.yy,
+        )
 
 
 @dataclass

@@ -17,10 +17,11 @@ from sglang.srt.runtime_context import get_parallel, get_spec
 
 from aurora_core import credentials
 from aurora_core.engine.access import Access, AccessMiddleware
-from aurora_core.engine.knobs import COMMIT, FORGET, PREPARE, RATE, STATE_KEY, STEPS
 from aurora_core.engine.runtime import Runtime
 from aurora_core.engine.settings import ADMIN_KEY, API_KEY, EngineSettings
 from aurora_core.errors import ConfigError, EngineError
+from aurora_core.protocol.controls import Control
+from aurora_core.protocol.engine import STATE_KEY
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +71,11 @@ def _knobs(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  # no
         runtime.keep_only(int(value))
 
     return {
-        PREPARE: _UpdateHandler(not_negative, prepare),
-        COMMIT: _UpdateHandler(prepared, commit),
-        STEPS: _UpdateHandler(possible_steps, set_steps),
-        RATE: _UpdateHandler(not_negative, set_rate),
-        FORGET: _UpdateHandler(not_negative, forget),
+        Control.PREPARE: _UpdateHandler(not_negative, prepare),
+        Control.ACTIVATE: _UpdateHandler(prepared, commit),
+        Control.STEPS: _UpdateHandler(possible_steps, set_steps),
+        Control.SAMPLE_RATE: _UpdateHandler(not_negative, set_rate),
+        Control.KEEP_FROM: _UpdateHandler(not_negative, forget),
     }
 
 
@@ -184,7 +185,7 @@ class _Plugin:
     # --- control ---------------------------------------------------------------------------------------------
 
     def add_state(self, result: Any, _controller: Any, _request: Any) -> None:
-        result.internal_state[STATE_KEY] = self.runtime.status()
+        result.internal_state[STATE_KEY] = self.runtime.status().plain()
 
     def add_handlers(self, handlers: dict[str, Any], controller: Any) -> dict[str, Any]:
         """Our numeric knobs of SGLang's set_internal_state."""

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from aurora_core.engine.counters import AcceptCounters, Arm
 from aurora_core.engine.sender import Sender
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.engine.swap import DraftSwap
+from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
 from aurora_core.samples.spool import SpoolSink
 from aurora_core.samples.transport import SampleSink
 from aurora_core.weights.store import WeightsStore
@@ -110,27 +110,30 @@ class Runtime:
         versions = {arm.version for arm in self.counters.sums}
         self.counters.keep_only({v for v in versions if v >= oldest} | {self.swap.state.live})
 
-    def status(self) -> dict[str, Any]:
-        """Everything measured, as plain data."""
-        return {
-            "draft": {**asdict(self.swap.state), "failed": {str(k): v for k, v in self.swap.state.failed.items()}},
-            "steps": self.steps,
-            "dtype": self.dtype,
-            "fallback": self.fallback,
-            "accept": [
-                {"version": arm.version, "steps": arm.steps, **sums.accept.named("t", "v")}
-                for arm, sums in sorted(self.counters.sums.items())
-            ],
-            "decode": [
-                {"version": arm.version, "steps": arm.steps, **sums.decode.named("e", "d")}
-                for arm, sums in sorted(self.counters.sums.items())
-            ],
-            "capture": {
-                "rate": self.capture.rate,
-                "queue": self.sender.backlog(),
-                "sent": dict(self.sender.sent),
-                "dropped": dict(self.sender.dropped),
-                "mismatches": dict(self.capture.mismatches),
-            },
-            "errors": dict(self.errors),
-        }
+    def status(self) -> EngineState:
+        """Everything measured."""
+        draft, sent = self.swap.state, self.sender.sent
+        return EngineState(
+            draft=DraftState(
+                live=draft.live,
+                prepared=draft.prepared,
+                failed=dict(draft.failed),
+                swaps=draft.swaps,
+                failures=draft.failures,
+                seconds=draft.seconds,
+                last_seconds=draft.last_seconds,
+            ),
+            steps=self.steps,
+            dtype=self.dtype,
+            fallback=self.fallback,
+            arms=tuple(sums.reported(arm) for arm, sums in sorted(self.counters.sums.items())),
+            capture=CaptureState(
+                rate=self.capture.rate,
+                queue=self.sender.backlog(),
+                samples=sent["samples"],
+                bytes=sent["bytes"],
+                dropped=dict(self.sender.dropped),
+                mismatches=dict(self.capture.mismatches),
+            ),
+            errors=dict(self.errors),
+        )

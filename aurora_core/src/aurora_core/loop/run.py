@@ -164,7 +164,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
     referee = Referee(target.path, config.target.dtype)
     identity = {n: referee.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
-    _finish(root, config, story, results, identity, {"engine": state, "training": training})
+    _finish(root, config, story, results, identity, {"engine": state.plain(), "training": training.plain()})
 
 
 def _finish(

@@ -6,7 +6,6 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
@@ -19,6 +18,7 @@ from aurora_core.errors import EngineError
 from aurora_core.loop import store
 from aurora_core.loop.processes import Process
 from aurora_core.models.target import Target
+from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
 
@@ -49,7 +49,7 @@ class Work:
     @property
     def status(self) -> Path:
         """What the trainer tells of itself."""
-        return self.state / "status.json"
+        return self.state / STATUS_FILE
 
     def log(self, name: str) -> Path:
         """Log file of a process."""
@@ -157,13 +157,12 @@ class Stack:
         arguments = ["train", "--config", str(path), "--work", str(self.work.root)]
         self._start("trainer", Process.aurora("trainer", arguments, environment, self.work.log("trainer"), nice=10))
 
-    def training(self) -> dict[str, Any]:
-        """What the trainer last told of itself."""
+    def training(self) -> TrainerStatus:
+        """How training goes."""
         try:
-            told: dict[str, Any] = json.loads(self.work.status.read_text())
+            return TrainerStatus.model_validate_json(self.work.status.read_bytes())
         except (OSError, ValueError):
-            return {}
-        return told
+            return TrainerStatus()
 
     def load(self, version: int) -> float:
         """Make a version live; returns the seconds that decoding waited."""

@@ -24,6 +24,10 @@ def sparkline(values: list[float], low: float, high: float) -> str:
     return "".join(_BARS[level] for level in levels)
 
 
+def _shown(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 class View:
     """Shows the story as it goes."""
 
@@ -59,9 +63,8 @@ class View:
             "tokens/s": f"{point.tokens_per_second:5.0f} {sparkline(speeds, 0.0, max([*speeds, 1.0]))}",
             "draft": f"version {stack.live}, {stack.steps} steps a cycle, {len(story.swaps)} swaps",
             "training": (
-                f"step {training.get('train/step', 0):.0f}, loss {training.get('train/loss', float('nan')):.3f}, "
-                f"pool {training.get('pool/training', 0)}, "
-                f"held-out {training.get('eval/accept_length', float('nan')):.2f}"
+                f"step {training.step}, loss {_shown(training.loss, 3)}, pool {training.samples}, "
+                f"held-out {_shown(training.accept_length, 2)}"
             ),
         }
         if self._live is not None:

@@ -7,35 +7,21 @@ from typing import Any, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from aurora_core.errors import ConfigError
+from aurora_core.protocol import metrics
+from aurora_core.protocol.metrics import Metric
 
-_GAUGES = {
-    "train/step": "Optimizer steps taken",
-    "train/tokens": "Tokens trained on",
-    "train/loss": "Forward KL a row, mean over unrolled steps",
-    "train/lr": "Learning rate",
-    "train/grad_norm": "Gradient norm before clipping",
-    "eval/accept_length": "Simulated accept length on held-out requests",
-    "eval/live_accept_length": "The same, of the last published version",
-    "eval/vocabulary_coverage": "Share of held-out spoken tokens that the draft's vocabulary holds",
-    "perf/step_time": "Seconds of a training step, data included",
-    "perf/data_time": "Seconds of it spent on getting data",
-    "perf/compute_time": "Seconds of it spent in forward, backward and optimizer",
-    "perf/train_capacity": "Samples a second if data were always there",
-    "perf/infer_capacity": "Samples a second that serving delivered while it was sending",
-    "perf/infer_batch_time": "Mean seconds between two samples from serving",
-    "perf/dispatch_wait": "Seconds that training waited for samples since the last step",
-    "pool/training": "Samples to train on",
-    "pool/heldout": "Samples to judge by",
-    "pool/backlog": "Samples waiting to be taken in",
-}
-
-
-_COUNTERS = {
-    "received": ("aurora_train_samples_received", "Samples taken in", ()),
-    "evicted": ("aurora_train_samples_evicted", "Samples that left the full pool", ()),
-    "rejected": ("aurora_train_samples_rejected", "Samples refused", ("reason",)),
-    "failed": ("aurora_train_failures", "Things that failed and were passed over", ("what",)),
-}
+_KINDS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
+_GAUGES = (
+    metrics.TRAIN_STEP, metrics.TRAIN_TOKENS, metrics.TRAIN_LOSS, metrics.TRAIN_LR, metrics.TRAIN_GRAD_NORM,
+    metrics.EVAL_ACCEPT_LENGTH, metrics.EVAL_LIVE_ACCEPT_LENGTH, metrics.EVAL_VOCABULARY_COVERAGE,
+    metrics.PERF_STEP_TIME, metrics.PERF_DATA_TIME, metrics.PERF_COMPUTE_TIME, metrics.PERF_TRAIN_CAPACITY,
+    metrics.PERF_INFER_CAPACITY, metrics.PERF_INFER_BATCH_TIME, metrics.PERF_DISPATCH_WAIT,
+    metrics.POOL_TRAINING, metrics.POOL_HELDOUT, metrics.POOL_BACKLOG,
+)  # fmt: skip
+_COUNTERS = (
+    metrics.TRAIN_SAMPLES_RECEIVED, metrics.TRAIN_SAMPLES_EVICTED, metrics.TRAIN_SAMPLES_REJECTED,
+    metrics.TRAIN_FAILURES,
+)  # fmt: skip
 
 
 class TrainingMetrics:
@@ -53,24 +39,16 @@ class TrainingMetrics:
     ) -> None:
         self.registry = CollectorRegistry()
         names, self._values = tuple(labels or {}), tuple((labels or {}).values())
-        positions = {
-            f"train/{kind}_{k}": f"{kind} of unrolled step {k}"
-            for k in range(ttt_length)
-            for kind in ("loss", "accuracy")
-        }
-        self._gauges = {
-            name: Gauge("aurora_" + name.replace("/", "_"), text, names, registry=self.registry)
-            for name, text in (_GAUGES | positions).items()
-        }
+        positions = (metrics.unrolled(kind, k) for k in range(ttt_length) for kind in _KINDS)
+        self._gauges = {one: Gauge(one.name, one.text, names, registry=self.registry) for one in (*_GAUGES, *positions)}
         self._counters = {
-            name: Counter(full, text, [*names, *more], registry=self.registry)
-            for name, (full, text, more) in _COUNTERS.items()
+            one: Counter(one.name, one.text, [*names, *one.labels], registry=self.registry) for one in _COUNTERS
         }
-        for name, (_, _, more) in _COUNTERS.items():
-            if not more:
-                # Zero is told from the start: where nothing was ever taken in, all may have been refused.
-                self._of(self._counters[name]).inc(0)
-        self.latest: dict[str, float] = {}
+        for one, counter in self._counters.items():
+            if not one.labels:
+                # Zero is reported from the start: where nothing was ever taken in, all may have been refused.
+                self._of(counter).inc(0)
+        self.latest: dict[Metric, float] = {}
         self._wandb: Any = None
         if report_to == "wandb":
             try:
@@ -85,14 +63,15 @@ class TrainingMetrics:
         values = (*self._values, *more)
         return metric.labels(*values) if values else metric
 
-    def count(self, name: Literal["received", "evicted", "rejected", "failed"], amount: float = 1, *more: str) -> None:
+    def count(self, counter: Metric, amount: float = 1, *more: str) -> None:
         """Add to a counter; ``more`` are the values of its own labels."""
-        self._of(self._counters[name], *more).inc(amount)
+        self._of(self._counters[counter], *more).inc(amount)
 
-    def report(self, values: dict[str, float]) -> None:
-        """Set gauges by name."""
-        for name, value in values.items():
-            self._of(self._gauges[name]).set(value)
+    def report(self, values: Mapping[Metric, float]) -> None:
+        """Set gauges."""
+        for gauge, value in values.items():
+            self._of(self._gauges[gauge]).set(value)
         self.latest.update(values)
         if self._wandb is not None:
-            self._wandb.log(values, step=int(self.latest.get("train/step", 0)))
+            step = int(self.latest.get(metrics.TRAIN_STEP, 0))
+            self._wandb.log({metrics.tracked(gauge): value for gauge, value in values.items()}, step=step)

@@ -9,6 +9,7 @@ from aurora_core.errors import WeightsError
 from aurora_core.evaluation.accept import coverage, simulate
 from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
+from aurora_core.protocol import metrics
 from aurora_core.samples.schema import Sample
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.trainer import Trainer
@@ -34,7 +35,7 @@ class Publisher:
         draft: DraftConfig,
         weights: WeightsConfig,
         target: Target,
-        metrics: TrainingMetrics,
+        training_metrics: TrainingMetrics,
         published: int,
         in_use: Path | None,
     ) -> None:
@@ -45,7 +46,7 @@ class Publisher:
             draft: how many steps serving drafts.
             weights: how many versions are kept.
             target: whose draft it is.
-            metrics: told of every judgement and failure.
+            training_metrics: told of every judgement and failure.
             published: the version to beat.
             in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
         """
@@ -53,7 +54,7 @@ class Publisher:
         self._draft_config = draft
         self._weights = weights
         self._target = target
-        self._metrics = metrics
+        self._metrics = training_metrics
         self._in_use = in_use
         self.published = published
 
@@ -78,7 +79,7 @@ class Publisher:
                 parent_holdout_accept_length=before,
             )
         except WeightsError as error:
-            self._metrics.count("failed", 1, "publish")
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "publish")
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
         self.published = manifest.version
@@ -93,14 +94,14 @@ class Publisher:
         """The draft's simulated accept length."""
         length = self._simulated(trainer.draft, trainer, heldout)
         covered = coverage(heldout, trainer.draft.ids, self._target.vocab_size)
-        self._metrics.report({"eval/accept_length": length, "eval/vocabulary_coverage": covered})
+        self._metrics.report({metrics.EVAL_ACCEPT_LENGTH: length, metrics.EVAL_VOCABULARY_COVERAGE: covered})
         return length
 
     def _judge_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
         """The last published version's on the same requests, which change as traffic does."""
         draft = checkpoint.read(self._store.folder(self.published)).to(trainer.device)
         length = self._simulated(draft, trainer, heldout)
-        self._metrics.report({"eval/live_accept_length": length})
+        self._metrics.report({metrics.EVAL_LIVE_ACCEPT_LENGTH: length})
         return length
 
     def _retire(self) -> None:
@@ -114,7 +115,7 @@ class Publisher:
             in_use = [int(word) for word in words if word]
             gone = self._store.retire(self._weights.keep, in_use)
         except (OSError, ValueError) as error:
-            self._metrics.count("failed", 1, "retire")
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "retire")
             log.error("no version retired: %s", error)  # noqa: TRY400 (says all there is)
             return
         if gone:

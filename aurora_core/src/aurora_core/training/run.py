@@ -1,6 +1,5 @@
 """The trainer's process: take samples in, train, judge on held-out requests, publish, save; until told to stop."""
 
-import json
 import logging
 import signal
 import time
@@ -20,6 +19,8 @@ from aurora_core.errors import TrainingError, WeightsError
 from aurora_core.evaluation.accept import coverage, spoken
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
+from aurora_core.protocol import metrics
+from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
@@ -67,19 +68,19 @@ class TrainingRun:
         target: Target,
         source: SampleSource,
         places: Places,
-        metrics: TrainingMetrics,
+        training_metrics: TrainingMetrics,
     ) -> None:
         self._config = training
         self._target = target
         self._places = places
-        self._metrics = metrics
+        self._metrics = training_metrics
         store = WeightsStore(places.weights)
         self._states = WeightsStore(places.state)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._stopping = False
         self._told = True
         uses, published = self._start(store)
-        self._publisher = Publisher(store, draft, weights, target, metrics, published, places.in_use)
+        self._publisher = Publisher(store, draft, weights, target, training_metrics, published, places.in_use)
         width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
         dtypes = STATE_DTYPES if samples.dtype == "auto" else (getattr(torch, samples.dtype),)
         self.pool = Pool(
@@ -98,7 +99,6 @@ class TrainingRun:
         )
         self._first_uses: dict[str, int] | None = uses
         self._rejected: dict[str, int] = {}
-        self._live_length: float | None = None
         self._arrivals: list[float] = []
         self._passed_over = 0
 
@@ -138,14 +138,14 @@ class TrainingRun:
         evicted = self.pool.evicted
         taken = self.pool.refill(uses)
         if self.pool.evicted > evicted:
-            self._metrics.count("evicted", self.pool.evicted - evicted)
+            self._metrics.count(metrics.TRAIN_SAMPLES_EVICTED, self.pool.evicted - evicted)
         if taken:
-            self._metrics.count("received", taken)
+            self._metrics.count(metrics.TRAIN_SAMPLES_RECEIVED, taken)
             self._arrivals = [*self._arrivals, *[time.monotonic()] * taken][-200:]
         for reason, count in self.pool.rejected.items():
             new = count - self._rejected.get(reason, 0)
             if new:
-                self._metrics.count("rejected", new, reason)
+                self._metrics.count(metrics.TRAIN_SAMPLES_REJECTED, new, reason)
                 log.warning("%d samples refused: %s: %s", new, reason, self.pool.why[reason])
             self._rejected[reason] = count
 
@@ -204,7 +204,7 @@ class TrainingRun:
             self._passed_over = 0
             return
         self._passed_over += 1
-        self._metrics.count("failed", 1, "step")
+        self._metrics.count(metrics.TRAIN_FAILURES, 1, "step")
         log.warning("step %d passed over: its gradient is NaN or infinite", self.trainer.step)
         if self._passed_over == _DIVERGED_STEPS:
             message = (
@@ -228,25 +228,25 @@ class TrainingRun:
     ) -> None:
         capacity, batch_time = self._infer()
         train_capacity = samples / max(1e-9, data + compute)
-        positions = {f"train/loss_{k}": x for k, x in enumerate(result.loss_per_position)}
-        positions |= {f"train/accuracy_{k}": x for k, x in enumerate(result.accuracy_per_position)}
+        positions = {metrics.unrolled("loss", k): x for k, x in enumerate(result.loss_per_position)}
+        positions |= {metrics.unrolled("accuracy", k): x for k, x in enumerate(result.accuracy_per_position)}
         self._metrics.report(
             {
-                "train/step": self.trainer.step,
-                "train/tokens": self.trainer.tokens,
-                "train/loss": result.loss,
-                "train/lr": result.lr,
-                "train/grad_norm": result.grad_norm,
-                "perf/step_time": data + compute,
-                "perf/data_time": data,
-                "perf/compute_time": compute,
-                "perf/train_capacity": train_capacity,
-                "perf/infer_capacity": capacity,
-                "perf/infer_batch_time": batch_time,
-                "perf/dispatch_wait": waited,
-                "pool/training": len(self.pool.training),
-                "pool/heldout": len(self.pool.heldout),
-                "pool/backlog": self.pool.backlog(),
+                metrics.TRAIN_STEP: self.trainer.step,
+                metrics.TRAIN_TOKENS: self.trainer.tokens,
+                metrics.TRAIN_LOSS: result.loss,
+                metrics.TRAIN_LR: result.lr,
+                metrics.TRAIN_GRAD_NORM: result.grad_norm,
+                metrics.PERF_STEP_TIME: data + compute,
+                metrics.PERF_DATA_TIME: data,
+                metrics.PERF_COMPUTE_TIME: compute,
+                metrics.PERF_TRAIN_CAPACITY: train_capacity,
+                metrics.PERF_INFER_CAPACITY: capacity,
+                metrics.PERF_INFER_BATCH_TIME: batch_time,
+                metrics.PERF_DISPATCH_WAIT: waited,
+                metrics.POOL_TRAINING: len(self.pool.training),
+                metrics.POOL_HELDOUT: len(self.pool.heldout),
+                metrics.POOL_BACKLOG: self.pool.backlog(),
                 **positions,
             }
         )
@@ -265,27 +265,31 @@ class TrainingRun:
         try:
             state.save(self._states, self.trainer, self.pool.uses(), self._publisher.published)
         except (OSError, WeightsError) as error:
-            self._metrics.count("failed", 1, "save")
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "save")
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
 
     def _tell(self) -> None:
         if self._places.status is None:
             return
         part = self._places.status.with_suffix(".part")
-        latest = {
-            "train/step": self.trainer.step,
-            "precision": short_name(self.trainer.dtype),
-            "received": self.pool.received,
-            "rejected": dict(self.pool.rejected),
-            "published": self._publisher.published,
-        }
-        text = json.dumps({**self._metrics.latest, **latest, "pool/training": len(self.pool.training)})
+        latest = self._metrics.latest
+        status = TrainerStatus(
+            step=self.trainer.step,
+            tokens=self.trainer.tokens,
+            loss=latest.get(metrics.TRAIN_LOSS),
+            accept_length=latest.get(metrics.EVAL_ACCEPT_LENGTH),
+            samples=len(self.pool.training),
+            received=self.pool.received,
+            rejected=dict(self.pool.rejected),
+            published=self._publisher.published,
+            precision=short_name(self.trainer.dtype),
+        )
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text)
+            part.write_text(status.model_dump_json())
             part.rename(self._places.status)
         except OSError as error:
-            self._metrics.count("failed", 1, "tell")
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "tell")
             if self._told:
                 log.error("status not told: %s", error)  # noqa: TRY400 (says all there is)
             self._told = False

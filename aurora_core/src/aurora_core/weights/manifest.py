@@ -6,6 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from aurora_core.errors import WeightsError
+from aurora_core.protocol.agent import VersionInfo
 
 
 class FileEntry(BaseModel):
@@ -46,6 +47,11 @@ class Manifest(BaseModel):
         """
         parts = [self.target_fingerprint, *(f"{name} {entry.sha256}" for name, entry in sorted(self.files.items()))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def info(self) -> VersionInfo:
+        """What others are told of it."""
+        size = sum(entry.bytes for entry in self.files.values())
+        return VersionInfo(**self.model_dump(exclude={"files"}), digest=self.digest, bytes=size)
 
 
 def parse(text: str, where: str) -> Manifest:

@@ -8,28 +8,11 @@ copy, and reads it back where a resource has no status of its own.
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from aurora_core.errors import WeightsError
+from aurora_core.protocol.agent import Record
 
 FILE = "promotion.json"
 _MOST_BYTES = 65536
-
-
-class Record(BaseModel):
-    """Which version serves, and up to which version promotion has decided."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    schema_version: int = 1
-    version: int = Field(ge=0, lt=10**9)
-    """The stable version."""
-    steps: int = Field(ge=0, le=64)
-    """Its draft steps; 0 is target-only."""
-    digest: str = Field("", max_length=64)
-    """Digest of its manifest; empty where it is not known."""
-    decided: int = Field(0, ge=0, lt=10**9)
-    """Newest version whose trial ended; older ones are not tried again."""
 
 
 def read(folder: Path) -> Record | None:

@@ -5,16 +5,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 from aurora_core.errors import WeightsError
-
-
-class Volume(NamedTuple):
-    """Bytes of the file system below a folder."""
-
-    free: int
-    total: int
+from aurora_core.protocol.agent import Volume
 
 
 def look(root: Path) -> Volume:
@@ -30,7 +23,7 @@ def look(root: Path) -> Volume:
     except OSError as error:
         message = f"the volume at {root} cannot be read: {error.strerror}"
         raise WeightsError(message) from error
-    return Volume(seen.f_bavail * seen.f_frsize, seen.f_blocks * seen.f_frsize)
+    return Volume(free=seen.f_bavail * seen.f_frsize, total=seen.f_blocks * seen.f_frsize)
 
 
 class Probe:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from aurora_core.protocol.agent import VersionInfo
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -103,7 +104,7 @@ def _versions(options: argparse.Namespace) -> None:
     for title in ("version", "parent", "created", "step", "held-out", "MiB", ""):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for line in told.splitlines():
-        table.add_row(*words.version_row(json.loads(line), status))
+        table.add_row(*words.version_row(VersionInfo.model_validate_json(line), status))
     Console().print(table)
 
 

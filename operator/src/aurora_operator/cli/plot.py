@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
+from aurora_core.protocol import metrics
+
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 
@@ -113,11 +115,11 @@ def draw(
     upper.axhline(bar, color="black", linewidth=1, linestyle="--", label=f"bar {bar:g}")
     upper.set(ylabel="candidate over stable", title=title)
     upper.legend(loc="upper left")
-    for course in sorted(lengths, key=lambda one: int(one.labels["version"])):
+    for course in sorted(lengths, key=lambda one: int(one.labels[metrics.VERSION])):
         known = [(t, v) for t, v in zip(course.times, course.values, strict=True) if not math.isnan(v)]
-        if known and course.labels["steps"] != "0":
+        if known and course.labels[metrics.STEPS] != "0":
             columns = [t for t, _ in known], [v for _, v in known]
-            lower.plot(*columns, marker=".", markersize=3, label=f"version {course.labels['version']}")
+            lower.plot(*columns, marker=".", markersize=3, label=f"version {course.labels[metrics.VERSION]}")
     lower.set(ylabel="accept length")
     if lower.lines:
         lower.legend(loc="upper left")
@@ -142,7 +144,9 @@ def draw(
 
 def queries(speculator: str) -> tuple[str, str]:
     """PromQL of estimates and accept lengths."""
-    chosen = f'{{speculator="{speculator}"}}'
-    by = "sum by (version, steps)"
-    top, bottom = (f"{by} (increase(aurora_accept_{what}_total{chosen}[{_WINDOW}]))" for what in ("tokens", "cycles"))
-    return f"max by (bound) (aurora_gate_estimate{chosen})", f"{top} / ({bottom} > 0)"
+    chosen = f'{{{metrics.SPECULATOR}="{speculator}"}}'
+    by = f"sum by ({metrics.VERSION}, {metrics.STEPS})"
+    top, bottom = (
+        f"{by} (increase({one}{chosen}[{_WINDOW}]))" for one in (metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES)
+    )
+    return f"max by (bound) ({metrics.GATE_ESTIMATE}{chosen})", f"{top} / ({bottom} > 0)"

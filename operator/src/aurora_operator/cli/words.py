@@ -1,9 +1,9 @@
 """A status in plain words: pure text from plain data."""
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+
+from aurora_core.protocol.agent import VersionInfo
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Condition, Status
@@ -129,22 +129,22 @@ def is_fine(condition: Condition) -> bool:
     return condition.status == ("False" if condition.type == "Degraded" else "True")
 
 
-def version_row(manifest: Mapping[str, Any], status: Status) -> tuple[str, ...]:
-    """A row of the table of versions: a version's manifest, and what became of it."""
-    version = manifest["version"]
+def version_row(found: VersionInfo, status: Status) -> tuple[str, ...]:
+    """A row of the table of versions: a version, and what became of it."""
+    version = found.version
     marks = []
     if status.stable is not None and version == status.stable.version:
         marks.append("stable")
     if status.candidate is not None and version == status.candidate.version:
         marks.append("on trial")
     marks += [entry.verdict for entry in status.history if entry.version == version][:1]
-    length = manifest.get("holdout_accept_length")
+    length = found.holdout_accept_length
     return (
         str(version),
-        "-" if manifest.get("parent") is None else str(manifest["parent"]),
-        str(manifest["created"])[:16].replace("T", " "),
-        str(manifest["step"]),
+        "-" if found.parent is None else str(found.parent),
+        "-" if found.created is None else f"{found.created:%Y-%m-%d %H:%M}",
+        str(found.step),
         "-" if length is None else f"{length:.3f}",
-        f"{manifest['bytes'] / 2**20:.0f}",
+        f"{found.bytes / 2**20:.0f}",
         ", ".join(marks),
     )

@@ -6,22 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from aurora_core.protocol import metrics
+
 from aurora_operator.promotion.statistics import Sums
 
 Metric = Literal["AcceptLength", "DecodeSpeed"]
 
-NAMES: Mapping[Metric, tuple[str, ...]] = {
+_READ: Mapping[Metric, tuple[metrics.Metric, ...]] = {
     "AcceptLength": (
-        "aurora_accept_observations_total", "aurora_accept_tokens_total", "aurora_accept_cycles_total",
-        "aurora_accept_tokens_squared_total", "aurora_accept_tokens_cycles_total",
-        "aurora_accept_cycles_squared_total",
+        metrics.ACCEPT_OBSERVATIONS, metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES,
+        metrics.ACCEPT_TOKENS_SQUARED, metrics.ACCEPT_TOKENS_CYCLES, metrics.ACCEPT_CYCLES_SQUARED,
     ),
     "DecodeSpeed": (
-        "aurora_decode_observations_total", "aurora_decode_tokens_total", "aurora_decode_seconds_total",
-        "aurora_decode_tokens_squared_total", "aurora_decode_tokens_seconds_total",
-        "aurora_decode_seconds_squared_total",
+        metrics.DECODE_OBSERVATIONS, metrics.DECODE_TOKENS, metrics.DECODE_SECONDS,
+        metrics.DECODE_TOKENS_SQUARED, metrics.DECODE_TOKENS_SECONDS, metrics.DECODE_SECONDS_SQUARED,
     ),
 }  # fmt: skip
+NAMES: Mapping[Metric, tuple[str, ...]] = {name: tuple(map(str, read)) for name, read in _READ.items()}
 """For each metric the counters of n, Σx, Σy, Σx², Σxy, Σy²."""
 
 
@@ -126,7 +127,7 @@ class Counters:
     ) -> None:
         self.slices: dict[str, dict[int, Row]] = {}
         self._names = NAMES[metric]
-        self._labels = {"version": str(arm.version), "steps": str(arm.steps)}
+        self._labels = {metrics.VERSION: str(arm.version), metrics.STEPS: str(arm.steps)}
         self._since = since
         self._born = born
         self._index = index
@@ -145,7 +146,7 @@ class Counters:
             named = one.labels.get("__name__") in self._names
             if named and self._labels.items() <= one.labels.items() and self._trusted(one.labels):
                 scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
-                engines[one.labels.get("engine", "")][scrape].append(one)
+                engines[one.labels.get(metrics.ENGINE, "")][scrape].append(one)
         for engine, twins in engines.items():
             scrapes = max((_rows(twin, self._names) for twin in twins.values()), key=len)
             rows = [(time, row) for time, row in scrapes if is_possible(row)]

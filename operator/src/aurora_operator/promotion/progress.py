@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from aurora_core.weights.volume import Volume
+from aurora_core.protocol.agent import Volume
 
 from aurora_operator.api.status import Candidate, Entry, Stable
 

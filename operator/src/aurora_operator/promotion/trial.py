@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from aurora_core.weights.record import Record
+from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
 
+from aurora_core.protocol.metrics import ENGINE, SPECULATOR
+
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.status import Candidate, Stable, Status
@@ -56,7 +58,7 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prome
 
 def _selector(resource: Resource, *metrics: Metric) -> str:
     names = "|".join(name for metric in metrics for name in NAMES[metric])
-    return f'{{__name__=~"{names}",speculator="{resource.full_name}",namespace="{resource.namespace}"}}'
+    return f'{{__name__=~"{names}",{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"}}'
 
 
 def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
@@ -68,7 +70,7 @@ def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
     """
 
     def trusted(labels: Mapping[str, str]) -> bool:
-        engine = labels.get("engine", "")
+        engine = labels.get(ENGINE, "")
         return engine.startswith(f"{resource.engine}-") and labels.get("pod", engine) == engine
 
     return trusted
@@ -131,7 +133,7 @@ def _evidence(
         ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
     ledger.read(prometheus, now.timestamp())
     if not ledger.seen:
-        where = f"speculator={resource.full_name} and namespace={resource.namespace}"
+        where = f"{SPECULATOR}={resource.full_name} and namespace={resource.namespace}"
         return Evidence(
             problem=f"Prometheus has no counters with the labels {where}: it must scrape the engine pods' agents, and "
             "set the target labels namespace and pod"

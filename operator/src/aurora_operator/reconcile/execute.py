@@ -8,7 +8,7 @@ from typing import Any
 
 from aurora_core.errors import EngineError
 from aurora_core.exchange import within
-from aurora_core.weights.record import Record
+from aurora_core.protocol.agent import Record
 
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster

@@ -4,14 +4,16 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aurora_core.agent.client import AgentClient
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError, EngineError
 from aurora_core.exchange import within
+from aurora_core.protocol.agent import Contents
+from aurora_core.protocol.trainer import TrainerStatus
 from pydantic import ValidationError
 
 from aurora_operator.api.spec import Spec
@@ -26,20 +28,9 @@ from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 
-if TYPE_CHECKING:
-    from aurora_core.weights.record import Record
-
 _AGENT_TIMEOUT = 20.0
 """Of one request, and of all that a reconcile reads from one agent."""
 _AGENTS_AT_ONCE = 32
-_MOST_TEXT = 500
-"""Characters of an agent's text that are kept."""
-_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
-"""What reading an answer fails with that is none of an agent's."""
-
-
-def _malformed(error: Exception) -> str:
-    return f"its agent answers with something that this operator cannot read ({type(error).__name__})"
 
 
 def parse(body: Mapping[str, Any]) -> tuple[Spec, Status]:
@@ -75,51 +66,46 @@ def _children(cluster: Cluster, resource: Resource) -> tuple[dict[Key, Mapping[s
     return {at: body for at, body in found.items() if at not in taken}, taken
 
 
-class _Asked:
-    """What one engine pod's agent told."""
+@dataclass(frozen=True)
+class _Report:
+    """What one engine pod's agent reports.
 
-    def __init__(self, pod: Mapping[str, Any], token: str) -> None:
-        name, address = pod["metadata"]["name"], pod["status"].get("podIP") or ""
-        self.versions: tuple[Published, ...] | None = None
-        self.damaged: Mapping[str, str] = {}
-        self.record: Record | None = None
-        self.training: Mapping[str, Any] = {}
-        self.pod = Pod(name, address)
-        with closing(agent(self.pod, token)) as client, within(_AGENT_TIMEOUT):
-            try:
-                state = client.live()
-                draft = state["draft"]
-                failed = {int(version): str(why)[:_MOST_TEXT] for version, why in draft["failed"].items()}
-                self.pod = Pod(
-                    name,
-                    address,
-                    draft["live"],
-                    state["steps"],
-                    state["capture"]["rate"],
-                    failed,
-                    dtype=str(state.get("dtype") or ""),
-                    fallback=str(state.get("fallback") or "")[:_MOST_TEXT],
-                )
-            except EngineError as error:
-                self.pod = Pod(name, address, problem=str(error))
-                return
-            except _MALFORMED as error:
-                self.pod = Pod(name, address, problem=_malformed(error))
-                return
-            # An engine serves on where its volume fails.
-            try:
-                self.pod = replace(self.pod, volume=client.volume())
-                found, self.damaged, self.record = client.contents()
-                self.versions = tuple(
-                    Published(int(one["version"]), one["holdout_accept_length"], str(one.get("digest", "")))
-                    for one in found
-                )
-                self.training = client.training()
-            except EngineError as error:
-                self.pod = replace(self.pod, volume_problem=str(error))
-            except _MALFORMED as error:
-                self.versions = None
-                self.pod = replace(self.pod, volume_problem=_malformed(error))
+    Attributes:
+        pod: what it serves, or why that is not known.
+        contents: of the volume; None where they cannot be read.
+        training: how training goes; None where that is not known.
+    """
+
+    pod: Pod
+    contents: Contents | None = None
+    training: TrainerStatus | None = None
+
+
+def _read_agent(pod: Mapping[str, Any], token: str) -> _Report:
+    """Read all that one engine pod's agent reports; what fails is in the report."""
+    at = Pod(pod["metadata"]["name"], pod["status"].get("podIP") or "")
+    with closing(agent(at, token)) as client, within(_AGENT_TIMEOUT):
+        try:
+            state = client.live()
+        except EngineError as error:
+            return _Report(replace(at, problem=str(error)))
+        at = replace(
+            at,
+            live=state.draft.live,
+            steps=state.steps,
+            rate=state.capture.rate,
+            failed=state.draft.failed,
+            dtype=state.dtype,
+            fallback=state.fallback,
+        )
+        # An engine serves on where its volume fails.
+        contents, training = None, None
+        try:
+            at = replace(at, volume=client.volume())
+            contents, training = client.contents(), client.training()
+        except EngineError as error:
+            at = replace(at, volume_problem=str(error))
+        return _Report(at, contents, training)
 
 
 def agent(pod: Pod, token: str) -> AgentClient:
@@ -143,12 +129,12 @@ def _api_key(cluster: Cluster, resource: Resource) -> tuple[str, str]:
         return "", str(error)
 
 
-def _ask_agents(pods: list[dict[str, Any]], token: str) -> list[_Asked]:
+def _read_agents(pods: list[dict[str, Any]], token: str) -> list[_Report]:
     ready = [pod for pod in pods if is_ready(pod)]
     if not (ready and token):
         return []
     with ThreadPoolExecutor(min(_AGENTS_AT_ONCE, len(ready))) as pool:
-        return list(pool.map(lambda pod: _Asked(pod, token), ready))
+        return list(pool.map(lambda pod: _read_agent(pod, token), ready))
 
 
 def observe(
@@ -172,7 +158,11 @@ def observe(
     pods = cluster.list("v1", "Pod", resource.namespace, resource.everything)
     engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
     trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
-    asked = _ask_agents(engines, token if is_credential(token) else "")
+    reports = _read_agents(engines, token if is_credential(token) else "")
+    contents = [one.contents for one in reports if one.contents is not None]
+    versions = None
+    if contents:
+        versions = tuple(Published(one.version, one.holdout_accept_length, one.digest) for one in contents[0].versions)
     api_key, problem = _api_key(cluster, resource)
     now = datetime.now(UTC)
     found = asking.found(resource, status, now)
@@ -186,11 +176,11 @@ def observe(
         taken=taken,
         engine_pods=tuple(engines),
         trainer_pods=tuple(trainers),
-        pods=tuple(one.pod for one in asked),
-        versions=next((one.versions for one in asked if one.versions is not None), None),
-        damaged=next((one.damaged for one in asked if one.damaged), {}),
-        record=next((one.record for one in asked if one.record is not None), None),
-        training=next((one.training for one in asked if one.training), {}),
+        pods=tuple(one.pod for one in reports),
+        versions=versions,
+        damaged=next((one.damaged for one in contents if one.damaged), {}),
+        record=next((one.record for one in contents if one.record is not None), None),
+        training=next((one.training for one in reports if one.training is not None), None),
         found=found,
         problems=problems,
         new_keys={name: secrets.token_urlsafe(24) for name in NAMES},

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aurora_core.weights.record import Record
+from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.status import Status
 from aurora_operator.promotion.assignment import assignments, next_slice
@@ -180,14 +180,13 @@ def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
     resource = world.resource
     ready = sum(conditions.is_ready(pod) for pod in world.engine_pods)
     selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
-    loss = told.get("train/loss")
-    training_status = {
-        "step": int(told.get("train/step", 0)),
-        "tokens": int(told.get("train/tokens", 0)),
-        "loss": None if loss is None else round(float(loss), 4),
-        "samples": int(told.get("pool/training", 0)),
-        "last_published": told.get("published"),
-        "precision": told.get("precision"),
+    trained = told and {
+        "step": told.step,
+        "tokens": told.tokens,
+        "loss": None if told.loss is None else round(told.loss, 4),
+        "samples": told.samples,
+        "last_published": told.published,
+        "precision": told.precision,
     }
     return Status.model_validate(
         {
@@ -202,7 +201,7 @@ def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
                 "dtypes": sorted({pod.dtype for pod in world.pods if pod.dtype}),
                 "selector": selector,
             },
-            "training": training_status if told else world.status.training,
+            "training": trained or world.status.training,
             "judged": progress.judged,
             "history": progress.history,
         }

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError
-from aurora_core.weights.record import Record
+from aurora_core.protocol.agent import Record
+from aurora_core.protocol.trainer import TrainerStatus
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
@@ -71,7 +72,7 @@ class World:
         versions: what is on the volume; None while no agent could tell.
         damaged: what of the volume cannot be read, and why.
         record: what the volume records of promotion.
-        training: what the trainer tells of itself.
+        training: how training goes; None before the trainer reported anything.
         found: what Prometheus told.
         problems: what the last look could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
@@ -92,7 +93,7 @@ class World:
     versions: tuple[Published, ...] | None = None
     damaged: Mapping[str, str] = field(default_factory=dict)
     record: Record | None = None
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainerStatus | None = None
     found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()
     new_keys: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,153 @@
+"""Every metric: name, type, labels and help text. Nothing else spells a metric's name.
+
+``f"{ENGINE_UP}"`` is the name of the series in PromQL. :data:`ALL` lists them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SPECULATOR = "speculator"
+"""Label: namespace/name of the SpeculatorDeployment."""
+ENGINE = "engine"
+"""Label: name of the engine's pod."""
+VERSION, STEPS = "version", "steps"
+"""Labels of an arm: its draft version, and the steps that it drafts."""
+
+_ARM = (VERSION, STEPS)
+_OF = (SPECULATOR,)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: without the suffix that its type adds to series.
+        kind: Prometheus' type.
+        text: help text.
+        labels: but for those of the process that exports it.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Names of its series."""
+        suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_count", "_sum", "_bucket")}[self.kind]
+        return tuple(self.name + suffix for suffix in suffixes)
+
+    def __str__(self) -> str:
+        return self.series[0]
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(f"aurora_{name}", "counter", text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(f"aurora_{name}", "gauge", text, labels)
+
+
+# --- engine and plugin, exported by the agent; those of an arm are fields of ``engine.ArmCounters`` ------------------
+
+ACCEPT_OBSERVATIONS = _counter("accept_observations", "Finished requests, or their parts under one draft (n)", *_ARM)
+ACCEPT_TOKENS = _counter("accept_tokens", "Tokens emitted in verify cycles (sum of T)", *_ARM)
+ACCEPT_CYCLES = _counter("accept_cycles", "Verify cycles (sum of V)", *_ARM)
+ACCEPT_TOKENS_SQUARED = _counter("accept_tokens_squared", "Sum of T squared over observations", *_ARM)
+ACCEPT_TOKENS_CYCLES = _counter("accept_tokens_cycles", "Sum of T times V over observations", *_ARM)
+ACCEPT_CYCLES_SQUARED = _counter("accept_cycles_squared", "Sum of V squared over observations", *_ARM)
+DECODE_OBSERVATIONS = _counter(
+    "decode_observations", "Finished requests, or their parts under one draft, that were timed (n)", *_ARM
+)
+DECODE_TOKENS = _counter("decode_tokens", "Tokens emitted after a request's first cycle (sum of E)", *_ARM)
+DECODE_SECONDS = _counter("decode_seconds", "Seconds that those tokens took (sum of D)", *_ARM)
+DECODE_TOKENS_SQUARED = _counter("decode_tokens_squared", "Sum of E squared over observations", *_ARM)
+DECODE_TOKENS_SECONDS = _counter("decode_tokens_seconds", "Sum of E times D over observations", *_ARM)
+DECODE_SECONDS_SQUARED = _counter("decode_seconds_squared", "Sum of D squared over observations", *_ARM)
+
+CAPTURE_SAMPLES = _counter("capture_samples", "Samples sent")
+CAPTURE_BYTES = _counter("capture_bytes", "Bytes of samples sent")
+CAPTURE_DROPPED = _counter("capture_dropped", "Requests that did not become samples", "reason")
+CAPTURE_SKIPPED_PASSES = _counter("capture_skipped_passes", "Forward passes not captured", "reason")
+CAPTURE_QUEUE = _gauge("capture_queue", "Samples waiting to be sent")
+CAPTURE_RATE = _gauge("capture_rate", "Share of requests captured")
+DRAFT_LIVE_VERSION = _gauge("draft_live_version", "Version of the live draft")
+DRAFT_STEPS = _gauge("draft_steps", "Draft steps of a cycle, 0 when speculation is off")
+DRAFT_SWAPS = _counter("draft_swaps", "Versions made live")
+DRAFT_SWAP_FAILURES = _counter("draft_swap_failures", "Versions refused")
+DRAFT_SWAP_SECONDS = _counter("draft_swap_seconds", "Seconds decoding waited")
+HOOK_ERRORS = _counter("hook_errors", "Exceptions of the plugin, swallowed", "hook")
+ENGINE_UP = _gauge("engine_up", "Whether the engine told its state")
+VOLUME_FREE_BYTES = _gauge("volume_free_bytes", "Bytes that the volume has left, 0 where it does not answer")
+VOLUME_BYTES = _gauge("volume_bytes", "Bytes of the volume, 0 where it does not answer")
+
+# --- trainer; ``tracked`` gives the name that Weights & Biases shows ------------------------------------------------
+
+TRAIN_STEP = _gauge("train_step", "Optimizer steps taken")
+TRAIN_TOKENS = _gauge("train_tokens", "Tokens trained on")
+TRAIN_LOSS = _gauge("train_loss", "Forward KL a row, mean over unrolled steps")
+TRAIN_LR = _gauge("train_lr", "Learning rate")
+TRAIN_GRAD_NORM = _gauge("train_grad_norm", "Gradient norm before clipping")
+EVAL_ACCEPT_LENGTH = _gauge("eval_accept_length", "Simulated accept length on held-out requests")
+EVAL_LIVE_ACCEPT_LENGTH = _gauge("eval_live_accept_length", "The same, of the last published version")
+EVAL_VOCABULARY_COVERAGE = _gauge(
+    "eval_vocabulary_coverage", "Share of held-out spoken tokens that the draft's vocabulary holds"
+)
+PERF_STEP_TIME = _gauge("perf_step_time", "Seconds of a training step, data included")
+PERF_DATA_TIME = _gauge("perf_data_time", "Seconds of it spent on getting data")
+PERF_COMPUTE_TIME = _gauge("perf_compute_time", "Seconds of it spent in forward, backward and optimizer")
+PERF_TRAIN_CAPACITY = _gauge("perf_train_capacity", "Samples a second if data were always there")
+PERF_INFER_CAPACITY = _gauge("perf_infer_capacity", "Samples a second that serving delivered while it was sending")
+PERF_INFER_BATCH_TIME = _gauge("perf_infer_batch_time", "Mean seconds between two samples from serving")
+PERF_DISPATCH_WAIT = _gauge("perf_dispatch_wait", "Seconds that training waited for samples since the last step")
+POOL_TRAINING = _gauge("pool_training", "Samples to train on")
+POOL_HELDOUT = _gauge("pool_heldout", "Samples to judge by")
+POOL_BACKLOG = _gauge("pool_backlog", "Samples waiting to be taken in")
+TRAIN_SAMPLES_RECEIVED = _counter("train_samples_received", "Samples taken in")
+TRAIN_SAMPLES_EVICTED = _counter("train_samples_evicted", "Samples that left the full pool")
+TRAIN_SAMPLES_REJECTED = _counter("train_samples_rejected", "Samples refused", "reason")
+TRAIN_FAILURES = _counter("train_failures", "Things that failed and were passed over", "what")
+
+
+def unrolled(kind: Literal["loss", "accuracy"], step: int) -> Metric:
+    """A gauge of one unrolled step."""
+    return _gauge(f"train_{kind}_{step}", f"{kind} of unrolled step {step}")
+
+
+def tracked(metric: Metric) -> str:
+    """Its name in Weights & Biases, in Aurora's spelling.
+
+    >>> tracked(TRAIN_GRAD_NORM)
+    'train/grad_norm'
+    """
+    return metric.name.removeprefix("aurora_").replace("_", "/", 1)
+
+
+# --- operator -------------------------------------------------------------------------------------------------------
+
+OPERATOR_WRITES = _counter("operator_writes", "Writes to the API server", "kind")
+OPERATOR_REQUESTS = _counter("operator_requests", "Requests to the API server", "verb", "kind")
+OPERATOR_WATCH_FAILURES = _counter("operator_watch_failures", "Watches that broke and are tried again", "kind")
+OPERATOR_REACTION_SECONDS = Metric(
+    "aurora_operator_reaction_seconds", "histogram", "From an event to the end of the reconcile that takes it in"
+)
+OPERATOR_LOADS = _counter("operator_loads", "Versions made live through an agent", *_OF)
+OPERATOR_FAILURES = _counter("operator_failures", "What failed and is tried again", *_OF, "what")
+OPERATOR_VERDICTS = _counter("operator_verdicts", "Events of promotion", *_OF, "reason")
+OPERATOR_RECONCILE_SECONDS = Metric(
+    "aurora_operator_reconcile_seconds", "histogram", "Duration of a look and what follows"
+)
+GATE_ESTIMATE = _gauge("gate_estimate", "Candidate over stable, and its interval", *_OF, "bound")
+GATE_BLIND = _gauge("gate_blind", "1 while a candidate is on trial and nothing can be measured", *_OF)
+CONDITION = _gauge("condition", "1 where the condition is True, 0 False, -1 Unknown", *_OF, "type")
+STABLE_VERSION = _gauge("stable_version", "Version that is stable", *_OF)
+STABLE_STEPS = _gauge("stable_steps", "Draft steps of stable, 0 without speculation", *_OF)
+STABLE_SINCE_SECONDS = _gauge("stable_since_seconds", "When stable became stable, since the epoch", *_OF)
+CANDIDATE_VERSION = _gauge("candidate_version", "Version on trial, -1 without one", *_OF)
+CANDIDATE_SINCE_SECONDS = _gauge("candidate_since_seconds", "When the trial began, NaN without one", *_OF)
+SUSPENDED = _gauge("suspended", "1 where spec.suspend is true", *_OF)
+
+ALL: tuple[Metric, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Metric))

@@ -1,0 +1,31 @@
+"""The trainer's status: a file that it replaces as it goes, and its agent hands on."""
+
+from pydantic import Field
+
+from aurora_core.protocol.message import Counts, Message, Number, Text
+
+STATUS_FILE = "status.json"
+"""In the folder of the training state."""
+
+
+class TrainerStatus(Message):
+    """How training goes."""
+
+    step: Number = 0
+    """Optimizer steps taken."""
+    tokens: Number = 0
+    """Tokens trained on."""
+    loss: float | None = None
+    """Of the last step; None before the first since the start."""
+    accept_length: float | None = None
+    """Simulated on held-out requests; None before they were."""
+    samples: Number = 0
+    """In the pool, to train on."""
+    received: Number = 0
+    """Samples taken in since the start."""
+    rejected: Counts = Field(default_factory=dict)
+    """Samples refused since the start, by reason."""
+    published: Number | None = None
+    """The newest version of this training."""
+    precision: Text | None = None
+    """Type of the weights that are trained."""
