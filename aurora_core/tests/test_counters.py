@@ -1,15 +1,22 @@
-from aurora_core.engine.counters import AcceptCounters, Arm
+from aurora_core.engine.counters import KEPT, AcceptCounters, Arm
 from hypothesis import given
 from hypothesis import strategies as st
 
 cycles = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([0, 3]), st.integers(1, 4)), max_size=60
+    st.tuples(st.integers(0, 3), st.integers(0, KEPT - 1), st.sampled_from([0, 3]), st.integers(1, 4)), max_size=60
 )
+
+
+def counters_of(*versions):
+    counters = AcceptCounters(versions[0])
+    for version in versions:
+        counters.activated(version)
+    return counters
 
 
 @given(cycles)
 def test_sums_are_those_of_the_segments(events):
-    counters = AcceptCounters()
+    counters = counters_of(*range(KEPT))
     segments = {}
     for request, version, steps, tokens in events:
         counters.cycle(str(request), Arm(version, steps), tokens, 0.0)
@@ -36,7 +43,7 @@ def test_sums_are_those_of_the_segments(events):
 
 
 def test_decode_speed_leaves_out_the_first_cycle_and_is_split_at_a_swap():
-    counters = AcceptCounters()
+    counters = counters_of(1, 2)
     for now, version, tokens in [(1.0, 1, 3), (1.5, 1, 2), (2.0, 1, 4), (3.0, 2, 5), (3.5, 2, 1)]:
         counters.cycle("a", Arm(version, 3), tokens, now)
     counters.finish("a", count=True)
@@ -47,7 +54,7 @@ def test_decode_speed_leaves_out_the_first_cycle_and_is_split_at_a_swap():
 
 
 def test_a_request_of_one_cycle_has_no_speed():
-    counters = AcceptCounters()
+    counters = counters_of(1, 2)
     counters.cycle("a", Arm(1, 3), 2, 1.0)
     counters.finish("a", count=True)
     assert counters.sums[Arm(1, 3)].decode.n == 0
@@ -55,16 +62,46 @@ def test_a_request_of_one_cycle_has_no_speed():
 
 
 def test_an_aborted_request_leaves_no_observation():
-    counters = AcceptCounters()
+    counters = counters_of(1, 2)
     counters.cycle("a", Arm(1, 3), 2, 0.0)
     counters.finish("a", count=False)
     assert counters.sums == {}
 
 
-def test_series_of_other_versions_are_dropped():
-    counters = AcceptCounters()
-    for version in range(5):
-        counters.cycle("a", Arm(version, 3), 2, 0.0)
-    counters.finish("a", count=True)
-    counters.keep_only({3, 4})
-    assert {arm.version for arm in counters.sums} == {3, 4}
+def serve(counters, request, version, steps=3):
+    counters.cycle(request, Arm(version, steps), 2, 0.0)
+    counters.finish(request, count=True)
+
+
+def test_counters_are_kept_of_the_versions_that_were_live_last():
+    counters = AcceptCounters(0)
+    for version in range(1, 6):
+        counters.activated(version)
+        serve(counters, "a", version)
+    assert {arm.version for arm in counters.sums} == {3, 4, 5}
+    counters.activated(3)
+    counters.activated(6)
+    assert {arm.version for arm in counters.sums} == {3, 5}
+
+
+def test_a_request_that_outlives_its_version_brings_no_series_back():
+    counters = AcceptCounters(0)
+    counters.cycle("slow", Arm(0, 3), 2, 0.0)
+    for version in range(1, KEPT + 1):
+        counters.activated(version)
+    counters.finish("slow", count=True)
+    assert counters.sums == {}
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_a_trial_that_alternates_never_loses_a_counter(slices):
+    counters = AcceptCounters(4)
+    for version in (4, 5):
+        counters.activated(version)
+        serve(counters, "a", version)
+    for candidate in slices:
+        version = 7 if candidate else 5
+        before = counters.sums[Arm(version, 3)].accept.n if Arm(version, 3) in counters.sums else 0
+        counters.activated(version)
+        serve(counters, "b", version)
+        assert counters.sums[Arm(version, 3)].accept.n == before + 1

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import torch
 from aurora_core.agent.engine import Engine
 from aurora_core.arithmetic import STATE_DTYPES
+from aurora_core.config import DraftConfig
 from aurora_core.loop.processes import Process
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import decode
+from aurora_core.training.init import first_draft
+from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 
 ROOT = Path(__file__).parents[2]
@@ -49,3 +53,15 @@ class Running:
             )
             found[sample.request] = sample
         return found
+
+
+def publish(engine, seed=1, fingerprint=None, **shape):
+    draft = first_draft(DraftConfig(**{"draft_vocab_size": 8192, **shape}), engine.target, seed)
+    ids = torch.arange(seed * 100, seed * 100 + draft.config.draft_vocab_size)
+    draft.set_vocabulary(ids)
+    with torch.no_grad():
+        draft.lm_head.weight.copy_(engine.target.head_rows(ids))
+    store = engine.store
+    return store.publish(
+        lambda folder: checkpoint.write(folder, draft), target_fingerprint=fingerprint or engine.target.fingerprint
+    ).version

@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aurora_core.engine.counters import KEPT
+from engine_support import publish
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -31,7 +33,12 @@ def test_the_six_sums_agree_with_the_answers(engine, prompts):
     assert {k: getattr(after, k) - getattr(before, k) for k in expected} == expected
 
 
-def test_series_of_versions_that_nobody_judges_can_be_dropped(engine):
+def test_counters_are_kept_of_the_versions_that_were_live_last(engine, prompts):
     live = engine.control.state().draft.live
-    engine.control.forget_before(10_000)
-    assert {version for version, _ in arms(engine)} <= {live}
+    served = [publish(engine) for _ in range(KEPT + 1)]
+    engine.control.set_steps(3)
+    for version in served:
+        engine.control.load(version)
+        engine.ask(prompts[145], f"kept-{version}", 8)
+    assert {version for version, _ in arms(engine)} == set(served[-KEPT:])
+    engine.control.load(live)

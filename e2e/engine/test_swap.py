@@ -7,28 +7,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
 from aurora_core.agent.engine import Engine
-from aurora_core.config import DraftConfig
 from aurora_core.errors import EngineError
 from aurora_core.evaluation.identity import Referee
 from aurora_core.loop.traffic import measure
-from aurora_core.training.init import first_draft
-from aurora_core.weights import checkpoint
+from engine_support import publish
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def publish(engine, seed=1, fingerprint=None, **shape):
-    draft = first_draft(DraftConfig(**{"draft_vocab_size": 8192, **shape}), engine.target, seed)
-    ids = torch.arange(seed * 100, seed * 100 + draft.config.draft_vocab_size)
-    draft.set_vocabulary(ids)
-    with torch.no_grad():
-        draft.lm_head.weight.copy_(engine.target.head_rows(ids))
-    store = engine.store
-    return store.publish(
-        lambda folder: checkpoint.write(folder, draft), target_fingerprint=fingerprint or engine.target.fingerprint
-    ).version
 
 
 def test_a_swap_changes_the_draft_and_nothing_of_the_target(engine):

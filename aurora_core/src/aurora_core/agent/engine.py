@@ -72,10 +72,6 @@ class Engine:
         """Capture this share of requests from now on."""
         self._set(Control.SAMPLE_RATE, rate)
 
-    def forget_before(self, version: int) -> None:
-        """Drop the counters of older versions that are not live."""
-        self._set(Control.KEEP_FROM, version)
-
     def load(self, version: int, timeout: float = 120) -> float:
         """Make a version live.
 

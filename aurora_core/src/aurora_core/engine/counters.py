@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from aurora_core.protocol.engine import ArmCounters
 
+KEPT = 3
+"""Versions with counters: live, previous and candidate."""
+
 
 class Arm(NamedTuple):
     """What a verify cycle ran under: a draft version and the steps it drafted."""
@@ -81,12 +84,28 @@ class _Segment:
     timed_tokens: int = 0
 
 
-@dataclass
 class AcceptCounters:
-    """Sums per arm, and the open segments of running requests."""
+    """Sums per arm, and the open segments of running requests.
 
-    sums: dict[Arm, ArmSums] = field(default_factory=dict)
-    _open: dict[str, list[_Segment]] = field(default_factory=dict)
+    Arms are kept of the :data:`KEPT` versions that were live last, so that the number of series does not grow with the
+    number of versions. A trial alternates between two of them, whose counters therefore never go back.
+
+    Args:
+        live: the version that is live at the start.
+
+    Attributes:
+        sums: of each arm.
+    """
+
+    def __init__(self, live: int) -> None:
+        self.sums: dict[Arm, ArmSums] = {}
+        self._served = [live]
+        self._open: dict[str, list[_Segment]] = {}
+
+    def activated(self, version: int) -> None:
+        """Another version is live: the one that was live longest ago is forgotten where there are too many."""
+        self._served = [version, *(one for one in self._served if one != version)][:KEPT]
+        self.sums = {arm: sums for arm, sums in self.sums.items() if arm.version in self._served}
 
     def cycle(self, request: str, arm: Arm, tokens: int, now: float) -> None:
         """A verify cycle of a request emitted ``tokens`` tokens, the bonus token included, and ended at ``now``."""
@@ -104,15 +123,11 @@ class AcceptCounters:
         segment.cycles += 1
 
     def finish(self, request: str, *, count: bool) -> None:
-        """A request ended; its segments become observations unless it was aborted."""
+        """A request ended; its segments become observations unless it was aborted, or their version is forgotten."""
         for segment in self._open.pop(request, []):
-            if not count:
+            if not count or segment.arm.version not in self._served:
                 continue
             sums = self.sums.setdefault(segment.arm, ArmSums())
             sums.accept.add(segment.tokens, segment.cycles)
             if segment.timed_tokens and segment.started is not None:
                 sums.decode.add(segment.timed_tokens, segment.ended - segment.started)
-
-    def keep_only(self, versions: set[int]) -> None:
-        """Forget finished observations of all other versions, so that series stay bounded."""
-        self.sums = {arm: sums for arm, sums in self.sums.items() if arm.version in versions}

@@ -35,7 +35,7 @@ _PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
 _Hook = Callable[..., Any]
 
 
-def _knobs(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  # noqa: C901 (five small knobs)
+def _controls(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  # noqa: C901 (four small controls)
     """What may be set from outside, each with its check and its effect."""
 
     def not_negative(key: str, value: float) -> None:
@@ -67,15 +67,11 @@ def _knobs(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  # no
     def set_rate(_key: str, value: float) -> None:
         runtime.capture.rate = min(float(value), 1.0)
 
-    def forget(_key: str, value: float) -> None:
-        runtime.keep_only(int(value))
-
     return {
         Control.PREPARE: _UpdateHandler(not_negative, prepare),
         Control.ACTIVATE: _UpdateHandler(prepared, commit),
         Control.STEPS: _UpdateHandler(possible_steps, set_steps),
         Control.SAMPLE_RATE: _UpdateHandler(not_negative, set_rate),
-        Control.KEEP_FROM: _UpdateHandler(not_negative, forget),
     }
 
 
@@ -188,8 +184,8 @@ class _Plugin:
         result.internal_state[STATE_KEY] = self.runtime.status().plain()
 
     def add_handlers(self, handlers: dict[str, Any], controller: Any) -> dict[str, Any]:
-        """Our numeric knobs of SGLang's set_internal_state."""
-        return {**handlers, **_knobs(self.runtime, controller.scheduler)}
+        """Our controls among those of SGLang's set_internal_state."""
+        return {**handlers, **_controls(self.runtime, controller.scheduler)}
 
     def hooks(self) -> list[tuple[str, HookType, _Hook]]:
         """All hooks: what is hooked, how, and by what."""

@@ -44,7 +44,7 @@ class Runtime:
         self.capture = Capture(
             self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
         )
-        self.counters = AcceptCounters()
+        self.counters = AcceptCounters(settings.version)
         self.swap = DraftSwap(WeightsStore(settings.weights), settings.version, settings.target)
         self.steps = settings.initial_steps
         self.errors: Counter[str] = Counter()
@@ -102,13 +102,9 @@ class Runtime:
     def commit(self, version: int, scheduler: Any) -> None:
         """Make a prepared version live."""
         seconds = self.swap.commit(version, scheduler.draft_worker)
+        self.counters.activated(version)
         self.fallback = ""
         log.info("draft version %d live after %.1f ms", version, 1e3 * seconds)
-
-    def keep_only(self, oldest: int) -> None:
-        """Drop the counters of versions before ``oldest``, but for the live one."""
-        versions = {arm.version for arm in self.counters.sums}
-        self.counters.keep_only({v for v in versions if v >= oldest} | {self.swap.state.live})
 
     def status(self) -> EngineState:
         """Everything measured."""

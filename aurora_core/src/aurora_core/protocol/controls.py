@@ -14,5 +14,3 @@ class Control(StrEnum):
     """Draft steps of a cycle; 0 switches speculation off."""
     SAMPLE_RATE = "aurora_sample_rate"
     """Share of requests that are captured, from 0 to 1."""
-    KEEP_FROM = "aurora_keep_from"
-    """Drop the counters of draft versions before this one."""
