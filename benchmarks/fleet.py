@@ -104,7 +104,7 @@ def repairs(count: int, times: int) -> list[float]:
 def reactions(operator: Operator) -> dict[float, float]:
     """How many reconciles so far took in an event within so many seconds."""
     families = text_string_to_metric_families(operator.metrics())
-    found = next(family for family in families if family.name == "aurora_operator_reaction_seconds")
+    found = next(family for family in families if family.name == metrics.OPERATOR_REACTION_SECONDS.name)
     return {float(s.labels["le"]): s.value for s in found.samples if s.name.endswith("_bucket")}
 
 
