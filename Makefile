@@ -1,28 +1,36 @@
 # `make quickstart` shows the product on real input; `make test` proves it. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart loop test lint format generate lock cluster-start cluster-stop install
+.PHONY: help quickstart loop test lint dev unit format generate lock cluster-start cluster-stop install
 
 help:
 	@echo "make quickstart     a real Kubernetes node here, the operator on it, and a draft that earns its promotion"
 	@echo "make loop           the learning loop alone, without Kubernetes"
 	@echo "make test           every check: lint, types, contracts, unit, API server, engine and whole node"
 	@echo "make lint           lint, types, import contracts and generated files alone"
-	@echo "make generate       write CRD, dashboards and generated pages anew from the models"
+	@echo "make unit T=FILE    unit tests of one file, or of several; without T all of the operator's"
+	@echo "make dev            the environment that make unit uses, in .venv; make dev E=core the core's, in .venv-core"
+	@echo "make generate       write CRD, dashboards and generated pages again from the models"
 	@echo "make cluster-start  the node; make install puts the product on it; make cluster-stop ends it"
 	@echo "                    CLUSTER=kind: a kind cluster instead; CLUSTER=current: the current kube context"
-	@echo "make lock           resolve dependencies anew"
+	@echo "make lock           resolve dependencies again"
 
 quickstart:
-	@tools/quickstart.sh
+	@exec tools/quickstart.sh
 
 loop:
-	@tools/loop.sh
+	@exec tools/loop.sh
 
 test:
-	@tools/test.sh
+	@exec tools/test.sh
 
 lint:
-	@tools/test.sh lint
+	@exec tools/test.sh lint
+
+dev:
+	@exec tools/workshop.sh dev $(E)
+
+unit:
+	@exec tools/workshop.sh unit $(T)
 
 generate:
 	@bin=$$(tools/bootstrap.sh) && $$bin/python tools/generate.py

@@ -18,3 +18,15 @@ for image in operator:aurora-operator runtime:aurora-core; do
   "$uv" export -q "${what[@]}" --format cyclonedx1.5 --preview-features sbom-export |
     python3 tools/sbom.py > "images/${image%%:*}.cdx.json"
 done
+# A contributor's environments, on any platform: the operator's without torch, and the core's without SGLang. With the
+# versions of requirements.lock, so that a test means the same in each.
+pinned=$(mktemp)
+trap 'rm -f "$pinned"' EXIT
+sed -n 's/^\([a-zA-Z0-9_.-]*==[^ ;]*\).*/\1/p' requirements.lock > "$pinned"
+small() { # lock, pyprojects with extras...
+  local lock=$1; shift
+  "$uv" pip compile -q --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+    --no-emit-package aurora-core --no-emit-package aurora-operator -c "$pinned" --group pyproject.toml:unit "$@" -o "$lock"
+}
+small operator/dev.lock operator/pyproject.toml --extra cli
+small aurora_core/dev.lock operator/pyproject.toml aurora_core/pyproject.toml --extra cli --extra training

@@ -55,6 +55,7 @@ def table():
     return set(paths(importlib.import_module("sglang.srt.entrypoints.http_server").app.routes))
 
 
+@pytest.mark.sglang
 def test_somebody_decided_about_every_route(table):
     decided = {*PROBES, *USER_ROUTES, *CONTROL_ROUTES}
     assert table - decided == set()
@@ -65,6 +66,7 @@ def concrete(route):
     return route.replace("{model:path}", "org/model").replace("{response_id}", "resp_1")
 
 
+@pytest.mark.sglang
 def test_users_reach_their_routes_and_no_other(table):
     for route in table:
         expected = "probe" if route in PROBES else "user" if route in USER_ROUTES else "control"
