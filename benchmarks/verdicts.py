@@ -13,7 +13,6 @@ Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 import argparse
 import contextlib
 import json
-import os
 import random
 import signal
 import statistics
@@ -24,7 +23,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -35,6 +33,7 @@ from deployed import NAME, annotate, condition, fallen, kubectl, patch, pods, pu
 from host import Host
 from machine import emulated
 from transformers import AutoTokenizer
+from workshop.cache import CACHE
 
 UNDECIDED_SECONDS = {"damaged": 480, "identical": 120, "better": 900}
 """How long a trial may stay undecided. An identical draft's always does; the others must fall on evidence."""
@@ -246,8 +245,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a first promotion")
     parser.add_argument("--speculation", action="store_true", help="instead: is a draft that slows switched off?")
     options = parser.parse_args()
-    cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
     stream = serve(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
     tally, finished = Tally(), 0
     drafts = None if options.speculation else promoted(options.seconds)

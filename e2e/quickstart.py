@@ -8,7 +8,6 @@ promoted draft, and after a roll-back without it.
 import argparse
 import contextlib
 import json
-import os
 import platform
 import sys
 import time
@@ -25,6 +24,7 @@ from aurora_core.models import smollm2
 from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
 from machine import emulated, patience, slowness
 from transformers import AutoTokenizer
+from workshop.cache import CACHE
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = 8
@@ -203,8 +203,7 @@ def main() -> None:
     parser.add_argument("--forward", action="store_true", help="reach the Service by kubectl port-forward")
     parser.add_argument("--access-mode", help="of the claim, where the storage class gives no ReadWriteMany")
     options = parser.parse_args()
-    cache = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(cache / "models"))
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
     prompts = render(read_prompts(options.prompts), tokenizer)
     slowness()
     story = Story()

@@ -47,7 +47,8 @@ for image in operator runtime engine trainer; do
   fi
 done
 # One set is kept: what older sources built goes, and the working containers that mounts of a stage leave behind.
-build rm --all >/dev/null
+# Not while a node that starts meanwhile makes an image (registry.py).
+(flock 9; build rm --all >/dev/null) 9> "$cache/buildah.lock"
 build images --format '{{.Name}}:{{.Tag}}' |
   awk -F: -v tag="$tag" -v lock="$lock" '/\/aurora-(operator|runtime|engine|trainer):/ && $NF != tag && $NF != lock' |
   xargs -r buildah "${store[@]}" rmi >/dev/null

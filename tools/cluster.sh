@@ -18,7 +18,7 @@ case $at in
     registry=${REGISTRY:?names the registry that the cluster pulls from, such as registry.example.com/team}
     read -ra options <<< "${BUILD_OPTIONS:-}"
     tag=$(images/docker.sh "$registry" --push "${options[@]}")
-    tools/chart.sh "$registry" "$tag"
+    tools/workshop.sh chart "$registry" "$tag"
     ;;
   current:stop) helm uninstall aurora --namespace aurora-system ;;
   *)

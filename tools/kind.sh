@@ -35,7 +35,7 @@ case ${1:-} in
     rm "$archive/images.tar"
     sed "s|PROMETHEUS_IMAGE|${PROMETHEUS_IMAGE:-docker.io/prom/prometheus:v3.5.0}|" e2e/cluster/prometheus/prometheus.yaml |
       kubectl apply -f -
-    tools/chart.sh "$registry" "$tag"
+    tools/workshop.sh chart "$registry" "$tag"
     kubectl rollout status -n monitoring deployment/prometheus --timeout=300s
     ;;
   stop)

@@ -8,8 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import registry
 from host import BUILDAH, REGISTRY, Host, build, run
+from workshop.build import IMAGES as BUILD_IMAGES
+from workshop.build import PROMETHEUS
+from workshop.chart import upgrade
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ("aurora-operator", "aurora-engine", "aurora-trainer")
 
 
@@ -21,7 +23,7 @@ def say(text: str, since: float) -> None:
 def images(host: Host) -> str:
     """Build and push the images; returns their tag."""
     since = time.monotonic()
-    tag = build(ROOT / "images" / "build.sh", REGISTRY)
+    tag = build("images", 300, BUILD_IMAGES, REGISTRY)
     say("images built", since)
     since = time.monotonic()
     for image in IMAGES:
@@ -41,7 +43,7 @@ def prometheus(host: Host) -> str:
     """A real Prometheus in the namespace monitoring; returns its image's name."""
     since = time.monotonic()
     folder = Path(__file__).parent / "prometheus"
-    binaries = Path(build(folder / "build" / "build.sh"))
+    binaries = Path(build("Prometheus", 90, PROMETHEUS))
     tag = binaries.name.rsplit("-", 1)[1]
     name = f"aurora-e2e-prometheus:{tag}"
     if not registry.answers(host, f"http://{REGISTRY}/v2/aurora-e2e-prometheus/manifests/{tag}"):
@@ -57,12 +59,7 @@ def prometheus(host: Host) -> str:
 def operator(host: Host, tag: str) -> None:
     """The operator, by helm, in the namespace aurora-system."""
     since = time.monotonic()
-    command = [
-        str(host.bin / "helm"), "upgrade", "--install", "aurora", str(ROOT / "charts" / "aurora-operator"),
-        "--namespace", "aurora-system", "--create-namespace", "--set", f"images.registry={REGISTRY}",
-        "--set-string", f"images.tag={tag}", "--wait", "--timeout", "120s", "--kubeconfig", str(host.kubeconfig),
-    ]  # fmt: skip
-    run(*host.inside(*command))
+    run(*host.inside(*upgrade(REGISTRY, tag, helm=host.bin / "helm"), "--kubeconfig", str(host.kubeconfig)))
     host.kubectl("rollout", "status", "-n", "aurora-system", "deployment/aurora", "--timeout=120s")
     host.kubectl("rollout", "status", "-n", "monitoring", "deployment/prometheus", "--timeout=120s")
     say("operator", since)

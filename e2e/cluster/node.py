@@ -6,6 +6,7 @@
     node.py status               what runs
     node.py enter COMMAND...     run a command inside the node's network
 
+--name gives it another name, under which several exist at a time. A start that is interrupted stops what it started.
 Images and volumes stay in the cache, so that the next start is quick. Needs root; standard library only.
 """
 
@@ -22,39 +23,18 @@ import control_plane
 import pki
 import worker
 from host import IP, Host, build, run
-
-HERE = Path(__file__).resolve().parent
-PACKAGES = (
-    "containerd", "runc", "containernetworking-plugins", "etcd-server", "iptables", "iproute2", "buildah",
-    "debootstrap", "openssl", "conntrack", "gcc", "libc6-dev",
-)  # fmt: skip
+from workshop import interrupt, packages
+from workshop.build import COMPONENTS
 
 
 def _prepare(host: Host) -> None:
     """Packages, components, folders, network."""
-    missing = [
-        p for p in PACKAGES
-        if "ok installed" not in subprocess.run(
-            ["dpkg-query", "-W", "-f=${Status}", p], check=False, capture_output=True, text=True
-        ).stdout
-    ]  # fmt: skip
-    if missing:
-        run("apt-get", "update", "-q")
-        # A package must not start a service of its own here.
-        policy = Path("/usr/sbin/policy-rc.d")
-        ours = not policy.exists()
-        if ours:
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-        run("apt-get", "install", "-y", "-q", "--no-install-recommends", *missing,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
-        if ours:
-            policy.unlink()
-    host.bin = Path(build(HERE / "components" / "build.sh"))
+    if missing := packages.missing(packages.NODE):
+        print(f"installing {len(missing)} system packages, about 60 s", flush=True)
+        packages.install(packages.NODE, run)
+    host.bin = Path(build("Kubernetes components", 500, COMPONENTS))
     for folder in ("pki", "log", "cni", "etcd", "kubelet"):
         (host.state / folder).mkdir(parents=True, exist_ok=True)
-    # Networks of pods that are not ours; at the end all others go.
-    (host.state / "foreign-netns").write_text("\n".join(_netns()))
     run("ip", "netns", "add", host.name)
     for command in (
         ("link", "set", "lo", "up"),
@@ -74,15 +54,33 @@ def _netns() -> set[str]:
 
 def start(host: Host, *, api_only: bool = False) -> None:
     """Start everything."""
-    if host.pids():
-        raise SystemExit(f"already running: {', '.join(host.pids())}; stop it first")
     stop(host)
     _prepare(host)
     pki.make(host)
     control_plane.start(host)
     if not api_only:
+        # Networks of pods that are not ours; at the end all others go. An API server alone has no pods.
+        (host.state / "foreign-netns").write_text("\n".join(_netns()))
         worker.start(host)
     (host.state / "bin").write_text(str(host.bin))
+
+
+def _start_or_stop(host: Host, *, api_only: bool) -> None:
+    """Start; where that fails or is interrupted, nothing stays."""
+    if host.pids():
+        raise SystemExit(f"already running: {', '.join(host.pids())}; stop it first")
+    interrupt.adopt()
+    interrupt.raised()
+    try:
+        start(host, api_only=api_only)
+    except BaseException as error:
+        interrupt.ignore()
+        print(f"{error}: stopping what was started", flush=True)
+        stop(host)
+        interrupt.end_descendants()
+        if isinstance(error, interrupt.Interrupted):
+            raise SystemExit(128 + error.number) from None
+        raise
 
 
 def stop(host: Host) -> None:
@@ -113,16 +111,17 @@ def stop(host: Host) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", default="aurora")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("start").add_argument("--api-only", action="store_true")
     commands.add_parser("stop")
     commands.add_parser("status")
     commands.add_parser("enter").add_argument("rest", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
-    host = Host()
+    host = Host(options.name)
     started = time.monotonic()
     if options.command == "start":
-        start(host, api_only=options.api_only)
+        _start_or_stop(host, api_only=options.api_only)
         print(f"up in {time.monotonic() - started:.0f} s; KUBECONFIG={host.kubeconfig}")
     elif options.command == "stop":
         stop(host)

@@ -1,11 +1,13 @@
 """A plain registry inside the node's network; what was pushed stays until another tag of it takes its place."""
 
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
 
-from host import BUILDAH, CACHE, REGISTRY, Host, run, wait
+from host import BUILDAH, REGISTRY, Host, run, wait
+from workshop.cache import CACHE
 
 STORE = CACHE / "cluster" / "registry"
 
@@ -59,8 +61,13 @@ def keep(host: Host, *names: str) -> None:
 
 def pause_image(host: Host) -> None:
     """The image of every pod's sandbox, from the component that was built."""
-    container = run(*BUILDAH, "from", "scratch").strip()
-    run(*BUILDAH, "add", "-q", container, str(host.bin / "pause"), "/pause")
-    run(*BUILDAH, "config", "--entrypoint", '["/pause"]', "--user", "65532:65532", container)
-    run(*BUILDAH, "commit", "-q", "--rm", container, "localhost/pause:1")
+    if answers(host, f"http://{REGISTRY}/v2/pause/manifests/1"):
+        return
+    # images/build.sh removes all working containers at its end.
+    with (CACHE / "buildah.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        container = run(*BUILDAH, "from", "scratch").strip()
+        run(*BUILDAH, "add", "-q", container, str(host.bin / "pause"), "/pause")
+        run(*BUILDAH, "config", "--entrypoint", '["/pause"]', "--user", "65532:65532", container)
+        run(*BUILDAH, "commit", "-q", "--rm", container, "localhost/pause:1")
     push(host, "localhost/pause:1", "pause:1")

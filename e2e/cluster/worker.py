@@ -5,7 +5,8 @@ import shutil
 from typing import Any
 
 import registry
-from host import CACHE, DNS, IP, PODS, REGISTRY, Host, wait
+from host import DNS, IP, PODS, REGISTRY, Host, wait
+from workshop.cache import CACHE
 
 
 def start(host: Host) -> None:

@@ -17,9 +17,10 @@ from aurora_core.models import smollm2
 from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
-from engine_support import ADMIN_KEY, CACHE, ROOT, Running
+from engine_support import ADMIN_KEY, ROOT, Running
 from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from workshop.cache import CACHE
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A running engine of a test."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from aurora_core.weights.store import WeightsStore
 
 ROOT = Path(__file__).parents[2]
 ADMIN_KEY, API_KEY = "e2e-admin-0123456789", "e2e-user-0123456789"
-CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
 
 
 @dataclass

@@ -10,10 +10,9 @@ from aurora_operator.promotion.counters import NAMES
 from host import build
 from ports import free_port
 from prometheus_client import CollectorRegistry, Counter, start_http_server
+from workshop.build import PROMETHEUS, VICTORIA
 
 ROOT = Path(__file__).parents[2]
-PROMETHEUS = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
-"""Builds it, once; prints the folder of its commands."""
 LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
 NEW, OLD = "3", "2"
 
@@ -52,7 +51,7 @@ class Exporter:
 
 
 def prometheus(folder, config, port, web):
-    binary = Path(build(PROMETHEUS)) / "prometheus"
+    binary = Path(build("Prometheus", 90, PROMETHEUS)) / "prometheus"
     address = f"--web.listen-address=127.0.0.1:{port}"
     command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder}/data", address]
     return command if web is None else [*command, f"--web.config.file={web}"], "ready to receive web requests"
@@ -61,7 +60,7 @@ def prometheus(folder, config, port, web):
 def victoria(folder, config, port, web):
     """Another implementation of the same API."""
     assert web is None
-    binary = Path(build(ROOT / "e2e" / "evidence" / "victoria" / "build.sh")) / "victoria-metrics"
+    binary = Path(build("VictoriaMetrics", 30, VICTORIA)) / "victoria-metrics"
     address = f"-httpListenAddr=127.0.0.1:{port}"
     # What was scraped can be asked for at once, and not half a minute later.
     fresh = ("-search.latencyOffset=1ms", "-inmemoryDataFlushInterval=1s")

@@ -4,8 +4,9 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from evidence_support import PROMETHEUS, ROOT
+from evidence_support import ROOT
 from host import build
+from workshop.build import PROMETHEUS
 
 RULES = ROOT / "charts" / "aurora-operator" / "rules" / "aurora.yaml"
 TESTS = (Path(__file__).parent / "rules.yaml").read_text()
@@ -14,7 +15,7 @@ TESTS = (Path(__file__).parent / "rules.yaml").read_text()
 def test_the_rules_alert_when_they_should(tmp_path):
     tests = tmp_path / "tests.yaml"
     tests.write_text(TESTS.replace("RULES", str(RULES)))
-    promtool = Path(build(PROMETHEUS)) / "promtool"
+    promtool = Path(build("Prometheus", 90, PROMETHEUS)) / "promtool"
     done = subprocess.run([promtool, "test", "rules", tests], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -11,8 +11,9 @@ from aurora_core.models import smollm2
 from deployed import NAME, condition, kubectl, status, url
 from host import Host
 from machine import emulated
-from node_support import CACHE, ROOT, Served, eventually
+from node_support import ROOT, Served, eventually
 from transformers import AutoTokenizer
+from workshop.cache import CACHE
 
 
 def pytest_addoption(parser):

@@ -1,7 +1,6 @@
 """Reading and waiting on a whole node."""
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from deployed import kubectl, resource, status
 from machine import patience
 
 ROOT = Path(__file__).parents[2]
-CACHE = Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
 
 
 def prometheus():

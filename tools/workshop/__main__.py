@@ -10,6 +10,7 @@ COMMANDS = {
     "quickstart": (commands.quickstart, "make quickstart"),
     "loop": (commands.loop, "make loop"),
     "benchmark": (commands.benchmark, "tools/workshop.sh benchmark"),
+    "chart": (commands.chart, "tools/workshop.sh chart"),
     "unit": (commands.unit, "make unit"),
     "dev": (commands.dev, "make dev"),
     "environment": (commands.environment, "tools/workshop.sh environment"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workshop import build
 from workshop.cache import CACHE, ROOT
+from workshop.chart import upgrade
 from workshop.environment import CONTRIBUTOR, complete, make_complete, make_contributor
 from workshop.process import StepError
 from workshop.session import Session, terminal_colours
@@ -52,7 +53,7 @@ def _node(session: Session, *, api_only: bool = False) -> None:
 
 
 def _stop_node(session: Session) -> None:
-    done = subprocess.run([NODE, "stop"], check=False, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, NODE, "stop"], check=False, capture_output=True, text=True)
     if done.returncode:
         session.progress.line(f"the node did not stop cleanly: {done.stdout}{done.stderr}")
 
@@ -153,7 +154,7 @@ def unit(session: Session, arguments: Sequence[str]) -> None:
     if name == "core":
         session.progress.line("without SGLang, which `make test` has: its contract and the CPU operators are left out")
         more = ["-m", "not sglang", "--ignore=aurora_core/tests/test_sglang_contract.py"]
-    _stage(session, "unit tests", 30, folder / "python", "-m", "pytest", "-q", *more, *chosen)
+    _stage(session, f"unit tests {' '.join(chosen)}", 30, folder / "python", "-m", "pytest", "-q", *more, *chosen)
 
 
 def _contributor(session: Session, name: str) -> Path:
@@ -169,6 +170,12 @@ def dev(session: Session, arguments: Sequence[str]) -> None:
         raise StepError(message)
     folder = _contributor(session, name)
     session.progress.line(f". {folder / 'activate'}")
+
+
+def chart(session: Session, arguments: Sequence[str]) -> None:
+    """The operator on the cluster that KUBECONFIG names. Arguments: registry and tag of the images."""
+    registry, tag = arguments
+    _stage(session, "operator's chart", 60, *upgrade(registry, tag))
 
 
 def environment(session: Session, _arguments: Sequence[str]) -> None:

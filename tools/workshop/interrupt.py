@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -41,10 +42,13 @@ def raised() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """A few statements that a signal does not tear apart: it is raised at their end."""
+    """A few statements that a signal does not tear apart: it comes at their end. Signals that are ignored stay so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     seen: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) != signal.SIG_IGN}
+    for number in before:
         signal.signal(number, lambda came, _frame: seen.append(came))
     try:
         yield
