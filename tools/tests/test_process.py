@@ -47,9 +47,10 @@ def test_a_failure_names_the_log_and_shows_its_end(processes, progress, tmp_path
 
 def test_the_closing_line_of_pytest_is_the_result(processes, progress):
     with progress.step("tests", 1, shown=True) as step:
-        processes.shown(step, "sh", "-c", "echo ...; echo '==== 22 passed in 1469.20s (0:24:29) ===='")
+        closing = r"\033[32m==== 22 passed in 1469.20s (0:24:29) ====\033[0m\n"
+        processes.shown(step, "sh", "-c", f"echo ...; printf '{closing}'")
     assert step.result == "22 passed in 1469.20s (0:24:29)"
-    assert "==== 22 passed in 1469.20s (0:24:29) ====\n" in progress.out.getvalue()
+    assert "==== 22 passed in 1469.20s (0:24:29) ====\x1b[0m\n" in progress.out.getvalue()
 
 
 def test_stopping_ends_processes_with_their_descendants_and_starts_no_more(processes, progress, tmp_path):

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -18,6 +19,9 @@ _TAIL = 25
 """Lines of a log that are shown when a step fails."""
 _GRACE = 20.0
 """Seconds that an interrupted step has to end what it started itself."""
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class StepError(Exception):
@@ -128,7 +132,7 @@ class Processes:
                     self.progress.passed(step, chunk)
                     tail = (tail + chunk)[-4096:]
             code = process.wait()
-        lines = tail.decode(errors="replace").split("\n")
+        lines = _COLOUR.sub("", tail.decode(errors="replace")).split("\n")
         step.result = next((line.strip("= ") for line in reversed(lines) if _summary(line)), "")
         if code:
             message = f"{step.name} failed with status {code}: {' '.join(map(str, command))}"
