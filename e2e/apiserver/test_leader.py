@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from conftest import GOOD, kubectl
+from apiserver_support import GOOD, kubectl
 from host import wait
 from operated import Operator
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import GOOD, ROOT, kubectl
+from apiserver_support import GOOD, ROOT, kubectl
 from host import wait
 from operated import Operator, prepare
 

@@ -2,7 +2,6 @@
 
 import pytest
 from aurora_operator.render.identity import Resource
-from operator_support import *  # noqa: F403 (until every test imports from there)
 from operator_support import a_spec
 
 
