@@ -59,7 +59,7 @@ def stack(
     target = resolve_target(config)
     prompts = render(read_prompts(config.traffic.prompts), AutoTokenizer.from_pretrained(target.path))
     with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:
-        made = Stack(config, target, Work(work or Path(folder)))
+        made = Stack.prepared(config, target, Work(work or Path(folder)))
         try:
             yield config, made, prompts
         finally:

@@ -31,7 +31,7 @@ def store(tmp_path_factory, target):
 
 @pytest.fixture
 def runtime(tmp_path, target, store):
-    return Runtime(
+    return Runtime.started(
         EngineSettings(
             weights=store.root,
             version=0,

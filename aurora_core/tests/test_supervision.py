@@ -121,3 +121,31 @@ def test_the_prompt_s_rows_carry_no_loss(target, make_sample):
         assert found.loss == pytest.approx(sums.loss, rel=1e-4)
         for name, grad in grads.items():
             assert torch.allclose(again[name], grad, rtol=1e-3, atol=1e-5), name
+
+
+@pytest.mark.parametrize("how", [supervision.plain, supervision.packed])
+def test_only_what_the_target_generated_is_learned(target, make_sample, how):
+    """Rows of the prompt have no loss: without attention to them, nothing of theirs shows in loss or gradients."""
+    trainer = trainer_of(target)
+    with torch.no_grad():
+        trainer.draft.midlayer.self_attn.o_proj.weight.zero_()
+    sample = make_sample("a", length=24, prompt=12)
+
+    def learned(one):
+        sums, grads = run(trainer, how, [one], 3)
+        return sums, {name: grad for name, grad in grads.items() if grad is not None and "self_attn" not in name}
+
+    def other(first, last):
+        """Different states at some rows."""
+        changed = replace(sample, aux=sample.aux.clone(), last=sample.last.clone())
+        changed.aux[first:last] = 7.0
+        changed.last[first:last] = -7.0
+        return changed
+
+    (sums, grads), (same_sums, same_grads) = learned(sample), learned(other(0, sample.prompt_tokens - 1))
+    assert sums == same_sums
+    assert grads.keys() >= {"fc.weight", "lm_head.weight"}
+    for name, grad in grads.items():
+        assert torch.equal(grad, same_grads[name]), name
+    generated_sums, _ = learned(other(sample.prompt_tokens, 24))
+    assert generated_sums.loss != sums.loss

@@ -43,6 +43,7 @@ def settings(master):
 @pytest.fixture
 def source(settings):
     made = MooncakeSource(settings, TOKEN)
+    made.start()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:

@@ -65,7 +65,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.samples.open import open_source  # noqa: PLC0415
     from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
-    from aurora_core.training.run import Places, TrainingRun, install_signals  # noqa: PLC0415
+    from aurora_core.training.run import Places, TrainingRun, install_signals, resume  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     if config.training.threads:
@@ -77,7 +77,14 @@ def _train(arguments: argparse.Namespace) -> None:
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
     places = Places(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use)
     training = TrainingRun(
-        config.training, config.draft, config.samples, config.weights, target, source, places, metrics
+        resume(config.training, target, places),
+        config.draft,
+        config.samples,
+        config.weights,
+        target,
+        source,
+        places,
+        metrics,
     )
     install_signals(training)
     try:

@@ -41,7 +41,7 @@ class TrainingConfig(Config):
     max_grad_norm: PositiveFloat = 2.5
     """Global gradient norm above which gradients are scaled down."""
     max_seq_length: PositiveInt = 2048
-    """Tokens of a sample that are used; what is longer is cut at the end and counted."""
+    """Tokens of a sample that are used; what is longer is cut at the end."""
     step_weight_decay: float = Field(1.0, gt=0, le=1)
     """Weight of each further unrolled step's loss relative to the one before."""
     loss: Literal["fused", "reference"] = "fused"

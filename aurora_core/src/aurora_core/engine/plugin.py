@@ -86,7 +86,7 @@ class _Plugin:
     @property
     def runtime(self) -> Runtime:
         if self._runtime is None:
-            self._runtime = Runtime(self._settings)
+            self._runtime = Runtime.started(self._settings)
         return self._runtime
 
     def guarded(self, hook: _Hook) -> _Hook:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -11,7 +11,7 @@ from aurora_core.engine.capture import Capture
 from aurora_core.engine.counters import AcceptCounters, Arm
 from aurora_core.engine.sender import Sender
 from aurora_core.engine.settings import EngineSettings
-from aurora_core.engine.swap import DraftSwap
+from aurora_core.engine.swap import DraftSwap, read
 from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
 from aurora_core.samples.spool import SpoolSink
 from aurora_core.samples.transport import SampleSink
@@ -35,7 +35,18 @@ def _make_sink(settings: EngineSettings) -> SampleSink:
 class Runtime:
     """Capture, counters, swap and steps of one scheduler."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    @classmethod
+    def started(cls, settings: EngineSettings) -> Self:
+        """A runtime with the version in memory that the engine starts with.
+
+        Raises:
+            WeightsError: that version cannot be read, or is another target's.
+        """
+        store = WeightsStore(settings.weights)
+        live = read(store, settings.version, settings.target)
+        return cls(settings, DraftSwap(store, live, settings.target))
+
+    def __init__(self, settings: EngineSettings, swap: DraftSwap) -> None:
         samples = settings.samples
         self.dtype = settings.dtype
         self.fallback = settings.fallback
@@ -45,7 +56,7 @@ class Runtime:
             self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
         )
         self.counters = AcceptCounters(settings.version)
-        self.swap = DraftSwap(WeightsStore(settings.weights), settings.version, settings.target)
+        self.swap = swap
         self.steps = settings.initial_steps
         self.errors: Counter[str] = Counter()
 

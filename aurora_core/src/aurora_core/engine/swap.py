@@ -46,33 +46,41 @@ class SwapState:
     last_seconds: float = 0.0
 
 
-class DraftSwap:
-    """Prepares and commits versions of one engine's draft."""
+def read(store: WeightsStore, version: int, target: str) -> Loaded:
+    """Verify a version and read it into memory.
 
-    def __init__(self, store: WeightsStore, version: int, target: str) -> None:
-        self.state = SwapState(live=version)
+    Raises:
+        WeightsError: it is missing, corrupt, or made for another target than this fingerprint's.
+    """
+    manifest, contents = store.read(version)
+    if manifest.target_fingerprint != target:
+        raise WeightsError(
+            f"version {version} was trained for target {manifest.target_fingerprint}, this engine serves {target}"
+        )
+    try:
+        tensors = load(contents[checkpoint.MODEL])
+    except (KeyError, SafetensorError) as error:
+        raise WeightsError(f"version {version} cannot be read: {error}") from error
+    return Loaded(version, checkpoint.read_config(store.folder(version)), tensors)
+
+
+class DraftSwap:
+    """Prepares and commits versions of one engine's draft.
+
+    Args:
+        store: where versions are.
+        live: the version that the engine started with.
+        target: fingerprint of the target that it serves.
+    """
+
+    def __init__(self, store: WeightsStore, live: Loaded, target: str) -> None:
+        self.state = SwapState(live=live.version)
         self._store = store
         self._target = target
         self._loaded: Loaded | None = None
         self._preparing: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._live = self._read(version)
-
-    def _read(self, version: int) -> Loaded:
-        manifest, contents = self._store.read(version)
-        if manifest.target_fingerprint != self._target:
-            message = (
-                f"version {version} was trained for target {manifest.target_fingerprint}, this engine serves "
-                f"{self._target}"
-            )
-            raise WeightsError(message)
-        folder = self._store.folder(version)
-        try:
-            tensors = load(contents[checkpoint.MODEL])
-        except (KeyError, SafetensorError) as error:
-            message = f"version {version} cannot be read: {error}"
-            raise WeightsError(message) from error
-        return Loaded(version, checkpoint.read_config(folder), tensors)
+        self._live = live
 
     def _check(self, loaded: Loaded) -> None:
         """A draft fits the engine only in the shape and on the layers that it was started with."""
@@ -98,7 +106,7 @@ class DraftSwap:
 
     def _prepare(self, version: int) -> None:
         try:
-            loaded = self._read(version)
+            loaded = read(self._store, version, self._target)
             self._check(loaded)
         except (WeightsError, OSError, RuntimeError, ValueError, KeyError) as error:
             # Whatever it is: a version that is neither prepared nor failed would be waited for in vain.

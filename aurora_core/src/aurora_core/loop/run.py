@@ -131,7 +131,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
         domains["shifted"] = traffic.shifted_prompts
     split = {name: _split(render(read_prompts(path), tokenizer), traffic.heldout) for name, path in domains.items()}
     story = Story()
-    stack = Stack(config, target, Work(root))
+    stack = Stack.prepared(config, target, Work(root))
     speculated: dict[str, Measured] = {}
     static: dict[str, Measured] = {}
     with View(live=live) as view:

@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import httpx
 import yaml
@@ -78,13 +79,19 @@ def wait_until_healthy(process: Process, url: str) -> None:
 class Stack:
     """The loop's processes; each can be killed and started again on its own."""
 
-    def __init__(self, config: LoopConfig, target: Target, work: Work) -> None:
+    @classmethod
+    def prepared(cls, config: LoopConfig, target: Target, work: Work) -> Self:
+        """A stack with a first version to serve, published where there is none."""
+        first = ensure_first(WeightsStore(work.weights), config.draft, target, config.training.seed)
+        return cls(config, target, work, first.version)
+
+    def __init__(self, config: LoopConfig, target: Target, work: Work, live: int) -> None:
         self.config = config
         self.work = work
         self.target = target
         self.store = WeightsStore(work.weights)
         self.url = f"http://{config.serving.host}:{config.serving.port}"
-        self.live = ensure_first(self.store, config.draft, target, config.training.seed).version
+        self.live = live
         self.steps = 0 if config.draft.checkpoint is None and config.draft.top_k == 1 else config.draft.num_steps
         self._token = secrets.token_urlsafe(24)
         self._admin_key = secrets.token_urlsafe(24)

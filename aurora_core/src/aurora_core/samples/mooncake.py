@@ -136,7 +136,7 @@ class _MooncakeDelivery:
 
 
 class MooncakeSource:
-    """The trainer's end: an endpoint that takes names, and the store that has the bytes."""
+    """The trainer's end: an endpoint that takes names once it is started, and the store that has the bytes."""
 
     def __init__(self, config: SamplesConfig, token: str) -> None:
         if not token:
@@ -148,6 +148,9 @@ class MooncakeSource:
         app = Starlette(routes=[Route("/samples", self._announce, methods=["POST"])])
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, name="aurora-samples", daemon=True)
+
+    def start(self) -> None:
+        """Start the endpoint."""
         self._thread.start()
 
     async def _announce(self, request: Request) -> Response:
@@ -176,5 +179,6 @@ class MooncakeSource:
     def close(self) -> None:
         """Stop the endpoint and leave the store."""
         self._server.should_exit = True
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._store.close()

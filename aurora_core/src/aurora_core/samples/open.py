@@ -20,4 +20,6 @@ def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
     # Mooncake's client library is only needed, and only loaded, where it is chosen.
     from aurora_core.samples.mooncake import MooncakeSource  # noqa: PLC0415
 
-    return MooncakeSource(config, token)
+    source = MooncakeSource(config, token)
+    source.start()
+    return source

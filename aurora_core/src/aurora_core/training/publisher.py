@@ -69,22 +69,25 @@ class Publisher:
             now, before = self._judge(trainer, heldout), self._judge_published(trainer, heldout)
             if now <= before + trainer.config.publish_min_gain:
                 return
-            manifest = self._store.publish(
-                lambda folder: checkpoint.write(folder, trainer.draft),
-                target_fingerprint=self._target.fingerprint,
-                parent=self.published,
-                step=trainer.step,
-                tokens=trainer.tokens,
-                holdout_accept_length=now,
-                parent_holdout_accept_length=before,
-            )
+            self.published = self._write(trainer, now, before)
         except WeightsError as error:
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "publish")
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
-        self.published = manifest.version
+        log.info("published version %d: held-out accept length %.3f (was %.3f)", self.published, now, before)
         self._retire()
-        log.info("published version %d: held-out accept length %.3f (was %.3f)", manifest.version, now, before)
+
+    def _write(self, trainer: Trainer, now: float, before: float) -> int:
+        """Write the draft as the next version; returns its number."""
+        return self._store.publish(
+            lambda folder: checkpoint.write(folder, trainer.draft),
+            target_fingerprint=self._target.fingerprint,
+            parent=self.published,
+            step=trainer.step,
+            tokens=trainer.tokens,
+            holdout_accept_length=now,
+            parent_holdout_accept_length=before,
+        ).version
 
     def _simulated(self, draft: Eagle3Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
         steps, rows = self._draft_config.num_steps, trainer.config.max_seq_length

@@ -56,12 +56,50 @@ class Places:
     in_use: Path | None = None
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where training resumes.
+
+    Attributes:
+        trainer: with the draft, and the optimizer's state where there was one.
+        uses: how often each sample was used.
+        published: the version to beat.
+    """
+
+    trainer: Trainer
+    uses: dict[str, int]
+    published: int
+
+
+def resume(config: TrainingConfig, target: Target, places: Places) -> Start:
+    """The newest state, or the newest published version where there is none.
+
+    Raises:
+        WeightsError: there is neither, or it cannot be read.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    states, store = WeightsStore(places.state), WeightsStore(places.weights)
+    found = state.load_draft(states, target)
+    if found is not None:
+        version, draft = found
+        trainer = Trainer(config, draft, target, device)
+        uses, published = state.restore(states, version, trainer)
+        log.info("resumed at step %d", trainer.step)
+        return Start(trainer, uses, published)
+    versions = store.versions()
+    if not versions:
+        raise WeightsError(f"{places.weights} holds no version to start from: publish one first (aurora-core init)")
+    store.verify(versions[-1])
+    draft = checkpoint.read(store.folder(versions[-1]))
+    return Start(Trainer(config, draft, target, device), {}, versions[-1])
+
+
 class TrainingRun:
     """One trainer from its start to its end."""
 
     def __init__(
         self,
-        training: TrainingConfig,
+        start: Start,
         draft: DraftConfig,
         samples: SamplesConfig,
         weights: WeightsConfig,
@@ -70,17 +108,17 @@ class TrainingRun:
         places: Places,
         training_metrics: TrainingMetrics,
     ) -> None:
+        training = start.trainer.config
         self._config = training
+        self.trainer = start.trainer
         self._target = target
         self._places = places
         self._metrics = training_metrics
         store = WeightsStore(places.weights)
         self._states = WeightsStore(places.state)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._stopping = False
         self._told = True
-        uses, published = self._start(store)
-        self._publisher = Publisher(store, draft, weights, target, training_metrics, published, places.in_use)
+        self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, places.in_use)
         width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
         dtypes = STATE_DTYPES if samples.dtype == "auto" else (getattr(torch, samples.dtype),)
         self.pool = Pool(
@@ -97,32 +135,10 @@ class TrainingRun:
             heldout_size=training.holdout_samples,
             heldout_fraction=training.holdout_fraction,
         )
-        self._first_uses: dict[str, int] | None = uses
+        self._first_uses: dict[str, int] | None = start.uses
         self._rejected: dict[str, int] = {}
         self._arrivals: list[float] = []
         self._passed_over = 0
-
-    def _start(self, store: WeightsStore) -> tuple[dict[str, int], int]:
-        """Go on from the newest state, or start from the newest published version.
-
-        Returns:
-            How often each sample was used, and the version to beat.
-        """
-        found = state.load_draft(self._states, self._target)
-        if found is not None:
-            version, draft = found
-            self.trainer = Trainer(self._config, draft, self._target, self._device)
-            restored = state.restore(self._states, version, self.trainer)
-            log.info("resumed at step %d", self.trainer.step)
-            return restored
-        versions = store.versions()
-        if not versions:
-            message = f"{self._places.weights} holds no version to start from: publish one first (aurora-core init)"
-            raise WeightsError(message)
-        store.verify(versions[-1])
-        draft = checkpoint.read(store.folder(versions[-1]))
-        self.trainer = Trainer(self._config, draft, self._target, self._device)
-        return {}, versions[-1]
 
     @property
     def finished(self) -> bool:

@@ -156,7 +156,7 @@ class Status(_Status):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """Observations: Available, TrainingHealthy, PromotionProgressing, Degraded."""
+    """Observations: Available, TrainingHealthy, PromotionProgressing, StorageReady, Degraded."""
     stable: Stable | None = None
     """The version that serves."""
     candidate: Candidate | None = None
