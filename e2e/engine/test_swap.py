@@ -11,6 +11,7 @@ from aurora_core.agent.engine import Engine
 from aurora_core.errors import EngineError
 from aurora_core.evaluation.identity import Referee
 from aurora_core.loop.traffic import measure
+from aurora_core.protocol.controls import Control
 from engine_support import publish
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -121,4 +122,4 @@ def test_the_control_door_is_locked(engine):
     with pytest.raises(EngineError, match="refused"):
         engine.control.set_steps(2)
     with pytest.raises(EngineError, match="refused"):
-        engine.control._set("aurora_draft", 4711)
+        engine.control._set(Control.ACTIVATE, 4711)
