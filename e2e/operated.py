@@ -71,6 +71,10 @@ class Operator:
         """The sum of a metric's series."""
         return total(self.metrics(), name)
 
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """End it."""
         self._process.send_signal(signal.SIGTERM)

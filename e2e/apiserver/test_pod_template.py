@@ -53,6 +53,13 @@ FORBIDDEN = [
     ({"securityContext": {"runAsNonRoot": False}}, "root"),
     ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "unconfined"),
     ({"securityContext": {"sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]}}, "sysctls"),
+    ({"securityContext": {"fsGroup": 0}}, "root"),
+    ({"securityContext": {"supplementalGroups": [1, 0]}}, "root"),
+    ({"securityContext": {"seLinuxOptions": {"type": "spc_t"}}}, "SELinux"),
+    (container(securityContext={"seLinuxOptions": {"type": "spc_t"}}), "privilege"),
+    (container(livenessProbe={"httpGet": {"port": 80, "host": "169.254.169.254"}}), "probe another host"),
+    (container(startupProbe={"tcpSocket": {"port": 80, "host": "10.0.0.1"}}), "probe another host"),
+    (container(lifecycle={"preStop": {"httpGet": {"port": 80, "host": "10.0.0.1"}}}), "probe another host"),
     (container(securityContext={"privileged": True}), "privilege"),
     (container(securityContext={"allowPrivilegeEscalation": True}), "privilege"),
     (container(securityContext={"runAsUser": 0}), "privilege"),
@@ -72,6 +79,9 @@ ALLOWED = [
     {"nodeSelector": {"gpu": "h100"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high"},
     {"imagePullSecrets": [{"name": "registry"}], "runtimeClassName": "nvidia"},
     {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "c", "configMap": {"name": "c"}}]},
+    container(
+        readinessProbe={"httpGet": {"port": 80, "path": "/ready"}}, lifecycle={"preStop": {"sleep": {"seconds": 1}}}
+    ),
     container(env=[{"name": "NCCL_DEBUG", "value": "INFO"}], resources={"limits": {"cpu": 2, "memory": "1Gi"}}),
     {"securityContext": {"runAsUser": 1000, "fsGroup": 1000, "runAsNonRoot": True}},
     {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
@@ -115,3 +125,28 @@ def test_a_template_s_fields_are_explained():
     done = kubectl("explain", "specdep.spec.serving.podTemplate.spec.tolerations")
     assert done.returncode == 0, done.stderr
     assert "tolerationSeconds" in done.stdout
+
+
+@pytest.mark.usefixtures("policy")
+@pytest.mark.parametrize(
+    "key", ["container.apparmor.security.beta.kubernetes.io/engine", "k8s.v1.cni.cncf.io/networks"]
+)
+def test_an_annotation_borrows_no_rights(key):
+    done = apply(changed("spec.serving.podTemplate", {"metadata": {"annotations": {key: "x"}}}), "--dry-run=server")
+    assert done.returncode != 0
+    assert "annotation" in done.stderr
+
+
+@pytest.mark.parametrize("part", ["serving", "training"])
+@pytest.mark.parametrize(
+    ("template", "field"),
+    [
+        ({"spec": {"tolerationz": [{"operator": "Exists"}]}}, "spec.tolerationz"),
+        ({"spec": {"nodeSelecter": {"gpu": "h100"}}}, "spec.nodeSelecter"),
+        ({"spec": {"containers": [{"name": "engine", "resource": {}}]}}, "containers[0].resource"),
+    ],
+)
+def test_a_typo_is_refused_with_its_path(part, template, field):
+    done = apply(changed(f"spec.{part}.podTemplate", template), "--dry-run=server")
+    assert done.returncode != 0
+    assert f"podTemplate.{field}" in done.stderr

@@ -4,8 +4,11 @@ import base64
 import copy
 
 import pytest
+from aurora_operator.clients.secrets import ALLOWED_HOSTS
+from aurora_operator.reconcile import observe
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.credentials import ANNOTATION, NAMES, stamp
+from aurora_operator.render.identity import Resource
 from operator_support import a_spec, a_world, settled, told
 
 API_KEY = {"serving": {"apiKeySecret": {"name": "users", "key": "key"}}}
@@ -88,3 +91,48 @@ def test_an_api_key_that_cannot_work_is_reported_and_restarts_no_pod():
 
 def test_no_credential_shows_where_a_snapshot_is_printed():
     assert "user-secret" not in repr(a_world(api_key="user-secret"))
+
+
+class Stored:
+    """A cluster with one Secret."""
+
+    def __init__(self, hosts):
+        data = {"key": base64.b64encode(b"user-secret").decode()}
+        self._secret = {"metadata": {"annotations": {ALLOWED_HOSTS: hosts}}, "data": data}
+
+    def get(self, *_):
+        return self._secret
+
+
+@pytest.mark.parametrize(
+    ("more", "host", "field", "kept_back"),
+    [
+        (API_KEY, "chat.ns.svc", "serving.apiKeySecret", "Deployment"),
+        ({"target": {"model": "a/b", "tokenSecret": {"name": "hf", "key": "key"}}}, "huggingface.co",
+         "target.tokenSecret", "Job"),
+    ],
+)  # fmt: skip
+def test_no_pod_reads_a_secret_that_does_not_allow_it(more, host, field, kept_back):
+    spec = a_spec(**more)
+    mine = Resource("chat", "ns", "u-1", spec)
+    assert not observe._credentials(Stored(host), mine, prepared=False).unusable
+    refused = observe._credentials(Stored("elsewhere"), mine, prepared=False)
+    assert refused.unusable == {field}
+    assert f"{ALLOWED_HOSTS}={host}" in refused.problem
+    assert not refused.api_key
+    _, children = settled(spec)
+    without = [c for c in children if c["kind"] != kept_back or c["metadata"]["name"] == "chat-trainer"]
+    if kept_back == "Job":
+        without = []
+    todo = plan(a_world(spec, children=without, credential_problem=refused.problem, unusable=refused.unusable))
+    assert kept_back not in {body["kind"] for body in todo.apply}
+    assert "ConfigMap" in {body["kind"] for body in todo.apply} or without
+    assert told("Degraded", spec=spec, credential_problem=refused.problem, unusable=refused.unusable) == (
+        "CredentialRefused",
+        refused.problem,
+    )
+
+
+def test_a_fetched_target_needs_no_token_any_more():
+    spec = a_spec(target={"model": "a/b", "tokenSecret": {"name": "hf", "key": "key"}})
+    assert not observe._credentials(Stored(""), Resource("chat", "ns", "u-1", spec), prepared=True).unusable

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 from aurora_core.errors import EngineError
-from aurora_operator.promotion.progress import Pod
+from aurora_operator.errors import ClusterError
+from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile import execute
 from aurora_operator.reconcile.plan import Load, Plan
 from operator_support import a_world
@@ -61,3 +62,52 @@ def test_nobody_runs_a_draft_that_was_not_wanted(agents, steps, wanted, order):
     agents.began = threading.Barrier(1)
     execute.execute(None, a_world(), Plan(loads=(Load(Pod("a", "", 1, steps, 1.0), 2, wanted, 0.5),)))
     assert [word for _, word, _ in agents.calls] == [*order, "rate"]
+
+
+class Refusing:
+    """An API server that takes one object, and nothing else."""
+
+    def __init__(self, status):
+        self._status = status
+        self.applied = []
+
+    def _refuse(self, *_):
+        raise ClusterError("failed calling webhook\x1b[2J", self._status)
+
+    event = delete = _refuse
+
+    def apply(self, body):
+        if body["metadata"]["name"] != "fine":
+            self._refuse()
+        self.applied.append(body["metadata"]["name"])
+
+
+def config(name):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "ns"}}
+
+
+@pytest.mark.parametrize("status", [0, 400, 403, 409, 422, 429, 500, 503])
+def test_what_the_api_server_does_not_take_keeps_nothing_else_back(agents, status):
+    agents.began = threading.Barrier(1)
+    cluster = Refusing(status)
+    todo = Plan(
+        notes=(Note("Normal", "RolledBack", "to version 2"),),
+        delete=(("batch/v1", "Job", "chat-trainer"),),
+        apply=(config("chat-wanted"), config("fine")),
+        loads=(Load(Pod("a", "", 1, 3, 1.0), 2, 3, 1.0),),
+    )
+    problems = execute.execute(cluster, a_world(), todo)
+    assert cluster.applied == ["fine"]
+    assert agents.calls == [("a", "load", 2)]
+    assert [problem.reason for problem in problems] == ["ApplyRefused", "ApplyRefused"]
+
+
+def test_nothing_follows_from_a_status_that_was_not_written(agents):
+    class Conflict(Refusing):
+        def write_status(self, *_):
+            self._refuse()
+
+    cluster = Conflict(409)
+    with pytest.raises(ClusterError):
+        execute.execute(cluster, a_world(), Plan(status={}, apply=(config("fine"),), loads=(object(),)))
+    assert (cluster.applied, agents.calls) == ([], [])

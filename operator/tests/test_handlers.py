@@ -7,6 +7,9 @@ import kopf
 import pytest
 from aurora_operator import handlers
 from aurora_operator.clients.versions import Versions
+from aurora_operator.controller import Name
+from aurora_operator.settings import Settings
+from hostile_rounds import SPEC, STATUS, body
 
 
 class Woken:
@@ -41,3 +44,65 @@ def test_the_liveness_endpoint_fails_while_reconciling_stands_still():
     memo.controller.stalled_seconds = lambda: 1000.0
     with pytest.raises(kopf.PermanentError, match="no reconcile ended for 1000 s"):
         asyncio.run(handlers.reconciling(memo=memo))
+
+
+class Stored:
+    """An API server that has one resource and nothing else, and notes what is written."""
+
+    def __init__(self, resource):
+        self._resource = resource
+        self.written = []
+
+    def forget(self, *_):
+        pass
+
+    def get(self, _, kind, *__):
+        return self._resource if kind == "SpeculatorDeployment" else None
+
+    def list(self, *_):
+        return []
+
+    def write_status(self, _namespace, _name, status, _version):
+        self.written.append(status)
+
+
+def unable(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), KeyError("name"), RuntimeError("a\x1b[2J"), MemoryError()])
+@pytest.mark.parametrize(("step", "doing"), [("observe", "observing"), ("plan", "planning"), ("execute", "applying")])
+def test_whatever_fails_shows_on_its_own_resource(monkeypatch, step, doing, error):
+    spec = SPEC | {"promotion": {"strategy": "Manual"}}
+    cluster = Stored(body(spec, STATUS))
+    monkeypatch.setattr(handlers, step, unable(error))
+    reconciler = handlers.Reconciler(cluster, Settings(engine_image="e", trainer_image="t"))
+    with pytest.raises(type(error)):
+        reconciler.look(Name("ns", "chat"))
+    degraded = next(one for one in cluster.written[-1]["conditions"] if one["type"] == "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "ReconcileFailing")
+    assert degraded["message"].startswith(f"{type(error).__name__} while {doing}: ")
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        body(None),
+        body("x"),
+        body([]),
+        body({}),
+        body(SPEC, "x"),
+        body({**SPEC, "serving": 3}),
+        body(SPEC, {"stable": 1}),
+    ],
+)
+def test_a_resource_of_whatever_form_shows_what_is_wrong_with_it(resource):
+    cluster = Stored(resource)
+    reconciler = handlers.Reconciler(cluster, Settings(engine_image="e", trainer_image="t"))
+    assert reconciler.look(Name("ns", "chat")) == 60
+    (condition,) = (one for one in cluster.written[-1]["conditions"] if one["type"] == "Degraded")
+    assert condition["reason"] == "SpecUnreadable"
+    assert condition["message"].startswith("the resource cannot be read: s")

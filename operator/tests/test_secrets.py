@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.clients.prometheus import Credentials
-from aurora_operator.clients.secrets import value
+from aurora_operator.clients.secrets import ALLOWED_HOSTS, check_consent, value
 from aurora_operator.errors import SecretValueError
 from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
@@ -30,14 +30,15 @@ PEM = f"-----BEGIN PRIVATE KEY-----\nMIIE{MARK}\n-----END PRIVATE KEY-----\n"
 
 
 class Stored:
-    """A cluster with one Secret, all keys of which have the same value."""
+    """A cluster with one Secret, all keys of which have the same value, and which may be used for one host."""
 
-    def __init__(self, content):
+    def __init__(self, content, host="127.0.0.1"):
+        self.metadata = {"annotations": {ALLOWED_HOSTS: host}}
         encoded = base64.b64encode(content).decode()
         self.data = dict.fromkeys(("token", "username", "password", "tls.crt", "tls.key", "ca.crt"), encoded)
 
     def get(self, *_):
-        return {"data": self.data}
+        return {"metadata": self.metadata, "data": self.data}
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -142,3 +143,50 @@ def test_a_line_break_at_the_end_is_no_part_of_the_value():
 
 def test_credentials_do_not_show_themselves():
     assert MARK not in repr(Credentials(token=MARK, basic=(MARK, MARK), authority=MARK, certificate=(MARK, MARK)))
+
+
+URL = "https://Prometheus.monitoring.svc:9090/x"
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "prometheus.monitoring.svc", "prometheus.monitoring.svc:9090", "https://prometheus.monitoring.svc",
+        "a, Prometheus.Monitoring.svc:9090,b", "a\nprometheus.monitoring.svc",
+    ],
+)  # fmt: skip
+def test_a_secret_is_used_for_a_server_that_it_names(hosts):
+    check_consent({"metadata": {"annotations": {ALLOWED_HOSTS: hosts}}}, "prom", URL)
+    check_consent({}, "prom", URL, trusted=frozenset(hosts.lower().replace("\n", " ").replace(",", " ").split()))
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "", ",", "*", "monitoring.svc", "prometheus.monitoring.svc:80", "prometheus.monitoring.svc.evil",
+        "http://prometheus.monitoring.svc", "xprometheus.monitoring.svc", "https://", ":9090",
+    ],
+)  # fmt: skip
+def test_a_secret_is_used_for_no_other_server(hosts):
+    with pytest.raises(
+        SecretValueError, match=r"does not allow its use for prometheus.monitoring.svc: whoever owns it"
+    ):
+        check_consent({"metadata": {"annotations": {ALLOWED_HOSTS: hosts}}}, "prom", URL)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"metadata": None}, {"metadata": {"annotations": None}}])
+def test_a_secret_that_says_nothing_is_used_for_nothing(metadata):
+    with pytest.raises(SecretValueError, match=r"aurora-operator.io/allowed-hosts=127.0.0.1"):
+        check_consent(metadata, "prom", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("kind", AUTHENTICATIONS)
+def test_a_secret_is_not_sent_where_it_does_not_say_so(echo, kind):
+    scheme, given_secrets = AUTHENTICATIONS[kind]
+    spec = a_spec(promotion={"prometheus": {"url": f"{scheme}://{echo}", **given_secrets}})
+    found = measure(Stored(PEM.encode(), "other"), Resource("chat", "ns", "u-1", spec), STATUS, NOW, {})
+    assert "secret prom does not allow its use for 127.0.0.1" in found.evidence.problem
+    trusted = measure(
+        Stored(b"\n", "other"), Resource("chat", "ns", "u-1", spec), STATUS, NOW, {}, trusted=("127.0.0.1",)
+    )
+    assert "allow" not in trusted.evidence.problem

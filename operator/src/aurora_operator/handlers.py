@@ -7,7 +7,7 @@ be deleted whether or not an operator runs, and what it owns is collected by Kub
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import kopf
 from prometheus_client import start_http_server
@@ -19,21 +19,20 @@ from aurora_operator.clients.cached import RESOURCE, CachedCluster
 from aurora_operator.clients.informer import Informer
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
-from aurora_operator.errors import SpecError
+from aurora_operator.errors import OperatorError, SpecError
 from aurora_operator.reconcile import unreadable
 from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.observe import observe
-from aurora_operator.reconcile.plan import RESYNC_SECONDS, plan
+from aurora_operator.reconcile.plan import RESYNC_SECONDS, Plan, plan
+from aurora_operator.reconcile.world import Problem, World
 from aurora_operator.settings import Settings
-
-if TYPE_CHECKING:
-    from aurora_operator.reconcile.world import Problem
 
 log = logging.getLogger(__name__)
 
 _UNREADABLE_SECONDS = 60.0
+_MOST_IGNORED = 20
 _CHUNK = 50
 """Objects of a page of a list: what is in memory at once, however many there are."""
 _WATCH_SECONDS = 240
@@ -49,14 +48,16 @@ class Reconciler:
         self._settings = settings
         # Only what the last look failed with, to be shown by the next; nothing is decided by it.
         self._problems: dict[Name, tuple[Problem, ...]] = {}
+        self._ignored: dict[Name, tuple[str, ...]] = {}
         self._names: set[Name] = set()
-        self._asking = Asking(partial(measure, cluster))
+        self._asking = Asking(partial(measure, cluster, trusted=settings.trusted_hosts))
 
     def look(self, name: Name) -> float | None:
         """Reconcile one resource; see :class:`Controller`."""
         body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._problems.pop(name, None)
+            self._ignored.pop(name, None)
             self._asking.forget(str(name))
             metrics.forget(str(name))
             self._cluster.forget(*name)
@@ -65,20 +66,30 @@ class Reconciler:
             return None
         self._names.add(name)
         self._cluster.resources = len(self._names)
+        doing = "observing"
         try:
             world = observe(self._cluster, body, self._settings.images, self._asking, self._problems.pop(name, ()))
+            doing = "planning"
+            todo = plan(world)
+            doing = "applying"
+            return self._carry_out(name, world, todo)
         except SpecError as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
             metrics.failures.labels(str(name), "spec").inc()
             unreadable.report(self._cluster, body, "SpecUnreadable", str(error))
             return _UNREADABLE_SECONDS
-        try:
-            todo = plan(world)
+        except OperatorError:
+            raise
         except Exception as error:
             # What no check foresaw must show on its own resource; the controller counts and logs it, and tries again.
-            text = f"{type(error).__name__} while planning: the operator's log has the traceback; please report it"
+            text = f"{type(error).__name__} while {doing}: the operator's log has the traceback; please report it"
             unreadable.report(self._cluster, body, "ReconcileFailing", text)
             raise
+
+    def _carry_out(self, name: Name, world: World, todo: Plan) -> float:
+        if world.ignored and self._ignored.get(name) != world.ignored:
+            log.warning("%s: ignored, because unknown here: %s", name, ", ".join(world.ignored[:_MOST_IGNORED]))
+        self._ignored[name] = world.ignored
         self._problems[name] = execute(self._cluster, world, todo)
         status = world.status if todo.status is None else Status.model_validate(todo.status)
         metrics.show(str(name), world.spec, status)

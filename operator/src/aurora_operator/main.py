@@ -12,6 +12,7 @@ import kopf
 
 from aurora_operator import handlers
 from aurora_operator.api import GROUP, KIND, VERSION
+from aurora_operator.clients import nesting
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.lease import Election
 from aurora_operator.errors import OperatorError
@@ -71,6 +72,7 @@ def main() -> None:
     """Run until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    nesting.guard()
     election = None
     try:
         settings = Settings.from_environment()

@@ -29,6 +29,8 @@ class Settings(Config):
     """Its namespace."""
     health_port: int = Field(8080, ge=1, le=65535)
     """Port of the liveness endpoint."""
+    prometheus_hosts: str = ""
+    """Servers that any Secret which a resource names may be used for, separated by commas."""
     metrics_port: int = Field(9100, ge=1, le=65535)
     """Port of the operator's metrics."""
 
@@ -68,3 +70,8 @@ class Settings(Config):
     def images(self) -> Images:
         """Images for what a resource leaves open."""
         return Images(self.engine_image, self.trainer_image, self.image_pull_policy)
+
+    @property
+    def trusted_hosts(self) -> frozenset[str]:
+        """The servers that the administrator named."""
+        return frozenset(filter(None, map(str.strip, self.prometheus_hosts.lower().split(","))))

@@ -107,6 +107,16 @@ def _drop_required(schema: dict[str, Any]) -> None:
             schema["items"]["required"] = keys
 
 
+def spec_schema() -> dict[str, Any]:
+    """The structural schema of a spec."""
+    return _of(Spec, "spec")
+
+
+def status_schema() -> dict[str, Any]:
+    """The structural schema of a status."""
+    return _of(Status, "status")
+
+
 def crd() -> dict[str, Any]:
     """The CustomResourceDefinition."""
     schema = {
@@ -121,8 +131,8 @@ def crd() -> dict[str, Any]:
                 # Names of pods, services and labels are made of it.
                 "properties": {"name": {"type": "string", "maxLength": 40, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}},
             },
-            "spec": _of(Spec, "spec"),
-            "status": _of(Status, "status"),
+            "spec": spec_schema(),
+            "status": status_schema(),
         },
     }
     return {

@@ -1,31 +1,51 @@
 """The status: observations only, and the one place where the pointers stable and candidate live."""
 
-from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from aurora_core.config.base import Config
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
+
+HISTORY = 10
+"""Verdicts that are kept."""
+_MOST_TEXT = 800
+"""Characters of a text in a status: a resource that grows beyond what etcd takes could not be written any more."""
+
+
+def _cut(value: object) -> object:
+    return value[:_MOST_TEXT] if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_cut)]
+"""A text that is cut where it is too long."""
+MOST_VERSION, MOST_DIGEST = 10**9, 64
+Version = Annotated[int, Field(ge=0, lt=MOST_VERSION)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A count that every reader of JSON reads exactly."""
+Steps = Annotated[int, Field(ge=0, le=64)]
+Digest = Annotated[str, Field(max_length=MOST_DIGEST)]
 
 
 class _Status(Config):
-    """Read back leniently: an older operator's field must not stop a newer one."""
+    """Read back leniently: see :mod:`aurora_operator.api.reading`."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class Condition(_Status):
     """One observation, as Kubernetes' API conventions have it."""
 
-    type: str
+    type: Text
     """What it is about, such as Available."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
-    reason: str
+    reason: Text
     """Why, as one CamelCase word."""
-    message: str = ""
+    message: Text = ""
     """Why, in a sentence."""
-    last_transition_time: datetime
+    last_transition_time: AwareDatetime
     """When status last changed."""
     observed_generation: int = 0
     """Generation of the spec that it was observed for."""
@@ -34,38 +54,38 @@ class Condition(_Status):
 class Stable(_Status):
     """The version that serves."""
 
-    version: int
+    version: Version
     """Draft version."""
-    digest: str | None = None
+    digest: Digest | None = None
     """Digest of its manifest: numbers repeat on a volume that was emptied or restored, digests do not."""
-    steps: int
+    steps: Steps
     """Draft steps of a cycle; 0 while no draft has earned its place (day-0)."""
-    since: datetime
+    since: AwareDatetime
     """When it became stable."""
     accept_length: float | None = None
     """Tokens per verify cycle that it is held to: of its trial, or of its first requests."""
     accept_variance: float | None = None
     """Variance of that value's logarithm."""
-    checked: datetime | None = None
+    checked: AwareDatetime | None = None
     """When speculation was last compared with none."""
-    previous: int | None = None
+    previous: Version | None = None
     """The stable version before, for a rollback."""
-    previous_steps: int | None = None
+    previous_steps: Steps | None = None
     """Its draft steps."""
 
 
 class Candidate(_Status):
     """What is on trial."""
 
-    version: int
+    version: Version
     """Draft version."""
-    digest: str | None = None
+    digest: Digest | None = None
     """Digest of its manifest."""
-    steps: int
+    steps: Steps
     """Draft steps of a cycle that it is tried with; 0 is target-only."""
     kind: Literal["NewVersion", "TargetOnly", "Again", "Previous"] = "NewVersion"
     """Why it is on trial: trained lately; speculation against none; switched off before; before stable."""
-    since: datetime
+    since: AwareDatetime
     """When its trial began."""
     looks: int = 0
     """How often the evidence was looked at."""
@@ -85,7 +105,7 @@ class Candidate(_Status):
     """Lower end of the interval of the estimate, valid at every look."""
     upper: float | None = None
     """Its upper end."""
-    verdict: str = "Waiting"
+    verdict: Text = "Waiting"
     """Waiting, or why it waits."""
     holdout_accept_length: float | None = None
     """Simulated accept length on held-out requests, by the trainer."""
@@ -100,9 +120,9 @@ class Serving(_Status):
     """Pods ready."""
     versions: list[int] = Field(default_factory=list)
     """Versions that are live in some pod."""
-    dtypes: list[str] = Field(default_factory=list)
+    dtypes: list[Text] = Field(default_factory=list)
     """Types that the engines compute in."""
-    selector: str = ""
+    selector: Text = ""
     """Label selector of the engine pods, for the scale subresource."""
 
 
@@ -117,22 +137,22 @@ class Training(_Status):
     """Forward KL a row."""
     samples: int = 0
     """Samples in the pool."""
-    last_published: int | None = None
+    last_published: Count | None = None
     """Newest version on the volume."""
-    precision: str | None = None
+    precision: Text | None = None
     """Type of the trainer's forward and backward pass."""
 
 
 class Entry(_Status):
     """A verdict of the past, with the numbers behind it."""
 
-    time: datetime
+    time: AwareDatetime
     """When."""
-    version: int
+    version: Version
     """Draft version."""
-    verdict: str
+    verdict: Text
     """Promoted, Rejected, Superseded, Paused, RolledBack, StableKept, SpeculationOff, -Kept, -On or -StaysOff."""
-    reason: str
+    reason: Text
     """Why, in a sentence."""
     estimate: float | None = None
     """Candidate over stable."""
@@ -165,9 +185,9 @@ class Status(_Status):
     """The engine pods."""
     training: Training = Training()
     """The trainer."""
-    judged: int = 0
+    judged: Version = 0
     """Newest version that had its verdict; older ones are never tried again."""
-    history: list[Entry] = Field(default_factory=list, max_length=10)
+    history: list[Entry] = Field(default_factory=list, max_length=HISTORY)
     """The last ten verdicts, newest first."""
 
     @field_validator("candidate", mode="before")

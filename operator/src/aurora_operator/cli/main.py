@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,13 @@ from rich.live import Live
 from rich.table import Table
 
 from aurora_operator.api import GROUP, PLURAL
+from aurora_operator.api.reading import read
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 from aurora_operator.cli import plot, words
+from aurora_operator.cli.terminal import cell, end, write
+from aurora_operator.clients import nesting
+from aurora_operator.errors import SpecError
 from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK
 from aurora_operator.render.pods import DATA
 
@@ -27,11 +31,11 @@ from aurora_operator.render.pods import DATA
 def _kubectl(*arguments: str) -> str:
     """Kubectl knows the user's contexts, plugins and credentials; nothing here needs to."""
     try:
-        done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
+        done = subprocess.run(["kubectl", *arguments], check=False, capture_output=True, text=True, errors="replace")  # noqa: S607 (PATH)
     except FileNotFoundError:
-        sys.exit("aurora: kubectl is not on the PATH")
+        end("kubectl is not on the PATH")
     if done.returncode:
-        sys.exit(f"aurora: {done.stderr.strip()}")
+        end(done.stderr.strip())
     return done.stdout
 
 
@@ -43,13 +47,17 @@ def _get(options: argparse.Namespace) -> tuple[Spec, Status]:
     body: dict[str, Any] = json.loads(
         _kubectl("get", f"{PLURAL}.{GROUP}", options.name, *_scope(options), "-o", "json")
     )
-    return Spec.model_validate(body["spec"]), Status.model_validate(body.get("status") or {})
+    try:
+        reading = read(body)
+    except SpecError as error:
+        end(str(error))
+    return reading.spec, reading.status
 
 
 def _table(options: argparse.Namespace) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in words.overview(options.name, *_get(options), datetime.now(UTC)):
-        table.add_row(f"[bold]{name}[/bold]", value)
+        table.add_row(cell(name, "bold"), cell(value))
     return table
 
 
@@ -57,7 +65,7 @@ def _plot(options: argparse.Namespace) -> None:
     """Ask Prometheus through the API server where its URL is a Service's, and draw."""
     spec, status = _get(options)
     if spec.promotion.prometheus is None:
-        sys.exit("aurora: promotion.prometheus is not set, so there is nothing to draw")
+        end("promotion.prometheus is not set, so there is nothing to draw")
     url = spec.promotion.prometheus.url
     path = plot.proxy_path(url)
 
@@ -67,14 +75,14 @@ def _plot(options: argparse.Namespace) -> None:
         try:
             return httpx.get(url + below, timeout=30).raise_for_status().text
         except httpx.HTTPError as error:
-            sys.exit(f"aurora: {error}")
+            end(str(error))
 
     now = datetime.now(UTC)
     start = now - timedelta(hours=options.hours)
     namespace = options.namespace or _kubectl("config", "view", "--minify", "-o", "jsonpath={..namespace}") or "default"
     estimates, lengths = (plot.courses(read, q, start, now) for q in plot.queries(f"{namespace}/{options.name}"))
     plot.draw(options.plot, f"{namespace}/{options.name}", spec, status, estimates, lengths)
-    print(options.plot)
+    write(str(options.plot))
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -92,7 +100,8 @@ def _status(options: argparse.Namespace) -> None:
 
 def _explain(options: argparse.Namespace) -> None:
     spec, status = _get(options)
-    print("\n".join(words.explain(options.name, spec, status, datetime.now(UTC))))
+    for line in words.explain(options.name, spec, status, datetime.now(UTC)):
+        write(line)
 
 
 def _versions(options: argparse.Namespace) -> None:
@@ -104,12 +113,17 @@ def _versions(options: argparse.Namespace) -> None:
     for title in ("version", "parent", "created", "step", "held-out", "MiB", ""):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for line in told.splitlines():
-        table.add_row(*words.version_row(VersionInfo.model_validate_json(line), status))
+        try:
+            row = words.version_row(VersionInfo.model_validate_json(line), status)
+        except (ValueError, RecursionError):
+            write(f"not a version's manifest: {line[:200]}")
+            continue
+        table.add_row(*map(cell, row))
     Console().print(table)
 
 
 def _logs(options: argparse.Namespace) -> None:
-    """Kubectl's own, of every container of every pod."""
+    """Those that kubectl reads, of every container of every pod."""
     chosen = [
         "-l",
         f"app.kubernetes.io/instance={options.name}",
@@ -119,7 +133,14 @@ def _logs(options: argparse.Namespace) -> None:
     ]
     follow = ["-f"] if options.follow else []
     arguments = ["kubectl", "logs", *_scope(options), *chosen, "--tail", str(options.tail), *follow]
-    os.execvp("kubectl", arguments)  # noqa: S606, S607 (kubectl takes this process's place)
+    try:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except FileNotFoundError:
+        end("kubectl is not on the PATH")
+    with process, suppress(KeyboardInterrupt):
+        for line in process.stdout or ():
+            write(line.decode(errors="replace").rstrip("\r\n"))
+    sys.exit(process.returncode)
 
 
 def _annotate(options: argparse.Namespace, annotation: str) -> None:
@@ -130,7 +151,7 @@ def _annotate(options: argparse.Namespace, annotation: str) -> None:
 def _hold(options: argparse.Namespace) -> None:
     """End the trial without a verdict and begin none, or go on."""
     _annotate(options, f"{PAUSE}=true" if options.command == "pause" else f"{PAUSE}-")
-    print(f"{options.name}: {options.command}")
+    write(f"{options.name}: {options.command}")
 
 
 def _decide(options: argparse.Namespace) -> None:
@@ -138,15 +159,15 @@ def _decide(options: argparse.Namespace) -> None:
     _, status = _get(options)
     if options.command == "rollback":
         if status.stable is None or status.stable.previous is None:
-            sys.exit("aurora: there is no version before the stable one")
+            end("there is no version before the stable one")
         _annotate(options, f"{ROLL_BACK}={status.stable.version}")
-        print(f"version {status.stable.version} goes back to {status.stable.previous}")
+        write(f"version {status.stable.version} goes back to {status.stable.previous}")
         return
     if status.candidate is None:
-        sys.exit("aurora: there is no candidate")
+        end("there is no candidate")
     word = PROMOTE if options.command == "promote" else REJECT
     _annotate(options, f"{word}={status.candidate.version}")
-    print(f"version {status.candidate.version}: {options.command}")
+    write(f"version {status.candidate.version}: {options.command}")
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -165,14 +186,15 @@ def _doctor(options: argparse.Namespace) -> None:
         checks.append(("GPUs", ("nodes", *gpus), remedy))
     bad = 0
     for name, arguments, remedy in checks:
-        done = subprocess.run(["kubectl", "get", *arguments], check=False, capture_output=True, text=True)  # noqa: S607 (PATH)
+        command = ["kubectl", "get", *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
         fine = done.returncode == 0 and bool(done.stdout.strip())
         bad += not fine
-        print(f"{'ok     ' if fine else 'MISSING'} {name}" + ("" if fine else f": {remedy}"))
+        write(f"{'ok     ' if fine else 'MISSING'} {name}" + ("" if fine else f": {remedy}"))
     for one in found[1].conditions if found else ():
         good = words.is_fine(one)
         bad += not good
-        print(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
+        write(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
     sys.exit(1 if bad else 0)
 
 
@@ -204,6 +226,7 @@ def main() -> None:
             command.add_argument("--tail", type=int, default=50, help="lines of each to begin with")
         command.set_defaults(run=run)
     options = parser.parse_args()
+    nesting.guard()
     options.run(options)
 
 

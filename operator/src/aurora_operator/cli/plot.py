@@ -12,6 +12,7 @@ from aurora_core.protocol import metrics
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
+from aurora_operator.printable import printable
 
 _POINTS = 400
 _WINDOW = "2m"
@@ -133,7 +134,8 @@ def draw(
                 ends = [entry.estimate - entry.lower], [entry.upper - entry.estimate]
                 upper.errorbar(entry.time, entry.estimate, ends, color="tab:red", fmt="o")
             place = (entry.time, upper.get_ylim()[1])
-            upper.annotate(f"{entry.version} {entry.verdict}", place, rotation=90, fontsize=7, va="top", ha="right")
+            text = f"{entry.version} {printable(entry.verdict, 40)}"
+            upper.annotate(text, place, parse_math=False, rotation=90, fontsize=7, va="top", ha="right")
     ticks = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
     lower.xaxis.set_major_locator(ticks)
     lower.xaxis.set_major_formatter(ConciseDateFormatter(ticks, tz=UTC))  # type: ignore[no-untyped-call]

@@ -2,15 +2,21 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError
 
+from aurora_operator.api import GROUP
 from aurora_operator.errors import SecretValueError
 
 Form = Literal["header", "basic", "pem"]
+ALLOWED_HOSTS = f"{GROUP}/allowed-hosts"
+"""Annotation of a Secret: the servers that it may be used for, separated by commas or spaces."""
+_PORTS = {"http://": ":80", "https://": ":443"}
 _PEM = "-----BEGIN "
 
 
@@ -34,6 +40,33 @@ def _flaw(text: str, form: Form) -> str:
     }
     found = ((not text, "is empty"), *checks[form])
     return next((message for wrong, message in found if wrong), "")
+
+
+def check_consent(secret: Mapping[str, Any] | None, name: str, url: str, trusted: Collection[str] = ()) -> None:
+    """Whether a Secret may be used for a server, which its own owner says, or the operator's administrator.
+
+    Whoever may name a Secret in a resource may not thereby have it sent to a server of their choice, nor read it.
+
+    Args:
+        secret: as the API server has it; what does not exist can be used for nothing.
+        name: its name, for the message.
+        url: of the server.
+        trusted: servers that the administrator named: host or host:port, with https:// before it or without.
+
+    Raises:
+        SecretValueError: neither names the server; says what to do.
+    """
+    parts = urlsplit(url.lower())
+    host, scheme = parts.hostname or "", f"{parts.scheme}://"
+    ports = "", parts.netloc.removeprefix(host) or _PORTS[scheme]
+    names = {f"{before}{host}{after}" for before in ("", scheme) for after in ports}
+    own = ((secret or {}).get("metadata") or {}).get("annotations") or {}
+    allowed = {*re.split(r"[\s,]+", str(own.get(ALLOWED_HOSTS, "")).lower()), *trusted}
+    if secret is not None and not names & allowed:
+        raise SecretValueError(
+            f"secret {name} does not allow its use for {host}: whoever owns it runs "
+            f"kubectl annotate secret {name} {ALLOWED_HOSTS}={host}"
+        )
 
 
 def value(secret: Mapping[str, Any] | None, name: str, key: str, form: Form) -> str:

@@ -6,9 +6,7 @@ from datetime import datetime
 
 from aurora_core.protocol.agent import Volume
 
-from aurora_operator.api.status import Candidate, Entry, Stable
-
-HISTORY = 10
+from aurora_operator.api.status import HISTORY, Candidate, Entry, Stable
 
 
 @dataclass(frozen=True)

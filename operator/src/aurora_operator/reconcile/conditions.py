@@ -1,10 +1,11 @@
 """Conditions: observations in words, each with the time at which it last changed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from aurora_operator.api.status import Condition
+from aurora_operator.printable import printable
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
 from aurora_operator.reconcile.world import Key, World, succeeded
@@ -185,6 +186,14 @@ def _storage(world: World) -> _Seen:
     return _Seen("True", "Bound", f"claim {name} is bound{where}")
 
 
+def _ignored(paths: Sequence[str]) -> str:
+    shown, more = ", ".join(paths[:5]), f" and {len(paths) - 5} more" if len(paths) > 5 else ""  # noqa: PLR2004
+    return (
+        f"this version of the operator does not know {shown}{more}, and goes on without: upgrade the operator to the "
+        "version of its CustomResourceDefinition, or remove the fields"
+    )
+
+
 def _degraded(world: World, taken: Collection[Key]) -> _Seen:
     if taken:
         _, kind, name = min(taken)
@@ -203,6 +212,8 @@ def _degraded(world: World, taken: Collection[Key]) -> _Seen:
         found = [f"{name}: {problem}" for name, problem in problems.items() if problem]
         if found:
             return _Seen("True", reason, found[0])
+    if world.ignored:
+        return _Seen("True", "FieldsIgnored", _ignored(world.ignored))
     return _Seen("False", "AsWanted", "")
 
 
@@ -225,7 +236,7 @@ def all_of(world: World, progress: Progress, taken: Collection[Key]) -> list[Con
             type=kind,
             status=one.status,
             reason=one.reason,
-            message=one.message[:800],
+            message=printable(one.message, 800),
             last_transition_time=_since(before.get(kind), one.status, world.now),
             observed_generation=world.generation,
         )

@@ -22,7 +22,8 @@ def holds(wanted: Any, live: Any) -> bool:  # noqa: ANN401 (JSON)
         by = next((k for k in _KEYS if wanted and all(isinstance(w, Mapping) and k in w for w in wanted)), None)
         if by is None:
             return len(wanted) == len(live) and all(map(holds, wanted, live))
-        found = {item.get(by): item for item in live if isinstance(item, Mapping)}
+        items = (item for item in live if isinstance(item, Mapping) and isinstance(item.get(by), str | int))
+        found = {item[by]: item for item in items}
         return all(holds(item, found.get(item[by])) for item in wanted)
     if wanted is False and live is None:
         return True

@@ -1,6 +1,6 @@
 """What Prometheus tells of both sides, as evidence; whatever it does not tell is a problem in words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from datetime import datetime
 
@@ -28,10 +28,11 @@ OVERLAP_SECONDS = 120.0
 """Read again at every look: what a Prometheus behind others shows late."""
 
 
-def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec) -> Prometheus:
+def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted: Collection[str]) -> Prometheus:
     def read(name: str, *wanted: tuple[str, Form]) -> tuple[str, ...]:
         secret = cluster.get("v1", "Secret", namespace, name)
         try:
+            secrets.check_consent(secret, name, spec.url, trusted)
             return tuple(secrets.value(secret, name, key, form) for key, form in wanted)
         except SecretValueError as error:
             raise PrometheusError(f"{error}; promotion.prometheus names it") from error
@@ -197,8 +198,16 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
     return Watch(accepted.requests(), int(timed.requests().n))
 
 
-def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime, ledgers: Ledgers) -> Found:
-    """Everything that promotion wants to know of Prometheus now."""
+def measure(
+    cluster: Cluster,
+    resource: Resource,
+    status: Status,
+    now: datetime,
+    ledgers: Ledgers,
+    *,
+    trusted: Collection[str] = (),
+) -> Found:
+    """Everything that promotion wants to know of Prometheus now; ``trusted`` as in :func:`secrets.check_consent`."""
     spec, candidate = resource.spec, status.candidate
     if candidate is None:
         ledgers.pop(resource.full_name, None)
@@ -208,7 +217,7 @@ def measure(cluster: Cluster, resource: Resource, status: Status, now: datetime,
     if spec.promotion.prometheus is None:
         return Found(evidence=Evidence(problem="promotion.prometheus is not set"))
     try:
-        with closing(_prometheus(cluster, resource.namespace, spec.promotion.prometheus)) as prometheus:
+        with closing(_prometheus(cluster, resource.namespace, spec.promotion.prometheus, trusted)) as prometheus:
             probation: tuple[GuardResult, ...] = ()
             if on_probation(spec, stable, now):
                 probation = _guards(prometheus, resource, stable.version, None, now)

@@ -1,9 +1,10 @@
 """Carry out a plan: the status first, so that what is done next follows from what is written down."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from aurora_core.errors import EngineError
@@ -13,17 +14,15 @@ from aurora_core.protocol.agent import Record
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import ClusterError
-from aurora_operator.promotion.progress import Pod
+from aurora_operator.printable import printable
+from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
 from aurora_operator.reconcile.world import Problem, World
 
 log = logging.getLogger(__name__)
 
-_FOR_GOOD = {400, 403, 422}
-"""Answers that stay the same until somebody changes something: invalid, or not allowed here (quota, policy)."""
-
-
+_MOST_TEXT = 1000
 _LOADS_AT_ONCE = 32
 _LOAD_SECONDS = 60.0
 """Of all requests to one agent."""
@@ -42,15 +41,39 @@ def _load(load: Load, token: str) -> None:
             client.set_sample_rate(load.rate)
 
 
-def _apply(cluster: Cluster, body: Mapping[str, Any]) -> str | None:
-    """Apply a child; the API server's words where it will never take it as it is."""
+def _changed(cluster: Cluster, name: str, plan: Plan, namespace: str) -> list[Problem]:
+    """Delete and apply children, each by itself: what the API server does not take of one keeps no other waiting."""
+    problems = []
+
+    def attempt(what: str, change: Callable[[], object]) -> None:
+        log.info("%s: %s", name, what)
+        try:
+            change()
+        except ClusterError as error:
+            metrics.failures.labels(name, "apply").inc()
+            problems.append(Problem("ApplyRefused", str(error)))
+            log.warning("%s: %s", name, printable(str(error), _MOST_TEXT))
+            return
+        metrics.writes.labels(what.split()[1]).inc()
+
+    for api_version, kind, child in plan.delete:
+        attempt(f"delete {kind} {child}", partial(cluster.delete, api_version, kind, namespace, child))
+    for body in plan.apply:
+        attempt(f"apply {body['kind']} {body['metadata']['name']}", partial(cluster.apply, body))
+    return problems
+
+
+def _report(cluster: Cluster, name: str, about: Mapping[str, Any], note: Note) -> None:
+    """An Event; the status says the same, and a quota of Events must not keep back what follows."""
+    log.info("%s %s: %s", name, note.reason, printable(note.message, _MOST_TEXT))
+    metrics.verdicts.labels(name, note.reason).inc()
     try:
-        cluster.apply(body)
+        cluster.event(about, note.kind, note.reason, printable(note.message, _MOST_TEXT))
     except ClusterError as error:
-        if error.status not in _FOR_GOOD:
-            raise
-        return str(error)
-    return None
+        metrics.failures.labels(name, "event").inc()
+        log.warning("%s: %s", name, printable(str(error), _MOST_TEXT))
+        return
+    metrics.writes.labels("event").inc()
 
 
 def _loaded(name: str, load: Load, token: str) -> Problem | None:
@@ -93,36 +116,19 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
     """Carry out a plan.
 
     Returns:
-        What was refused, and why; the next look shows it.
+        What was not taken, and why; the next reconcile shows it, and tries again.
 
     Raises:
-        ClusterError: the API server does not answer, or something changed meanwhile; the next look finds out how far
-            this got.
+        ClusterError: the status could not be written, and nothing was done that would follow from it.
     """
     resource = world.resource
     name = resource.full_name
-    problems: list[Problem] = []
     if plan.status is not None:
         cluster.write_status(resource.namespace, resource.name, plan.status, world.body["metadata"]["resourceVersion"])
         metrics.writes.labels("status").inc()
     for note in plan.notes:
-        log.info("%s %s: %s", name, note.reason, note.message)
-        cluster.event(world.body, note.kind, note.reason, note.message)
-        metrics.writes.labels("event").inc()
-        metrics.verdicts.labels(name, note.reason).inc()
-    for api_version, kind, child in plan.delete:
-        log.info("%s: delete %s %s", name, kind, child)
-        cluster.delete(api_version, kind, resource.namespace, child)
-        metrics.writes.labels(kind).inc()
-    for body in plan.apply:
-        log.info("%s: apply %s %s", name, body["kind"], body["metadata"]["name"])
-        refused = _apply(cluster, body)
-        if refused is None:
-            metrics.writes.labels(body["kind"]).inc()
-            continue
-        metrics.failures.labels(name, "apply").inc()
-        problems.append(Problem("ApplyRefused", refused))
-        log.warning("%s: %s", name, refused)
+        _report(cluster, name, world.body, note)
+    problems = _changed(cluster, name, plan, resource.namespace)
     token = world.own_keys.get("agent", "")
     problems += _load_all(name, plan.loads, token)
     if plan.record is not None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from aurora_core.agent.client import AgentClient
 from aurora_core.credentials import clean
@@ -14,16 +14,18 @@ from aurora_core.errors import ConfigError, EngineError
 from aurora_core.exchange import within
 from aurora_core.protocol.agent import Contents
 from aurora_core.protocol.trainer import TrainerStatus
-from pydantic import ValidationError
 
-from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Status
+from aurora_operator.api.fields import SecretKey
+from aurora_operator.api.reading import read
+from aurora_operator.api.status import MOST_DIGEST, MOST_VERSION
 from aurora_operator.clients.cluster import Cluster
-from aurora_operator.errors import SpecError
+from aurora_operator.clients.secrets import check_consent
+from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.conditions import is_ready
-from aurora_operator.reconcile.world import Key, Problem, World, decoded, is_credential
+from aurora_operator.reconcile.legible import flaw
+from aurora_operator.reconcile.world import Key, Problem, World, decoded, is_credential, succeeded
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
@@ -33,21 +35,13 @@ _AGENT_TIMEOUT = 20.0
 _AGENTS_AT_ONCE = 32
 
 
-def parse(body: Mapping[str, Any]) -> tuple[Spec, Status]:
-    """The resource's spec and status.
+def _children(
+    cluster: Cluster, resource: Resource
+) -> tuple[dict[Key, Mapping[str, Any]], frozenset[Key], tuple[Problem, ...]]:
+    """The resource's objects, the names that others have, and what cannot be read, which counts as not there.
 
-    Raises:
-        SpecError: the schema of the cluster lets through what this operator cannot read.
+    A claim that the spec names may be anybody's.
     """
-    try:
-        return Spec.model_validate(body["spec"]), Status.model_validate(body.get("status") or {})
-    except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SpecError(f"the resource cannot be read: {lines}") from error
-
-
-def _children(cluster: Cluster, resource: Resource) -> tuple[dict[Key, Mapping[str, Any]], frozenset[Key]]:
-    """The resource's objects, and the names that are somebody else's; a claim that the spec names may be anybody's."""
     names: list[Key] = [
         ("v1", "PersistentVolumeClaim", resource.claim),
         ("v1", "ConfigMap", resource.config),
@@ -60,10 +54,26 @@ def _children(cluster: Cluster, resource: Resource) -> tuple[dict[Key, Mapping[s
         ("apps/v1", "Deployment", resource.engine),
         ("policy/v1", "PodDisruptionBudget", resource.engine),
     ]
-    found = {(a, k, n): body for a, k, n in names if (body := cluster.get(a, k, resource.namespace, n)) is not None}
+    found, problems = {}, []
+    for at in names:
+        body = cluster.get(at[0], at[1], resource.namespace, at[2])
+        what = flaw(body, at[1]) if body is not None else ""
+        if what:
+            problems.append(Problem("ChildUnreadable", f"{at[1]} {at[2]} cannot be read: {what}"))
+        elif body is not None:
+            found[at] = body
     named = {("v1", "PersistentVolumeClaim", resource.spec.weights.claim_name)}
     taken = frozenset(at for at, body in found.items() if at not in named and not resource.owns(body))
-    return {at: body for at, body in found.items() if at not in taken}, taken
+    return {at: body for at, body in found.items() if at not in taken}, taken, tuple(problems)
+
+
+def published(contents: Contents) -> tuple[Published, ...]:
+    """The versions that a status and a record can hold."""
+    return tuple(
+        Published(one.version, one.holdout_accept_length, one.digest[:MOST_DIGEST])
+        for one in contents.versions
+        if one.version < MOST_VERSION
+    )
 
 
 @dataclass(frozen=True)
@@ -114,19 +124,46 @@ def agent(pod: Pod, token: str) -> AgentClient:
     return AgentClient(f"http://{host}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT)
 
 
-def _api_key(cluster: Cluster, resource: Resource) -> tuple[str, str]:
-    """The value of serving.apiKeySecret, and what is wrong with it; each empty where there is none."""
-    at = resource.spec.serving.api_key_secret
-    if at is None:
-        return "", ""
-    name = f"key {at.key} of Secret {resource.namespace}/{at.name} (serving.apiKeySecret)"
+HUB = "https://huggingface.co"
+
+
+class _Credentials(NamedTuple):
+    """The user's own: see :class:`World`."""
+
+    api_key: str = ""
+    problem: str = ""
+    unusable: frozenset[str] = frozenset()
+
+
+def _named(cluster: Cluster, resource: Resource, field: str, at: SecretKey, url: str) -> tuple[str, str, bool]:
+    """A value that the spec names, what is wrong with it, and whether it may not be used at all."""
+    name = f"key {at.key} of Secret {resource.namespace}/{at.name} ({field})"
     secret = cluster.get("v1", "Secret", resource.namespace, at.name)
     if secret is None or at.key not in (secret.get("data") or {}):
-        return "", f"{name} does not exist: create it"
+        return "", f"{name} does not exist: create it", False
     try:
-        return clean(decoded(secret, at.key), name), ""
+        check_consent(secret, at.name, url)
+        return clean(decoded(secret, at.key), name), "", False
+    except SecretValueError as error:
+        return "", f"{field}: {error}", True
     except ConfigError as error:
-        return "", str(error)
+        return "", str(error), False
+
+
+def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Credentials:
+    """What pods get of the user's Secrets. Whoever may create a resource chooses the image that reads them there."""
+    serving, target = resource.spec.serving, resource.spec.target
+    api_key, problems, unusable = "", [], set()
+    if serving.api_key_secret is not None:
+        host = f"http://{resource.name}.{resource.namespace}.svc"
+        api_key, problem, refused = _named(cluster, resource, "serving.apiKeySecret", serving.api_key_secret, host)
+        problems.append(problem)
+        unusable |= {"serving.apiKeySecret"} if refused else set()
+    if target.token_secret is not None and not prepared:
+        _, problem, refused = _named(cluster, resource, "target.tokenSecret", target.token_secret, HUB)
+        problems.append(problem)
+        unusable |= {"target.tokenSecret"} if refused else set()
+    return _Credentials(api_key, next(filter(None, problems), ""), frozenset(unusable))
 
 
 def _read_agents(pods: list[dict[str, Any]], token: str) -> list[_Report]:
@@ -150,26 +187,29 @@ def observe(
         ClusterError: the API server does not answer.
         SpecError: the resource cannot be read.
     """
-    spec, status = parse(body)
+    reading = read(body)
+    spec, status = reading.spec, reading.status
     metadata = body["metadata"]
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
-    children, taken = _children(cluster, resource)
+    children, taken, illegible = _children(cluster, resource)
     token = decoded(children.get(("v1", "Secret", resource.keys)), "agent").strip()
-    pods = cluster.list("v1", "Pod", resource.namespace, resource.everything)
+    pods = [pod for pod in cluster.list("v1", "Pod", resource.namespace, resource.everything) if not flaw(pod, "Pod")]
     engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
     trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     reports = _read_agents(engines, token if is_credential(token) else "")
     contents = [one.contents for one in reports if one.contents is not None]
     versions = None
     if contents:
-        versions = tuple(Published(one.version, one.holdout_accept_length, one.digest) for one in contents[0].versions)
-    api_key, problem = _api_key(cluster, resource)
+        versions = published(contents[0])
+    init = children.get(("batch/v1", "Job", resource.init))
+    credentials = _credentials(cluster, resource, prepared=succeeded(init))
     now = datetime.now(UTC)
     found = asking.found(resource, status, now)
     return World(
         body=body,
         spec=spec,
         status=status,
+        ignored=reading.ignored,
         now=now,
         images=images,
         children=children,
@@ -182,8 +222,9 @@ def observe(
         record=next((one.record for one in contents if one.record is not None), None),
         training=next((one.training for one in reports if one.training is not None), None),
         found=found,
-        problems=problems,
+        problems=(*problems, *illegible),
         new_keys={name: secrets.token_urlsafe(24) for name in NAMES},
-        api_key=api_key,
-        credential_problem=problem,
+        api_key=credentials.api_key,
+        credential_problem=credentials.problem,
+        unusable=credentials.unusable,
     )

@@ -94,11 +94,14 @@ def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
     )
     if world.own_keys.keys() != world.keys.keys():
         children.add(config.keys(resource, world.keys))
-    children.add(training.init_job(resource, world.images))
+    if "target.tokenSecret" not in world.unusable:
+        children.add(training.init_job(resource, world.images))
+    engines_wait = "serving.apiKeySecret" in world.unusable
     if world.prepared:
         children.add(
             serving.service(resource),
-            serving.deployment(resource, world.images, _stamp(world)),
+            # Not without the key either: what should be closed is never served open.
+            serving.deployment(resource, world.images, _stamp(world)) if not engines_wait else None,
             serving.disruption_budget(resource),
             training.trainer_service(resource),
             training.trainer_job(resource, world.images, credentials.stamp(world.keys, world.keys["samples"])),
@@ -176,10 +179,10 @@ def _record(world: World, progress: Progress) -> tuple[Pod, Record] | None:
 
 
 def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
-    told = world.training
     resource = world.resource
     ready = sum(conditions.is_ready(pod) for pod in world.engine_pods)
     selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
+    told = world.training
     trained = told and {
         "step": told.step,
         "tokens": told.tokens,
@@ -231,7 +234,8 @@ def plan(world: World) -> Plan:
     to_slice = next_slice(world.spec, progress.candidate, world.now)
     if to_slice is not None:
         waits.append(to_slice + 0.2)
-    if loads or apply or delete or progress.notes:
+    # What was refused just now, or not taken, is tried again at the usual pace.
+    if (loads or apply or delete or progress.notes) and not world.problems:
         waits.append(SETTLE_SECONDS)
     return Plan(
         status=None if status == world.status.model_dump(mode="json", by_alias=True) else status,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aurora_operator.clients.cluster import Cluster
+from aurora_operator.printable import printable
 
 _MOST = 800
 KIND = "Degraded"
@@ -23,7 +24,7 @@ def degraded(body: Mapping[str, Any], reason: str, message: str, now: datetime) 
     found = status.get("conditions") if isinstance(status, Mapping) else None
     conditions = [dict(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
     before = next((one for one in conditions if one.get("type") == KIND), {})
-    message = message[:_MOST]
+    message = printable(message, _MOST)
     if (before.get("status"), before.get("reason"), before.get("message")) == ("True", reason, message):
         return None
     since = before.get("lastTransitionTime") if before.get("status") == "True" else None

@@ -31,7 +31,7 @@ def key(body: Mapping[str, Any]) -> Key:
 class Problem:
     """What could not be done; shown as the reason and message of the condition Degraded."""
 
-    reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing"]
+    reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing", "ChildUnreadable"]
     message: str
 
 
@@ -77,7 +77,9 @@ class World:
         problems: what the last look could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
-        credential_problem: what is wrong with that Secret; empty where nothing is.
+        credential_problem: what is wrong with a Secret of the user; empty where nothing is.
+        unusable: fields of the spec that name a Secret which does not allow this use.
+        ignored: paths of the resource that this operator does not know or cannot read, and goes on without.
     """
 
     body: Mapping[str, Any]
@@ -99,6 +101,8 @@ class World:
     new_keys: Mapping[str, str] = field(default_factory=dict)
     api_key: str = field(default="", repr=False)
     credential_problem: str = ""
+    unusable: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
 
     @property
     def resource(self) -> Resource:
