@@ -28,23 +28,26 @@ def junk(rng: random.Random) -> Any:
     return deep() if rng.random() < 0.02 else copy.deepcopy(rng.choice(JUNK))
 
 
-def mutated(rng: random.Random, value: Any, rate: float = 0.05) -> Any:
+def mutated(rng: random.Random, value: Any, rate: float = 0.05, levels: int = 60) -> Any:
     """The value with this share of its parts replaced, left out, repeated or added to.
 
     Args:
         rng: what decides.
         value: JSON.
         rate: of each part.
+        levels: of it that are changed; below, it stays as it is.
     """
+    if not levels:
+        return value
     if rng.random() < rate:
         return junk(rng)
     if isinstance(value, dict):
-        out = {name: mutated(rng, part, rate) for name, part in value.items() if rng.random() >= rate}
+        out = {name: mutated(rng, part, rate, levels - 1) for name, part in value.items() if rng.random() >= rate}
         if rng.random() < rate:
             out[rng.choice(("maxSurge", "\x1b[1m", "name", "x" * 300, "spec", "__proto__"))] = junk(rng)
         return out
     if isinstance(value, list):
-        out_list = [mutated(rng, part, rate) for part in value for _ in range(1 + (rng.random() < rate))]
+        out_list = [mutated(rng, part, rate, levels - 1) for part in value for _ in range(1 + (rng.random() < rate))]
         rng.shuffle(out_list)
         return out_list
     return value

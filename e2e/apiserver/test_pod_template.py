@@ -143,7 +143,7 @@ def test_an_annotation_borrows_no_rights(key):
     [
         ({"spec": {"tolerationz": [{"operator": "Exists"}]}}, "spec.tolerationz"),
         ({"spec": {"nodeSelecter": {"gpu": "h100"}}}, "spec.nodeSelecter"),
-        ({"spec": {"containers": [{"name": "engine", "resource": {}}]}}, "containers[0].resource"),
+        ({"spec": {"containers": [{"name": "engine", "resource": {}}]}}, "spec.containers[0].resource"),
     ],
 )
 def test_a_typo_is_refused_with_its_path(part, template, field):
