@@ -1,13 +1,14 @@
 """Counters prove something only where they can be counters, of the pods that are compared."""
 
 import math
+from datetime import UTC, datetime
 
 import pytest
-from aurora_operator.api.promotion import Gate
+from aurora_operator.api.promotion import Gate, Guard
 from aurora_operator.promotion.counters import LARGEST, NAMES, Arm, Counters, Series
 from aurora_operator.promotion.gate import Evidence, Verdict, decide
 from aurora_operator.promotion.statistics import Sums, compare
-from aurora_operator.reconcile.evidence import _selector, _trusted
+from aurora_operator.reconcile.evidence import _guards, _selector, _trusted
 from aurora_operator.render.identity import Resource
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +89,24 @@ def test_a_twin_of_another_pod_does_not_speak_for_an_engine():
 
 def test_series_are_asked_for_in_the_resource_s_own_namespace():
     assert 'namespace="ns"' in _selector(RESOURCE, "AcceptLength")
+
+
+class Answers:
+    """A Prometheus whose candidate, which drafts 0 steps, is three times as slow as stable, the same version."""
+
+    def __init__(self):
+        self.asked = []
+
+    def number(self, query, _time):
+        self.asked.append(query)
+        return 3.0 if 'steps="0"' in query else 1.0
+
+
+def test_a_guard_tells_a_version_that_drafts_from_itself_target_only():
+    """Given both sides of one version, when a ratio guard names $steps, then it compares the two and is breached."""
+    guard = Guard(name="slow", query='t{version="$version",steps="$steps"}', max_ratio_to_stable=2)
+    resource = Resource("chat", "ns", "u-1", a_spec(promotion={"strategy": "Manual", "guards": [guard.model_dump()]}))
+    prometheus = Answers()
+    (result,) = _guards(prometheus, resource, Arm(3, 0), ARM, datetime(2026, 1, 1, tzinfo=UTC))
+    assert prometheus.asked == ['t{version="3",steps="0"}', 't{version="3",steps="3"}']
+    assert result.breached

@@ -38,7 +38,7 @@ class Gate(Config):
     """When a candidate is good enough, and how long it may take to show it."""
 
     confidence: float = Field(0.95, ge=0.8, le=0.9999)
-    """1 - the probability of ever promoting a draft that is not better, over all looks together."""
+    """1 - the probability that one trial promotes a draft that is not better, where time slices are alike."""
     min_improvement: float = Field(0.0, ge=-0.5, le=10)
     """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
     min_requests: int = Field(20, ge=2, le=1_000_000)
@@ -72,7 +72,7 @@ class Guard(Config):
     name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9 ]*[A-Za-z0-9])?$")
     """What it guards."""
     query: str = Field(min_length=1, max_length=2000)
-    """PromQL with one number as result; $version and $speculator are filled in."""
+    """PromQL with one number as result; $version, $steps (0: speculation off) and $speculator are filled in."""
     max: float | None = None
     """Breached above this."""
     min: float | None = None

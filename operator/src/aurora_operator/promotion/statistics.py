@@ -26,6 +26,8 @@ from typing import Self
 
 _HUGE = 1e60
 """Sums beyond it, infinite ones and NaN prove nothing; below it no formula here overflows."""
+_NO_SPREAD = 1e-12
+"""A variance of logs that is below it is rounding of equal numbers."""
 EFFECT_SCALE = 0.1
 """τ: a tenth on the log scale, the size of improvement that one publication brings."""
 
@@ -114,14 +116,18 @@ def half_width(variance: float, alpha: float, scale: float = EFFECT_SCALE) -> fl
 
 
 def compare(candidate: Sums, stable: Sums, confidence: float) -> Interval | None:
-    """Candidate over stable; None while either side has too little to say anything."""
+    """Candidate over stable; None while either side has too little to say anything.
+
+    Units of both sides that are all alike (one prober that repeats itself) show no spread: they are one observation
+    seen again, and prove nothing, however many.
+    """
     a, b = candidate.log_variance(), stable.log_variance()
     top, bottom = candidate.ratio, stable.ratio
     if a is None or b is None or top is None or bottom is None:
         return None
-    # Two sides without any spread (speculation off on both) still carry the rounding of a count.
-    variance = max(a + b, 1e-8)
-    width = half_width(variance, 1 - confidence)
+    if a + b < _NO_SPREAD:
+        return None
+    width = half_width(max(a + b, 1e-8), 1 - confidence)
     center = math.log(top / bottom)
     return Interval(math.exp(center), math.exp(center - width), math.exp(min(700.0, center + width)))
 

@@ -158,14 +158,14 @@ def _evidence(
 
 
 def _guards(
-    prometheus: Prometheus, resource: Resource, judged: int, stable: int | None, now: datetime
+    prometheus: Prometheus, resource: Resource, judged: Arm, stable: Arm | None, now: datetime
 ) -> tuple[GuardResult, ...]:
     """What the guards say of a version, beside stable where there is one to compare with."""
     out = []
     for guard in resource.spec.promotion.guards:
 
-        def ask(version: int, query: str = guard.query) -> float | None:
-            filled = query.replace("$version", str(version))
+        def ask(arm: Arm, query: str = guard.query) -> float | None:
+            filled = query.replace("$version", str(arm.version)).replace("$steps", str(arm.steps))
             filled = filled.replace("$speculator", resource.full_name)
             return prometheus.number(filled, now.timestamp())
 
@@ -220,12 +220,18 @@ def measure(
         with closing(_prometheus(cluster, resource.namespace, spec.promotion.prometheus, trusted)) as prometheus:
             probation: tuple[GuardResult, ...] = ()
             if on_probation(spec, stable, now):
-                probation = _guards(prometheus, resource, stable.version, None, now)
+                probation = _guards(prometheus, resource, Arm(stable.version, stable.steps), None, now)
             if candidate is None:
                 return Found(watch=_watch(prometheus, resource, stable, now), stable_guards=probation)
             return Found(
                 evidence=_evidence(prometheus, resource, stable, candidate, now, ledgers),
-                guards=_guards(prometheus, resource, candidate.version, stable.version, now),
+                guards=_guards(
+                    prometheus,
+                    resource,
+                    Arm(candidate.version, candidate.steps),
+                    Arm(stable.version, stable.steps),
+                    now,
+                ),
                 stable_guards=probation,
             )
     except (PrometheusError, ClusterError) as error:
