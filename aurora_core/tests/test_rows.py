@@ -51,8 +51,6 @@ def test_rows_that_were_never_captured_are_missing_and_not_made_up():
     pool.put(torch.tensor([0, 1]), torch.tensor([7, 8]), torch.zeros(2, 3), torch.zeros(2, 1))
     assert pool.known(torch.tensor([0, 1, 2]), torch.tensor([7, 8, 9])) == 2
     assert pool.known(torch.tensor([0, 1]), torch.tensor([7, 9])) == 1
-    pool.forget()
-    assert pool.known(torch.tensor([0, 1]), torch.tensor([7, 8])) == 0
 
 
 def test_front_order_brings_the_accepted_path_to_the_front():

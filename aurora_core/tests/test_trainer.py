@@ -133,7 +133,6 @@ def test_the_vocabulary_is_what_traffic_uses():
     counts[[5, 50, 99]] = torch.tensor([3, 9, 1])
     assert vocabulary.choose(counts, 3).tolist() == [5, 50, 99]
     assert vocabulary.choose(counts, 5).tolist() == [0, 1, 5, 50, 99]
-    assert vocabulary.choose(counts, 2, always=[7]).tolist() == [7, 50]
     ids = vocabulary.choose(counts, 10)
     assert torch.equal(vocabulary.from_d2t(vocabulary.to_d2t(ids)), ids)
     assert vocabulary.to_t2d(ids, 100).sum() == 10

@@ -34,7 +34,7 @@ class _Alive(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the interface's own)
+    def log_message(self, *_: object) -> None:
         pass
 
 

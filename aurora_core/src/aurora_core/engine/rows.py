@@ -33,10 +33,6 @@ class RowPool:
         self._rows[slots, self.aux_width :] = last.to(self._rows.dtype)
         self._tokens[slots] = tokens.to(torch.int64)
 
-    def forget(self) -> None:
-        """Take every row as missing: something else than the engine's forward pass filled the KV cache."""
-        self._tokens.fill_(_EMPTY)
-
     def known(self, slots: Tensor, tokens: Tensor) -> int:
         """How many leading tokens of a request have their own row, [n] each."""
         equal = self._tokens[slots] == tokens

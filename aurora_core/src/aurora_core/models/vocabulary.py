@@ -4,28 +4,22 @@ A draft proposes only these. A token outside them is never proposed, so the targ
 of a shorter accepted run; a smaller vocabulary makes every draft step cheaper.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
 
-def choose(token_counts: Tensor, size: int, always: Iterable[int] = ()) -> Tensor:
+def choose(token_counts: Tensor, size: int) -> Tensor:
     """Choose the draft's tokens.
 
     Args:
         token_counts: [vocab], how often the target spoke each token.
         size: tokens wanted; at most the whole vocabulary.
-        always: ids that are in it however rare (the end of a turn, say).
 
     Returns:
         int64 [size], ascending target ids. Ties go to the lower id, which tokenizers give to commoner tokens.
     """
     size = min(size, token_counts.numel())
-    weights = token_counts.to(torch.float64).clone()
-    for token in always:
-        weights[token] = torch.inf
-    order = torch.sort(weights, descending=True, stable=True).indices[:size]
+    order = torch.sort(token_counts, descending=True, stable=True).indices[:size]
     return order.sort().values
 
 
