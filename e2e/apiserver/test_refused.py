@@ -1,9 +1,9 @@
-"""A child that a real API server will never take is told in its words; one that it takes is there."""
+"""A child that a real API server does not take is a problem with its message, and keeps no other child from its place."""
 
 import pytest
 from aurora_operator.clients.cluster import Cluster
-from aurora_operator.errors import ClusterError
-from aurora_operator.reconcile.execute import _apply
+from aurora_operator.reconcile.execute import _changed
+from aurora_operator.reconcile.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -11,24 +11,25 @@ def cluster():
     return Cluster()
 
 
-def service(port, namespace="default"):
-    metadata = {"name": "refused", "namespace": namespace}
+def service(name, port, namespace="default"):
+    metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": port}]}}
 
 
-def test_an_invalid_child_is_told_and_not_raised(cluster):
-    words = _apply(cluster, service(0))
-    assert "ports[0].port" in words
+def applied(cluster, *bodies):
+    return _changed(cluster, "default/chat", Plan(apply=bodies), "default")
+
+
+def test_an_invalid_child_is_a_problem_and_the_next_one_is_applied(cluster):
+    problems = applied(cluster, service("refused", 0), service("taken", 80))
+    assert [problem.reason for problem in problems] == ["ApplyRefused"]
+    assert "ports[0].port" in problems[0].message
     assert cluster.get("v1", "Service", "default", "refused") is None
+    assert cluster.get("v1", "Service", "default", "taken")["spec"]["ports"][0]["port"] == 80
+    cluster.delete("v1", "Service", "default", "taken")
 
 
-def test_a_valid_one_is_applied(cluster):
-    assert _apply(cluster, service(80)) is None
-    assert cluster.get("v1", "Service", "default", "refused")["spec"]["ports"][0]["port"] == 80
-    cluster.delete("v1", "Service", "default", "refused")
-
-
-def test_what_may_pass_is_raised_and_tried_again(cluster):
-    with pytest.raises(ClusterError) as caught:
-        _apply(cluster, service(80, "no-such-namespace"))
-    assert caught.value.status == 404
+def test_a_child_in_a_namespace_that_is_gone_is_a_problem_too(cluster):
+    problems = applied(cluster, service("taken", 80, "no-such-namespace"))
+    assert len(problems) == 1
+    assert "no-such-namespace" in problems[0].message
