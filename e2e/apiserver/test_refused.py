@@ -1,4 +1,4 @@
-"""A child that a real API server does not take is a problem with its message, and keeps no other child from its place."""
+"""A child that a real API server refuses is a problem with its message, and keeps no other child from its place."""
 
 import pytest
 from aurora_operator.clients.cluster import Cluster
