@@ -10,6 +10,7 @@ from threading import Thread
 
 import httpx
 import pytest
+from aurora_core.exchange import Limits
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.clients import prometheus as client_module
@@ -83,7 +84,7 @@ def test_a_version_that_served_before_is_counted_from_the_trial_on(exporter, ser
 
 
 def test_a_dead_or_stuck_server_and_one_that_says_too_much_are_problems(exporter, serve, monkeypatch):
-    monkeypatch.setattr(client_module, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(client_module, "_LIMITS", Limits(seconds=1.0))
     server = serve([exporter.port])
     client, since = server.client(), time.time()
     time.sleep(SCRAPED)
