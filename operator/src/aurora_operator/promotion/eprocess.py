@@ -1,0 +1,119 @@
+"""Whether a candidate is better, by the coin alone: an e-process over randomised blocks, valid at every analysis.
+
+A block b holds both sides, and a fair coin, tossed apart from all traffic, says which of its two halves is the
+candidate's. Its difference is d_b = log(candidate's ratio of sums / stable's). The bet on "better by more than δ" is
+
+    E_up(δ) = mean over λ of Π_b (1 + λ f_b),   f_b = clip(v_b (d_b - δ) / (2 s_b), -1, 1),   0 < λ < 1,
+
+with s_b, a scale, from earlier blocks alone, and v_b in [0, 1] from the block's amount of work; E_down(δ) bets on the
+negative differences.
+
+Validity. Let the coin's side be ε_b = ±1. Where the draft changes nothing (slices do not affect each other, and
+neither magnitude nor work of a block depend on its coin) the block's difference is ε_b D_b with D_b and v_b fixed
+before the toss, and f_b at δ = 0 is odd in ε_b: E[1 + λ f_b | past] = 1 exactly, whatever D_b is. Where the candidate
+is worse, or better by at most δ, in each block, d_b - δ <= ε_b D_b; f_b does not fall in d_b, so that
+E[1 + λ f_b | past] <= 1. Either way each product, and their mean, is a non-negative supermartingale that begins at 1,
+and by Ville's inequality P(E_up ever >= 1/α) <= α: for any number of blocks and any traffic, however it drifts,
+bursts or repeats. No variance is estimated and nothing is asymptotic; a poor s_b costs power, never validity.
+
+- J. Ville, Étude critique de la notion de collectif (1939).
+- I. Waudby-Smith, A. Ramdas, Estimating means of bounded random variables by betting, JRSS B 86 (2024).
+- R. A. Fisher, The Design of Experiments (1935), III: the coin as the reason of the test.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aurora_operator.promotion.statistics import Interval
+
+BETS = ((0.95, 0.4), (0.6, 0.15), (0.35, 0.15), (0.2, 0.15), (0.1, 0.15))
+"""λ, and its share of the stake: large effects are decided in few blocks, small ones in the end."""
+FIRST_SCALE = 0.1
+"""s of the first block, on the log scale: the size of improvement that one publication brings."""
+WIDEST = 16.0
+"""An end of an interval that no data can move is a factor of e to the 16th."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a trial in which both sides served.
+
+    Attributes:
+        difference: log of candidate's ratio of sums over stable's.
+        work: harmonic mean of both sides' work (tokens), > 0.
+    """
+
+    difference: float
+    work: float
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    difference: float
+    factor: float
+
+
+def _scaled(blocks: Sequence[Block]) -> list[_Scaled]:
+    """Each block with v / (2 s), of which s and the usual work are known before it."""
+    out: list[_Scaled] = []
+    count, mean, squares, work = 0, 0.0, 0.0, 0.0
+    for block in blocks:
+        if not (math.isfinite(block.difference) and math.isfinite(block.work) and block.work > 0):
+            continue
+        scale = math.sqrt((FIRST_SCALE**2 + squares) / (count + 1))
+        share = min(1.0, math.sqrt(block.work * count / work)) if count else 1.0
+        out.append(_Scaled(block.difference, share / (2 * scale)))
+        count += 1
+        step = block.difference - mean
+        mean += step / count
+        squares += step * (block.difference - mean)
+        work += block.work
+    return out
+
+
+def _log_e(scaled: Sequence[_Scaled], margin: float, sign: float) -> float:
+    bets = [max(-1.0, min(1.0, sign * (one.difference - margin) * one.factor)) for one in scaled]
+    logs = [math.log(share) + sum(math.log1p(stake * bet) for bet in bets) for stake, share in BETS]
+    top = max(logs)
+    return top + math.log(sum(math.exp(one - top) for one in logs))
+
+
+def log_e_up(blocks: Sequence[Block], margin: float) -> float:
+    """Log of the e-value against "the log effect is at most ``margin``"."""
+    return _log_e(_scaled(blocks), margin, 1.0)
+
+
+def log_e_down(blocks: Sequence[Block], margin: float) -> float:
+    """Log of the e-value against "the log effect is at least ``margin``"."""
+    return _log_e(_scaled(blocks), margin, -1.0)
+
+
+def interval(blocks: Sequence[Block], alpha: float) -> Interval | None:
+    """Candidate over stable: all effects that neither bet refutes, and the mean of differences, weighted as they are.
+
+    Each end is wrong, ever, with a probability of at most ``alpha``. E_up falls and E_down grows with the margin,
+    because scales do not depend on it: an end is found by bisection.
+
+    Returns:
+        None without a block.
+    """
+    scaled = _scaled(blocks)
+    if not scaled:
+        return None
+    limit = -math.log(alpha)
+    center = sum(one.difference * one.factor for one in scaled) / sum(one.factor for one in scaled)
+
+    def end(sign: float) -> float:
+        refuted, kept = -sign * WIDEST, center
+        if _log_e(scaled, refuted, sign) < limit:
+            return refuted
+        for _ in range(60):
+            middle = (refuted + kept) / 2
+            if _log_e(scaled, middle, sign) >= limit:
+                refuted = middle
+            else:
+                kept = middle
+        return refuted
+
+    return Interval(math.exp(max(-WIDEST, min(WIDEST, center))), math.exp(end(1.0)), math.exp(end(-1.0)))
