@@ -40,8 +40,8 @@ def settings(master):
     return master.model_copy(update={"trainer_url": f"http://127.0.0.1:{free_port()}"})
 
 
-@pytest.fixture
-def source(settings):
+def started(settings):
+    """A source whose endpoint answers."""
     made = MooncakeSource(settings, TOKEN)
     made.start()
     deadline = time.monotonic() + 10
@@ -51,6 +51,12 @@ def source(settings):
             break
         except httpx.HTTPError:
             time.sleep(0.05)
+    return made
+
+
+@pytest.fixture
+def source(settings):
+    made = started(settings)
     yield made
     made.close()
 
@@ -126,7 +132,7 @@ def test_without_a_store_the_sender_is_told_so():
 def test_a_store_that_dies_and_comes_back_is_used_again(tmp_path):
     settings = some_settings()
     process = store.start(settings, tmp_path / "log")
-    source, sink = MooncakeSource(settings, TOKEN), MooncakeSink(settings, TOKEN)
+    source, sink = started(settings), MooncakeSink(settings, TOKEN)
     try:
         sink.put("before", b"held by what dies")
         process.kill()
