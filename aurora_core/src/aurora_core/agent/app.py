@@ -1,7 +1,9 @@
 """The agent's HTTP interface. All but liveness and metrics wants the bearer token."""
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -14,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
+from aurora_core.agent.recent import RecentState
 from aurora_core.errors import AuroraError, EngineError, WeightsError
 from aurora_core.protocol.agent import Contents, Loaded, LoadRequest, RateRequest, Record, Refusal, Route, StepsRequest
 from aurora_core.protocol.message import explained
@@ -51,7 +54,9 @@ class Agent:
         self._training = training
         self._record = record
         self._registry = CollectorRegistry()
-        self._registry.register(EngineCollector(engine.state, self._volume.look, labels))
+        self._registry.register(EngineCollector(RecentState(engine.state).get, self._volume.look, labels))
+        # Anybody may scrape: scrapes never take the threads that the operator's calls run on.
+        self._scrapes = ThreadPoolExecutor(2, thread_name_prefix="scrape")
 
     def _guard(self, endpoint: _Endpoint) -> _Endpoint:
         async def guarded(request: Request) -> Response:
@@ -77,7 +82,7 @@ class Agent:
 
     async def metrics(self, _: Request) -> Response:
         """The engine's measurements."""
-        text = await run_in_threadpool(generate_latest, self._registry)
+        text = await asyncio.get_running_loop().run_in_executor(self._scrapes, generate_latest, self._registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def versions(self, _: Request) -> Response:
