@@ -4,8 +4,9 @@ import importlib
 import os
 
 import pytest
-from aurora_core.credentials import clean, from_environment
+from aurora_core.credentials import clean, from_environment, taken
 from aurora_core.engine.access import PROBES, USER_ROUTES, WARM_UP, Access, AccessMiddleware, audience
+from aurora_core.engine.settings import ADMIN_KEY, API_KEY, VARIABLE, EngineSettings
 from aurora_core.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,19 @@ def test_somebody_decided_about_every_route(table):
 
 def concrete(route):
     return route.replace("{model:path}", "org/model").replace("{response_id}", "resp_1")
+
+
+def methods(routes):
+    for route in routes:
+        if hasattr(route, "path"):
+            yield from getattr(route, "methods", None) or ()
+        else:
+            yield from methods(route.original_router.routes)
+
+
+@pytest.mark.sglang
+def test_no_route_runs_for_a_preflight(table):
+    assert "OPTIONS" not in set(methods(importlib.import_module("sglang.srt.entrypoints.http_server").app.routes))
 
 
 @pytest.mark.sglang
@@ -175,3 +189,78 @@ def test_white_space_around_a_credential_is_not_part_of_it():
     assert from_environment("KEY", {}) == ""
     with pytest.raises(ConfigError, match="KEY is empty"):
         from_environment("KEY", {"KEY": "\n"})
+
+
+def test_a_browsers_preflight_needs_no_key_and_reaches_no_control_route():
+    client = app(Access(ADMIN, USER))
+    for path in USER_ROUTES:
+        assert client.options(concrete(path)).status_code == 405  # of the router: no middleware refused it
+    for path in CONTROL_ROUTES:
+        assert client.options(path).status_code == 403
+
+
+@pytest.mark.parametrize("value", ["key-1\n", "no key"])
+def test_a_credential_that_was_taken_is_in_no_environment(value):
+    environment = {"KEY": value, "OTHER": "1"}
+    try:
+        assert taken("KEY", environment) == "key-1"
+    except ConfigError as error:
+        assert value not in str(error)
+    assert environment == {"OTHER": "1"}
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """The plugin's module; no hook is registered for real."""
+    module = importlib.import_module("aurora_core.engine.plugin")
+    registered = {}
+    monkeypatch.setattr(
+        module.HookRegistry, "register", lambda target, hook, kind: registered.update({target: (hook, kind)})
+    )
+    monkeypatch.setattr(module, "_registered", registered, raising=False)
+    settings = EngineSettings(
+        weights="w", version=0, target="t", spool="s", dtype="float32", initial_steps=0, samples={}
+    )
+    monkeypatch.setenv(VARIABLE, settings.model_dump_json(by_alias=True))
+    return module
+
+
+@pytest.mark.sglang
+def test_processes_that_the_engine_starts_have_no_keys(plugin, monkeypatch):
+    monkeypatch.setenv(ADMIN_KEY, ADMIN)
+    monkeypatch.setenv(API_KEY, USER)
+    plugin.register()
+    assert not {ADMIN_KEY, API_KEY} & set(os.environ)
+    serve, _ = plugin._registered[plugin._SERVE]
+    assert serve.__self__.access == Access(ADMIN, USER, serve.__self__.access.warming_up)
+
+
+@pytest.mark.sglang
+def test_without_an_admin_key_it_does_not_listen(plugin, monkeypatch):
+    monkeypatch.delenv(ADMIN_KEY, raising=False)
+    plugin.register()
+    serve, _ = plugin._registered[plugin._SERVE]
+    with pytest.raises(ConfigError, match=ADMIN_KEY):
+        serve()
+
+
+@pytest.mark.sglang
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda patch, plugin: patch.setenv(VARIABLE, "{}"),
+        lambda patch, plugin: patch.setenv(ADMIN_KEY, "no key\n"),
+        lambda patch, plugin: patch.setenv(API_KEY, ""),
+        lambda patch, plugin: patch.setattr(plugin, "_SERVE", f"{plugin._HTTP}.gone_in_an_upgrade"),
+        lambda patch, plugin: patch.setattr(plugin, "_SERVE", f"{plugin._HTTP}_gone.serve"),
+    ],
+)
+def test_the_engine_ends_where_sglang_would_serve_without_access_control(plugin, monkeypatch, broken):
+    """SGLang catches every Exception of a plugin, and serves on without it."""
+    monkeypatch.setenv(ADMIN_KEY, ADMIN)
+    broken(monkeypatch, plugin)
+    with pytest.raises(SystemExit) as ended:
+        plugin.register()
+    assert ADMIN not in str(ended.value)
+    assert "no key" not in str(ended.value)
+    assert not plugin._registered

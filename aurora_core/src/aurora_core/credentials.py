@@ -1,7 +1,7 @@
 """API keys and tokens as processes read them: validated once, and never part of a message."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from aurora_core.errors import ConfigError
 
@@ -38,3 +38,15 @@ def from_environment(name: str, environment: Mapping[str, str] = os.environ) -> 
     """
     value = environment.get(name)
     return "" if value is None else clean(value, f"the environment variable {name}")
+
+
+def taken(name: str, environment: MutableMapping[str, str] = os.environ) -> str:
+    """A credential as :func:`from_environment` reads it, removed from there: processes started later do not have it.
+
+    Raises:
+        ConfigError: it is set, to something that is no credential.
+    """
+    try:
+        return from_environment(name, environment)
+    finally:
+        environment.pop(name, None)

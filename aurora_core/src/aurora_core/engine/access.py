@@ -130,6 +130,10 @@ class AccessMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        if scope.get("method") == "OPTIONS" and audience(scope["path"]) == "user":
+            # A browser's preflight cannot carry a key; SGLang's CORS middleware answers it, and no route runs.
+            await self._app(scope, receive, send)
+            return
         client = (scope.get("client") or ("",))[0]
         status = self._access.refusal(scope["path"], shown_key(scope["headers"]), client)
         if status is None:

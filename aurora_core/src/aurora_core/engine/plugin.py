@@ -7,6 +7,7 @@ Every hook is guarded: an exception of ours is counted, logged and swallowed, ne
 import functools
 import importlib
 import logging
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ _RESULTS = f"{_SRT}.managers.scheduler_components.batch_result_processor.Schedul
 _STATE = f"{_SRT}.managers.scheduler_components.internal_state.SchedulerInternalStateController"
 _SCHEDULER = f"{_SRT}.managers.scheduler.Scheduler"
 _HTTP = f"{_SRT}.entrypoints.http_server"
+_SERVE = f"{_HTTP}._setup_and_run_http_server"
 _PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
 
 _Hook = Callable[..., Any]
@@ -78,10 +80,10 @@ def _controls(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  #
 class _Plugin:
     """The hooks of one process; the runtime is made in the scheduler, at its first use."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, access: Access | None = None) -> None:
         self._settings = settings
         self._runtime: Runtime | None = None
-        self._access: Access | None = None
+        self._access = access
 
     @property
     def runtime(self) -> Runtime:
@@ -111,10 +113,7 @@ class _Plugin:
     def access(self) -> Access:
         """The engine's keys; without an admin key it must not start."""
         if self._access is None:
-            admin_key = credentials.from_environment(ADMIN_KEY)
-            if not admin_key:
-                raise ConfigError(f"the engine needs an admin key in {ADMIN_KEY}: its control routes would be open")
-            self._access = Access(admin_key, credentials.from_environment(API_KEY))
+            raise ConfigError(f"the engine needs an admin key in {ADMIN_KEY}: its control routes would be open")
         return self._access
 
     def before_http_server(self, *_: Any, **__: Any) -> None:
@@ -192,7 +191,7 @@ class _Plugin:
         after, before, around = HookType.AFTER, HookType.BEFORE, HookType.AROUND
         forward = f"{_SRT}.managers.tp_worker.TpModelWorker.forward_batch_generation"
         return [
-            (f"{_HTTP}._setup_and_run_http_server", before, self.before_http_server),
+            (_SERVE, before, self.before_http_server),
             (f"{_HTTP}._wait_and_warmup", around, self.warm_up),
             (f"{_SRT}.layers.logits_processor.LogitsProcessor.__init__", after, self.logits_processor_made),
             (forward, after, self.guarded(self.after_forward)),
@@ -208,11 +207,32 @@ class _Plugin:
         ]
 
 
+def _taken_access() -> Access | None:
+    """The keys, in the process that serves HTTP; the first to read them leaves none to those that it starts."""
+    admin_key, api_key = credentials.taken(ADMIN_KEY), credentials.taken(API_KEY)
+    return Access(admin_key, api_key) if admin_key else None
+
+
 def register() -> None:
-    """Called by SGLang in each of its processes."""
-    settings = EngineSettings.from_environment()
-    if settings is None:
-        return
-    plugin = _Plugin(settings)
+    """Called by SGLang in each of its processes.
+
+    Raises:
+        SystemExit: the engine would serve without access control. SGLang logs any other exception of a plugin, and of
+            hooks that it cannot apply, and then serves with all routes open.
+    """
+    try:
+        settings = EngineSettings.from_environment()
+        if settings is None:
+            return
+        access = _taken_access()
+    except ConfigError as error:
+        raise SystemExit(f"aurora: {error}") from error
+    if access is not None:
+        try:
+            pkgutil.resolve_name(_SERVE)
+        except (ImportError, AttributeError) as error:
+            message = f"aurora: this SGLang has no {_SERVE}: access control cannot be put before its routes"
+            raise SystemExit(message) from error
+    plugin = _Plugin(settings, access)
     for target, kind, hook in plugin.hooks():
         HookRegistry.register(target, hook, kind)
