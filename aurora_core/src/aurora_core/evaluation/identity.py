@@ -19,10 +19,16 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from aurora_core.arithmetic import ComputeDtype
+
 DEVIATIONS = 3.0
 """Rounded hidden states are taken to shift two logits' difference by no more than so many standard deviations."""
 
-_PRECISE = {"bfloat16": torch.float32, "float16": torch.float32, "float32": torch.float64}
+_PRECISE: Mapping[ComputeDtype, torch.dtype] = {
+    "bfloat16": torch.float32,
+    "float16": torch.float32,
+    "float32": torch.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,12 @@ def spacing(value: float, dtype: str) -> float:
 class Referee:
     """The target by another implementation: precisely, and in the engine's dtype."""
 
-    def __init__(self, target: Path, dtype: str) -> None:
+    def __init__(self, target: Path, dtype: ComputeDtype) -> None:
         """Load it twice.
 
         Args:
             target: folder of the target's checkpoint.
-            dtype: what the engine computes in: bfloat16, float16 or float32.
+            dtype: what the engine computes in, as resolved: a configured ``auto`` is no dtype.
         """
         self._dtype = dtype
         self._tokenizer: Any = AutoTokenizer.from_pretrained(target)

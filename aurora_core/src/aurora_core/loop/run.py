@@ -162,7 +162,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
         finally:
             stack.stop()
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
-    referee = Referee(target.path, config.target.dtype)
+    referee = Referee(target.path, stack.dtype)
     identity = {n: referee.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
     _finish(root, config, story, results, identity, {"engine": state.plain(), "training": training.plain()})
 

@@ -90,6 +90,7 @@ class Stack:
         self.work = work
         self.target = target
         self.store = WeightsStore(work.weights)
+        self.dtype = engine_dtype(target.path, config.target, config.serving)
         self.url = f"http://{config.serving.host}:{config.serving.port}"
         self.live = live
         self.steps = 0 if config.draft.checkpoint is None and config.draft.top_k == 1 else config.draft.num_steps
@@ -122,7 +123,7 @@ class Stack:
             version=self.live,
             target=self.target.fingerprint,
             spool=self.work.spool,
-            dtype=engine_dtype(self.target.path, self.config.target, self.config.serving),
+            dtype=self.dtype,
             initial_steps=self.steps,
             samples=self.config.samples,
             sample_token=self._token,
