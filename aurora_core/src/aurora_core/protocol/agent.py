@@ -89,7 +89,7 @@ class VersionInfo(Message):
 
 
 class Record(Message):
-    """What promotion decided, kept on the volume beside the versions that it is about."""
+    """What promotion decided, kept on the volume with the versions that it is about."""
 
     schema_version: int = 1
     version: int = Field(ge=0, lt=10**9)

@@ -46,7 +46,7 @@ class Publisher:
             draft: how many steps serving drafts.
             weights: how many versions are kept.
             target: whose draft it is.
-            training_metrics: told of every judgement and failure.
+            training_metrics: counts every evaluation and failure.
             published: the version to beat.
             in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
         """

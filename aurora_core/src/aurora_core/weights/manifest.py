@@ -49,7 +49,7 @@ class Manifest(BaseModel):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def info(self) -> VersionInfo:
-        """What others are told of it."""
+        """What is reported of it to others."""
         size = sum(entry.bytes for entry in self.files.values())
         return VersionInfo(**self.model_dump(exclude={"files"}), digest=self.digest, bytes=size)
 

@@ -1,4 +1,4 @@
-"""What promotion decided, kept on the volume beside the versions that it is about.
+"""What promotion decided, kept on the volume with the versions that it is about.
 
 The status of the resource is where the pointers live; but a status can be lost (the resource was deleted and applied
 again, restored from a backup, or replaced) while the volume and its versions stay. The operator has an agent keep this
