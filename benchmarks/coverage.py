@@ -1,7 +1,7 @@
 """Does the gate's interval hold on real traffic? Recorded counters of a real engine, dealt into trials at random.
 
 benchmarks/record.py wrote down what each draft's counters said second by second. Here a trial deals from the
-candidate's record and from the stable one's, looks again and again, and asks at every look whether the interval holds
+candidate's record and from the stable one's, is analysed again and again, and asks at every analysis whether the interval holds
 the ratio of the whole records. Where candidate and stable are the same record, the truth is 1, and every verdict but
 waiting is wrong.
 
@@ -28,8 +28,8 @@ RECORDED = Path(__file__).parent / "recorded.json"
 BLOCKS = {"Canary": 1, "Switchback": 2}
 """Neighbouring slices that are dealt together."""
 CONFIDENCE = 0.95
-FIRST_LOOK = 4
-"""Slices of each side before the first look, as Gate.min_slices asks."""
+FIRST_ANALYSIS = 4
+"""Slices of each side before the first analysis, as Gate.min_slices asks."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Record:
         return by_slice / by_request if by_slice and by_request else 1.0
 
     def deal(self, rng: random.Random, count: int, block: int) -> list[Sums]:
-        """So many slices, with replacement, as what each look adds."""
+        """So many slices, with replacement, as what each analysis adds."""
         out: list[Sums] = []
         while len(out) < count:
             at = rng.randrange(len(self.slices) - block + 1)
@@ -74,12 +74,12 @@ class Record:
 
 def read(path: Path, slice_seconds: float) -> dict[str, dict[str, Record]]:
     """Records by metric and arm."""
-    told = json.loads(path.read_text())
+    reported = json.loads(path.read_text())
     out: dict[str, dict[str, Record]] = {"accept length": {}, "decode speed": {}}
-    for arm, rows in told["rows"].items():
+    for arm, rows in reported["rows"].items():
         for metric, first in (("accept length", 1), ("decode speed", 7)):
             samples = [(row[0], tuple(row[first : first + 6])) for row in rows]
-            added = [(at, Sums(*row)) for at, row in increments(samples, samples[0][0], born=False) if row[0]]
+            added = [(at, Sums(*row)) for at, row in increments(samples, samples[0][0], from_zero=False) if row[0]]
             slices: dict[int, Sums] = {}
             for at, sums in added:
                 number = int(at // slice_seconds)
@@ -93,7 +93,7 @@ def read(path: Path, slice_seconds: float) -> dict[str, dict[str, Record]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Shares of trials: the truth was outside at some look; the gate would have promoted, rejected."""
+    """Shares of trials: the truth was outside at some analysis; the gate would have promoted, rejected."""
 
     missed: float
     promoted: float
@@ -101,7 +101,7 @@ class Outcome:
 
 
 def trials(candidate: Record, stable: Record, *, block: int, count: int, length: int, seed: int) -> Outcome:
-    """Deal and look."""
+    """Deal and analysis."""
     top, bottom = candidate.total.ratio or 1.0, stable.total.ratio or 1.0
     truth = top / bottom
     missed = promoted = rejected = 0
@@ -110,10 +110,10 @@ def trials(candidate: Record, stable: Record, *, block: int, count: int, length:
         sides = [record.deal(rng, length, block) for record in (candidate, stable)]
         outside, verdict = False, 0
         sums = [Sums(), Sums()]
-        for look in range(length):
+        for analysis in range(length):
             for side in (0, 1):
-                sums[side] += sides[side][look]
-            interval = compare(sums[0], sums[1], CONFIDENCE) if look + 1 >= FIRST_LOOK else None
+                sums[side] += sides[side][analysis]
+            interval = compare(sums[0], sums[1], CONFIDENCE) if analysis + 1 >= FIRST_ANALYSIS else None
             if interval is None:
                 continue
             outside = outside or not interval.lower <= truth <= interval.upper
@@ -130,11 +130,11 @@ def in_place(record: Record, *, count: int, seed: int) -> float:
     missed = 0
     for _ in range(count):
         sides, outside = [Sums(), Sums()], False
-        for look, pair in enumerate(zip(record.slices[::2], record.slices[1::2], strict=False)):
+        for analysis, pair in enumerate(zip(record.slices[::2], record.slices[1::2], strict=False)):
             first = rng.randrange(2)
             for side, one in ((first, pair[0]), (1 - first, pair[1])):
                 sides[side] += Sums.of([(one.x, one.y)])
-            interval = compare(sides[0], sides[1], CONFIDENCE) if look + 1 >= FIRST_LOOK else None
+            interval = compare(sides[0], sides[1], CONFIDENCE) if analysis + 1 >= FIRST_ANALYSIS else None
             outside = outside or (interval is not None and not interval.lower <= 1 <= interval.upper)
         missed += outside
     return missed / count
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=60, help="of each side in a trial")
     options = parser.parse_args()
     found = read(options.recorded, options.slice_seconds)
-    told = json.loads(options.recorded.read_text())
+    reported = json.loads(options.recorded.read_text())
     rows = []
     columns = f"{'missed':>7} {'promoted':>9} {'rejected':>9}"
     print(f"{'metric':14} {'candidate':>9} {'stable':>7} {'ratio':>6} {'strategy':>10} {columns}")
@@ -169,7 +169,7 @@ def main() -> None:
                                  "ratio": round(ratio, 4), **vars(seen)})  # fmt: skip
                     print(f"{metric:14} {top:>9} {bottom:>7} {ratio:6.3f} {strategy:>10} {seen.missed:7.2%} "
                           f"{seen.promoted:9.2%} {seen.rejected:9.2%}")  # fmt: skip
-    print(json.dumps({"benchmark": "coverage", "recorded": {k: told[k] for k in ("date", "machine", "sglang")},
+    print(json.dumps({"benchmark": "coverage", "recorded": {k: reported[k] for k in ("date", "machine", "sglang")},
                       "trials": options.trials, "slices": options.slices, "rows": rows}))  # fmt: skip
 
 

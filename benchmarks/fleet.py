@@ -70,13 +70,13 @@ def apply(count: int, prometheus: str) -> None:
 
 def watched(operator: Operator, seconds: float) -> dict[str, Any]:
     """What steady state takes."""
-    looks, made = str(metrics.OPERATOR_RECONCILE_SECONDS), str(metrics.OPERATOR_REQUESTS)
+    reconciles, made = str(metrics.OPERATOR_RECONCILE_SECONDS), str(metrics.OPERATOR_REQUESTS)
     requests, cpu = operator.metric(made), operator.cpu_seconds()
-    seen, writes = operator.metric(looks), operator.metric(str(metrics.OPERATOR_WRITES))
+    seen, writes = operator.metric(reconciles), operator.metric(str(metrics.OPERATOR_WRITES))
     began = time.monotonic()
     time.sleep(seconds)
     took = time.monotonic() - began
-    done = operator.metric(looks) - seen
+    done = operator.metric(reconciles) - seen
     requests, cpu = operator.metric(str(metrics.OPERATOR_REQUESTS)) - requests, operator.cpu_seconds() - cpu
     return {
         "core_share": round(cpu / took, 3),

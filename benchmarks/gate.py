@@ -1,12 +1,12 @@
 """The gate by simulation: how often it is wrong, how soon it is right, against three other ways to decide.
 
-Each trial streams requests to a stable and a candidate draft and looks after every batch, for a day of looks. A
+Each trial streams requests to a stable and a candidate draft and is analysed after every batch, for a day of analyses. A
 request has a geometric-like number of verify cycles, and a rate of its own (overdispersion: prompts differ in how
 predictable they are), so requests and not tokens are independent. Ways to decide, all on the same streams:
 
 - confidence sequence: the product's own (aurora_operator.promotion);
-- z-test at every look: a fixed-horizon test, read again and again, as dashboards invite to;
-- threshold: promote when the ratio is above 1 at three looks in a row, as metric-analysis tools do;
+- z-test at every analysis: a fixed-horizon test, read again and again, as dashboards invite to;
+- threshold: promote when the ratio is above 1 at three analyses in a row, as metric-analysis tools do;
 - blind: promote at once.
 
 Prints a table and a JSON line; --plot draws the shares over time.
@@ -29,8 +29,8 @@ from aurora_operator.promotion.gate import Evidence, Verdict, decide
 from aurora_operator.promotion.measure import by_slice
 from aurora_operator.promotion.statistics import Sums
 
-LOOKS, BATCH = 288, 4
-"""A day of looks every five minutes, with so many finished requests of each side between two."""
+ANALYSES, BATCH = 288, 4
+"""A day of analyses every five minutes, with so many finished requests of each side between two."""
 
 
 def request(rng: random.Random, mean: float) -> tuple[float, float]:
@@ -42,20 +42,20 @@ def request(rng: random.Random, mean: float) -> tuple[float, float]:
 
 
 Rule = Callable[[list[tuple[Sums, Sums]]], bool | None]
-"""Sums at all looks so far in, promote (True), reject (False) or go on (None) out."""
+"""Sums at all analyses so far in, promote (True), reject (False) or go on (None) out."""
 
 
-def sequence(looks: list[tuple[Sums, Sums]]) -> bool | None:
+def sequence(analyses: list[tuple[Sums, Sums]]) -> bool | None:
     """The product's gate."""
-    candidate, stable = looks[-1]
+    candidate, stable = analyses[-1]
     evidence = Evidence(candidate, stable, int(candidate.n), int(stable.n))
     verdict = decide(Gate(), evidence, (), 0).verdict
     return None if verdict is Verdict.WAIT else verdict is Verdict.PROMOTE
 
 
-def z_test(looks: list[tuple[Sums, Sums]]) -> bool | None:
-    """A 95 % interval of a single look, read at each."""
-    candidate, stable = looks[-1]
+def z_test(analyses: list[tuple[Sums, Sums]]) -> bool | None:
+    """A 95 % interval of a single analysis, read at each."""
+    candidate, stable = analyses[-1]
     a, b = candidate.log_variance(), stable.log_variance()
     if candidate.n < Gate().min_requests or a is None or b is None or not candidate.ratio or not stable.ratio:
         return None
@@ -64,11 +64,11 @@ def z_test(looks: list[tuple[Sums, Sums]]) -> bool | None:
     return True if z > limit else False if z < -limit else None
 
 
-def threshold(looks: list[tuple[Sums, Sums]]) -> bool | None:
-    """Above stable at three looks in a row; below at three in a row rejects."""
-    if len(looks) < 3 or looks[-1][0].n < Gate().min_requests:
+def threshold(analyses: list[tuple[Sums, Sums]]) -> bool | None:
+    """Above stable at three analyses in a row; below at three in a row rejects."""
+    if len(analyses) < 3 or analyses[-1][0].n < Gate().min_requests:
         return None
-    above = [bool(c.ratio and s.ratio and c.ratio > s.ratio) for c, s in looks[-3:]]
+    above = [bool(c.ratio and s.ratio and c.ratio > s.ratio) for c, s in analyses[-3:]]
     return True if all(above) else False if not any(above) else None
 
 
@@ -78,41 +78,41 @@ def blind(_: list[tuple[Sums, Sums]]) -> bool | None:
 
 
 RULES: dict[str, Rule] = {
-    "confidence sequence": sequence, "z-test at every look": z_test, "threshold": threshold, "blind": blind,
+    "confidence sequence": sequence, "z-test at every analysis": z_test, "threshold": threshold, "blind": blind,
 }  # fmt: skip
 
 
 def trial(rng: random.Random, effect: float) -> dict[str, tuple[bool | None, int]]:
-    """One trial; for each rule its verdict and the look at which it fell."""
+    """One trial; for each rule its verdict and the analysis at which it fell."""
     candidate, stable = Sums(), Sums()
-    looks: list[tuple[Sums, Sums]] = []
+    analyses: list[tuple[Sums, Sums]] = []
     verdicts: dict[str, tuple[bool | None, int]] = {}
-    for look in range(1, LOOKS + 1):
+    for analysis in range(1, ANALYSES + 1):
         candidate += Sums.of(request(rng, 2.0 * effect) for _ in range(BATCH))
         stable += Sums.of(request(rng, 2.0) for _ in range(BATCH))
-        looks.append((candidate, stable))
+        analyses.append((candidate, stable))
         for name, rule in RULES.items():
-            if name not in verdicts and (verdict := rule(looks)) is not None:
-                verdicts[name] = (verdict, look)
+            if name not in verdicts and (verdict := rule(analyses)) is not None:
+                verdicts[name] = (verdict, analysis)
         if len(verdicts) == len(RULES):
             break
-    return {name: verdicts.get(name, (None, LOOKS)) for name in RULES}
+    return {name: verdicts.get(name, (None, ANALYSES)) for name in RULES}
 
 
 def arithmetic(deployments: int = 1000, slices: int = 100) -> float:
-    """CPU seconds of one look at so many deployments, from a Switchback's slices to the decision."""
+    """CPU seconds of one analysis at so many deployments, from a Switchback's slices to the decision."""
     rng = random.Random(0)
     rows = [(1.0, x, y, x * x, x * y, y * y) for x, y in (request(rng, 2.0) for _ in range(slices))]
     sides = [{"engine": dict(enumerate(rows))} for _ in range(2)]
 
-    def look(trial: str) -> None:
+    def analysis(trial: str) -> None:
         top = by_slice(sides[0], lambda at: candidate_slice(trial, at))
         bottom = by_slice(sides[1], lambda at: not candidate_slice(trial, at))
         decide(Gate(), Evidence(top, bottom, 50, 50), (), 100)
 
     started = time.process_time()
     for number in range(deployments):
-        look(str(number))
+        analysis(str(number))
     return time.process_time() - started
 
 
@@ -128,7 +128,7 @@ def main() -> None:
         rng = random.Random(int(1000 * effect))
         results[effect] = [trial(rng, effect) for _ in range(options.trials)]
     print(f"{'candidate / stable':20}" + "".join(f"{name:>24}" for name in RULES))
-    print(f"{'':20}" + "".join(f"{'promoted  median looks':>24}" for _ in RULES))
+    print(f"{'':20}" + "".join(f"{'promoted  median analyses':>24}" for _ in RULES))
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for effect, trials in results.items():
         cells = ""
@@ -149,7 +149,7 @@ def main() -> None:
                 "machine": platform.machine(),
                 "python": platform.python_version(),
                 "trials": options.trials,
-                "looks": LOOKS,
+                "analyses": ANALYSES,
                 "requests_a_look": BATCH,
                 "cpu_seconds_for_1000_deployments": round(arithmetic(), 3),
                 "rules": figures,
@@ -159,7 +159,7 @@ def main() -> None:
 
 
 def plot(results: dict[float, list[dict[str, tuple[bool | None, int]]]], path: Path) -> None:
-    """Share promoted by each look, an equal candidate left and a better one right."""
+    """Share promoted by each analysis, an equal candidate left and a better one right."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (only where a picture is wanted)
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
@@ -170,12 +170,15 @@ def plot(results: dict[float, list[dict[str, tuple[bool | None, int]]]], path: P
         trials = results[effect]
         for name in RULES:
             at = sorted(t[name][1] for t in trials if t[name][0] is True)
-            xs = [0, *at, LOOKS]
+            xs = [0, *at, ANALYSES]
             ys = [0, *(100 * (i + 1) / len(trials) for i in range(len(at))), 100 * len(at) / len(trials)]
             axis.step(xs, ys, where="post", label=name)
         axis.axhline(5, color="grey", lw=0.8, ls=":")
         axis.set(
-            title=title, xlabel=f"looks, {BATCH} requests of each side between two", xscale="log", xlim=(0.9, LOOKS)
+            title=title,
+            xlabel=f"analyses, {BATCH} requests of each side between two",
+            xscale="log",
+            xlim=(0.9, ANALYSES),
         )
     axes[0].set_ylabel("promoted, % of trials")
     axes[0].legend(frameon=False)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aurora_core.engine.launch import engine_dtype
-from aurora_core.evaluation.identity import Referee
+from aurora_core.evaluation.identity import LogitChecker
 from aurora_core.loop.traffic import measure, read_prompts, render
 from bench import ROOT, arguments, report, stack
 from transformers import AutoTokenizer
@@ -38,7 +38,7 @@ def main() -> None:
         asked = [pool.submit(measure, engine.url, texts, 1, options.tokens) for engine in (running, stock)]
         speculated, plain = (each.result() for each in asked)
         dtype = engine_dtype(running.target.path, config.target, config.serving)
-        counted = Referee(running.target.path, dtype).identity(plain.ids, speculated.ids)
+        counted = LogitChecker(running.target.path, dtype).identity(plain.ids, speculated.ids)
         both = [prompt for prompt in plain.answers if prompt in speculated.answers]
         for prompt, difference in zip(both, counted.differences, strict=True):
             if difference and not difference.is_tie:

@@ -65,7 +65,7 @@ def main() -> None:
         lost: set[int] = set()
         corrupt = refused = 0
         steps = []
-        running.pinned = set(range(10_000))  # nothing is retired, so anything that is missing was lost
+        running.pinned = set(range(10_000))  # nothing is pruned, so anything that is missing was lost
         _trained_is_live(running)
         print(f"version {running.live} is live, {len(order)} kills begin", flush=True)
         for number, name in enumerate(order):

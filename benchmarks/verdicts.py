@@ -29,7 +29,7 @@ import yaml
 from aurora_core.loop.traffic import Stream, measure, read_prompts, render
 from aurora_core.models import smollm2
 from bench import ROOT, report
-from deployed import NAME, annotate, condition, fallen, kubectl, patch, pods, publish_copy, quieten, status, url
+from deployed import NAME, annotate, condition, decisions, kubectl, patch, pods, publish_copy, quieten, status, url
 from host import Host
 from machine import emulated
 from transformers import AutoTokenizer
@@ -52,12 +52,12 @@ or the first that training published, before it learned what the good one knows.
 EXPECTED = {"damaged": "Rejected", "identical": "Rejected", "better": "Promoted"}
 
 
-class ToldToEndError(Exception):
+class TerminatedError(Exception):
     """SIGTERM."""
 
 
-def _told_to_end(*_: object) -> None:
-    raise ToldToEndError
+def _terminated(*_: object) -> None:
+    raise TerminatedError
 
 
 def say(text: str) -> None:
@@ -169,7 +169,7 @@ def trial(kind: str, drafts: Drafts, damage: str, tally: Tally) -> None:
     version = publish(kind, drafts, damage)
     began = time.monotonic()
     words = ("Promoted", "Rejected", "Superseded", "Paused")
-    entries = until(f"a verdict on version {version}", partial(fallen, version, *words), 1200)
+    entries = until(f"a verdict on version {version}", partial(decisions, version, *words), 1200)
     seconds = time.monotonic() - began
     tally.seconds[kind].append(round(seconds, 1))
     tally.requests[kind].append(entries[0]["requests"])
@@ -206,7 +206,7 @@ def speculation(tally: Tally) -> None:
     patch({"promotion": {"recheckSeconds": 120}})
     for word in ("SpeculationOff", "SpeculationStaysOff"):
         began = time.monotonic()
-        entry = until(word, partial(fallen, bad, word, "SpeculationOn"), 900)[0]
+        entry = until(word, partial(decisions, bad, word, "SpeculationOn"), 900)[0]
         tally.seconds[word] = [round(time.monotonic() - began, 1)]
         tally.requests[word] = [entry["requests"]]
         say(f"version {bad}: {entry['verdict']} after {tally.seconds[word][0]:.0f} s, {entry['reason']}")
@@ -250,8 +250,8 @@ def main() -> None:
     tally, finished = Tally(), 0
     drafts = None if options.speculation else promoted(options.seconds)
     before, killer = children(), Killer(options.kills)
-    signal.signal(signal.SIGTERM, _told_to_end)
-    with contextlib.suppress(ToldToEndError):
+    signal.signal(signal.SIGTERM, _terminated)
+    with contextlib.suppress(TerminatedError):
         if drafts is None:
             speculation(tally)
         while drafts is not None and finished < options.rounds:

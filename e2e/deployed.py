@@ -33,13 +33,13 @@ def status() -> dict[str, Any]:
     return found
 
 
-def fallen(version: int, *words: str) -> list[dict[str, Any]]:
+def decisions(version: int, *words: str) -> list[dict[str, Any]]:
     """A version's verdicts of these words, newest first."""
     return [e for e in status()["history"] if e["version"] == version and e["verdict"] in words]
 
 
 def condition(kind: str) -> dict[str, Any]:
-    """A condition of its status, Unknown before it is told."""
+    """A condition of its status, Unknown before it is reported."""
     conditions = resource().get("status", {}).get("conditions", [])
     return next((c for c in conditions if c["type"] == kind), {"status": "Unknown", "reason": "", "message": ""})
 
@@ -66,10 +66,10 @@ def forwarded() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         try:
             # Forwarding from 127.0.0.1:40123 -> 30000
-            told = child.stdout.readline() if child.stdout else ""
-            if "127.0.0.1:" not in told:
-                sys.exit(f"{' '.join(command)} told no port: {told}")
-            yield "http://" + told.split()[2]
+            reported = child.stdout.readline() if child.stdout else ""
+            if "127.0.0.1:" not in reported:
+                sys.exit(f"{' '.join(command)} reported no port: {reported}")
+            yield "http://" + reported.split()[2]
         finally:
             child.terminate()
 
@@ -82,7 +82,7 @@ def pods(component: str) -> dict[str, dict[str, Any]]:
 
 
 def quieten() -> None:
-    """Training publishes nothing more; ends once the trainer that was told so runs, and nothing is on trial."""
+    """Training publishes nothing more; ends once the trainer that was reported so runs, and nothing is on trial."""
     before = pods("trainer")
     patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
     deadline = time.monotonic() + 180

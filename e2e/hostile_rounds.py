@@ -15,8 +15,8 @@ from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.legible import flaw
 from aurora_operator.reconcile.observe import published
 from aurora_operator.reconcile.plan import Plan, plan
+from aurora_operator.reconcile.snapshot import Snapshot, key
 from aurora_operator.reconcile.unreadable import degraded
-from aurora_operator.reconcile.world import World, key
 from aurora_operator.render.identity import Images
 from hostile import mutated
 
@@ -63,13 +63,13 @@ SPEC: dict[str, Any] = {
 STATUS = Status.model_validate(
     {
         "observedGeneration": 2,
-        "conditions": [{"type": "Degraded", "status": "False", "reason": "AsWanted", "lastTransitionTime": AT}],
+        "conditions": [{"type": "Degraded", "status": "False", "reason": "AsExpected", "lastTransitionTime": AT}],
         "stable": {"version": 3, "digest": "d", "steps": 3, "since": AT, "acceptLength": 2.1, "acceptVariance": 0.1,
                    "checked": AT, "previous": 1, "previousSteps": 0},
-        "candidate": {"version": 4, "steps": 3, "since": AT, "looks": 3, "estimate": 1.1, "lower": 1.0, "upper": 1.2},
+        "candidate": {"version": 4, "steps": 3, "since": AT, "analyses": 3, "estimate": 1.1, "lower": 1.0, "upper": 1.2},
         "serving": {"replicas": 2, "ready": 1, "versions": [3], "dtypes": ["bfloat16"]},
         "training": {"step": 4, "tokens": 5, "loss": 1.0, "lastPublished": 4},
-        "judged": 3,
+        "decided": 3,
         "history": [{"time": AT, "version": 3, "verdict": "Promoted", "reason": "better"}] * 2,
     }
 ).model_dump(mode="json", by_alias=True)  # fmt: skip
@@ -113,12 +113,12 @@ def body(spec: Any, status: Any = None) -> dict[str, Any]:
 def children() -> list[dict[str, Any]]:
     """What a reconcile of SPEC makes, as an API server would have it later."""
     reading = read(body(SPEC, STATUS))
-    world = World(body(SPEC), reading.spec, reading.status, NOW, IMAGES, new_keys=KEYS)
-    first = [dict(one) for one in plan(world).apply]
+    snapshot = Snapshot(body(SPEC), reading.spec, reading.status, NOW, IMAGES, new_keys=KEYS)
+    first = [dict(one) for one in plan(snapshot).apply]
     for one in first:
         if one["kind"] == "Job":
             one["status"] = {"succeeded": 1, "startTime": AT, "conditions": [{"type": "Complete", "status": "True"}]}
-    prepared = World(
+    prepared = Snapshot(
         body(SPEC), reading.spec, reading.status, NOW, IMAGES, children={key(one): one for one in first},
         new_keys=KEYS,
     )  # fmt: skip
@@ -139,23 +139,23 @@ def planned(rng: random.Random, spec: Any, status: Any, rate: float) -> Plan | N
     changed = [(mutated(rng, child, rate), child["kind"]) for child in CHILDREN]
     found = [one for one, kind in changed if _is_object(one) and not flaw(one, kind)]
     pods = [one for one in (mutated(rng, POD, rate) for _ in range(3)) if _is_object(one) and not flaw(one, "Pod")]
-    told, versions, training = [], None, None
+    reported, versions, training = [], None, None
     for pod in pods:
         try:
             live = EngineState.read(mutated(rng, LIVE, rate))
-            told.append(Pod(pod["metadata"]["name"], "10.0.0.1", live.draft.live, live.steps, live.capture.rate,
+            reported.append(Pod(pod["metadata"]["name"], "10.0.0.1", live.draft.live, live.steps, live.capture.rate,
                             live.draft.failed, dtype=live.dtype, fallback=live.fallback))  # fmt: skip
             versions = published(Contents.read(mutated(rng, VERSIONS, rate)))
             training = TrainerStatus.read(mutated(rng, TRAINING, rate))
         except MalformedError as error:
             _check_length(error)
-    world = World(
+    snapshot = Snapshot(
         body=resource, spec=reading.spec, status=reading.status, now=NOW + timedelta(seconds=rng.randrange(100_000)),
         images=IMAGES, children={key(one): one for one in found}, engine_pods=tuple(pods), trainer_pods=tuple(pods),
-        pods=tuple(told), versions=versions, training=training, ignored=reading.ignored,
+        pods=tuple(reported), versions=versions, training=training, ignored=reading.ignored,
         new_keys=KEYS,
     )  # fmt: skip
-    made = plan(world)
+    made = plan(snapshot)
     for condition in (made.status or {}).get("conditions", ()):
         assert len(condition["message"]) <= 800
         assert condition["message"].isprintable()

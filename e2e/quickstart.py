@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 HELD_OUT = 8
 
 
-class Story:
+class Timeline:
     """Prints what happens, when it happens."""
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ class Story:
             self._last = text
 
 
-def wait(story: Story, kind: str, seconds: float) -> None:
+def wait(timeline: Timeline, kind: str, seconds: float) -> None:
     """Until a condition is True."""
     seconds = patience(seconds)
     deadline = time.monotonic() + seconds
     while True:
         seen = condition(kind)
-        story.say(f"{kind}: {seen['status']} {seen['reason']}: {seen['message'][:160]}")
+        timeline.say(f"{kind}: {seen['status']} {seen['reason']}: {seen['message'][:160]}")
         if seen["status"] == "True":
             return
         if time.monotonic() > deadline:
@@ -62,7 +62,9 @@ def wait(story: Story, kind: str, seconds: float) -> None:
         time.sleep(1)
 
 
-def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: int | None = None) -> dict[str, Any]:
+def watch(
+    timeline: Timeline, verdict: str, seconds: float, stream: Stream, version: int | None = None
+) -> dict[str, Any]:
     """Until a verdict fell, of a version or of any; returns its entry in the history."""
     seconds = patience(seconds)
     deadline = time.monotonic() + seconds
@@ -74,7 +76,7 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
             bounds = [candidate.get(k) for k in ("estimate", "lower", "upper")]
             numbers = "" if None in bounds else ", {:.2f} times stable [{:.2f}, {:.2f}]".format(*bounds)
             trial = f"version {candidate['version']} on trial: {candidate['verdict']}{numbers}"
-        story.say(
+        timeline.say(
             f"stable {stable['version']} ({stable['steps']} steps); {trial}; "
             f"trained {now['training']['step']} steps; {len(stream.record.answers) // 10 * 10}+ answered, "
             f"{len(stream.record.failures)} failed"
@@ -88,7 +90,7 @@ def watch(story: Story, verdict: str, seconds: float, stream: Stream, version: i
         time.sleep(3)
 
 
-def rolled_back(story: Story) -> None:
+def rolled_back(timeline: Timeline) -> None:
     """Undo the promotion by hand, and wait until the pods serve the version before."""
     stable = status()["stable"]["version"]
     annotate("rollback", stable)
@@ -96,7 +98,7 @@ def rolled_back(story: Story) -> None:
     while time.monotonic() < deadline:
         now = status()
         if now["stable"]["version"] != stable and now["serving"]["versions"] == [now["stable"]["version"]]:
-            story.say(f"rolled back from version {stable} to {now['stable']['version']}")
+            timeline.say(f"rolled back from version {stable} to {now['stable']['version']}")
             return
         time.sleep(1)
     sys.exit("the roll-back did not reach the pods within 60 s")
@@ -140,35 +142,35 @@ def apply(path: Path, access_mode: str | None) -> None:
     kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
 
 
-def perform(story: Story, address: str, prompts: list[str], seconds: float) -> Outcome:
+def perform(timeline: Timeline, address: str, prompts: list[str], seconds: float) -> Outcome:
     """First answer, promotion, rejection, then both speeds."""
     first = measure(address, prompts[:1], 1, 16)
     if first.failures:
         sys.exit(f"the first request failed: {first.failures}")
-    first_answer = story.seconds()
-    story.say("first request answered")
+    first_answer = timeline.seconds()
+    timeline.say("first request answered")
     stream = Stream(address, prompts[HELD_OUT:], 2, 96)
-    watch(story, "Promoted", seconds, stream)
-    promoted = story.seconds()
+    watch(timeline, "Promoted", seconds, stream)
+    promoted = timeline.seconds()
     quieten()
     stable = status()["stable"]["version"]
     damaged = publish_copy(stable, "rows")
-    story.say(f"published version {damaged}: version {stable} with shuffled rows")
-    rejected = watch(story, "Rejected", seconds, stream, damaged)
-    story.say(f"version {damaged} rejected: {rejected['reason']}")
+    timeline.say(f"published version {damaged}: version {stable} with shuffled rows")
+    rejected = watch(timeline, "Rejected", seconds, stream, damaged)
+    timeline.say(f"version {damaged} rejected: {rejected['reason']}")
     record = stream.stop()
     patch({"suspend": True})
-    story.say("training suspended for the measurement")
+    timeline.say("training suspended for the measurement")
     deadline = time.monotonic() + 90
     while pods("trainer") and time.monotonic() < deadline:
         time.sleep(1)
     adapted = measure(address, prompts[:HELD_OUT], 1, 64)
-    rolled_back(story)
+    rolled_back(timeline)
     plain = measure(address, prompts[:HELD_OUT], 1, 64)
     return Outcome(first_answer, promoted, stable, record, adapted, plain)
 
 
-def tell(seen: Outcome) -> None:
+def report(seen: Outcome) -> None:
     """The table, the history, and a line of JSON."""
     adapted, plain = seen.adapted, seen.plain
     print()
@@ -206,12 +208,12 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
     prompts = render(read_prompts(options.prompts), tokenizer)
     slowness()
-    story = Story()
+    timeline = Timeline()
     apply(options.file, options.access_mode)
-    story.say(f"applied {options.file.name}")
-    wait(story, "Available", 300)
+    timeline.say(f"applied {options.file.name}")
+    wait(timeline, "Available", 300)
     with forwarded() if options.forward else contextlib.nullcontext(url()) as address:
-        tell(perform(story, address, prompts, options.seconds))
+        report(perform(timeline, address, prompts, options.seconds))
 
 
 if __name__ == "__main__":

@@ -54,5 +54,5 @@ def page(crd: dict[str, Any]) -> str:
         table = ["| field | type | default | what it is |", "|---|---|---|---|", *_rows(root[name], "")]
         parts += [f"## {name}\n", "\n".join(table) + "\n"]
     rules = dict.fromkeys(_rules(root["spec"]))
-    parts += ["## Refused at the door\n", "`kubectl apply` says these words where a resource cannot work:\n"]
+    parts += ["## Refused at admission\n", "`kubectl apply` gives these messages where a resource cannot work:\n"]
     return "\n".join([*parts, "\n".join(rules) + "\n"])

@@ -1,4 +1,4 @@
-"""The agent's door: who may enter, and what a caller is told. Behind it no engine runs; e2e has a real one."""
+"""The agent's door: who may enter, and what a caller is reported. Behind it no engine runs; e2e has a real one."""
 
 import socket
 import time
@@ -43,8 +43,8 @@ def test_nobody_changes_anything_without_the_token(client, path):
 
 
 def test_it_tells_how_full_the_volume_is(client):
-    told = client.get("/v1/volume", headers=HEADERS).json()
-    assert 0 < told["free"] < told["total"]
+    reported = client.get("/v1/volume", headers=HEADERS).json()
+    assert 0 < reported["free"] < reported["total"]
     assert "aurora_volume_bytes{" in client.get("/metrics").text
 
 

@@ -19,7 +19,7 @@ def test_both_spellings_are_read(keys):
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "message"),
     [
         ({"lr_decay_style": "cosine"}, "lr_total_steps"),
         ({"ttt_length": 0}, "ttt"),
@@ -27,8 +27,8 @@ def test_both_spellings_are_read(keys):
         ({"learning": 1}, "learning"),
     ],
 )
-def test_nonsense_is_refused_with_the_key(raw, words):
-    with pytest.raises(ValidationError, match=words):
+def test_nonsense_is_refused_with_the_key(raw, message):
+    with pytest.raises(ValidationError, match=message):
         TrainingConfig.model_validate(raw)
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from aurora_core.evaluation.identity import Referee, spacing
+from aurora_core.evaluation.identity import LogitChecker, spacing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -25,12 +25,12 @@ def model():
 
 
 def saved(model, folder):
-    """A referee of the model."""
+    """A checker of the model."""
     words = Tokenizer(WordLevel({str(i): i for i in range(VOCAB)}, unk_token="0"))  # noqa: S106 (of this tokenizer)
     words.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
     model.save_pretrained(folder)
-    return Referee(folder, "bfloat16")
+    return LogitChecker(folder, "bfloat16")
 
 
 @torch.no_grad()
@@ -42,19 +42,19 @@ def greedy(model, count=6):
 
 
 def test_the_same_answer_is_the_same(model, tmp_path):
-    said = greedy(model)
-    counted = saved(model, tmp_path).identity({PROMPT: said}, {PROMPT: said, "1": said})
+    answer = greedy(model)
+    counted = saved(model, tmp_path).identity({PROMPT: answer}, {PROMPT: answer, "1": answer})
     assert (counted.compared, counted.same, counted.ties, counted.unexplained) == (1, 1, 0, 0)
 
 
 def test_two_leaders_within_rounding_are_a_tie(model, tmp_path):
-    said = greedy(model)
-    twin = (said[2] + 1) % VOCAB
+    answer = greedy(model)
+    neighbour = (answer[2] + 1) % VOCAB
     head = model.lm_head.weight.data
-    kept = head[twin].clone()
-    head[twin] = head[said[2]] * (1 - 1e-4)
-    counted = saved(model, tmp_path).identity({PROMPT: said}, {PROMPT: (*said[:2], twin, 1, 2, 3)})
-    head[twin] = kept
+    kept = head[neighbour].clone()
+    head[neighbour] = head[answer[2]] * (1 - 1e-4)
+    counted = saved(model, tmp_path).identity({PROMPT: answer}, {PROMPT: (*answer[:2], neighbour, 1, 2, 3)})
+    head[neighbour] = kept
     (difference,) = counted.differences
     assert difference.at == 2
     assert 0 < difference.gap < difference.rounding
@@ -63,18 +63,18 @@ def test_two_leaders_within_rounding_are_a_tie(model, tmp_path):
 
 @torch.no_grad()
 def test_a_token_that_does_not_lead_is_no_tie(model, tmp_path):
-    said = greedy(model)
+    answer = greedy(model)
     ids = [int(word) for word in PROMPT.split()]
-    far = int(model(torch.tensor([[*ids, *said[:2]]])).logits[0, -1].topk(VOCAB // 2).indices[-1])
-    counted = saved(model, tmp_path).identity({PROMPT: said}, {PROMPT: (*said[:2], far, 1, 2, 3)})
+    far = int(model(torch.tensor([[*ids, *answer[:2]]])).logits[0, -1].topk(VOCAB // 2).indices[-1])
+    counted = saved(model, tmp_path).identity({PROMPT: answer}, {PROMPT: (*answer[:2], far, 1, 2, 3)})
     (difference,) = counted.differences
     assert difference.gap > difference.rounding > 0
     assert counted.unexplained == 1
 
 
 def test_an_answer_that_ends_early_is_no_tie(model, tmp_path):
-    said = greedy(model)
-    (difference,) = saved(model, tmp_path).identity({PROMPT: said}, {PROMPT: said[:4]}).differences
+    answer = greedy(model)
+    (difference,) = saved(model, tmp_path).identity({PROMPT: answer}, {PROMPT: answer[:4]}).differences
     assert (difference.at, difference.gap) == (4, math.inf)
     assert not difference.is_tie
 

@@ -50,7 +50,7 @@ def test_no_bytes_in_its_place_raise_anything_else(tmp_path_factory, junk):
 
 
 def test_version_0_is_never_pruned(store):
-    assert store.retire(5, {8, 9}) == [1, 2, 3, 4]
+    assert store.prune(5, {8, 9}) == [1, 2, 3, 4]
     assert store.versions() == [0, 5, 6, 7, 8, 9]
 
 
@@ -60,7 +60,7 @@ def test_an_engine_starts_with_what_it_should_serve(store):
 
 
 def test_an_engine_whose_version_is_gone_starts_target_only_and_says_so(store):
-    store.retire(2, ())
+    store.prune(2, ())
     version, steps, why = store.to_serve(5, 3, "")
     assert (version, steps) == (9, 0)
     assert "version 5 is not in" in why

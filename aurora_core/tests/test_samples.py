@@ -38,16 +38,16 @@ def test_no_damaged_sample_is_ever_read(target, make_sample, data):
         del payload[at:]
     else:
         payload[at] ^= data.draw(st.integers(1, 255))
-    assert_refused_or_whole(payload, read(encode(make_sample()), target), target)
+    assert_refused_or_complete(payload, read(encode(make_sample()), target), target)
 
 
-def assert_refused_or_whole(payload, whole, target):
+def assert_refused_or_complete(payload, complete, target):
     try:
         back = read(bytes(payload), target)
     except SampleError as error:
         assert error.reason in {"format", "corrupt", "foreign", "shape", "dtype"}
     else:
-        assert same(back, whole)
+        assert same(back, complete)
 
 
 def same(one, other):
@@ -60,11 +60,11 @@ def same(one, other):
 
 def test_no_bit_of_the_header_can_flip_unseen(target, make_sample):
     payload = encode(make_sample())
-    whole = read(payload, target)
+    complete = read(payload, target)
     for bit in range(8 * (8 + int.from_bytes(payload[:8], "little"))):
         damaged = bytearray(payload)
         damaged[bit // 8] ^= 1 << (bit % 8)
-        assert_refused_or_whole(damaged, whole, target)
+        assert_refused_or_complete(damaged, complete, target)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.training import state, supervision
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.training.metrics import TrainingMetrics
-from aurora_core.training.run import Places, TrainingRun, resume
+from aurora_core.training.run import Paths, TrainingRun, resume
 from aurora_core.training.schedule import learning_rate
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights.store import WeightsStore
@@ -165,15 +165,15 @@ def make_run(tmp_path, target, **changes):
     )
     draft = DraftConfig(draft_vocab_size=48)
     ensure_first(WeightsStore(tmp_path / "weights"), draft, target, 0)
-    places = Places(tmp_path / "weights", tmp_path / "state", tmp_path / "status.json")
+    paths = Paths(tmp_path / "weights", tmp_path / "state", tmp_path / "status.json")
     return TrainingRun(
-        resume(training, target, places),
+        resume(training, target, paths),
         draft,
         SamplesConfig(dtype="float32"),
         WeightsConfig(),
         target,
         SpoolSource(tmp_path / "spool"),
-        places,
+        paths,
         TrainingMetrics("none", None, training.ttt_length),
     )
 
@@ -188,19 +188,19 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     assert lengths
     assert lengths == sorted(lengths)
 
-    def told():
+    def reported():
         return json.loads((tmp_path / "status.json").read_text())["step"]
 
     idle = make_run(tmp_path, target)
     idle.stop()
     idle.run()
-    assert told() == 10
+    assert reported() == 10
 
     again = make_run(tmp_path, target)
     assert again.trainer.step == 10
     again.run()
     assert (again.trainer.step, again.finished) == (20, True)
-    assert told() == 20
+    assert reported() == 20
     value = again._metrics.registry.get_sample_value("aurora_train_step")
     assert value == 20
 
@@ -217,7 +217,7 @@ def test_training_goes_on_while_the_disk_is_full(tmp_path, target, samples, no_r
         run.run()
     assert run.trainer.step == 20
     failures = {what: run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": what})
-                for what in ("publish", "save", "tell")}  # fmt: skip
+                for what in ("publish", "save", "report")}  # fmt: skip
     assert all(count and count > 0 for count in failures.values()), failures
     assert WeightsStore(tmp_path / "weights").versions() == [0]
 
@@ -253,8 +253,8 @@ def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp
 
     with pytest.raises(TrainingError, match=r"lower training\.hyperparameters\.lr"):
         run.run(diverge)
-    told = json.loads((tmp_path / "status.json").read_text(), parse_constant=pytest.fail)
-    assert math.isfinite(told["loss"])
+    reported = json.loads((tmp_path / "status.json").read_text(), parse_constant=pytest.fail)
+    assert math.isfinite(reported["loss"])
     assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "step"}) == 20
     again = make_run(tmp_path, target)
     assert 0 < again.trainer.step <= 25
@@ -263,6 +263,6 @@ def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp
 
 def test_coverage_is_the_share_of_spoken_tokens(make_sample):
     sample = make_sample(length=10, prompt=6)
-    said = sample.tokens[6:]
-    assert coverage([sample], said.unique(), 64) == 1.0
-    assert coverage([sample], said[:2].unique(), 64) == 0.5
+    generated = sample.tokens[6:]
+    assert coverage([sample], generated.unique(), 64) == 1.0
+    assert coverage([sample], generated[:2].unique(), 64) == 0.5

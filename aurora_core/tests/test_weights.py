@@ -76,34 +76,34 @@ def test_a_full_disk_publishes_nothing(store, no_room):
 
 
 def test_a_volume_tells_how_full_it_is_and_when_it_is_lost(tmp_path):
-    found = volume.look(tmp_path)
+    found = volume.measure(tmp_path)
     assert 0 < found.free < found.total
     with pytest.raises(WeightsError, match="No such file"):
-        volume.look(tmp_path / "lost")
+        volume.measure(tmp_path / "lost")
 
 
 def test_nobody_waits_for_a_volume_that_hangs(tmp_path):
-    back, looks = threading.Event(), []
+    back, reads = threading.Event(), []
 
     def hangs(root):
-        looks.append(root)
+        reads.append(root)
         back.wait()
         return Volume(free=1, total=2)
 
-    probe = volume.Probe(tmp_path, patience=0.05, ask=hangs)
+    probe = volume.Probe(tmp_path, patience=0.05, read=hangs)
     for _ in range(3):
         with pytest.raises(WeightsError, match="has not answered for"):
-            probe.look()
-    assert looks == [tmp_path]
+            probe.measure()
+    assert reads == [tmp_path]
     back.set()
-    assert volume.Probe(tmp_path, ask=hangs).look() == Volume(free=1, total=2)
-    assert probe.look() == Volume(free=1, total=2)
+    assert volume.Probe(tmp_path, read=hangs).measure() == Volume(free=1, total=2)
+    assert probe.measure() == Volume(free=1, total=2)
 
 
 def test_retirement_spares_what_is_in_use(store):
     for _ in range(8):
         store.publish(some_file(), target_fingerprint="t")
-    assert store.retire(2, [1, 3]) == [2, 4, 5]
+    assert store.prune(2, [1, 3]) == [2, 4, 5]
     assert store.versions() == [0, 1, 3, 6, 7]
 
 
@@ -117,7 +117,7 @@ while True:
     manifest = store.publish(lambda f: (f / "model.safetensors").write_bytes(b"x" * 3_000_000) and None,
                              target_fingerprint="t")
     print(manifest.version, flush=True)
-    store.retire(5, ())
+    store.prune(5, ())
 """
 
 

@@ -9,7 +9,7 @@ from host import wait
 from operated import Operator, prepare
 
 SPACE = ("-n", "operated")
-DOOR = {
+SERVICE = {
     "apiVersion": "v1",
     "kind": "Service",
     "metadata": {"name": "chat"},
@@ -35,7 +35,7 @@ def patch(spec):
 @pytest.fixture(scope="module", autouse=True)
 def operator(tmp_path_factory):
     kubectl("create", "namespace", SPACE[1])
-    assert kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(DOOR)).returncode == 0
+    assert kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(SERVICE)).returncode == 0
     log = tmp_path_factory.mktemp("operator") / "log"
     running = Operator(SPACE[1], log)
     body = GOOD | {"metadata": {"name": "chat"}}
@@ -50,19 +50,19 @@ def operator(tmp_path_factory):
 
 
 def test_a_service_of_somebody_else_is_left_alone_until_its_owner_takes_it_away():
-    wait("told", lambda: condition("Degraded").get("reason") == "NameTaken", 20)
+    wait("reported", lambda: condition("Degraded").get("reason") == "NameTaken", 20)
     assert "Service operated/chat is somebody else's" in condition("Degraded")["message"]
     assert read("service", "chat")["spec"]["selector"] == {"app": "mine"}
     kubectl("delete", "service", "chat", *SPACE)
     wait("its own", lambda: read("service", "chat"), 20)
     assert read("service", "chat")["metadata"]["ownerReferences"][0]["name"] == "chat"
-    wait("told", lambda: condition("Degraded").get("reason") == "AsWanted", 20)
+    wait("reported", lambda: condition("Degraded").get("reason") == "AsExpected", 20)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("service", "chat"), ("deployment", "chat-engine"), ("job", "chat-trainer"), ("configmap", "chat-wanted"),
+        ("service", "chat"), ("deployment", "chat-engine"), ("job", "chat-trainer"), ("configmap", "chat-desired"),
         ("secret", "chat-keys"),
     ],
 )  # fmt: skip
@@ -93,13 +93,13 @@ def test_a_trainer_s_template_that_is_taken_back_is_taken_back():
     wait("there", lambda: has("debug"), 20)
     patch({"training": {"podTemplate": None}})
     wait("gone", lambda: has(None), 20)
-    assert condition("Degraded")["reason"] == "AsWanted"
+    assert condition("Degraded")["reason"] == "AsExpected"
 
 
 def test_at_rest_nothing_is_written(operator):
     time.sleep(5)
-    writes, looks = "aurora_operator_writes_total", "aurora_operator_reconcile_seconds_count"
-    written, looked = operator.metric(writes), operator.metric(looks)
+    writes, reconciles = "aurora_operator_writes_total", "aurora_operator_reconcile_seconds_count"
+    written, reconciled = operator.metric(writes), operator.metric(reconciles)
     time.sleep(12)
-    assert operator.metric(looks) > looked
+    assert operator.metric(reconciles) > reconciled
     assert operator.metric(writes) == written

@@ -55,8 +55,8 @@ def test_the_chart_s_role_is_enough(kubeconfig, tmp_path):
             ("service", "chat"),
         ):
             wait(kind, lambda kind=kind, name=name: there(kind, name), 30)
-        kubectl("delete", "configmap", "chat-wanted", "-n", SPACE)
-        wait("its repair", lambda: there("configmap", "chat-wanted"), 10)
+        kubectl("delete", "configmap", "chat-desired", "-n", SPACE)
+        wait("its repair", lambda: there("configmap", "chat-desired"), 10)
         assert running.metric("aurora_operator_watch_failures_total") == 0
         assert "forbidden" not in log.read_text()
     finally:

@@ -36,10 +36,10 @@ def assert_right(sample, answer, prompt_ids, reference):
         similarity = F.cosine_similarity(got.float(), want, dim=-1)
         assert similarity.min() > 0.98, f"{name} row {int(similarity.argmin())}: {float(similarity.min()):.4f}"
         assert similarity.mean() > 0.998, name
-    said = F.linear(sample.last.float(), reference.lm_head.weight)[sample.prompt_tokens - 1 :].topk(2, -1)
-    clear = said.values[:, 0] - said.values[:, 1] > 0.5
-    agrees = said.indices[:, 0] == sample.tokens[sample.prompt_tokens :]
-    assert agrees[clear].all(), "a clear next token of the captured distribution is not the one that was said"
+    logits = F.linear(sample.last.float(), reference.lm_head.weight)[sample.prompt_tokens - 1 :].topk(2, -1)
+    clear = logits.values[:, 0] - logits.values[:, 1] > 0.5
+    agrees = logits.indices[:, 0] == sample.tokens[sample.prompt_tokens :]
+    assert agrees[clear].all(), "a clear next token of the captured distribution is not the one that was generated"
 
 
 def ask_all(running, texts, name, tokens=40, workers=6, **sampling):
@@ -112,11 +112,13 @@ def test_speculation_switched_off_and_on(engine, prompts, tokenizer, reference):
 
 def test_an_aborted_request_is_counted_and_leaves_no_sample(engine, prompts):
     before = engine.control.state().capture.dropped.get("aborted", 0)
-    door = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(engine.ask, prompts[60], "abort-me", 400, ignore_eos=True)
         time.sleep(1.5)
-        httpx.post(f"{engine.url}/abort_request", json={"rid": "abort-me"}, headers=door, timeout=10).raise_for_status()
+        httpx.post(
+            f"{engine.url}/abort_request", json={"rid": "abort-me"}, headers=headers, timeout=10
+        ).raise_for_status()
         answer = running.result()
     assert answer["meta_info"]["finish_reason"]["type"] == "abort"
     assert engine.control.state().capture.dropped["aborted"] == before + 1

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import torch
 from aurora_core.config import DraftConfig, TrainingConfig
-from aurora_core.evaluation.accept import simulate, spoken
+from aurora_core.evaluation.accept import generated_counts, simulate
 from aurora_core.loop.traffic import measure
 from aurora_core.models import vocabulary
 from aurora_core.training.init import first_draft
@@ -44,7 +44,7 @@ def trained(engine, prompts):
         lr=1e-3, ttt_length=3, micro_batch=8, warmup_steps=10, max_grad_norm=1.0, step_weight_decay=0.8
     )
     trainer = Trainer(config, draft, engine.target, torch.device("cpu"))
-    trainer.set_vocabulary(vocabulary.choose(spoken(samples, engine.target.vocab_size), 8192))
+    trainer.set_vocabulary(vocabulary.choose(generated_counts(samples, engine.target.vocab_size), 8192))
     for _ in range(STEPS):
         chosen = torch.randperm(len(samples), generator=trainer.generator)[:8].tolist()
         trainer.train_step([[samples[i] for i in chosen]])

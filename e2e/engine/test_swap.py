@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from aurora_core.agent.engine import Engine
 from aurora_core.errors import EngineError
-from aurora_core.evaluation.identity import Referee
+from aurora_core.evaluation.identity import LogitChecker
 from aurora_core.loop.traffic import measure
 from aurora_core.protocol.controls import Control
 from engine_support import publish
@@ -52,7 +52,7 @@ def test_running_answers_are_neither_aborted_nor_changed(engine, prompts):
         swapping.result()
     assert plain.failures == swapped.failures == ()
     assert engine.control.state().draft.swaps >= swaps + 3
-    identity = Referee(engine.target.path, engine.control.state().dtype).identity(plain.ids, swapped.ids)
+    identity = LogitChecker(engine.target.path, engine.control.state().dtype).identity(plain.ids, swapped.ids)
     # Batches of another make-up round differently: an answer may part from the other at a tie, and only there.
     assert (identity.compared, identity.unexplained) == (len(texts), 0), identity
 

@@ -93,8 +93,8 @@ class Server:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         # Scraping begins seconds after that; whoever may not ask does not wait for it.
-        wanted = len(targets) * jobs
-        while web is None and self.client().number("count(up)", time.time()) != wanted:
+        desired = len(targets) * jobs
+        while web is None and self.client().number("count(up)", time.time()) != desired:
             assert time.monotonic() < deadline
             time.sleep(0.2)
 

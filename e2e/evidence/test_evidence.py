@@ -28,8 +28,8 @@ SCRAPED = 2.5
 PASSWORD_HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"  # noqa: S105
 
 
-def total(client, since, *, born=True):
-    counters = Counters("AcceptLength", Arm(3, 3), since, born=born)
+def total(client, since, *, from_zero=True):
+    counters = Counters("AcceptLength", Arm(3, 3), since, from_zero=from_zero)
     for piece in client.pieces(SELECTOR, since - 60, time.time()):
         counters.add(piece)
     return counters.requests()
@@ -80,7 +80,7 @@ def test_a_version_that_served_before_is_counted_from_the_trial_on(exporter, ser
     time.sleep(1.5)
     exporter.finish(30, 20)
     time.sleep(SCRAPED)
-    assert total(client, since, born=False).x == 30
+    assert total(client, since, from_zero=False).x == 30
 
 
 def test_a_dead_or_stuck_server_and_one_that_says_too_much_are_problems(exporter, serve, monkeypatch):
@@ -115,7 +115,7 @@ def test_what_an_answer_cannot_hold_is_read_in_pieces(exporter, serve, monkeypat
 
 def test_looks_that_read_only_what_is_new_see_what_one_that_reads_all_does(exporter, serve):
     client, since = serve([exporter.port]).client(), time.time()
-    looks = Counters("AcceptLength", Arm(3, 3), since, born=True)
+    looks = Counters("AcceptLength", Arm(3, 3), since, from_zero=True)
     began = since
     for step, tokens in enumerate((30, 50, 10)):
         exporter.finish(tokens, 20)
@@ -189,7 +189,7 @@ def test_a_guard_needs_one_number(exporter, serve, kind):
     assert client.number("vector(0) / 0", now) is None
     assert client.number("vector(7)", now) == 7
     assert client.number("scalar(vector(7))", now) == 7
-    with pytest.raises(PrometheusError, match="gives a matrix where one number is wanted"):
+    with pytest.raises(PrometheusError, match="gives a matrix where one number is desired"):
         client.number("aurora_accept_observations_total[30s]", now)
     with pytest.raises(PrometheusError, match="aggregate it"):
         client.number('{__name__=~"aurora_accept_.*"}', now)

@@ -37,8 +37,8 @@ def eventually(what, condition, seconds):
         if value:
             return value
         if time.monotonic() > deadline:
-            told = json.dumps(resource().get("status"), indent=1)
-            raise AssertionError(f"{what}: not within {seconds:.0f} s\n{told}")
+            reported = json.dumps(resource().get("status"), indent=1)
+            raise AssertionError(f"{what}: not within {seconds:.0f} s\n{reported}")
         time.sleep(min(3, 0.5 + (time.monotonic() - began) / 20))
 
 

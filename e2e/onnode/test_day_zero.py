@@ -197,11 +197,11 @@ def fill(filler):
 def test_a_full_volume_is_told_and_only_learning_stops(stream, small_volume):
     before, filler = trainers(), small_volume / "filler"
 
-    def told():
+    def reported():
         fill(filler)
         return condition("StorageReady")["reason"] == "VolumeFull"
 
-    eventually("told", told, 60)
+    eventually("reported", reported, 60)
     serves_on(stream)
     assert condition("Available")["status"] == "True"
     assert trainers() == before
@@ -213,7 +213,7 @@ def test_a_volume_that_cannot_be_read_is_told_and_what_is_live_serves_on(stream,
     mode = store.root.stat().st_mode
     store.root.chmod(0)
     try:
-        eventually("told", lambda: condition("StorageReady")["reason"] == "VolumeFailing", 60)
+        eventually("reported", lambda: condition("StorageReady")["reason"] == "VolumeFailing", 60)
         serves_on(stream)
         assert condition("Available")["status"] == "True"
     finally:
@@ -227,7 +227,7 @@ def test_steady_state_writes_nothing(stream, pytestconfig):
     stream.stop()
     patch({"suspend": True})
     eventually("the trainer is gone", lambda: not pods("trainer"), 120)
-    eventually("told", lambda: condition("TrainingHealthy")["reason"] == "Suspended", 30)
+    eventually("reported", lambda: condition("TrainingHealthy")["reason"] == "Suspended", 30)
     time.sleep(15)
     log = audit_log(Host())
 

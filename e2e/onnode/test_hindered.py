@@ -1,4 +1,4 @@
-"""What keeps a pod from being made or started is told by the resource itself."""
+"""What keeps a pod from being made or started is reported by the resource itself."""
 
 import json
 
@@ -35,12 +35,12 @@ def available():
 
 def test_a_secret_that_is_not_there():
     apply(model="org/model", tokenSecret={"name": "nowhere", "key": "token"})
-    eventually("told", lambda: 'CreateContainerConfigError: secret "nowhere" not found' in available(), 60)
+    eventually("reported", lambda: 'CreateContainerConfigError: secret "nowhere" not found' in available(), 60)
 
 
 def test_a_namespace_that_takes_no_pods():
     kubectl("create", "quota", "none", "-n", SPACE, "--hard=pods=0")
     apply()
-    eventually("told", lambda: "job chat-init cannot make its pod" in available(), 90)
+    eventually("reported", lambda: "job chat-init cannot make its pod" in available(), 90)
     events = kubectl("get", "events", "-n", SPACE, "-o", "jsonpath={.items[*].message}")
     assert "exceeded quota" in events

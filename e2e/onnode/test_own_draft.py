@@ -7,7 +7,7 @@ import pytest
 import yaml
 from aurora_core.loop.traffic import measure
 from aurora_core.weights.store import WeightsStore
-from deployed import NAME, condition, fallen, kubectl, patch, pods, publish_copy, status, url
+from deployed import NAME, condition, decisions, kubectl, patch, pods, publish_copy, status, url
 from machine import emulated
 from node_support import ROOT, eventually, prometheus, read, serves_on
 
@@ -83,7 +83,7 @@ def test_it_speculates_with_its_own_draft_from_the_first_request(team):
 def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
     version = publish_copy(0, "vocabulary")
     eventually("one pod serves it, the other does not", lambda: status()["serving"]["versions"] == [0, version], 120)
-    entry = eventually("a verdict", lambda: fallen(version, "Rejected", "Promoted"), 900)[0]
+    entry = eventually("a verdict", lambda: decisions(version, "Rejected", "Promoted"), 900)[0]
     print(f"Canary, damaged: {entry}")
     assert entry["verdict"] == "Rejected"
     assert entry["upper"] < 1
@@ -98,10 +98,10 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
     assert f"Version {version} with 3 draft steps is on trial (Canary)" in aurora("explain")
     assert "on trial" in aurora("versions")
     assert "MISSING" not in aurora("doctor")
-    looks = status()["candidate"]["looks"]
+    analyses = status()["candidate"]["analyses"]
     time.sleep(20)
     # One every 5 s, and two where a slice ends; a status that is written wakes nobody.
-    assert 3 <= status()["candidate"]["looks"] - looks <= 10
+    assert 3 <= status()["candidate"]["analyses"] - analyses <= 10
     server = prometheus()
     share = server.number('sum(rate(process_cpu_seconds_total{pod=~"aurora-.*"}[1m]))', time.time())
     server.close()
@@ -112,7 +112,7 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
     aurora("resume")
     on_trial(version)
     aurora("reject")
-    assert "by hand" in eventually("rejected", lambda: fallen(version, "Rejected"), 30)[0]["reason"]
+    assert "by hand" in eventually("rejected", lambda: decisions(version, "Rejected"), 30)[0]["reason"]
     aurora("status", "--plot", str(tmp_path / "trial.png"))
     assert (tmp_path / "trial.png").read_bytes().startswith(b"\x89PNG")
     serves_on(stream)
@@ -121,7 +121,7 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
 def test_a_better_draft_is_promoted_by_one_of_two_pods(stream):
     promote_by_hand(publish_copy(0, "rows"))
     version = publish_copy(0)
-    entry = eventually("a verdict", lambda: fallen(version, "Rejected", "Promoted"), 900)[0]
+    entry = eventually("a verdict", lambda: decisions(version, "Rejected", "Promoted"), 900)[0]
     print(f"Canary, better: {entry}")
     assert entry["verdict"] == "Promoted"
     assert entry["lower"] > 1
@@ -135,11 +135,11 @@ def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_i
     version = publish_copy(before)
     promote_by_hand(version)
     patch({"promotion": {"guards": guards}})
-    undone = eventually("rolled back", lambda: fallen(version, "RolledBack"), 30)[0]
+    undone = eventually("rolled back", lambda: decisions(version, "RolledBack"), 30)[0]
     assert "guard answers" in undone["reason"]
     assert status()["stable"]["version"] == before
     candidate = publish_copy(before)
-    rejected = eventually("rejected", lambda: fallen(candidate, "Rejected"), 60)[0]
+    rejected = eventually("rejected", lambda: decisions(candidate, "Rejected"), 60)[0]
     assert "GuardBreached" in rejected["reason"]
     patch({"promotion": {"guards": []}})
     serves_on(stream)
@@ -148,7 +148,7 @@ def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_i
 def test_a_trainer_that_crashes_is_told_with_its_last_words_and_serving_goes_on(stream):
     broken = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]}}
     patch({"training": {"podTemplate": broken}})
-    eventually("told", lambda: condition("TrainingHealthy")["reason"] == "TrainerFailing", 120)
+    eventually("reported", lambda: condition("TrainingHealthy")["reason"] == "TrainerFailing", 120)
     message = condition("TrainingHealthy")["message"]
     print(message)
     assert "trainer ended with 1" in message

@@ -7,7 +7,7 @@ from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.world import World, key
+from aurora_operator.reconcile.snapshot import Snapshot, key
 from aurora_operator.render.identity import Images
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -34,10 +34,10 @@ def a_body(spec, status=None, annotations=None):
     }
 
 
-def a_world(spec=None, status=None, annotations=None, children=(), **more):
+def a_snapshot(spec=None, status=None, annotations=None, children=(), **more):
     spec, status = spec or a_spec(), status or Status()
     more.setdefault("versions", (Published(0, None),))
-    return World(
+    return Snapshot(
         body=a_body(spec, status, annotations),
         spec=spec,
         status=status,
@@ -50,24 +50,24 @@ def a_world(spec=None, status=None, annotations=None, children=(), **more):
 
 
 def settled(spec=None, **more):
-    """The world after everything was applied, and the status written."""
-    world = a_world(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
+    """The snapshot after everything was applied, and the status written."""
+    snapshot = a_snapshot(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
     children = []
     for _ in range(3):
-        world = a_world(
-            world.spec,
-            pods=world.pods,
-            versions=world.versions,
+        snapshot = a_snapshot(
+            snapshot.spec,
+            pods=snapshot.pods,
+            versions=snapshot.versions,
             children=children,
-            engine_pods=world.engine_pods,
+            engine_pods=snapshot.engine_pods,
             **more,
         )
-        for body in plan(world).apply:
+        for body in plan(snapshot).apply:
             live = copy.deepcopy(dict(body))
             if body["metadata"]["name"] == "chat-init":
                 live["status"] = {"succeeded": 1}
             children.append(live)
-    return world, children
+    return snapshot, children
 
 
 def having(children, name, **status):
@@ -75,7 +75,7 @@ def having(children, name, **status):
     return [c | {"status": status} if c["metadata"]["name"] == name else c for c in children]
 
 
-def told(kind, **world):
-    """Reason and message of a condition, once this world was looked at."""
-    found = next(c for c in plan(a_world(**world)).status["conditions"] if c["type"] == kind)
+def reported(kind, **snapshot):
+    """Reason and message of a condition, once this snapshot was looked at."""
+    found = next(c for c in plan(a_snapshot(**snapshot)).status["conditions"] if c["type"] == kind)
     return found["reason"], found["message"]

@@ -8,9 +8,9 @@ import pytest
 from aurora_core.protocol.agent import Volume
 from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.world import Problem
+from aurora_operator.reconcile.snapshot import Problem
 from aurora_operator.render.identity import COMPONENT
-from operator_support import NOW, a_spec, a_world, having, settled, told
+from operator_support import NOW, a_snapshot, a_spec, having, reported, settled
 
 READY = {"type": "Ready", "status": "True"}
 
@@ -20,12 +20,12 @@ def a_pod(component, **status):
 
 
 def a_trainer(fallen_after, running_for):
-    """A pod whose process ran so many seconds, fell, and runs again for so many."""
-    fell = NOW - timedelta(seconds=running_for + 10)
+    """A pod whose process ran so many seconds, finished, and runs again for so many."""
+    finished = NOW - timedelta(seconds=running_for + 10)
     last = {"exitCode": 1, "message": "out of memory"} | (
         {}
         if fallen_after is None
-        else {"startedAt": (fell - timedelta(seconds=fallen_after)).isoformat(), "finishedAt": fell.isoformat()}
+        else {"startedAt": (finished - timedelta(seconds=fallen_after)).isoformat(), "finishedAt": finished.isoformat()}
     )
     state = {"running": {"startedAt": (NOW - timedelta(seconds=running_for)).isoformat()}}
     process = {"name": "trainer", "restartCount": 1, "state": state, "lastState": {"terminated": last}}
@@ -45,9 +45,9 @@ def a_trainer(fallen_after, running_for):
     ],
 )
 def test_a_trainer_that_fell_is_well_again_once_it_outlives_its_last_run(fallen_after, running_for, reason):
-    world, children = settled()
+    snapshot, children = settled()
     pods = (a_trainer(fallen_after, running_for),)
-    assert told("TrainingHealthy", pods=world.pods, children=children, trainer_pods=pods)[0] == reason
+    assert reported("TrainingHealthy", pods=snapshot.pods, children=children, trainer_pods=pods)[0] == reason
 
 
 NO_SECRET = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "hf" not found'}}}
@@ -56,22 +56,22 @@ NO_SECRET = {"state": {"waiting": {"reason": "CreateContainerConfigError", "mess
 @pytest.mark.parametrize("at", ["containerStatuses", "initContainerStatuses"])
 def test_a_pod_that_waits_for_what_is_not_there_says_for_what(at):
     pod = a_pod("init", **{at: [{"name": "init", **NO_SECRET}]})
-    reason, message = told("Available", trainer_pods=(pod,))
+    reason, message = reported("Available", trainer_pods=(pod,))
     assert (reason, message) == ("Preparing", 'chat-init-x: CreateContainerConfigError: secret "hf" not found')
 
 
 def test_a_pod_that_was_put_out_says_why_unless_another_is_in_newer_trouble():
     out = a_pod("init", phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
-    words = "chat-init-x: Evicted: The node was low on resource: memory."
-    assert told("Available", trainer_pods=(out,))[1] == words
+    text = "chat-init-x: Evicted: The node was low on resource: memory."
+    assert reported("Available", trainer_pods=(out,))[1] == text
     waiting = a_pod("init", containerStatuses=[{"name": "init", **NO_SECRET}])
-    assert "CreateContainerConfigError" in told("Available", trainer_pods=(out, waiting))[1]
+    assert "CreateContainerConfigError" in reported("Available", trainer_pods=(out, waiting))[1]
 
 
 @pytest.mark.parametrize("word", ["ContainerCreating", "PodInitializing"])
 def test_a_pod_that_is_on_its_way_is_no_trouble(word):
     pod = a_pod("init", containerStatuses=[{"name": "init", "state": {"waiting": {"reason": word}}}])
-    assert told("Available", trainer_pods=(pod,))[1].startswith("the target is being fetched")
+    assert reported("Available", trainer_pods=(pod,))[1].startswith("the target is being fetched")
 
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(5, False), (31, True)])
@@ -79,10 +79,10 @@ def test_a_job_that_may_not_make_its_pod_is_told(seconds, overdue):
     _, children = settled()
     now = NOW + timedelta(seconds=seconds)
     trainer = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z")
-    words = "job chat-trainer cannot make its pod: kubectl describe job chat-trainer says why"
-    assert (told("TrainingHealthy", now=now, children=trainer) == ("TrainerFailing", words)) == overdue
+    text = "job chat-trainer cannot make its pod: kubectl describe job chat-trainer says why"
+    assert (reported("TrainingHealthy", now=now, children=trainer) == ("TrainerFailing", text)) == overdue
     init = having(children, "chat-init", startTime="2026-01-01T12:00:00Z")
-    assert ("job chat-init cannot" in told("Available", now=now, children=init)[1]) == overdue
+    assert ("job chat-init cannot" in reported("Available", now=now, children=init)[1]) == overdue
 
 
 def test_a_job_that_was_suspended_or_that_no_controller_saw_yet_is_given_its_time():
@@ -91,48 +91,51 @@ def test_a_job_that_was_suspended_or_that_no_controller_saw_yet_is_given_its_tim
     suspended = [{"type": "Suspended", "status": "True"}]
     resumed = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z", conditions=suspended)
     for job in (resumed, children):
-        assert told("TrainingHealthy", now=now, children=job)[0] == "TrainerStarting"
+        assert reported("TrainingHealthy", now=now, children=job)[0] == "TrainerStarting"
 
 
 def test_engine_pods_that_a_quota_forbids_are_told():
     _, children = settled()
     deployment = next(child for child in children if child["kind"] == "Deployment")
-    words = 'pods "chat-engine-1" is forbidden: exceeded quota'
-    deployment["status"] = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": words}]}
-    assert told("Available", children=children) == ("EngineFailing", words)
+    text = 'pods "chat-engine-1" is forbidden: exceeded quota'
+    deployment["status"] = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": text}]}
+    assert reported("Available", children=children) == ("EngineFailing", text)
 
 
 def test_what_an_agent_did_not_do_is_a_condition():
-    todo = plan(a_world(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
+    todo = plan(a_snapshot(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")
 
 
-def claim_of(world, **more):
-    body = next(child for child in world.children.values() if child["kind"] == "PersistentVolumeClaim")
+def claim_of(snapshot, **more):
+    body = next(child for child in snapshot.children.values() if child["kind"] == "PersistentVolumeClaim")
     changed = copy.deepcopy(dict(body)) | {"status": {"phase": "Bound"}}
     for part, value in more.items():
         changed[part] = changed.get(part, {}) | value
     return changed
 
 
-def storage(world, claim, *pods):
-    seen = a_world(world.spec, pods=pods or world.pods, children=[claim] if claim else [])
+def storage(snapshot, claim, *pods):
+    seen = a_snapshot(snapshot.spec, pods=pods or snapshot.pods, children=[claim] if claim else [])
     conditions = plan(seen).status["conditions"]
     return next((c["status"], c["reason"]) for c in conditions if c["type"] == "StorageReady")
 
 
 def test_the_condition_of_the_volume():
-    world, _ = settled()
-    bound = claim_of(world)
+    snapshot, _ = settled()
+    bound = claim_of(snapshot)
     engine = Pod("a", "10.0.0.1", 0, 0, 1.0)
     half, full = Volume(free=50, total=100), Volume(free=2, total=100)
-    assert storage(world, bound, dataclasses.replace(engine, volume=half)) == ("True", "Bound")
-    assert storage(world, bound, dataclasses.replace(engine, volume=full)) == ("False", "VolumeFull")
-    assert storage(world, bound, dataclasses.replace(engine, volume_problem="EIO")) == ("False", "VolumeFailing")
-    assert storage(world, claim_of(world, status={"phase": "Pending"})) == ("False", "ClaimPending")
-    assert storage(world, claim_of(world, status={"phase": "Lost"})) == ("False", "ClaimLost")
-    assert storage(world, claim_of(world, spec={"accessModes": ["ReadWriteOncePod"]})) == ("False", "ClaimExclusive")
-    assert storage(world, None) == ("Unknown", "ClaimNew")
+    assert storage(snapshot, bound, dataclasses.replace(engine, volume=half)) == ("True", "Bound")
+    assert storage(snapshot, bound, dataclasses.replace(engine, volume=full)) == ("False", "VolumeFull")
+    assert storage(snapshot, bound, dataclasses.replace(engine, volume_problem="EIO")) == ("False", "VolumeFailing")
+    assert storage(snapshot, claim_of(snapshot, status={"phase": "Pending"})) == ("False", "ClaimPending")
+    assert storage(snapshot, claim_of(snapshot, status={"phase": "Lost"})) == ("False", "ClaimLost")
+    assert storage(snapshot, claim_of(snapshot, spec={"accessModes": ["ReadWriteOncePod"]})) == (
+        "False",
+        "ClaimExclusive",
+    )
+    assert storage(snapshot, None) == ("Unknown", "ClaimNew")
     named, _ = settled(a_spec(weights={"claimName": "shared"}))
     assert storage(named, None) == ("False", "ClaimMissing")

@@ -9,7 +9,7 @@ from aurora_operator.reconcile import observe
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.credentials import ANNOTATION, NAMES, stamp
 from aurora_operator.render.identity import Resource
-from operator_support import a_spec, a_world, settled, told
+from operator_support import a_snapshot, a_spec, reported, settled
 
 API_KEY = {"serving": {"apiKeySecret": {"name": "users", "key": "key"}}}
 
@@ -29,14 +29,14 @@ GOOD = {"admin": "admin-1", "agent": "agent-1", "samples": "samples-1"}
 
 def applied(children, **more):
     """What is applied to these children, by kind and name."""
-    world, _ = settled(more.pop("spec", None))
-    todo = plan(a_world(world.spec, pods=world.pods, children=children, **more))
+    snapshot, _ = settled(more.pop("spec", None))
+    todo = plan(a_snapshot(snapshot.spec, pods=snapshot.pods, children=children, **more))
     return {(b["kind"], b["metadata"]["name"]): b for b in todo.apply}
 
 
 def templates(**more):
-    world, children = settled(more.pop("spec", None))
-    todo = plan(a_world(world.spec, pods=world.pods, children=secret(children, **GOOD), **more))
+    snapshot, children = settled(more.pop("spec", None))
+    todo = plan(a_snapshot(snapshot.spec, pods=snapshot.pods, children=secret(children, **GOOD), **more))
     return {b["metadata"]["name"]: b["spec"]["template"]["metadata"]["annotations"].get(ANNOTATION) for b in todo.apply}
 
 
@@ -78,19 +78,19 @@ def test_a_stamp_does_not_tell_a_short_key():
 
 def test_an_api_key_that_cannot_work_is_reported_and_restarts_no_pod():
     spec = a_spec(**API_KEY)
-    world, children = settled(spec)
+    snapshot, children = settled(spec)
     children = secret(children, **GOOD)
     problem = "key key of Secret ns/users (serving.apiKeySecret) does not exist: create it"
-    todo = plan(a_world(spec, pods=world.pods, children=children, credential_problem=problem))
+    todo = plan(a_snapshot(spec, pods=snapshot.pods, children=children, credential_problem=problem))
     live = next(c for c in children if c["metadata"]["name"] == "chat-engine")
     engine = [b for b in todo.apply if b["metadata"]["name"] == "chat-engine"]
     assert all(b["spec"]["template"] == live["spec"]["template"] for b in engine)
-    found = told("Degraded", spec=spec, pods=world.pods, children=children, credential_problem=problem)
+    found = reported("Degraded", spec=spec, pods=snapshot.pods, children=children, credential_problem=problem)
     assert found == ("CredentialRefused", problem)
 
 
 def test_no_credential_shows_where_a_snapshot_is_printed():
-    assert "user-secret" not in repr(a_world(api_key="user-secret"))
+    assert "user-secret" not in repr(a_snapshot(api_key="user-secret"))
 
 
 class Stored:
@@ -124,10 +124,10 @@ def test_no_pod_reads_a_secret_that_does_not_allow_it(more, host, field, kept_ba
     without = [c for c in children if c["kind"] != kept_back or c["metadata"]["name"] == "chat-trainer"]
     if kept_back == "Job":
         without = []
-    todo = plan(a_world(spec, children=without, credential_problem=refused.problem, unusable=refused.unusable))
+    todo = plan(a_snapshot(spec, children=without, credential_problem=refused.problem, unusable=refused.unusable))
     assert kept_back not in {body["kind"] for body in todo.apply}
     assert "ConfigMap" in {body["kind"] for body in todo.apply} or without
-    assert told("Degraded", spec=spec, credential_problem=refused.problem, unusable=refused.unusable) == (
+    assert reported("Degraded", spec=spec, credential_problem=refused.problem, unusable=refused.unusable) == (
         "CredentialRefused",
         refused.problem,
     )

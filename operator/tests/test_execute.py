@@ -8,7 +8,7 @@ from aurora_operator.errors import ClusterError
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile import execute
 from aurora_operator.reconcile.plan import Load, Plan
-from operator_support import a_world
+from operator_support import a_snapshot
 
 
 class Agents:
@@ -52,15 +52,15 @@ def agents(monkeypatch):
 
 def test_pods_load_together_and_one_that_cannot_keeps_none_back(agents):
     loads = tuple(Load(Pod(name, "", 1, 3, 1.0), 2, 3, 1.0) for name in ("a", "broken", "b"))
-    problems = execute.execute(None, a_world(), Plan(loads=loads))
+    problems = execute.execute(None, a_snapshot(), Plan(loads=loads))
     assert sorted(agents.calls) == [("a", "load", 2), ("b", "load", 2)]
     assert [(p.reason, p.message) for p in problems] == [("LoadFailing", "broken did not take version 2: no such file")]
 
 
-@pytest.mark.parametrize(("steps", "wanted", "order"), [(3, 0, ["steps", "load"]), (0, 3, ["load", "steps"])])
-def test_nobody_runs_a_draft_that_was_not_wanted(agents, steps, wanted, order):
+@pytest.mark.parametrize(("steps", "desired", "order"), [(3, 0, ["steps", "load"]), (0, 3, ["load", "steps"])])
+def test_nobody_runs_a_draft_that_was_not_wanted(agents, steps, desired, order):
     agents.began = threading.Barrier(1)
-    execute.execute(None, a_world(), Plan(loads=(Load(Pod("a", "", 1, steps, 1.0), 2, wanted, 0.5),)))
+    execute.execute(None, a_snapshot(), Plan(loads=(Load(Pod("a", "", 1, steps, 1.0), 2, desired, 0.5),)))
     assert [word for _, word, _ in agents.calls] == [*order, "rate"]
 
 
@@ -93,10 +93,10 @@ def test_what_the_api_server_does_not_take_keeps_nothing_else_back(agents, statu
     todo = Plan(
         notes=(Note("Normal", "RolledBack", "to version 2"),),
         delete=(("batch/v1", "Job", "chat-trainer"),),
-        apply=(config("chat-wanted"), config("fine")),
+        apply=(config("chat-desired"), config("fine")),
         loads=(Load(Pod("a", "", 1, 3, 1.0), 2, 3, 1.0),),
     )
-    problems = execute.execute(cluster, a_world(), todo)
+    problems = execute.execute(cluster, a_snapshot(), todo)
     assert cluster.applied == ["fine"]
     assert agents.calls == [("a", "load", 2)]
     assert [problem.reason for problem in problems] == ["ApplyRefused", "ApplyRefused"]
@@ -109,5 +109,5 @@ def test_nothing_follows_from_a_status_that_was_not_written(agents):
 
     cluster = Conflict(409)
     with pytest.raises(ClusterError):
-        execute.execute(cluster, a_world(), Plan(status={}, apply=(config("fine"),), loads=(object(),)))
+        execute.execute(cluster, a_snapshot(), Plan(status={}, apply=(config("fine"),), loads=(object(),)))
     assert (cluster.applied, agents.calls) == ([], [])

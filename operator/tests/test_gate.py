@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 GATE = Gate()
 
 
-def side(ratio, n=200, spread=0.2):
+def arm(ratio, n=200, spread=0.2):
     return Sums.of((20 * ratio * (1 + spread * (-1) ** i), 20) for i in range(n))
 
 
 def evidence(candidate, stable=2.0, n=200, **more):
-    return Evidence(side(candidate, n), side(stable, n), n, n, **more)
+    return Evidence(arm(candidate, n), arm(stable, n), n, n, **more)
 
 
 def test_a_clearly_better_candidate_is_promoted():
@@ -35,7 +35,7 @@ def test_an_equal_candidate_waits_and_is_never_promoted():
 
 @given(st.floats(0.5, 5), st.floats(0.5, 5), st.integers(0, 400), st.integers(0, 400), st.floats(0, 1e7))
 def test_never_without_data(candidate, stable, n, m, elapsed):
-    few = Evidence(side(candidate, n), side(stable, m), n, m)
+    few = Evidence(arm(candidate, n), arm(stable, m), n, m)
     decision = decide(GATE, few, (), elapsed)
     if min(n, m) < GATE.min_requests:
         assert decision.verdict is not Verdict.PROMOTE
@@ -45,7 +45,7 @@ def test_never_without_data(candidate, stable, n, m, elapsed):
 
 
 def test_few_slices_are_not_enough_however_many_requests():
-    few = Evidence(side(3.0, 3), side(2.0, 3), 500, 500)
+    few = Evidence(arm(3.0, 3), arm(2.0, 3), 500, 500)
     assert decide(GATE, few, (), 100).reason == "CollectingEvidence"
 
 

@@ -20,21 +20,21 @@ class Woken:
         self.names.append(str(name))
 
 
-def tell(memo, kind="MODIFIED", generation=1, **annotations):
+def notify(memo, kind="MODIFIED", generation=1, **annotations):
     meta = SimpleNamespace(get={"uid": "u", "generation": generation}.get, annotations=annotations)
     asyncio.run(handlers.changed(memo=memo, event={"type": kind}, namespace="ns", name="chat", meta=meta))
 
 
 def test_a_status_wakes_nobody_and_everything_else_does():
     memo = kopf.Memo(controller=Woken(), versions=Versions())
-    tell(memo, "ADDED")
+    notify(memo, "ADDED")
     for _ in range(3):
-        tell(memo)
+        notify(memo)
     assert memo.controller.names == ["ns/chat"]
-    tell(memo, generation=2)
-    tell(memo, generation=2, **{"aurora-operator.io/promote": "4"})
-    tell(memo, generation=2)
-    tell(memo, "DELETED", generation=2)
+    notify(memo, generation=2)
+    notify(memo, generation=2, **{"aurora-operator.io/promote": "4"})
+    notify(memo, generation=2)
+    notify(memo, "DELETED", generation=2)
     assert memo.controller.names == ["ns/chat"] * 5
 
 
@@ -81,7 +81,7 @@ def test_whatever_fails_shows_on_its_own_resource(monkeypatch, step, doing, erro
     monkeypatch.setattr(handlers, step, unable(error))
     reconciler = handlers.Reconciler(cluster, Settings(engine_image="e", trainer_image="t"))
     with pytest.raises(type(error)):
-        reconciler.look(Name("ns", "chat"))
+        reconciler.reconcile(Name("ns", "chat"))
     degraded = next(one for one in cluster.written[-1]["conditions"] if one["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "ReconcileFailing")
     assert degraded["message"].startswith(f"{type(error).__name__} while {doing}: ")
@@ -102,7 +102,7 @@ def test_whatever_fails_shows_on_its_own_resource(monkeypatch, step, doing, erro
 def test_a_resource_of_whatever_form_shows_what_is_wrong_with_it(resource):
     cluster = Stored(resource)
     reconciler = handlers.Reconciler(cluster, Settings(engine_image="e", trainer_image="t"))
-    assert reconciler.look(Name("ns", "chat")) == 60
+    assert reconciler.reconcile(Name("ns", "chat")) == 60
     (condition,) = (one for one in cluster.written[-1]["conditions"] if one["type"] == "Degraded")
     assert condition["reason"] == "SpecUnreadable"
     assert condition["message"].startswith("the resource cannot be read: s")

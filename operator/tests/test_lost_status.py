@@ -7,7 +7,7 @@ from aurora_core.protocol.agent import Record
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan
-from operator_support import NOW, a_spec, a_world, settled, told
+from operator_support import NOW, a_snapshot, a_spec, reported, settled
 
 VERSIONS = tuple(Published(n, 1.0 + n / 10, f"digest-{n}") for n in (0, 5, 6, 7, 8, 9))
 RECORD = Record(version=7, steps=3, digest="digest-7", decided=8)
@@ -15,11 +15,11 @@ POD = Pod("a", "10.0.0.1", 0, 0, 1.0)
 
 
 def desired(todo):
-    return next((b["data"] for b in todo.apply if b["metadata"]["name"] == "chat-wanted"), None)
+    return next((b["data"] for b in todo.apply if b["metadata"]["name"] == "chat-desired"), None)
 
 
 def test_before_an_agent_reported_nothing_is_stable_and_nothing_may_be_deleted():
-    todo = plan(a_world(versions=None))
+    todo = plan(a_snapshot(versions=None))
     assert todo.status["stable"] is None
     assert desired(todo) == {"version": "0", "steps": "0", "digest": "", "in-use": "all"}
     assert todo.loads == ()
@@ -27,38 +27,38 @@ def test_before_an_agent_reported_nothing_is_stable_and_nothing_may_be_deleted()
 
 
 def test_what_the_volume_records_is_stable_again():
-    todo = plan(a_world(versions=VERSIONS, record=RECORD, pods=(POD,)))
+    todo = plan(a_snapshot(versions=VERSIONS, record=RECORD, pods=(POD,)))
     stable = todo.status["stable"]
     assert (stable["version"], stable["steps"], stable["digest"]) == (7, 3, "digest-7")
-    assert todo.status["judged"] == 8
+    assert todo.status["decided"] == 8
     assert todo.notes[0].reason == "StateRestored"
     assert [(load.version, load.steps, load.digest) for load in todo.loads if load.version == 7] == [(7, 3, "digest-7")]
     assert {"7"} <= set(desired(todo)["in-use"].split(","))
 
 
 def test_a_version_that_was_decided_is_not_tried_again_after_the_status_was_lost():
-    todo = plan(a_world(versions=VERSIONS[:-1], record=RECORD, pods=(POD,)))
+    todo = plan(a_snapshot(versions=VERSIONS[:-1], record=RECORD, pods=(POD,)))
     assert todo.status["candidate"] is None
 
 
 @pytest.mark.parametrize("record", [None, Record(version=99, steps=3)])
 def test_without_a_usable_record_a_retained_volume_starts_from_version_0(record):
-    todo = plan(a_world(versions=VERSIONS, record=record, pods=(POD,)))
+    todo = plan(a_snapshot(versions=VERSIONS, record=record, pods=(POD,)))
     assert (todo.status["stable"]["version"], todo.status["stable"]["steps"]) == (0, 0)
 
 
 def test_a_status_that_is_there_wins_over_the_record():
-    status = Status(stable=Stable(version=5, steps=3, since=NOW - timedelta(hours=1), digest="digest-5"), judged=9)
-    todo = plan(a_world(status=status, versions=VERSIONS, record=RECORD, pods=(POD,)))
+    status = Status(stable=Stable(version=5, steps=3, since=NOW - timedelta(hours=1), digest="digest-5"), decided=9)
+    todo = plan(a_snapshot(status=status, versions=VERSIONS, record=RECORD, pods=(POD,)))
     assert todo.status is None or todo.status["stable"]["version"] == 5
     assert todo.record is not None
     assert todo.record[1] == Record(version=5, steps=3, digest="digest-5", decided=9)
 
 
 def test_the_record_is_written_once():
-    status = Status(stable=Stable(version=7, steps=3, since=NOW, digest="digest-7"), judged=8)
+    status = Status(stable=Stable(version=7, steps=3, since=NOW, digest="digest-7"), decided=8)
     versions = VERSIONS[:-1]
-    assert plan(a_world(status=status, versions=versions, record=RECORD, pods=(POD,))).record is None
+    assert plan(a_snapshot(status=status, versions=versions, record=RECORD, pods=(POD,))).record is None
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_a_volume_that_was_emptied_or_replaced_is_noticed_and_its_namesake_is_ne
     stable = Stable(version=7, steps=3, since=NOW, digest="digest-7")
     _, children = settled(a_spec())
     bound = [c | {"status": {"phase": "Bound"}} if c["kind"] == "PersistentVolumeClaim" else c for c in children]
-    state = {"status": Status(stable=stable, judged=9), "versions": versions, "pods": (POD,), "children": bound}
-    assert told("StorageReady", **state)[0] == reason
-    todo = plan(a_world(**state))
+    state = {"status": Status(stable=stable, decided=9), "versions": versions, "pods": (POD,), "children": bound}
+    assert reported("StorageReady", **state)[0] == reason
+    todo = plan(a_snapshot(**state))
     assert all(load.digest == "digest-7" for load in todo.loads)
     assert desired(todo)["digest"] == "digest-7"
 
 
 def test_an_engine_that_serves_target_only_for_lack_of_its_version_says_so():
     pod = Pod("a", "10.0.0.1", 9, 0, 1.0, fallback="version 7 is not in /data/weights; serving target-only")
-    reason, message = told("Degraded", pods=(pod,), versions=VERSIONS)
+    reason, message = reported("Degraded", pods=(pod,), versions=VERSIONS)
     assert reason == "ServingTargetOnly"
     assert "version 7" in message

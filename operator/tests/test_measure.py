@@ -1,4 +1,4 @@
-"""Counters as Prometheus keeps them: resets, gaps, twins, NaN; nothing of before, nothing twice."""
+"""Counters as Prometheus keeps them: resets, gaps, duplicates, NaN; nothing of before, nothing twice."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import random
 
 import pytest
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series, increments
-from aurora_operator.promotion.measure import by_engine_slice, by_slice, whole
+from aurora_operator.promotion.measure import by_engine_slice, by_slice, closed_slices
 from aurora_operator.promotion.statistics import Sums, compare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +23,8 @@ def series(rows, engine="a", version=3, job="pods"):
     ]
 
 
-def totals(*pieces, born=False):
-    counters = Counters("AcceptLength", ARM, 10.0, born=born)
+def totals(*pieces, from_zero=False):
+    counters = Counters("AcceptLength", ARM, 10.0, from_zero=from_zero)
     for piece in pieces:
         counters.add(piece)
     return counters.requests()
@@ -42,7 +42,7 @@ def test_without_a_scrape_before_the_start_an_old_series_counts_from_its_first_s
 
 def test_a_version_that_never_served_before_counts_from_zero():
     rows = [(12, 7, 70, 35, 700, 350, 175)]
-    assert totals(series(rows), born=True) == Sums(7, 70, 35, 700, 350, 175)
+    assert totals(series(rows), from_zero=True) == Sums(7, 70, 35, 700, 350, 175)
 
 
 def test_a_restarted_engine_is_a_reset_and_loses_nothing():
@@ -78,7 +78,7 @@ def test_whatever_resets_and_scrapes_the_increase_is_what_was_added(steps, start
         hidden = restart and time > 0 and value >= rows[time - 1][1][0]
         added.append(value - rows[time - 1][1][0] if hidden else add)
     since = min(start, len(steps) - 1)
-    found = increments(rows, float(since), born=False)
+    found = increments(rows, float(since), from_zero=False)
     assert sum(row[0] for _, row in found) == pytest.approx(sum(added[since + 1 :]))
 
 
@@ -110,7 +110,7 @@ def test_a_request_that_ends_in_the_other_sides_slice_belongs_to_its_own():
 
 def test_all_engines_together_are_a_slice_and_the_one_that_runs_is_not_whole_yet():
     found = {"a": {0: row(10, 5), 1: row(3, 2)}, "b": {0: row(12, 6)}}
-    assert by_slice(whole(found, 1), lambda _: True) == Sums.of([(22, 11)])
+    assert by_slice(closed_slices(found, 1), lambda _: True) == Sums.of([(22, 11)])
 
 
 def test_an_engines_slice_is_a_unit_and_belongs_to_the_side_that_it_mostly_worked_for():

@@ -29,7 +29,7 @@ def scrapes(values, **labels):
 
 
 def counters():
-    return Counters("AcceptLength", ARM, -1.0, born=True, trusted=_trusted(RESOURCE))
+    return Counters("AcceptLength", ARM, -1.0, from_zero=True, trusted=_trusted(RESOURCE))
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, -1.0, 1e300])

@@ -1,4 +1,4 @@
-"""From a look at the world to what is done: what is missing is made, what drifted is put back, the rest is left."""
+"""From a look at the snapshot to what is done: what is missing is made, what drifted is put back, the rest is left."""
 
 from datetime import timedelta
 
@@ -6,9 +6,9 @@ import pytest
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.world import key
+from aurora_operator.reconcile.snapshot import key
 from aurora_operator.render.identity import Resource
-from operator_support import NOW, a_spec, a_world, having, settled, told
+from operator_support import NOW, a_snapshot, a_spec, having, reported, settled
 
 
 def kinds(bodies):
@@ -16,27 +16,31 @@ def kinds(bodies):
 
 
 def test_nothing_serves_before_the_target_is_there():
-    made = kinds(plan(a_world()).apply)
+    made = kinds(plan(a_snapshot()).apply)
     assert made == {
-        ("PersistentVolumeClaim", "chat-weights"), ("ConfigMap", "chat-config"), ("ConfigMap", "chat-wanted"),
+        ("PersistentVolumeClaim", "chat-weights"), ("ConfigMap", "chat-config"), ("ConfigMap", "chat-desired"),
         ("Secret", "chat-keys"), ("Job", "chat-init"),
     }  # fmt: skip
 
 
 def test_then_everything_else_is_made_and_then_nothing_more():
-    world, children = settled()
+    snapshot, children = settled()
     assert ("Deployment", "chat-engine") in kinds(children)
     assert ("Job", "chat-trainer") in kinds(children)
-    assert plan(a_world(pods=world.pods, versions=world.versions, children=children)).apply == ()
+    assert plan(a_snapshot(pods=snapshot.pods, versions=snapshot.versions, children=children)).apply == ()
 
 
 def test_a_second_look_at_an_unchanged_world_writes_nothing():
-    world, children = settled()
-    first = plan(a_world(pods=world.pods, versions=world.versions, children=children))
+    snapshot, children = settled()
+    first = plan(a_snapshot(pods=snapshot.pods, versions=snapshot.versions, children=children))
     status = Status.model_validate(first.status)
     second = plan(
-        a_world(
-            status=status, pods=world.pods, versions=world.versions, children=children, now=NOW + timedelta(hours=1)
+        a_snapshot(
+            status=status,
+            pods=snapshot.pods,
+            versions=snapshot.versions,
+            children=children,
+            now=NOW + timedelta(hours=1),
         )
     )
     assert (second.apply, second.delete, second.loads, second.status, second.notes) == ((), (), (), None, ())
@@ -47,28 +51,28 @@ def test_a_second_look_at_an_unchanged_world_writes_nothing():
     [("spec", "replicas"), ("spec", "template", "spec", "automountServiceAccountToken"), ("metadata", "labels")],
 )
 def test_what_somebody_changed_is_put_back(path):
-    world, children = settled()
+    snapshot, children = settled()
     engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
     inner = engine
     for step in path[:-1]:
         inner = inner[step]
     inner[path[-1]] = {"replicas": 7, "automountServiceAccountToken": True, "labels": {}}[path[-1]]
-    assert kinds(plan(a_world(pods=world.pods, children=children)).apply) == {("Deployment", "chat-engine")}
+    assert kinds(plan(a_snapshot(pods=snapshot.pods, children=children)).apply) == {("Deployment", "chat-engine")}
 
 
 def test_what_others_add_is_left_alone():
-    world, children = settled()
+    snapshot, children = settled()
     engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
     engine["metadata"]["annotations"]["somebody"] = "else"
     engine["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
     engine["spec"]["template"]["spec"]["containers"].append({"name": "mesh"})
-    assert plan(a_world(pods=world.pods, children=children)).apply == ()
+    assert plan(a_snapshot(pods=snapshot.pods, children=children)).apply == ()
 
 
 def test_other_hyperparameters_make_the_trainer_anew_and_leave_serving_alone():
-    world, children = settled()
+    snapshot, children = settled()
     changed = a_spec(training={"hyperparameters": {"lr": 0.5}})
-    todo = plan(a_world(changed, pods=world.pods, children=children))
+    todo = plan(a_snapshot(changed, pods=snapshot.pods, children=children))
     assert [name for _, _, name in todo.delete] == ["chat-trainer"]
     assert kinds(todo.apply) == {("ConfigMap", "chat-config")}
 
@@ -90,8 +94,8 @@ def test_other_hyperparameters_make_the_trainer_anew_and_leave_serving_alone():
     ],
 )
 def test_a_change_restarts_what_it_must_and_nothing_else(change, engines, trainer):
-    world, children = settled()
-    todo = plan(a_world(a_spec(**change), pods=world.pods, versions=world.versions, children=children))
+    snapshot, children = settled()
+    todo = plan(a_snapshot(a_spec(**change), pods=snapshot.pods, versions=snapshot.versions, children=children))
     templates = {
         body["metadata"]["name"]: body["spec"]["template"] for body in children if "template" in body.get("spec", {})
     }
@@ -105,8 +109,8 @@ def test_a_change_restarts_what_it_must_and_nothing_else(change, engines, traine
 def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
     """What is no longer named is in the Job still, and a Job's template cannot be changed."""
     broken = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]}}
-    world, children = settled(a_spec(training={"podTemplate": broken}))
-    todo = plan(a_world(a_spec(), pods=world.pods, children=children))
+    snapshot, children = settled(a_spec(training={"podTemplate": broken}))
+    todo = plan(a_snapshot(a_spec(), pods=snapshot.pods, children=children))
     assert [name for _, _, name in todo.delete] == ["chat-trainer"]
     assert kinds(todo.apply) == set()
 
@@ -116,18 +120,18 @@ def trained(steps):
 
 
 def test_a_trainer_that_took_its_steps_is_done_until_more_are_asked_for():
-    world, children = settled(trained(100))
+    snapshot, children = settled(trained(100))
     children = having(children, "chat-trainer", succeeded=1)
-    todo = plan(a_world(world.spec, pods=world.pods, children=children))
+    todo = plan(a_snapshot(snapshot.spec, pods=snapshot.pods, children=children))
     assert (todo.delete, todo.apply) == ((), ())
-    assert told("TrainingHealthy", spec=world.spec, children=children)[0] == "Completed"
-    more = plan(a_world(trained(200), pods=world.pods, children=children))
+    assert reported("TrainingHealthy", spec=snapshot.spec, children=children)[0] == "Completed"
+    more = plan(a_snapshot(trained(200), pods=snapshot.pods, children=children))
     assert more.delete == (("batch/v1", "Job", "chat-trainer"),)
 
 
 def test_a_trainer_without_an_end_that_ended_is_made_anew_and_what_was_fetched_stays():
-    world, children = settled()
-    todo = plan(a_world(pods=world.pods, children=having(children, "chat-trainer", succeeded=1)))
+    snapshot, children = settled()
+    todo = plan(a_snapshot(pods=snapshot.pods, children=having(children, "chat-trainer", succeeded=1)))
     assert (todo.delete, todo.apply) == ((("batch/v1", "Job", "chat-trainer"),), ())
 
 
@@ -135,25 +139,25 @@ def test_what_is_no_longer_wanted_goes():
     two = a_spec(serving={"replicas": 2}, samples={
         "transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/metadata"
     })  # fmt: skip
-    world, children = settled(two)
-    budget, door = ("policy/v1", "PodDisruptionBudget", "chat-engine"), ("v1", "Service", "chat-trainer")
-    assert {budget, door} <= {key(child) for child in children}
-    assert set(plan(a_world(two, pods=world.pods, children=children)).delete) == set()
-    assert {budget, door} <= set(plan(a_world(pods=world.pods, children=children)).delete)
-    # While a lost Job is made anew it is not known what is wanted.
+    snapshot, children = settled(two)
+    budget, service = ("policy/v1", "PodDisruptionBudget", "chat-engine"), ("v1", "Service", "chat-trainer")
+    assert {budget, service} <= {key(child) for child in children}
+    assert set(plan(a_snapshot(two, pods=snapshot.pods, children=children)).delete) == set()
+    assert {budget, service} <= set(plan(a_snapshot(pods=snapshot.pods, children=children)).delete)
+    # While a lost Job is made anew it is not known what is desired.
     rest = [child for child in children if child["metadata"]["name"] != "chat-init"]
-    assert plan(a_world(pods=world.pods, children=rest)).delete == ()
+    assert plan(a_snapshot(pods=snapshot.pods, children=rest)).delete == ()
 
 
 def test_an_object_of_somebody_else_is_left_alone_and_told():
-    world, children = settled()
-    door, unasked = ("v1", "Service", "chat"), ("v1", "Service", "chat-trainer")
-    rest = [child for child in children if key(child) != door]
-    todo = plan(a_world(pods=world.pods, children=rest, taken=frozenset({door, unasked})))
+    snapshot, children = settled()
+    service, unused = ("v1", "Service", "chat"), ("v1", "Service", "chat-trainer")
+    rest = [child for child in children if key(child) != service]
+    todo = plan(a_snapshot(pods=snapshot.pods, children=rest, taken=frozenset({service, unused})))
     assert (todo.apply, todo.delete) == ((), ())
-    told = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
-    assert (told["status"], told["reason"]) == ("True", "NameTaken")
-    assert told["message"].startswith("Service ns/chat is somebody else's")
+    reported = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
+    assert (reported["status"], reported["reason"]) == ("True", "NameTaken")
+    assert reported["message"].startswith("Service ns/chat is somebody else's")
 
 
 @pytest.mark.parametrize(
@@ -173,8 +177,8 @@ def test_whose_an_object_is(resource, metadata, ours):
 
 
 def test_suspend_stops_training_and_capture_and_nothing_else():
-    world, children = settled()
-    todo = plan(a_world(a_spec(suspend=True), pods=world.pods, children=children))
+    snapshot, children = settled()
+    todo = plan(a_snapshot(a_spec(suspend=True), pods=snapshot.pods, children=children))
     assert todo.delete == ()
     assert kinds(todo.apply) == {("Job", "chat-trainer")}
     assert todo.apply[0]["spec"]["suspend"] is True
@@ -182,37 +186,37 @@ def test_suspend_stops_training_and_capture_and_nothing_else():
 
 
 def test_the_sample_rate_changes_in_place():
-    world, children = settled()
-    todo = plan(a_world(a_spec(samples={"sampleRate": 0.25}), pods=world.pods, children=children))
+    snapshot, children = settled()
+    todo = plan(a_snapshot(a_spec(samples={"sampleRate": 0.25}), pods=snapshot.pods, children=children))
     assert ("Deployment", "chat-engine") not in kinds(todo.apply)
     assert [load.rate for load in todo.loads] == [0.25]
 
 
 def test_a_pod_that_serves_something_else_is_told_and_a_silent_one_is_not():
-    stable = Status(stable=Stable(version=4, steps=3, since=NOW), judged=4)
+    stable = Status(stable=Stable(version=4, steps=3, since=NOW), decided=4)
     pods = (Pod("a", "x", 2, 3, 1.0), Pod("b", "x", 4, 3, 1.0), Pod("c", "x", problem="silent"))
-    todo = plan(a_world(status=stable, pods=pods))
+    todo = plan(a_snapshot(status=stable, pods=pods))
     assert [(load.pod.name, load.version, load.steps) for load in todo.loads] == [("a", 4, 3)]
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "AgentSilent")
 
 
 def test_a_trial_of_an_older_operator_begins_anew_and_its_status_stays_readable():
-    body = Status(stable=Stable(version=4, steps=3, since=NOW), judged=4).model_dump(mode="json", by_alias=True)
-    body["candidate"] = {"version": 9, "since": NOW.isoformat(), "looks": 3}
+    body = Status(stable=Stable(version=4, steps=3, since=NOW), decided=4).model_dump(mode="json", by_alias=True)
+    body["candidate"] = {"version": 9, "since": NOW.isoformat(), "analyses": 3}
     read = Status.model_validate(body)
-    assert (read.candidate, read.stable.version, read.judged) == (None, 4, 4)
+    assert (read.candidate, read.stable.version, read.decided) == (None, 4, 4)
 
 
 def test_what_is_in_use_is_told_to_the_trainer():
     status = Status(
         stable=Stable(version=4, steps=3, since=NOW, previous=2),
         candidate=Candidate(version=9, steps=3, since=NOW),
-        judged=4,
+        decided=4,
     )
-    todo = plan(a_world(status=status, pods=(Pod("a", "x", 3, 3, 1.0),)))
-    wanted = next(b for b in todo.apply if b["metadata"]["name"] == "chat-wanted")
-    assert wanted["data"] == {"version": "4", "steps": "3", "digest": "", "in-use": "2,3,4,9"}
+    todo = plan(a_snapshot(status=status, pods=(Pod("a", "x", 3, 3, 1.0),)))
+    desired = next(b for b in todo.apply if b["metadata"]["name"] == "chat-desired")
+    assert desired["data"] == {"version": "4", "steps": "3", "digest": "", "in-use": "2,3,4,9"}
 
 
 def test_a_retained_claim_has_no_owner_and_everything_else_has():
@@ -226,8 +230,8 @@ def test_a_retained_claim_has_no_owner_and_everything_else_has():
 
 def applied(spec, children):
     """What is applied once the spec is another one."""
-    world, _ = settled()
-    return kinds(plan(a_world(spec, pods=world.pods, versions=world.versions, children=children)).apply)
+    snapshot, _ = settled()
+    return kinds(plan(a_snapshot(spec, pods=snapshot.pods, versions=snapshot.versions, children=children)).apply)
 
 
 @pytest.mark.parametrize("weights", [{"template": {"size": "30Gi"}}, {"onDelete": "Delete"}])
@@ -244,9 +248,9 @@ def test_a_claim_that_was_grown_by_hand_stays_so():
 
 
 def test_an_init_job_that_ran_stays_whatever_the_template_becomes():
-    world, children = settled()
+    snapshot, children = settled()
     spec = a_spec(training={"podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}})
-    todo = plan(a_world(spec, pods=world.pods, children=children))
+    todo = plan(a_snapshot(spec, pods=snapshot.pods, children=children))
     assert todo.delete == (("batch/v1", "Job", "chat-trainer"),)
     unfinished = having(children, "chat-init", active=1)
-    assert ("batch/v1", "Job", "chat-init") in plan(a_world(spec, pods=world.pods, children=unfinished)).delete
+    assert ("batch/v1", "Job", "chat-init") in plan(a_snapshot(spec, pods=snapshot.pods, children=unfinished)).delete

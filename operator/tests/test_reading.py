@@ -7,7 +7,7 @@ from aurora_operator.api.reading import read
 from aurora_operator.api.spec import Spec
 from aurora_operator.errors import SpecError
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.world import World
+from aurora_operator.reconcile.snapshot import Snapshot
 from hostile import deep
 from hostile_rounds import AT, IMAGES, NOW, SPEC, STATUS, body, round_of
 from hypothesis import given, settings
@@ -47,7 +47,7 @@ def test_a_field_that_was_left_out_shows_in_a_condition_and_the_resource_is_reco
     resource = body(having(SPEC, ("serving", "max\x1b[2JSurge"), 3), STATUS)
     found = read(resource)
     keys = {"admin": "1", "agent": "2", "samples": "3"}
-    made = plan(World(resource, found.spec, found.status, NOW, IMAGES, new_keys=keys, ignored=found.ignored))
+    made = plan(Snapshot(resource, found.spec, found.status, NOW, IMAGES, new_keys=keys, ignored=found.ignored))
     degraded = next(one for one in made.status["conditions"] if one["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "FieldsIgnored")
     assert r"spec.serving.max\x1b[2JSurge" in degraded["message"]
@@ -70,7 +70,7 @@ def test_a_field_that_was_left_out_shows_in_a_condition_and_the_resource_is_reco
 )
 def test_a_piece_of_a_status_that_cannot_be_read_costs_that_piece_alone(path, value, kept):
     found = read(body(SPEC, having(STATUS, path, value)))
-    assert (found.status.stable.version, found.status.judged) == (3, 3)
+    assert (found.status.stable.version, found.status.decided) == (3, 3)
     assert len(found.status.history) == 2
     for name, expected in kept.items():
         assert getattr(found.status, name) == expected
@@ -94,8 +94,8 @@ def test_an_entry_of_an_unknown_form_leaves_the_others():
         (("stable",), 3),
         (("stable", "version"), "3.1"),
         (("stable", "since"), "noon"),
-        (("judged",), "all"),
-        (("judged",), -1),
+        (("decided",), "all"),
+        (("decided",), -1),
     ],
 )
 def test_what_serves_is_never_guessed(path, value):

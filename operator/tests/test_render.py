@@ -5,7 +5,7 @@ from aurora_core.config import DeploymentConfig, read
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.identity import COMPONENT
-from operator_support import a_spec, a_world, settled
+from operator_support import a_snapshot, a_spec, settled
 
 
 def test_pods_run_as_nobody_with_nothing_to_write_but_volumes():
@@ -62,7 +62,7 @@ def test_the_init_pod_runs_where_and_as_the_trainer_does_without_its_sidecars_an
     }
     memory = {"requests": {"memory": "4Gi"}}
     spec = a_spec(training={"podTemplate": template, "resources": memory})
-    init = next(b for b in plan(a_world(spec)).apply if b["kind"] == "Job")
+    init = next(b for b in plan(a_snapshot(spec)).apply if b["kind"] == "Job")
     pod = init["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     assert (init["metadata"]["name"], container["name"], container["resources"]) == ("chat-init", "init", memory)
@@ -90,17 +90,17 @@ def test_every_object_carries_the_hash_of_what_was_rendered():
     assert all(len(c["metadata"]["annotations"][HASH]) == 16 for c in children)
 
 
-def affinities(world):
-    bodies = [body for body in world.children.values() if body["kind"] in {"Deployment", "Job"}]
+def affinities(snapshot):
+    bodies = [body for body in snapshot.children.values() if body["kind"] in {"Deployment", "Job"}]
     assert len(bodies) == 3
     return [body["spec"]["template"]["spec"].get("affinity") for body in bodies]
 
 
 def test_pods_that_can_only_share_a_node_do():
-    world, _ = settled()
-    assert affinities(world) == [None] * 3
-    world, _ = settled(a_spec(weights={"template": {"accessMode": "ReadWriteOnce"}}))
-    for affinity in affinities(world):
+    snapshot, _ = settled()
+    assert affinities(snapshot) == [None] * 3
+    snapshot, _ = settled(a_spec(weights={"template": {"accessMode": "ReadWriteOnce"}}))
+    for affinity in affinities(snapshot):
         (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         assert term["topologyKey"] == "kubernetes.io/hostname"
         assert term["labelSelector"]["matchLabels"] == {"app.kubernetes.io/instance": "chat"}

@@ -14,16 +14,16 @@ from aurora_operator.api.status import Stable, Status
 from aurora_operator.clients.prometheus import Credentials
 from aurora_operator.clients.secrets import ALLOWED_HOSTS, check_consent, value
 from aurora_operator.errors import SecretValueError
-from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.plan import plan
+from aurora_operator.reconcile.polling import Polling
 from aurora_operator.render.identity import Resource
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from operator_support import NOW, a_spec, a_world
+from operator_support import NOW, a_snapshot, a_spec
 from prometheus_client import REGISTRY, generate_latest
 
-STATUS = Status(stable=Stable(version=4, steps=3, since=NOW - timedelta(hours=1)), judged=4)
+STATUS = Status(stable=Stable(version=4, steps=3, since=NOW - timedelta(hours=1)), decided=4)
 MARK = "Qz7"
 """In every secret value tried here, and nowhere else."""
 PEM = f"-----BEGIN PRIVATE KEY-----\nMIIE{MARK}\n-----END PRIVATE KEY-----\n"
@@ -96,12 +96,12 @@ def test_no_value_comes_back(echo, caplog, kind, content):
     caplog.set_level(logging.DEBUG)
     scheme, given_secrets = AUTHENTICATIONS[kind]
     spec = a_spec(promotion={"prometheus": {"url": f"{scheme}://{echo}", **given_secrets}})
-    asking = Asking(partial(measure, Stored(content)), patience=10)
-    found = asking.found(Resource("chat", "ns", "u-1", spec), STATUS, NOW)
-    asking.close()
+    polling = Polling(partial(measure, Stored(content)), patience=10)
+    found = polling.found(Resource("chat", "ns", "u-1", spec), STATUS, NOW)
+    polling.close()
     problem = found.evidence.problem
     assert problem
-    conditions = json.dumps(plan(a_world(spec, STATUS, found=found)).status)
+    conditions = json.dumps(plan(a_snapshot(spec, STATUS, found=found)).status)
     for shown in (problem, conditions, caplog.text, generate_latest(REGISTRY).decode()):
         assert MARK not in shown
 

@@ -1,4 +1,4 @@
-"""Candidates: one at a time, each judged once, none without proof; what a pod serves follows from the clock alone."""
+"""Candidates: one at a time, each decided once, none without proof; what a pod serves follows from the clock alone."""
 
 from datetime import timedelta
 
@@ -26,14 +26,14 @@ def evidence(ratio):
     return Evidence(side(ratio), side(2.0), 100, 100)
 
 
-def look(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, watch=None, guards=(), **spec):
-    told = Found(evidence=found, watch=watch, stable_guards=guards)
-    seen = Seen(now, annotations or {}, versions, pods, told)
+def analyse(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, watch=None, guards=(), **spec):
+    reported = Found(evidence=found, watch=watch, stable_guards=guards)
+    seen = Seen(now, annotations or {}, versions, pods, reported)
     return advance(a_spec(**spec), status or Status(), seen)
 
 
 def on_trial(**more):
-    return Status(stable=STABLE, candidate=TRIAL, judged=4, **more)
+    return Status(stable=STABLE, candidate=TRIAL, decided=4, **more)
 
 
 def test_day_zero_starts_without_speculation_and_a_checkpoint_with_it():
@@ -43,33 +43,33 @@ def test_day_zero_starts_without_speculation_and_a_checkpoint_with_it():
 
 
 def test_the_newest_unjudged_version_goes_on_trial():
-    at = look(Status(stable=STABLE, judged=3), versions=[Published(v, 2.0) for v in range(6)])
+    at = analyse(Status(stable=STABLE, decided=3), versions=[Published(v, 2.0) for v in range(6)])
     assert at.candidate.version == 5
-    assert look(Status(stable=STABLE, judged=5), versions=[Published(5, 2.0)]).candidate is None
+    assert analyse(Status(stable=STABLE, decided=5), versions=[Published(5, 2.0)]).candidate is None
 
 
 def test_proof_promotes_and_remembers_the_way_back():
-    at = look(on_trial(), found=evidence(2.5))
-    assert (at.stable.version, at.stable.previous, at.candidate, at.judged) == (5, 2, None, 5)
+    at = analyse(on_trial(), found=evidence(2.5))
+    assert (at.stable.version, at.stable.previous, at.candidate, at.decided) == (5, 2, None, 5)
     assert at.history[0].verdict == "Promoted"
     assert at.history[0].lower > 1
 
 
 def test_a_worse_one_is_rejected_and_never_tried_again():
-    at = look(on_trial(), found=evidence(1.5), versions=[Published(5, 2.0)])
-    assert (at.stable, at.candidate, at.judged, at.history[0].verdict) == (STABLE, None, 5, "Rejected")
-    after = look(Status(stable=at.stable, judged=at.judged), versions=[Published(5, 2.0)])
+    at = analyse(on_trial(), found=evidence(1.5), versions=[Published(5, 2.0)])
+    assert (at.stable, at.candidate, at.decided, at.history[0].verdict) == (STABLE, None, 5, "Rejected")
+    after = analyse(Status(stable=at.stable, decided=at.decided), versions=[Published(5, 2.0)])
     assert after.candidate is None
 
 
 @pytest.mark.parametrize("found", [None, Evidence(problem="Prometheus does not answer")])
 def test_without_evidence_nothing_happens_but_a_reason(found):
-    at = look(on_trial(), found=found)
+    at = analyse(on_trial(), found=found)
     assert (at.stable.version, at.candidate.version, at.reason) == (2, 5, "NoData")
 
 
 def test_a_refused_version_is_rejected():
-    at = look(on_trial(), pods=(Pod("a", "x", 2, 3, 1.0, {5: "version 5 is corrupt"}),))
+    at = analyse(on_trial(), pods=(Pod("a", "x", 2, 3, 1.0, {5: "version 5 is corrupt"}),))
     assert at.history[0].verdict == "Rejected"
     assert "corrupt" in at.history[0].reason
 
@@ -79,8 +79,8 @@ def test_a_refused_version_is_rejected():
 )
 def test_a_better_successor_takes_the_place_of_an_undecided_one_the_sooner_the_less_is_lost(estimate, holdout, number):
     trial = TRIAL.model_copy(update={"estimate": estimate, "lower": 0.9, "upper": 1.1})
-    status = Status(stable=STABLE, candidate=trial, judged=4)
-    at = look(status, found=evidence(2.0), versions=[Published(5, 2.0), Published(6, holdout)])
+    status = Status(stable=STABLE, candidate=trial, decided=4)
+    at = analyse(status, found=evidence(2.0), versions=[Published(5, 2.0), Published(6, holdout)])
     assert at.candidate.version == number
     assert [e.verdict for e in at.history] == ["Superseded"] * (number - 5)
 
@@ -90,27 +90,27 @@ def test_a_better_successor_takes_the_place_of_an_undecided_one_the_sooner_the_l
     [(PROMOTE, "5", 5, "Promoted"), (REJECT, "5", 2, "Rejected"), (ROLL_BACK, "2", 1, "RolledBack")],
 )
 def test_a_person_decides_about_the_version_that_was_meant(annotation, version, stable, verdict):
-    at = look(on_trial(), {annotation: version}, found=evidence(2.0))
+    at = analyse(on_trial(), {annotation: version}, found=evidence(2.0))
     assert (at.stable.version, at.history[0].verdict) == (stable, verdict)
-    other = look(on_trial(), {annotation: "4"}, found=evidence(2.0))
+    other = analyse(on_trial(), {annotation: "4"}, found=evidence(2.0))
     assert (other.stable.version, other.history) == (2, ())
 
 
 def test_rolling_back_acts_once():
-    at = look(on_trial(), {ROLL_BACK: "2"})
-    again = look(Status(stable=at.stable, judged=at.judged), {ROLL_BACK: "2"})
+    at = analyse(on_trial(), {ROLL_BACK: "2"})
+    again = analyse(Status(stable=at.stable, decided=at.decided), {ROLL_BACK: "2"})
     assert again.stable == at.stable
 
 
 def test_suspended_nothing_is_judged():
-    at = look(on_trial(), found=evidence(2.5), suspend=True)
+    at = analyse(on_trial(), found=evidence(2.5), suspend=True)
     assert (at.stable, at.reason) == (STABLE, "Suspended")
 
 
 def test_manual_waits_for_a_person_and_immediate_for_nobody():
     promotion = {"strategy": "Manual"}
-    assert look(on_trial(), promotion=promotion).reason == "WaitingForApproval"
-    assert look(on_trial(), promotion={"strategy": "Immediate"}).stable.version == 5
+    assert analyse(on_trial(), promotion=promotion).reason == "WaitingForApproval"
+    assert analyse(on_trial(), promotion={"strategy": "Immediate"}).stable.version == 5
 
 
 @given(st.integers(0, 10_000))
@@ -122,25 +122,25 @@ def test_switchback_gives_each_side_one_of_every_two_slices(pair):
 
 
 @given(st.integers(2, 12), st.integers(1, 11), st.integers(0, 500))
-def test_canary_never_takes_all_pods_and_rotates(count, wanted, rotation):
-    replicas = max(count, wanted + 1)
+def test_canary_never_takes_all_pods_and_rotates(count, desired, rotation):
+    replicas = max(count, desired + 1)
     spec = a_spec(
         serving={"replicas": replicas},
         promotion={
             "prometheus": {"url": "http://p"},
-            "canary": {"replicas": wanted},
+            "canary": {"replicas": desired},
         },
     )
     pods = tuple(Pod(f"p{i}", "x", 2, 3, 1.0) for i in range(count))
     served = assignments(spec, STABLE, TRIAL, "u", pods, NOW + timedelta(seconds=60 * rotation))
-    assert sum(version == 5 for version, _ in served.values()) == min(wanted, count - 1)
+    assert sum(version == 5 for version, _ in served.values()) == min(desired, count - 1)
 
 
 def test_history_keeps_ten():
     status = on_trial()
     for _ in range(15):
-        at = look(status, {REJECT: "5"})
-        status = Status(stable=at.stable, candidate=TRIAL, judged=at.judged, history=list(at.history))
+        at = analyse(status, {REJECT: "5"})
+        status = Status(stable=at.stable, candidate=TRIAL, decided=at.decided, history=list(at.history))
     assert len(status.history) == 10
 
 
@@ -157,89 +157,89 @@ def later(seconds):
 
 
 def after(at):
-    return Status(stable=at.stable, candidate=at.candidate, judged=at.judged, history=list(at.history))
+    return Status(stable=at.stable, candidate=at.candidate, decided=at.decided, history=list(at.history))
 
 
 def test_a_fall_of_accept_length_puts_the_version_before_on_trial_and_its_win_is_a_rollback():
-    at = look(Status(stable=HELD, judged=2), versions=ON_DISK, watch=watching(1.5))
+    at = analyse(Status(stable=HELD, decided=2), versions=ON_DISK, watch=watching(1.5))
     assert (at.candidate.kind, at.candidate.version, at.candidate.metric) == ("Previous", 1, "AcceptLength")
-    back = look(after(at), versions=ON_DISK, found=evidence(2.5), now=later(99))
+    back = analyse(after(at), versions=ON_DISK, found=evidence(2.5), now=later(99))
     assert (back.stable.version, back.stable.previous, back.history[0].verdict) == (1, None, "RolledBack")
     assert back.history[0].version == 2
     assert back.history[0].lower > 1
-    assert look(after(back), versions=ON_DISK, now=later(120)).candidate is None
+    assert analyse(after(back), versions=ON_DISK, now=later(120)).candidate is None
 
 
 def test_where_traffic_changed_for_both_stable_stays_and_is_measured_afresh():
-    at = look(Status(stable=HELD, judged=2), versions=ON_DISK, watch=watching(1.5))
-    kept = look(after(at), versions=ON_DISK, found=evidence(1.0), now=later(99))
+    at = analyse(Status(stable=HELD, decided=2), versions=ON_DISK, watch=watching(1.5))
+    kept = analyse(after(at), versions=ON_DISK, found=evidence(1.0), now=later(99))
     assert (kept.stable.version, kept.stable.accept_length, kept.history[0].verdict) == (2, None, "StableKept")
-    anew = look(after(kept), versions=ON_DISK, watch=watching(1.5), now=later(120))
-    assert (anew.stable.accept_length, anew.candidate) == (1.5, None)
+    following = analyse(after(kept), versions=ON_DISK, watch=watching(1.5), now=later(120))
+    assert (following.stable.accept_length, following.candidate) == (1.5, None)
 
 
 @pytest.mark.parametrize("watch", [None, watching(2.0), watching(1.95), watching(1.5, requests=3)])
 def test_no_fall_no_trial(watch):
-    assert look(Status(stable=HELD, judged=2), versions=ON_DISK, watch=watch).candidate is None
+    assert analyse(Status(stable=HELD, decided=2), versions=ON_DISK, watch=watch).candidate is None
 
 
 def test_a_promotion_by_hand_answers_for_what_was_served_before():
-    status = Status(stable=HELD, candidate=TRIAL, judged=4)
-    at = look(status, {PROMOTE: "5"})
+    status = Status(stable=HELD, candidate=TRIAL, decided=4)
+    at = analyse(status, {PROMOTE: "5"})
     assert (at.stable.version, at.stable.accept_length) == (5, 2.0)
-    worse = look(after(at), versions=[*ON_DISK, Published(5, 2.0)], watch=watching(1.0), now=later(60))
+    worse = analyse(after(at), versions=[*ON_DISK, Published(5, 2.0)], watch=watching(1.0), now=later(60))
     assert (worse.candidate.kind, worse.candidate.version) == ("Previous", 2)
 
 
 def test_speculation_proves_itself_against_none_every_hour_and_is_switched_off_where_it_is_slower():
-    status = Status(stable=HELD, judged=2)
-    assert look(status, versions=ON_DISK, watch=watching(2.0), now=later(3500)).candidate is None
-    at = look(status, versions=ON_DISK, watch=watching(2.0), now=later(3700))
+    status = Status(stable=HELD, decided=2)
+    assert analyse(status, versions=ON_DISK, watch=watching(2.0), now=later(3500)).candidate is None
+    at = analyse(status, versions=ON_DISK, watch=watching(2.0), now=later(3700))
     assert (at.candidate.kind, at.candidate.version, at.candidate.steps) == ("TargetOnly", 2, 0)
     assert at.candidate.metric == "DecodeSpeed"
-    kept = look(after(at), versions=ON_DISK, found=evidence(1.5), now=later(3800))
+    kept = analyse(after(at), versions=ON_DISK, found=evidence(1.5), now=later(3800))
     assert (kept.stable.steps, kept.stable.checked, kept.history[0].verdict) == (3, later(3800), "SpeculationKept")
-    off = look(after(at), versions=ON_DISK, found=evidence(2.5), now=later(3800))
+    off = analyse(after(at), versions=ON_DISK, found=evidence(2.5), now=later(3800))
     assert (off.stable.version, off.stable.steps, off.stable.previous) == (2, 0, 1)
     assert off.history[0].verdict == "SpeculationOff"
-    idle = look(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(5000))
+    idle = analyse(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(5000))
     assert idle.candidate is None
-    again = look(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(7500))
+    again = analyse(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(7500))
     assert (again.candidate.kind, again.candidate.version, again.candidate.steps) == ("Again", 2, 3)
-    on = look(after(again), versions=ON_DISK, found=evidence(2.5), now=later(7600))
+    on = analyse(after(again), versions=ON_DISK, found=evidence(2.5), now=later(7600))
     assert (on.stable.version, on.stable.steps, on.history[0].verdict) == (2, 3, "SpeculationOn")
 
 
 def test_without_traffic_nothing_is_challenged():
-    status = Status(stable=HELD, judged=2)
+    status = Status(stable=HELD, decided=2)
     for watch in (None, watching(2.0, requests=0)):
-        assert look(status, versions=ON_DISK, watch=watch, now=later(99999)).candidate is None
+        assert analyse(status, versions=ON_DISK, watch=watch, now=later(99999)).candidate is None
     never = {"prometheus": {"url": "http://p"}, "recheckSeconds": 0}
-    assert look(status, watch=watching(2.0), now=later(99999), promotion=never).candidate is None
+    assert analyse(status, watch=watching(2.0), now=later(99999), promotion=never).candidate is None
 
 
 def test_day_zero_is_not_tried_again_before_there_is_a_draft():
     stable = Stable(version=0, steps=0, since=NOW)
-    assert look(Status(stable=stable), watch=Watch(Sums(), 100), now=later(9999)).candidate is None
+    assert analyse(Status(stable=stable), watch=Watch(Sums(), 100), now=later(9999)).candidate is None
 
 
 def test_a_breached_guard_undoes_a_promotion_while_it_is_on_probation():
     breach = (GuardResult("errors", breached=True, message="0.5 is above 0.1"),)
-    at = look(Status(stable=HELD, judged=2), guards=breach, now=later(60))
+    at = analyse(Status(stable=HELD, decided=2), guards=breach, now=later(60))
     assert (at.stable.version, at.history[0].verdict) == (1, "RolledBack")
     assert "errors" in at.history[0].reason
-    assert look(Status(stable=HELD, judged=2), guards=breach, now=later(1000)).stable == HELD
+    assert analyse(Status(stable=HELD, decided=2), guards=breach, now=later(1000)).stable == HELD
 
 
 def test_a_stable_version_that_no_engine_takes_goes_back_and_one_that_some_take_stays():
     refusing = Pod("a", "x", 1, 3, 1.0, {2: "version 2 is corrupt"})
-    at = look(Status(stable=HELD, judged=2), pods=(refusing,))
+    at = analyse(Status(stable=HELD, decided=2), pods=(refusing,))
     assert (at.stable.version, at.history[0].verdict) == (1, "RolledBack")
-    assert look(Status(stable=HELD, judged=2), pods=(refusing, Pod("b", "y", 2, 3, 1.0))).stable == HELD
+    assert analyse(Status(stable=HELD, decided=2), pods=(refusing, Pod("b", "y", 2, 3, 1.0))).stable == HELD
 
 
 def test_a_pause_ends_the_trial_without_a_verdict_and_it_begins_anew_afterwards():
-    at = look(on_trial(), {PAUSE: "true"}, found=evidence(2.5), versions=[Published(5, 2.0)])
-    assert (at.candidate, at.stable, at.judged, at.reason) == (None, STABLE, 4, "Paused")
-    assert look(after(at), {PAUSE: "true"}, versions=[Published(5, 2.0)]).history == at.history
-    assert look(after(at), versions=[Published(5, 2.0)]).candidate.version == 5
+    at = analyse(on_trial(), {PAUSE: "true"}, found=evidence(2.5), versions=[Published(5, 2.0)])
+    assert (at.candidate, at.stable, at.decided, at.reason) == (None, STABLE, 4, "Paused")
+    assert analyse(after(at), {PAUSE: "true"}, versions=[Published(5, 2.0)]).history == at.history
+    assert analyse(after(at), versions=[Published(5, 2.0)]).candidate.version == 5

@@ -52,8 +52,8 @@ def make_complete(processes: Processes, step: Step, *, more_packages: tuple[str,
         processes.logged(
             step, command, "pip", "sync", "--require-hashes", ROOT / "requirements.lock", **own
         )  # fmt: skip
-        places = [part for path in ("operator", "aurora_core", "aurora_core/sgl_kernel_cpu") for part in ("-e", path)]
-        processes.logged(step, command, "pip", "install", "--no-deps", *places, **own)
+        paths = [part for path in ("operator", "aurora_core", "aurora_core/sgl_kernel_cpu") for part in ("-e", path)]
+        processes.logged(step, command, "pip", "install", "--no-deps", *paths, **own)
         (venv / ".complete").touch()
     for other in venv.parent.iterdir():
         if other != venv and other.stat().st_mtime < time.time() - _KEPT_DAYS * 86400:
@@ -67,7 +67,7 @@ def make_contributor(processes: Processes, step: Step, name: str) -> Path:
     Raises:
         StepError: there is no uv.
     """
-    venv, lock, places = CONTRIBUTOR[name]
+    venv, lock, paths = CONTRIBUTOR[name]
     stamp = digest((lock, *_PROJECTS))
     done = venv / ".complete"
     if not (done.exists() and done.read_text() == stamp):
@@ -79,7 +79,7 @@ def make_contributor(processes: Processes, step: Step, name: str) -> Path:
         own = {"VIRTUAL_ENV": str(venv)}
         processes.logged(step, command, "venv", "--clear", "--python", "3.11", venv, **own)
         processes.logged(step, command, "pip", "sync", "--require-hashes", lock, **own)
-        editable = [part for path in places for part in ("-e", path)]
+        editable = [part for path in paths for part in ("-e", path)]
         processes.logged(step, command, "pip", "install", "--no-deps", *editable, **own)
         done.write_text(stamp)
     return venv / "bin"

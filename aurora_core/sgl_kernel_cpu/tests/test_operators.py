@@ -172,7 +172,7 @@ def test_verification_takes_the_longest_path_that_the_target_agrees_with(seed, s
     grown = Tree(topk, steps, nodes, seed)
     _, _, index, child, sibling = build(grown, topk, steps, nodes, 5, 1)
     tokens = randint(3, 1, nodes, seed=seed)
-    wanted = randint(3, 1, nodes, seed=seed + 1)
+    expected = randint(3, 1, nodes, seed=seed + 1)
     predicts = torch.zeros(nodes, dtype=torch.int32)
     accept = torch.full((1, steps + 1), -1, dtype=torch.int32)
     count = torch.zeros(1, dtype=torch.int32)
@@ -184,19 +184,19 @@ def test_verification_takes_the_longest_path_that_the_target_agrees_with(seed, s
         retrive_index=index,
         retrive_next_token=child,
         retrive_next_sibling=sibling,
-        target_predict=wanted,
+        target_predict=expected,
     )
     path = [0]
     while len(path) < steps + 1:
         children = [n for n in range(1, nodes) if grown.parent_of[n] == path[-1]]
-        agreed = [n for n in children if tokens[0, n] == wanted[0, path[-1]]]
+        agreed = [n for n in children if tokens[0, n] == expected[0, path[-1]]]
         if not agreed:
             break
         path.append(agreed[0])
     assert accept[0, : len(path)].tolist() == path
     assert (accept[0, len(path) :] == -1).all()
     assert int(count) == len(path) - 1
-    assert predicts[path].tolist() == wanted[0, path].tolist()
+    assert predicts[path].tolist() == expected[0, path].tolist()
 
 
 # --- attention -----------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.samples.open import open_source  # noqa: PLC0415
     from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
-    from aurora_core.training.run import Places, TrainingRun, install_signals, resume  # noqa: PLC0415
+    from aurora_core.training.run import Paths, TrainingRun, install_signals, resume  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     if config.training.threads:
@@ -75,15 +75,15 @@ def _train(arguments: argparse.Namespace) -> None:
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
-    places = Places(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use)
+    paths = Paths(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use)
     training = TrainingRun(
-        resume(config.training, target, places),
+        resume(config.training, target, paths),
         config.draft,
         config.samples,
         config.weights,
         target,
         source,
-        places,
+        paths,
         metrics,
     )
     install_signals(training)
@@ -97,15 +97,15 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _engine(arguments: argparse.Namespace) -> None:
     from aurora_core.engine import launch  # noqa: PLC0415
-    from aurora_core.engine.settings import EngineSettings, Wanted  # noqa: PLC0415
+    from aurora_core.engine.settings import Desired, EngineSettings  # noqa: PLC0415
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     work: Path = arguments.work
     store = WeightsStore(work / "weights")
-    wanted = Wanted.read(arguments.wanted)
-    version, steps, fallback = store.to_serve(wanted.version, wanted.steps, wanted.digest)
+    desired = Desired.read(arguments.desired)
+    version, steps, fallback = store.to_serve(desired.version, desired.steps, desired.digest)
     if fallback:
         logging.getLogger(__name__).warning("%s", fallback)
     target = resolve(config.target, arguments.models or _models(), download=False)
@@ -220,8 +220,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--label", **label)
     train.set_defaults(run=_train)
 
-    engine = process("engine", "Become SGLang with the plugin, on the version that is wanted.")
-    engine.add_argument("--wanted", type=Path, required=True, help="folder of the files version and steps")
+    engine = process("engine", "Become SGLang with the plugin, on the version that is desired.")
+    engine.add_argument("--desired", type=Path, required=True, help="folder of the files version and steps")
     engine.add_argument("--runtime", type=Path, required=True, help="folder for files that the engine needs to run")
     engine.set_defaults(run=_engine)
 

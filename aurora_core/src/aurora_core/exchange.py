@@ -61,11 +61,11 @@ class _Budget:
     until: float
     size: int
 
-    def seconds(self, wanted: float | None = None) -> float:
+    def seconds(self, requested: float | None = None) -> float:
         left = self.until - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout
-        return left if wanted is None else min(left, wanted)
+        return left if requested is None else min(left, requested)
 
     def take(self, count: int) -> None:
         self.size -= count

@@ -1,4 +1,4 @@
-"""One worker for each resource: looks when something happened, and by itself every few seconds."""
+"""One worker for each resource: reconciles when something happened, and by itself every few seconds."""
 
 import asyncio
 import logging
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 1.0, 60.0
 _PAUSE = 0.5
-"""Between the end of a look and the next one, however long it took."""
-LOOKS_AT_ONCE, OF_A_NAMESPACE = 128, 16
+"""Between the end of a reconcile and the next one, however long it took."""
+RECONCILES_AT_ONCE, OF_A_NAMESPACE = 128, 16
 """A reconcile mostly waits; agents of one namespace that hang must not keep the others waiting."""
 CLOSE_SECONDS = 10.0
 """How long a reconcile that runs is waited for at the end of the process."""
@@ -36,16 +36,16 @@ class Name(NamedTuple):
 
 
 class Controller:
-    """Runs ``look`` for each resource, never twice at once for the same one.
+    """Runs ``reconcile`` for each resource, never twice at once for the same one.
 
     Args:
-        look: reconciles one resource; returns the seconds from its start to that of the next look, or None where the
+        reconcile: reconciles one resource; returns the seconds from its start to that of the next reconcile, or None where the
             resource is gone.
     """
 
-    def __init__(self, look: Callable[[Name], float | None]) -> None:
-        self._look = look
-        self._threads = FairWorkers(LOOKS_AT_ONCE, OF_A_NAMESPACE, "reconcile")
+    def __init__(self, reconcile: Callable[[Name], float | None]) -> None:
+        self._reconcile = reconcile
+        self._threads = FairWorkers(RECONCILES_AT_ONCE, OF_A_NAMESPACE, "reconcile")
         self._due = 0
         self._progress = time.monotonic()
         self._wakes: dict[Name, asyncio.Event] = {}
@@ -83,7 +83,7 @@ class Controller:
             self._progress = time.monotonic()
         self._due += 1
         try:
-            return await asyncio.wrap_future(self._threads.submit(name.namespace, lambda: self._look(name)))
+            return await asyncio.wrap_future(self._threads.submit(name.namespace, lambda: self._reconcile(name)))
         finally:
             self._due -= 1
             self._progress = time.monotonic()
@@ -100,7 +100,7 @@ class Controller:
                     wait = await self._run(name)
                     backoff = _FIRST_BACKOFF
                 except Exception as error:
-                    # Whatever it is: it must not end the worker, or nothing would look after this resource again.
+                    # Whatever it is: it must not end the worker, or nothing would reconcile after this resource again.
                     metrics.failures.labels(str(name), "reconcile").inc()
                     expected = isinstance(error, OperatorError)
                     log.warning("%s: %s", name, error if expected else repr(error), exc_info=not expected)
@@ -112,13 +112,13 @@ class Controller:
                     metrics.reaction_seconds.observe(started + took - woken)
                 if wait is None:
                     if wake.is_set():
-                        # Another of its name came while the look still saw the one that is gone.
+                        # Another of its name came while the reconcile still saw the one that is gone.
                         continue
                     return
                 try:
                     async with asyncio.timeout(max(_PAUSE, wait - took)):
                         await wake.wait()
-                    # Changes come in bursts; one look sees them all.
+                    # Changes come in bursts; one reconcile sees them all.
                     await asyncio.sleep(0.3)
                 except TimeoutError:
                     continue

@@ -21,12 +21,12 @@ from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
 from aurora_operator.errors import OperatorError, SpecError
 from aurora_operator.reconcile import unreadable
-from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.observe import observe
 from aurora_operator.reconcile.plan import RESYNC_SECONDS, Plan, plan
-from aurora_operator.reconcile.world import Problem, World
+from aurora_operator.reconcile.polling import Polling
+from aurora_operator.reconcile.snapshot import Problem, Snapshot
 from aurora_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,15 +50,15 @@ class Reconciler:
         self._problems: dict[Name, tuple[Problem, ...]] = {}
         self._ignored: dict[Name, tuple[str, ...]] = {}
         self._names: set[Name] = set()
-        self._asking = Asking(partial(measure, cluster, trusted=settings.trusted_hosts))
+        self._polling = Polling(partial(measure, cluster, trusted=settings.trusted_hosts))
 
-    def look(self, name: Name) -> float | None:
+    def reconcile(self, name: Name) -> float | None:
         """Reconcile one resource; see :class:`Controller`."""
         body = self._cluster.get(f"{GROUP}/{VERSION}", KIND, name.namespace, name.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self._problems.pop(name, None)
             self._ignored.pop(name, None)
-            self._asking.forget(str(name))
+            self._polling.forget(str(name))
             metrics.forget(str(name))
             self._cluster.forget(*name)
             self._names.discard(name)
@@ -68,11 +68,11 @@ class Reconciler:
         self._cluster.resources = len(self._names)
         doing = "observing"
         try:
-            world = observe(self._cluster, body, self._settings.images, self._asking, self._problems.pop(name, ()))
+            snapshot = observe(self._cluster, body, self._settings.images, self._polling, self._problems.pop(name, ()))
             doing = "planning"
-            todo = plan(world)
+            todo = plan(snapshot)
             doing = "applying"
-            return self._carry_out(name, world, todo)
+            return self._carry_out(name, snapshot, todo)
         except SpecError as error:
             log.error("%s: %s", name, error)  # noqa: TRY400 (says all there is)
             metrics.failures.labels(str(name), "spec").inc()
@@ -86,13 +86,13 @@ class Reconciler:
             unreadable.report(self._cluster, body, "ReconcileFailing", text)
             raise
 
-    def _carry_out(self, name: Name, world: World, todo: Plan) -> float:
-        if world.ignored and self._ignored.get(name) != world.ignored:
-            log.warning("%s: ignored, because unknown here: %s", name, ", ".join(world.ignored[:_MOST_IGNORED]))
-        self._ignored[name] = world.ignored
-        self._problems[name] = execute(self._cluster, world, todo)
-        status = world.status if todo.status is None else Status.model_validate(todo.status)
-        metrics.show(str(name), world.spec, status)
+    def _carry_out(self, name: Name, snapshot: Snapshot, todo: Plan) -> float:
+        if snapshot.ignored and self._ignored.get(name) != snapshot.ignored:
+            log.warning("%s: ignored, because unknown here: %s", name, ", ".join(snapshot.ignored[:_MOST_IGNORED]))
+        self._ignored[name] = snapshot.ignored
+        self._problems[name] = execute(self._cluster, snapshot, todo)
+        status = snapshot.status if todo.status is None else Status.model_validate(todo.status)
+        metrics.show(str(name), snapshot.spec, status)
         if todo.again_seconds < RESYNC_SECONDS:
             return todo.again_seconds
         return max(todo.again_seconds, len(self._names) / _RECONCILES_A_SECOND)
@@ -113,7 +113,7 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     start_http_server(ours.metrics_port)
     memo.versions = Versions()
     cluster = CachedCluster(memo.versions)
-    memo.controller = Controller(Reconciler(cluster, ours).look)
+    memo.controller = Controller(Reconciler(cluster, ours).reconcile)
     loop = asyncio.get_running_loop()
 
     def changed(namespace: str, owner: str) -> None:
@@ -151,7 +151,7 @@ async def changed(memo: kopf.Memo, event: kopf.RawEvent, namespace: str, name: s
         memo.versions.gone(key)
     else:
         memo.versions.note(key, Version(meta.get("resourceVersion") or "", name))
-    asked = (meta.get("uid"), meta.get("generation"), dict(meta.annotations))
-    if event["type"] == "DELETED" or memo.get("asked") != asked:
-        memo.asked = asked
+    revision = (meta.get("uid"), meta.get("generation"), dict(meta.annotations))
+    if event["type"] == "DELETED" or memo.get("revision") != revision:
+        memo.revision = revision
         memo.controller.wake(Name(namespace, name))

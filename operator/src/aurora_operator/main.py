@@ -55,21 +55,21 @@ def _standing_by(port: int) -> Iterator[None]:
 
 def _await_kind(cluster: Cluster) -> None:
     """Wait for the CustomResourceDefinition: kopf does not notice one that comes later where it may not list them."""
-    said = False
+    logged = False
     while True:
         try:
             if cluster.serves(f"{GROUP}/{VERSION}", KIND):
                 return
         except OperatorError as error:
             log.warning("%s", error)
-        if not said:
+        if not logged:
             log.warning("the API server has no %s: waiting for the CustomResourceDefinition", KIND)
-            said = True
+            logged = True
         time.sleep(_POLL_SECONDS)
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run until reported to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     nesting.guard()

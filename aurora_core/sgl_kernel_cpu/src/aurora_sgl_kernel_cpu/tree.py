@@ -141,9 +141,9 @@ def verify_tree_greedy_cpu(
         path = [flat[0]]
         node = 0
         while len(path) < width:
-            wanted = choice[path[-1]]
+            expected = choice[path[-1]]
             node = child[node]
-            while node != -1 and tokens[node] != wanted:
+            while node != -1 and tokens[node] != expected:
                 node = sibling[node]
             if node == -1:
                 break

@@ -54,7 +54,7 @@ class Agent:
         self._training = training
         self._record = record
         self._registry = CollectorRegistry()
-        self._registry.register(EngineCollector(RecentState(engine.state).get, self._volume.look, labels))
+        self._registry.register(EngineCollector(RecentState(engine.state).get, self._volume.measure, labels))
         # Anybody may scrape: scrapes never take the threads that the operator's calls run on.
         self._scrapes = ThreadPoolExecutor(2, thread_name_prefix="scrape")
 
@@ -89,7 +89,7 @@ class Agent:
         """All complete versions and what they say of themselves."""
 
         def read() -> Contents:
-            self._volume.look()
+            self._volume.measure()
             found, damaged = self._store.manifests()
             problems = {str(version): problem for version, problem in damaged.items()}
             try:
@@ -110,13 +110,13 @@ class Agent:
 
     async def volume(self, _: Request) -> Response:
         """How full the volume is."""
-        return _json(await run_in_threadpool(self._volume.look))
+        return _json(await run_in_threadpool(self._volume.measure))
 
     async def training(self, _: Request) -> Response:
         """What the trainer last told of itself; empty before it told anything."""
 
         def read() -> TrainerStatus | None:
-            self._volume.look()
+            self._volume.measure()
             if self._training is None or not self._training.exists():
                 return None
             try:
@@ -137,10 +137,10 @@ class Agent:
 
     async def load(self, request: Request) -> Response:
         """Make a version live and confirm it."""
-        asked = LoadRequest.model_validate_json(await request.body())
-        version = asked.version
+        body = LoadRequest.model_validate_json(await request.body())
+        version = body.version
         found = await run_in_threadpool(self._store.manifest, version)
-        if asked.digest not in {"", found.digest}:
+        if body.digest not in {"", found.digest}:
             return _problem(
                 409, f"version {version} on this volume is not the one that is meant: the volume was replaced"
             )
@@ -149,15 +149,15 @@ class Agent:
 
     async def steps(self, request: Request) -> Response:
         """Switch speculation."""
-        asked = StepsRequest.model_validate_json(await request.body())
-        await run_in_threadpool(self._engine.set_steps, asked.steps)
-        return _json(asked)
+        body = StepsRequest.model_validate_json(await request.body())
+        await run_in_threadpool(self._engine.set_steps, body.steps)
+        return _json(body)
 
     async def rate(self, request: Request) -> Response:
         """Change the share of requests that are captured."""
-        asked = RateRequest.model_validate_json(await request.body())
-        await run_in_threadpool(self._engine.set_sample_rate, asked.rate)
-        return _json(asked)
+        body = RateRequest.model_validate_json(await request.body())
+        await run_in_threadpool(self._engine.set_sample_rate, body.rate)
+        return _json(body)
 
     def routes(self) -> list[routing.Route]:
         """The interface."""

@@ -15,7 +15,7 @@ ADMIN_KEY, API_KEY = "AURORA_ADMIN_KEY", "AURORA_API_KEY"
 """Environment variables of the engine's keys."""
 
 
-class Wanted(Config):
+class Desired(Config):
     """What an engine starts with; afterwards the agent tells it."""
 
     version: int = Field(ge=0)

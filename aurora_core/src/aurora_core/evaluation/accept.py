@@ -1,7 +1,7 @@
 """Accept length on held-out samples, simulated: the verify cycles that serving would have run.
 
 For every row the draft's chain is unrolled, and the number of leading draft tokens that equal what the target in
-fact said is how far a cycle starting there gets. Serving starts its first cycle at the prompt's last token and each
+fact generated is how far a cycle starting there gets. Serving starts its first cycle at the prompt's last token and each
 next one where the last ended, so walking the rows this way gives the cycles of a greedy request exactly (up to the
 engine's arithmetic), and not an average over rows that no cycle starts at.
 """
@@ -44,7 +44,7 @@ def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> tuple[int,
     """The verify cycles of one request.
 
     Args:
-        correct: per step, per row, whether the chain's token there is what the target said.
+        correct: per step, per row, whether the chain's token there is what the target generated.
         first: the row of the first cycle, the prompt's last.
         rows: rows of the request; row t's first draft token stands for token t + 2, and token ``rows`` is the last.
 
@@ -65,13 +65,13 @@ def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> tuple[int,
 
 
 def _correct(draft: Eagle3Draft, embedding: Tensor, batch: Batch, steps: int) -> Iterator[Tensor]:
-    """Per step, bool [B, T]: the draft's choice is the token that the target said."""
+    """Per step, bool [B, T]: the draft's choice is the token that the target generated."""
     ids = draft.ids.to(batch.tokens.device)
     for step, out in enumerate(unroll(draft, embedding, batch, steps)):
-        judged = batch.judged(step)
+        supervised = batch.supervised(step)
         choice = torch.zeros_like(batch.shifted(0))
-        choice[judged] = ids[F.linear(out[judged], draft.lm_head.weight.to(out.dtype)).argmax(-1)]
-        yield judged & (choice == batch.shifted(step + 2))
+        choice[supervised] = ids[F.linear(out[supervised], draft.lm_head.weight.to(out.dtype)).argmax(-1)]
+        yield supervised & (choice == batch.shifted(step + 2))
 
 
 @torch.no_grad()
@@ -110,16 +110,16 @@ def simulate(
 
 
 def coverage(samples: Sequence[Sample], ids: Tensor, vocab_size: int) -> float:
-    """Share of spoken tokens that a draft vocabulary holds; no draft can accept the others."""
-    counts = spoken(samples, vocab_size)
+    """Share of generated_counts tokens that a draft vocabulary holds; no draft can accept the others."""
+    counts = generated_counts(samples, vocab_size)
     covered = counts[vocabulary.to_t2d(ids, vocab_size)].sum()
     return float(covered / counts.sum().clamp(min=1))
 
 
-def spoken(samples: Sequence[Sample], vocab_size: int) -> Tensor:
-    """int64 [vocab]: how often the target said each token."""
+def generated_counts(samples: Sequence[Sample], vocab_size: int) -> Tensor:
+    """int64 [vocab]: how often the target generated each token."""
     counts = torch.zeros(vocab_size, dtype=torch.int64)
     for sample in samples:
-        said = sample.tokens[sample.prompt_tokens :]
-        counts.index_add_(0, said, torch.ones_like(said))
+        generated = sample.tokens[sample.prompt_tokens :]
+        counts.index_add_(0, generated, torch.ones_like(generated))
     return counts

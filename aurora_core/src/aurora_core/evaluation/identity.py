@@ -83,7 +83,7 @@ def spacing(value: float, dtype: str) -> float:
     return float(torch.finfo(getattr(torch, dtype)).eps * 2.0 ** math.floor(math.log2(max(abs(value), 1e-30))))
 
 
-class Referee:
+class LogitChecker:
     """The target by another implementation: precisely, and in the engine's dtype."""
 
     def __init__(self, target: Path, dtype: ComputeDtype) -> None:

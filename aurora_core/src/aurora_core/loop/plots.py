@@ -14,7 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from aurora_core.evaluation.identity import Identity
-    from aurora_core.loop.run import Comparison, Story
+    from aurora_core.loop.run import Comparison, Timeline
 
 _COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
 
@@ -24,21 +24,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def accept_length(path: Path, story: "Story") -> None:
+def accept_length(path: Path, timeline: "Timeline") -> None:
     """Accept length of live traffic and of held-out prompts over time, with every swap."""
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
-    live = [(p.seconds, p.accept_length) for p in story.points if p.accept_length is not None]
-    domains = list(dict.fromkeys(p.domain for p in story.points))
-    for at, _, _ in story.swaps:
+    live = [(p.seconds, p.accept_length) for p in timeline.points if p.accept_length is not None]
+    domains = list(dict.fromkeys(p.domain for p in timeline.points))
+    for at, _, _ in timeline.swaps:
         axes.axvline(at, color="#dddddd", linewidth=0.8, zorder=0)
     if live:
         axes.plot(*zip(*live, strict=True), ".", color="#9ecae1", label="live traffic, each look")
     for domain in domains:
-        held = [(p.seconds, p.heldout) for p in story.points if p.heldout is not None and p.domain == domain]
+        held = [(p.seconds, p.heldout) for p in timeline.points if p.heldout is not None and p.domain == domain]
         label = "held-out prompts" if domain == domains[0] else None
         if held:
             axes.plot(*zip(*held, strict=True), "o-", color="#2b7bba", label=label)
-    shift = next((p.seconds for p in story.points if p.domain != domains[0]), None)
+    shift = next((p.seconds for p in timeline.points if p.domain != domains[0]), None)
     if shift is not None:
         axes.axvline(shift, color="#b03030", linestyle="--", label="traffic moves to the second domain")
     axes.set(

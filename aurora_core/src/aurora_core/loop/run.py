@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from aurora_core.config import LoopConfig
 from aurora_core.errors import ConfigError
-from aurora_core.evaluation.identity import Identity, Referee
+from aurora_core.evaluation.identity import Identity, LogitChecker
 from aurora_core.loop import plots
 from aurora_core.loop.stack import Stack, Work
 from aurora_core.loop.traffic import Measured, Stream, accept_length, measure, read_prompts, render
@@ -53,7 +53,7 @@ class Point:
 
 
 @dataclass
-class Story:
+class Timeline:
     """Everything that happened."""
 
     points: list[Point] = field(default_factory=list)
@@ -73,7 +73,7 @@ def _split(prompts: Sequence[str], heldout: int) -> tuple[list[str], list[str]]:
 
 
 def _phase(
-    stack: Stack, story: Story, view: View, domain: str, texts: list[str], probes: list[str], began: float
+    stack: Stack, timeline: Timeline, view: View, domain: str, texts: list[str], probes: list[str], began: float
 ) -> None:
     """Traffic of one domain for the configured time, versions going live as they come."""
     config = stack.config.traffic
@@ -88,7 +88,7 @@ def _phase(
         swapped = stack.follow(SPECULATE_AT)
         now = time.monotonic()
         if swapped is not None:
-            story.swaps.append((now - began, *swapped))
+            timeline.swaps.append((now - began, *swapped))
         answers = stream.record.answers[seen:]
         seen += len(answers)
         failed = len(stream.record.failures)
@@ -96,15 +96,15 @@ def _phase(
         if stack.steps and now >= next_probe:
             heldout = measure(stack.url, probes[:_PROBES], 2, config.max_new_tokens).accept_length
             next_probe = time.monotonic() + _PROBE_SECONDS
-            if heldout >= 2.0 and story.reached_two is None:  # noqa: PLR2004 (the figure of the README)
-                story.reached_two = time.monotonic() - began
+            if heldout >= 2.0 and timeline.reached_two is None:  # noqa: PLR2004 (the figure of the README)
+                timeline.reached_two = time.monotonic() - began
         verified = [a for a in answers if a.cycles]
         rate = sum(len(a.ids) for a in answers) / max(1e-9, now - last)
         last = now
         length = accept_length(verified) if verified and stack.steps else None
-        story.points.append(Point(now - began, domain, length, rate, heldout, stack.live))
-        view.show(story, stack, domain, deadline - now, failed)
-    story.failures += stream.stop().failures
+        timeline.points.append(Point(now - began, domain, length, rate, heldout, stack.live))
+        view.show(timeline, stack, domain, deadline - now, failed)
+    timeline.failures += stream.stop().failures
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
     if traffic.shifted_prompts is not None:
         domains["shifted"] = traffic.shifted_prompts
     split = {name: _split(render(read_prompts(path), tokenizer), traffic.heldout) for name, path in domains.items()}
-    story = Story()
+    timeline = Timeline()
     stack = Stack.prepared(config, target, Work(root))
     speculated: dict[str, Measured] = {}
     static: dict[str, Measured] = {}
@@ -142,7 +142,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
             for name, (texts, heldout) in split.items():
                 before = stack.live
                 stack.pinned = {before}
-                _phase(stack, story, view, name, texts, heldout, began)
+                _phase(stack, timeline, view, name, texts, heldout, began)
                 view.say(f"measuring the {name} domain, the trainer paused")
                 stack.processes["trainer"].pause()
                 stack.set_steps(config.draft.num_steps)
@@ -162,20 +162,20 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
         finally:
             stack.stop()
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
-    referee = Referee(target.path, stack.dtype)
-    identity = {n: referee.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
-    _finish(root, config, story, results, identity, {"engine": state.plain(), "training": training.plain()})
+    checker = LogitChecker(target.path, stack.dtype)
+    identity = {n: checker.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
+    _finish(root, config, timeline, results, identity, {"engine": state.plain(), "training": training.plain()})
 
 
 def _finish(
     root: Path,
     config: LoopConfig,
-    story: Story,
+    timeline: Timeline,
     results: dict[str, Comparison],
     identity: dict[str, Identity],
     detail: dict[str, object],
 ) -> None:
-    plots.accept_length(root / "accept_length.png", story)
+    plots.accept_length(root / "accept_length.png", timeline)
     plots.speed(root / "speed.png", results)
     print(plots.table(results, identity))
     summary: dict[str, object] = {
@@ -184,10 +184,10 @@ def _finish(
         "sglang": package_version("sglang"),
         "torch": package_version("torch"),
         "target": config.target.model,
-        "seconds_to_accept_length_2": story.reached_two and round(story.reached_two, 1),
-        "versions": len(story.swaps),
-        "swap_stall_ms_max": round(1e3 * max((s for _, _, s in story.swaps), default=0.0), 1),
-        "failed_requests": len(story.failures)
+        "seconds_to_accept_length_2": timeline.reached_two and round(timeline.reached_two, 1),
+        "versions": len(timeline.swaps),
+        "swap_stall_ms_max": round(1e3 * max((s for _, _, s in timeline.swaps), default=0.0), 1),
+        "failed_requests": len(timeline.failures)
         + sum(len(m.failures) for c in results.values() for m in (c.target_only, c.adapted)),
         "plots": [str(root / "accept_length.png"), str(root / "speed.png")],
     }
@@ -208,9 +208,9 @@ def _finish(
         }
     everything = {
         "summary": summary,
-        "points": [asdict(p) for p in story.points],
-        "swaps": story.swaps,
-        "failures": story.failures,
+        "points": [asdict(p) for p in timeline.points],
+        "swaps": timeline.swaps,
+        "failures": timeline.failures,
         **detail,
     }
     (root / "result.json").write_text(json.dumps(everything, indent=1))

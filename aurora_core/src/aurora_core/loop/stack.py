@@ -194,10 +194,10 @@ class Stack:
         if newest == self.live:
             return None
         stall = self.load(newest)
-        merit = self.store.manifest(newest).holdout_accept_length or 1.0
-        if self.config.draft.top_k == 1 and merit >= speculate_at:
+        score = self.store.manifest(newest).holdout_accept_length or 1.0
+        if self.config.draft.top_k == 1 and score >= speculate_at:
             self.set_steps(self.config.draft.num_steps)
-        self.store.retire(self.config.weights.keep, (self.live, *self.pinned))
+        self.store.prune(self.config.weights.keep, (self.live, *self.pinned))
         return newest, stall
 
     def stop(self, *names: str) -> None:

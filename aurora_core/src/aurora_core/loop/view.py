@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from aurora_core.loop.run import Story
+    from aurora_core.loop.run import Timeline
     from aurora_core.loop.stack import Stack
 
 _LINE_SECONDS = 20.0
@@ -28,7 +28,7 @@ def _shown(value: float | None, digits: int) -> str:
 
 
 class View:
-    """Shows the story as it goes."""
+    """Shows the timeline as it goes."""
 
     def __init__(self, *, live: bool) -> None:
         self._console = Console()
@@ -48,17 +48,17 @@ class View:
         """A line of what happens now."""
         self._console.print(f"[bold]aurora[/bold] {text}")
 
-    def show(self, story: "Story", stack: "Stack", domain: str, left: float, failed: int) -> None:
+    def show(self, timeline: "Timeline", stack: "Stack", domain: str, left: float, failed: int) -> None:
         """The newest look."""
-        point, training = story.points[-1], stack.training()
-        lengths = [p.accept_length for p in story.points if p.accept_length is not None][-_WIDTH:]
-        speeds = [p.tokens_per_second for p in story.points][-_WIDTH:]
+        point, training = timeline.points[-1], stack.training()
+        lengths = [p.accept_length for p in timeline.points if p.accept_length is not None][-_WIDTH:]
+        speeds = [p.tokens_per_second for p in timeline.points][-_WIDTH:]
         length = f"{lengths[-1]:.2f}" if lengths else "off"
         rows = {
             "traffic": f"{domain} domain, {left:.0f} s left, {failed} failed",
             "accept length": f"{length:>5} {sparkline(lengths, 1.0, 4.0)}",
             "tokens/s": f"{point.tokens_per_second:5.0f} {sparkline(speeds, 0.0, max([*speeds, 1.0]))}",
-            "draft": f"version {stack.live}, {stack.steps} steps a cycle, {len(story.swaps)} swaps",
+            "draft": f"version {stack.live}, {stack.steps} steps a cycle, {len(timeline.swaps)} swaps",
             "training": (
                 f"step {training.step}, loss {_shown(training.loss, 3)}, pool {training.samples}, "
                 f"held-out {_shown(training.accept_length, 2)}"

@@ -227,7 +227,7 @@ class Eagle3Draft(nn.Module):
             self.fc.weight[:, -width:] += torch.eye(width)
         layer, attention, mlp = self.midlayer, self.midlayer.self_attn, self.midlayer.mlp
         last = f"model.layers.{target.num_layers - 1}"
-        whole: dict[str, nn.Linear | nn.RMSNorm] = {
+        modules: dict[str, nn.Linear | nn.RMSNorm] = {
             "model.norm": self.norm,
             f"{last}.post_attention_layernorm": layer.post_attention_layernorm,
             f"{last}.input_layernorm": layer.hidden_norm,
@@ -236,7 +236,7 @@ class Eagle3Draft(nn.Module):
             f"{last}.mlp.down_proj": mlp.down_proj,
             f"{last}.self_attn.o_proj": attention.o_proj,
         }
-        for name, module in whole.items():
+        for name, module in modules.items():
             source = target.tensor(f"{name}.weight")
             if source is not None and source.shape == module.weight.shape:
                 module.weight.copy_(source)

@@ -58,8 +58,8 @@ class Batch:
         t = torch.arange(self.aux.shape[1], device=self.rows.device)[None]
         return (t >= self.prompt[:, None] - 1) & (t < self.rows[:, None])
 
-    def judged(self, step: int) -> Tensor:
-        """Bool [B, T]: roots whose ``step``-th draft token (from 0) the target has judged in this sample."""
+    def supervised(self, step: int) -> Tensor:
+        """Bool [B, T]: roots whose ``step``-th draft token (from 0) the target has supervised in this sample."""
         t = torch.arange(self.aux.shape[1], device=self.rows.device)[None]
         return self.roots() & (t + step + 1 < self.rows[:, None])
 

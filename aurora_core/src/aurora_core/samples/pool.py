@@ -94,10 +94,10 @@ class Pool:
 
     def _keep(self, entry: Entry) -> None:
         held = is_heldout(entry.sample.request, self._heldout_fraction)
-        side, size = (self.heldout, self._heldout_size) if held else (self.training, self._size)
-        side.append(entry)
-        while len(side) > size:
-            side.popleft().release()
+        part, size = (self.heldout, self._heldout_size) if held else (self.training, self._size)
+        part.append(entry)
+        while len(part) > size:
+            part.popleft().release()
             self.evicted += 1
 
     def draw(self, count: int, generator: torch.Generator) -> list[Sample]:

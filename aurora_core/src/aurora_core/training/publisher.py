@@ -1,4 +1,4 @@
-"""From a trained draft to a version: judged on held-out requests, published where it is better, old ones retired."""
+"""From a trained draft to a version: judged on held-out requests, published where it is better, old ones pruned."""
 
 import logging
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Publisher:
         if not heldout:
             return
         try:
-            now, before = self._judge(trainer, heldout), self._judge_published(trainer, heldout)
+            now, before = self._evaluate(trainer, heldout), self._evaluate_published(trainer, heldout)
             if now <= before + trainer.config.publish_min_gain:
                 return
             self.published = self._write(trainer, now, before)
@@ -75,7 +75,7 @@ class Publisher:
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
         log.info("published version %d: held-out accept length %.3f (was %.3f)", self.published, now, before)
-        self._retire()
+        self._prune()
 
     def _write(self, trainer: Trainer, now: float, before: float) -> int:
         """Write the draft as the next version; returns its number."""
@@ -93,21 +93,21 @@ class Publisher:
         steps, rows = self._draft_config.num_steps, trainer.config.max_seq_length
         return simulate(draft, trainer.embedding, heldout, steps=steps, max_rows=rows, dtype=trainer.dtype).length
 
-    def _judge(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+    def _evaluate(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
         """The draft's simulated accept length."""
         length = self._simulated(trainer.draft, trainer, heldout)
         covered = coverage(heldout, trainer.draft.ids, self._target.vocab_size)
         self._metrics.report({metrics.EVAL_ACCEPT_LENGTH: length, metrics.EVAL_VOCABULARY_COVERAGE: covered})
         return length
 
-    def _judge_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+    def _evaluate_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
         """The last published version's on the same requests, which change as traffic does."""
         draft = checkpoint.read(self._store.folder(self.published)).to(trainer.device)
         length = self._simulated(draft, trainer, heldout)
         self._metrics.report({metrics.EVAL_LIVE_ACCEPT_LENGTH: length})
         return length
 
-    def _retire(self) -> None:
+    def _prune(self) -> None:
         """Delete old versions, but none that is said to be in use; where that cannot be read, none at all."""
         if self._in_use is None:
             return
@@ -116,10 +116,10 @@ class Publisher:
             if ALL in words:
                 return
             in_use = [int(word) for word in words if word]
-            gone = self._store.retire(self._weights.keep, in_use)
+            gone = self._store.prune(self._weights.keep, in_use)
         except (OSError, ValueError) as error:
-            self._metrics.count(metrics.TRAIN_FAILURES, 1, "retire")
-            log.error("no version retired: %s", error)  # noqa: TRY400 (says all there is)
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "prune")
+            log.error("no version pruned: %s", error)  # noqa: TRY400 (says all there is)
             return
         if gone:
-            log.info("retired versions %s", ", ".join(map(str, gone)))
+            log.info("pruned versions %s", ", ".join(map(str, gone)))

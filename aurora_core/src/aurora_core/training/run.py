@@ -16,7 +16,7 @@ from aurora_core.arithmetic import STATE_DTYPES, short_name
 from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import TrainingError, WeightsError
-from aurora_core.evaluation.accept import coverage, spoken
+from aurora_core.evaluation.accept import coverage, generated_counts
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
 from aurora_core.protocol import metrics
@@ -40,7 +40,7 @@ _COVERAGE_GAIN = 0.01
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """Where a trainer keeps what.
 
     Attributes:
@@ -71,14 +71,14 @@ class Start:
     published: int
 
 
-def resume(config: TrainingConfig, target: Target, places: Places) -> Start:
+def resume(config: TrainingConfig, target: Target, paths: Paths) -> Start:
     """The newest state, or the newest published version where there is none.
 
     Raises:
         WeightsError: there is neither, or it cannot be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    states, store = WeightsStore(places.state), WeightsStore(places.weights)
+    states, store = WeightsStore(paths.state), WeightsStore(paths.weights)
     found = state.load_draft(states, target)
     if found is not None:
         version, draft = found
@@ -88,7 +88,7 @@ def resume(config: TrainingConfig, target: Target, places: Places) -> Start:
         return Start(trainer, uses, published)
     versions = store.versions()
     if not versions:
-        raise WeightsError(f"{places.weights} holds no version to start from: publish one first (aurora-core init)")
+        raise WeightsError(f"{paths.weights} holds no version to start from: publish one first (aurora-core init)")
     store.verify(versions[-1])
     draft = checkpoint.read(store.folder(versions[-1]))
     return Start(Trainer(config, draft, target, device), {}, versions[-1])
@@ -105,20 +105,20 @@ class TrainingRun:
         weights: WeightsConfig,
         target: Target,
         source: SampleSource,
-        places: Places,
+        paths: Paths,
         training_metrics: TrainingMetrics,
     ) -> None:
         training = start.trainer.config
         self._config = training
         self.trainer = start.trainer
         self._target = target
-        self._places = places
+        self._paths = paths
         self._metrics = training_metrics
-        store = WeightsStore(places.weights)
-        self._states = WeightsStore(places.state)
+        store = WeightsStore(paths.weights)
+        self._states = WeightsStore(paths.state)
         self._stopping = False
-        self._told = True
-        self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, places.in_use)
+        self._status_written = True
+        self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, paths.in_use)
         width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
         dtypes = STATE_DTYPES if samples.dtype == "auto" else (getattr(torch, samples.dtype),)
         self.pool = Pool(
@@ -189,7 +189,7 @@ class TrainingRun:
         while not (self._stopping or self.finished):
             self._refill()
             if not self._ready():
-                self._tell()
+                self._write_status()
                 time.sleep(_IDLE_SECONDS)
                 continue
             if self.trainer.step == 0 or self.trainer.step % self._config.publish_every_steps == 0:
@@ -208,12 +208,12 @@ class TrainingRun:
                 self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout])
             if self.trainer.step % self._config.save_every_steps == 0:
                 self._save()
-            self._tell()
+            self._write_status()
             if on_step is not None:
                 on_step(self.trainer.step)
         bar.close()
         self._save()
-        self._tell()
+        self._write_status()
 
     def _check(self, result: StepResult) -> None:
         if result.taken:
@@ -231,11 +231,11 @@ class TrainingRun:
 
     def _review_vocabulary(self) -> None:
         """Choose the draft's vocabulary anew where traffic has moved away from it."""
-        spoke = [entry.sample for entry in self.pool.training]
-        counts = spoken(spoke, self._target.vocab_size)
+        generated = [entry.sample for entry in self.pool.training]
+        counts = generated_counts(generated, self._target.vocab_size)
         ids = vocabulary.choose(counts, self.trainer.draft.config.draft_vocab_size)
         size = self._target.vocab_size
-        if coverage(spoke, ids, size) > coverage(spoke, self.trainer.draft.ids, size) + _COVERAGE_GAIN:
+        if coverage(generated, ids, size) > coverage(generated, self.trainer.draft.ids, size) + _COVERAGE_GAIN:
             new = self.trainer.set_vocabulary(ids)
             log.info("draft vocabulary: %d tokens new", new)
 
@@ -284,10 +284,10 @@ class TrainingRun:
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "save")
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
 
-    def _tell(self) -> None:
-        if self._places.status is None:
+    def _write_status(self) -> None:
+        if self._paths.status is None:
             return
-        part = self._places.status.with_suffix(".part")
+        part = self._paths.status.with_suffix(".part")
         latest = self._metrics.latest
         status = TrainerStatus(
             step=self.trainer.step,
@@ -303,14 +303,14 @@ class TrainingRun:
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(status.model_dump_json())
-            part.rename(self._places.status)
+            part.rename(self._paths.status)
         except OSError as error:
-            self._metrics.count(metrics.TRAIN_FAILURES, 1, "tell")
-            if self._told:
-                log.error("status not told: %s", error)  # noqa: TRY400 (says all there is)
-            self._told = False
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "report")
+            if self._status_written:
+                log.error("status not reported: %s", error)  # noqa: TRY400 (says all there is)
+            self._status_written = False
         else:
-            self._told = True
+            self._status_written = True
 
 
 def install_signals(run: TrainingRun) -> None:

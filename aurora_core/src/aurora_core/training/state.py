@@ -47,7 +47,7 @@ def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published:
 
     fingerprint = trainer.target_fingerprint
     store.publish(write, target_fingerprint=fingerprint, step=trainer.step, tokens=trainer.tokens)
-    store.retire(2, ())
+    store.prune(2, ())
 
 
 def load_draft(store: WeightsStore, target: Target) -> tuple[int, Eagle3Draft] | None:

@@ -78,7 +78,7 @@ def plain(
             every = target_rows(batch.last.flatten(0, 1), teacher.head)
         for k, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
             label = teacher.to_draft[batch.shifted(k + 2)]
-            b, t = (batch.judged(k) & (label >= 0)).nonzero(as_tuple=True)
+            b, t = (batch.supervised(k) & (label >= 0)).nonzero(as_tuple=True)
             weight = torch.full((b.numel(),), decay**k, device=teacher.device)
             hidden = out[b, t].to(teacher.dtype)
             loss, rows, prediction = reference.forward_kl(

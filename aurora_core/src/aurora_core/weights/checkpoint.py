@@ -41,8 +41,8 @@ def read_config(folder: Path) -> Eagle3Config:
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
     """A folder's draft; big drafts of others come in several files. What else lies there is not the draft's."""
-    whole = folder / MODEL
-    shards = [whole] if whole.exists() else sorted(folder.glob("model-*.safetensors"))
+    single = folder / MODEL
+    shards = [single] if single.exists() else sorted(folder.glob("model-*.safetensors"))
     if not shards:
         message = f"the draft in {folder} has no .safetensors file: only safetensors are read, as pickles can run code"
         raise WeightsError(message)

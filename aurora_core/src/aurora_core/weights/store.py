@@ -88,11 +88,11 @@ class WeightsStore:
         for name, entry in manifest.files.items():
             path = folder / name
             try:
-                whole = path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256
+                intact = path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256
             except OSError as error:
                 message = f"version {version} cannot be read: {name}: {error.strerror}"
                 raise WeightsError(message) from error
-            if not whole:
+            if not intact:
                 message = f"version {version} is corrupt: {name} differs from its manifest"
                 raise WeightsError(message)
         return manifest
@@ -239,7 +239,7 @@ class WeightsStore:
             for entry in self._staging.iterdir():
                 shutil.rmtree(entry, ignore_errors=True)
 
-    def retire(self, keep: int, in_use: Iterable[int]) -> list[int]:
+    def prune(self, keep: int, in_use: Iterable[int]) -> list[int]:
         """Delete all but version 0, the newest ``keep`` and those in use; returns what was deleted.
 
         Version 0 is what a deployment starts from, also one whose status was lost.

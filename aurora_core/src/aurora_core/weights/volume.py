@@ -10,7 +10,7 @@ from aurora_core.errors import WeightsError
 from aurora_core.protocol.agent import Volume
 
 
-def look(root: Path) -> Volume:
+def measure(root: Path) -> Volume:
     """Ask the file system.
 
     Raises:
@@ -29,29 +29,29 @@ def look(root: Path) -> Volume:
 class Probe:
     """Looks at a volume for callers who must not wait for one that hangs, as a lost NFS server's does.
 
-    However many ask, one thread at most is stuck in it.
+    However many read, one thread at most is stuck in it.
     """
 
-    def __init__(self, root: Path, patience: float = 1.0, ask: Callable[[Path], Volume] = look) -> None:
+    def __init__(self, root: Path, patience: float = 1.0, read: Callable[[Path], Volume] = measure) -> None:
         self._root = root
         self._patience = patience
-        self._ask = ask
+        self._read = read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="volume")
         self._lock = Lock()
-        self._asked: Future[Volume] | None = None
+        self._pending: Future[Volume] | None = None
 
-    def look(self) -> Volume:
+    def measure(self) -> Volume:
         """The volume now.
 
         Raises:
             WeightsError: it cannot be read, or did not answer in ``patience`` seconds.
         """
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = self._pool.submit(self._ask, self._root)
-            asked = self._asked
+            if self._pending is None or self._pending.done():
+                self._pending = self._pool.submit(self._read, self._root)
+            pending = self._pending
         try:
-            return asked.result(self._patience)
+            return pending.result(self._patience)
         except TimeoutError as error:
             message = f"the volume at {self._root} has not answered for {self._patience:g} s"
             raise WeightsError(message) from error

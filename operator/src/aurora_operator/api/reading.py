@@ -136,7 +136,7 @@ def _drop(data: dict[str, Any], at: tuple[int | str, ...]) -> bool:
     return data.pop(str(first), None) is not None
 
 
-_NEEDED = ("judged",), ("stable",), ("stable", "version"), ("stable", "steps"), ("stable", "since")
+_NEEDED = ("decided",), ("stable",), ("stable", "version"), ("stable", "steps"), ("stable", "since")
 """What cannot be guessed: without it, an operator would serve another version, or try again what was rejected."""
 
 

@@ -65,10 +65,10 @@ def _bounds(schema: dict[str, Any]) -> dict[str, Any]:
     return {limit: schema[flag] for flag, limit in given} | {flag: True for flag, _ in given}
 
 
-def _said(value: Any) -> Any:  # noqa: ANN401 (JSON)
+def _declared(value: Any) -> Any:  # noqa: ANN401 (JSON)
     """A default without what it leaves open."""
     if isinstance(value, dict):
-        return {name: _said(part) for name, part in value.items() if part is not None}
+        return {name: _declared(part) for name, part in value.items() if part is not None}
     return value
 
 
@@ -76,7 +76,7 @@ def _parts(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
     """What is inside an object or a list."""
     if "properties" in schema:
         parts = {name: structural(part, definitions) for name, part in schema["properties"].items()}
-        return {"properties": parts, **({"default": _said(schema["default"])} if "default" in schema else {})}
+        return {"properties": parts, **({"default": _declared(schema["default"])} if "default" in schema else {})}
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
         inner = structural(schema["additionalProperties"], definitions)
         return {"additionalProperties": inner, "maxProperties": schema.get("maxProperties", 64)}

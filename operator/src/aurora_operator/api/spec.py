@@ -170,7 +170,7 @@ class WeightsSpec(Config):
 
 
 class Spec(Config):
-    """What is wanted."""
+    """What is desired."""
 
     model_config = rules(
         (

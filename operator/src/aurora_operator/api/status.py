@@ -87,7 +87,7 @@ class Candidate(_Status):
     """Why it is on trial: trained lately; speculation against none; switched off before; before stable."""
     since: AwareDatetime
     """When its trial began."""
-    looks: int = 0
+    analyses: int = 0
     """How often the evidence was looked at."""
     metric: Literal["AcceptLength", "DecodeSpeed"] = "AcceptLength"
     """What is compared: tokens per verify cycle, or tokens per second where stable does not speculate."""
@@ -115,7 +115,7 @@ class Serving(_Status):
     """The engine pods."""
 
     replicas: int = 0
-    """Pods wanted."""
+    """Pods desired."""
     ready: int = 0
     """Pods ready."""
     versions: list[int] = Field(default_factory=list)
@@ -185,7 +185,7 @@ class Status(_Status):
     """The engine pods."""
     training: Training = Training()
     """The trainer."""
-    judged: Version = 0
+    decided: Version = 0
     """Newest version that had its verdict; older ones are never tried again."""
     history: list[Entry] = Field(default_factory=list, max_length=HISTORY)
     """The last ten verdicts, newest first."""
@@ -193,5 +193,5 @@ class Status(_Status):
     @field_validator("candidate", mode="before")
     @classmethod
     def _readable(cls, candidate: object) -> object:
-        """A trial that an operator without ``steps`` began says not enough: it begins anew, and nothing was judged."""
+        """A trial that an operator without ``steps`` began says not enough: it begins anew, and nothing was decided."""
         return None if isinstance(candidate, dict) and "steps" not in candidate else candidate

@@ -20,7 +20,7 @@ from aurora_operator.api import GROUP, PLURAL
 from aurora_operator.api.reading import read
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
-from aurora_operator.cli import plot, words
+from aurora_operator.cli import messages, plot
 from aurora_operator.cli.terminal import cell, end, write
 from aurora_operator.clients import nesting
 from aurora_operator.errors import SpecError
@@ -56,7 +56,7 @@ def _get(options: argparse.Namespace) -> tuple[Spec, Status]:
 
 def _table(options: argparse.Namespace) -> Table:
     table = Table.grid(padding=(0, 2))
-    for name, value in words.overview(options.name, *_get(options), datetime.now(UTC)):
+    for name, value in messages.overview(options.name, *_get(options), datetime.now(UTC)):
         table.add_row(cell(name, "bold"), cell(value))
     return table
 
@@ -100,21 +100,21 @@ def _status(options: argparse.Namespace) -> None:
 
 def _explain(options: argparse.Namespace) -> None:
     spec, status = _get(options)
-    for line in words.explain(options.name, spec, status, datetime.now(UTC)):
+    for line in messages.explain(options.name, spec, status, datetime.now(UTC)):
         write(line)
 
 
 def _versions(options: argparse.Namespace) -> None:
     """What is on the volume, asked in an engine pod, with what became of it."""
     _, status = _get(options)
-    told = _kubectl("exec", f"deploy/{options.name}-engine", *_scope(options), "-c", "agent", "--",
+    output = _kubectl("exec", f"deploy/{options.name}-engine", *_scope(options), "-c", "agent", "--",
                     "aurora-core", "versions", "--work", DATA)  # fmt: skip
     table = Table(box=None)
     for title in ("version", "parent", "created", "step", "held-out", "MiB", ""):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
-    for line in told.splitlines():
+    for line in output.splitlines():
         try:
-            row = words.version_row(VersionInfo.model_validate_json(line), status)
+            row = messages.version_row(VersionInfo.model_validate_json(line), status)
         except (ValueError, RecursionError):
             write(f"not a version's manifest: {line[:200]}")
             continue
@@ -192,7 +192,7 @@ def _doctor(options: argparse.Namespace) -> None:
         bad += not fine
         write(f"{'ok     ' if fine else 'MISSING'} {name}" + ("" if fine else f": {remedy}"))
     for one in found[1].conditions if found else ():
-        good = words.is_fine(one)
+        good = messages.is_fine(one)
         bad += not good
         write(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
     sys.exit(1 if bad else 0)

@@ -31,7 +31,7 @@ def _plain(_: object, body: Any) -> Any:  # noqa: ANN401 (JSON)
     return body
 
 
-def _said(error: ApiException) -> str:
+def _message(error: ApiException) -> str:
     try:
         return str(json.loads(error.body or "")["message"])
     except (TypeError, ValueError, KeyError):
@@ -44,7 +44,7 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise ClusterError(f"cannot {what}: {_said(error)}", int(error.status or 0)) from error
+        raise ClusterError(f"cannot {what}: {_message(error)}", int(error.status or 0)) from error
     except DynamicApiError as error:
         raise ClusterError(f"cannot {what}: {error}", int(error.status or 0)) from error
     except (HTTPError, OSError, ResourceNotFoundError) as error:
@@ -154,7 +154,7 @@ class Cluster:
             try:
                 yield response.stream(1 << 16, decode_content=False)
             finally:
-                # Not given back to the pool: what is left of the stream is not wanted.
+                # Not given back to the pool: what is left of the stream is not desired.
                 response.close()
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:

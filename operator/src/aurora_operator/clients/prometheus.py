@@ -182,9 +182,11 @@ class Prometheus:
                 number = float(value)
                 return None if math.isnan(number) else number
             case ("vector", several):
-                raise PrometheusError(f"{query!r} gives {len(several)} series where one number is wanted: aggregate it")
+                raise PrometheusError(
+                    f"{query!r} gives {len(several)} series where one number is desired: aggregate it"
+                )
             case (kind, _):
-                raise PrometheusError(f"{query!r} gives a {kind} where one number is wanted")
+                raise PrometheusError(f"{query!r} gives a {kind} where one number is desired")
 
     def close(self) -> None:
         """Close the connection."""

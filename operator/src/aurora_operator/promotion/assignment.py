@@ -57,19 +57,19 @@ def assignments(
     spec: Spec, stable: Stable, candidate: Candidate | None, uid: str, pods: Sequence[Pod], now: datetime
 ) -> dict[str, tuple[int, int]]:
     """What each pod should serve now: (version, steps) by pod name."""
-    wanted = {pod.name: (stable.version, stable.steps) for pod in pods}
+    desired = {pod.name: (stable.version, stable.steps) for pod in pods}
     if candidate is None or spec.suspend or not pods:
-        return wanted
+        return desired
     trial, length = trial_key(uid, candidate), spec.promotion.gate.slice_seconds
     index = slice_index((now - candidate.since).total_seconds(), length)
     on_trial = (candidate.version, candidate.steps)
     match strategy(spec):
         case "Canary":
             chosen = canaries(trial, index, [pod.name for pod in pods], spec.promotion.canary.replicas)
-            wanted |= dict.fromkeys(chosen, on_trial)
+            desired |= dict.fromkeys(chosen, on_trial)
         case "Switchback" if candidate_slice(trial, index):
-            wanted |= dict.fromkeys(wanted, on_trial)
-    return wanted
+            desired |= dict.fromkeys(desired, on_trial)
+    return desired
 
 
 def next_slice(spec: Spec, candidate: Candidate | None, now: datetime) -> float | None:

@@ -20,7 +20,7 @@ from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable
 from aurora_operator.promotion.progress import Published, rounded
-from aurora_operator.promotion.statistics import Sums, fallen
+from aurora_operator.promotion.statistics import Sums, regressed
 
 FALL = 0.05
 """Only a fall of accept length that is proved to be larger than this share is worth a trial."""
@@ -53,9 +53,9 @@ def challenge_gate(spec: Spec) -> Gate:
     )
 
 
-def newest(judged: int, stable: Stable, versions: Sequence[Published]) -> Published | None:
+def newest(decided: int, stable: Stable, versions: Sequence[Published]) -> Published | None:
     """The newest version that had no verdict yet."""
-    fresh = [one for one in versions if one.version > max(judged, stable.version)]
+    fresh = [one for one in versions if one.version > max(decided, stable.version)]
     return max(fresh, key=lambda one: one.version, default=None)
 
 
@@ -73,26 +73,26 @@ def _digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _fell(spec: Spec, stable: Stable, watch: Watch) -> bool:
+def _regressed(spec: Spec, stable: Stable, watch: Watch) -> bool:
     if stable.accept_length is None or watch.stable.n < spec.promotion.gate.min_requests:
         return False
-    return fallen(
+    return regressed(
         watch.stable, stable.accept_length, stable.accept_variance or 0.0, spec.promotion.gate.confidence,
         math.log1p(-FALL),
     )  # fmt: skip
 
 
 def begin(
-    spec: Spec, stable: Stable, judged: int, versions: Sequence[Published], watch: Watch | None, now: datetime
+    spec: Spec, stable: Stable, decided: int, versions: Sequence[Published], watch: Watch | None, now: datetime
 ) -> Candidate | None:
     """The next trial, or None."""
-    fresh = newest(judged, stable, versions)
+    fresh = newest(decided, stable, versions)
     measured = spec.promotion.strategy not in {"Immediate", "Manual"}
     busy = measured and watch is not None and watch.requests >= spec.promotion.gate.min_requests
     if busy and watch is not None:
         on_disk = {one.version for one in versions}
         steps = stable.previous_steps or 0
-        if _fell(spec, stable, watch) and stable.previous in on_disk and stable.previous is not None:
+        if _regressed(spec, stable, watch) and stable.previous in on_disk and stable.previous is not None:
             return _candidate("Previous", stable, stable.previous, steps, now)
         since = stable.checked or stable.since
         due = spec.promotion.recheck_seconds and now - since >= timedelta(seconds=spec.promotion.recheck_seconds)

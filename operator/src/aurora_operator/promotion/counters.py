@@ -73,17 +73,17 @@ def plus(one: Row | None, other: Row) -> Row:
     return other if one is None else tuple(map(sum, zip(one, other, strict=True)))
 
 
-def increments(rows: Sequence[_At], since: float, *, born: bool, last: _At | None = None) -> list[_At]:
+def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At | None = None) -> list[_At]:
     """What was added between scrapes after ``since``, each at the time of the scrape that saw it.
 
     A counter that went down was reset: all it shows was added since. The last scrape before ``since`` is the
-    baseline; without one it is zero where the series was born within the window (a version that never served
+    baseline; without one it is zero where the series was from_zero within the window (a version that never served
     before), and else the first scrape itself, so that nothing of before is ever counted.
 
     Args:
         rows: scrapes, ascending.
         since: start of the window.
-        born: whether the series cannot have existed before the window.
+        from_zero: whether the series cannot have existed before the window.
         last: the newest scrape that was seen already; what is not newer is left out.
     """
     out: list[_At] = []
@@ -91,7 +91,7 @@ def increments(rows: Sequence[_At], since: float, *, born: bool, last: _At | Non
         if last is not None and time <= last[0]:
             continue
         if time > since:
-            base = last[1] if last is not None else ((0.0,) * len(row) if born else row)
+            base = last[1] if last is not None else ((0.0,) * len(row) if from_zero else row)
             if any(new < old for new, old in zip(row, base, strict=True)):
                 base = (0.0,) * len(row)
             out.append((time, tuple(new - old for new, old in zip(row, base, strict=True))))
@@ -106,7 +106,7 @@ class Counters:
         metric: which six counters.
         arm: which side.
         since: the moment, in seconds since the epoch.
-        born: whether the side cannot have served before it.
+        from_zero: whether the side cannot have served before it.
         index: the time slice of a time.
         trusted: whether a series, by its labels, is of one of the engines that are compared.
 
@@ -121,7 +121,7 @@ class Counters:
         arm: Arm,
         since: float,
         *,
-        born: bool,
+        from_zero: bool,
         index: Callable[[float], int] = lambda _: 0,
         trusted: Callable[[Mapping[str, str]], bool] = lambda _: True,
     ) -> None:
@@ -129,7 +129,7 @@ class Counters:
         self._names = NAMES[metric]
         self._labels = {metrics.VERSION: str(arm.version), metrics.STEPS: str(arm.steps)}
         self._since = since
-        self._born = born
+        self._from_zero = from_zero
         self._index = index
         self._trusted = trusted
         self._last: dict[str, _At] = {}
@@ -138,7 +138,7 @@ class Counters:
     def add(self, series: Sequence[Series]) -> None:
         """Take in a piece of time, not before any other; what overlaps with the piece before counts once.
 
-        The same engine may be scraped by two jobs or two replicas of Prometheus; of such twins the one with the most
+        The same engine may be scraped by two jobs or two replicas of Prometheus; of such duplicates the one with the most
         scrapes speaks.
         """
         engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
@@ -147,12 +147,12 @@ class Counters:
             if named and self._labels.items() <= one.labels.items() and self._trusted(one.labels):
                 scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
                 engines[one.labels.get(metrics.ENGINE, "")][scrape].append(one)
-        for engine, twins in engines.items():
-            scrapes = max((_rows(twin, self._names) for twin in twins.values()), key=len)
+        for engine, duplicates in engines.items():
+            scrapes = max((_rows(duplicate, self._names) for duplicate in duplicates.values()), key=len)
             rows = [(time, row) for time, row in scrapes if is_possible(row)]
             self.refused += len(scrapes) - len(rows)
             slices = self.slices.setdefault(engine, {})
-            for time, row in increments(rows, self._since, born=self._born, last=self._last.get(engine)):
+            for time, row in increments(rows, self._since, from_zero=self._from_zero, last=self._last.get(engine)):
                 at = self._index(time)
                 slices[at] = plus(slices.get(at), row)
             if rows:

@@ -54,12 +54,12 @@ class Decision:
 
 def _missing(gate: Gate, evidence: Evidence) -> str | None:
     """What evidence still lacks before any verdict."""
-    for side, count in (("candidate", evidence.candidate_requests), ("stable", evidence.stable_requests)):
+    for arm, count in (("candidate", evidence.candidate_requests), ("stable", evidence.stable_requests)):
         if count < gate.min_requests:
-            return f"{side} has finished {count} of {gate.min_requests} requests"
-    for side, sums in (("candidate", evidence.candidate), ("stable", evidence.stable)):
+            return f"{arm} has finished {count} of {gate.min_requests} requests"
+    for arm, sums in (("candidate", evidence.candidate), ("stable", evidence.stable)):
         if sums.n < gate.min_slices:
-            return f"{side} has had {sums.n:.0f} of {gate.min_slices} time slices"
+            return f"{arm} has had {sums.n:.0f} of {gate.min_slices} time slices"
     return None
 
 

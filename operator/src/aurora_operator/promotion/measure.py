@@ -10,7 +10,7 @@ Slices = Mapping[int, Row]
 """What was added in each time slice."""
 
 
-def whole(found: Mapping[str, Slices], now: int) -> dict[str, Slices]:
+def closed_slices(found: Mapping[str, Slices], now: int) -> dict[str, Slices]:
     """Without the slice that runs now, whose requests are still to end."""
     return {engine: {at: row for at, row in slices.items() if at < now} for engine, slices in found.items()}
 

@@ -8,18 +8,18 @@ from aurora_operator.api.status import Candidate, Entry, Stable
 from aurora_operator.promotion.progress import Progress, entry_of
 
 
-class _Words(NamedTuple):
+class _Verdicts(NamedTuple):
     """What a kind of trial's ends are called."""
 
     won: str
     lost: str
 
 
-WORDS = {
-    "NewVersion": _Words("Promoted", "Rejected"),
-    "TargetOnly": _Words("SpeculationOff", "SpeculationKept"),
-    "Again": _Words("SpeculationOn", "SpeculationStaysOff"),
-    "Previous": _Words("RolledBack", "StableKept"),
+VERDICTS = {
+    "NewVersion": _Verdicts("Promoted", "Rejected"),
+    "TargetOnly": _Verdicts("SpeculationOff", "SpeculationKept"),
+    "Again": _Verdicts("SpeculationOn", "SpeculationStaysOff"),
+    "Previous": _Verdicts("RolledBack", "StableKept"),
 }
 
 
@@ -57,38 +57,38 @@ def won(at: Progress, candidate: Candidate, reason: str, now: datetime, *, prove
         checked=now if candidate.metric == "DecodeSpeed" else stable.checked,
         **_accept_length(at, candidate, proved=proved),
     )
-    word = WORDS[candidate.kind].won
+    word = VERDICTS[candidate.kind].won
     entry = entry_of(word, reason, candidate, now)
     if candidate.kind == "Previous":
         # The history names the version that the verdict is about: the one that had to go.
         entry = entry.model_copy(update={"version": stable.version})
-    judged = max(at.judged, candidate.version, stable.version)
-    at = replace(at, stable=new, candidate=None, judged=judged).recorded(entry)
+    decided = max(at.decided, candidate.version, stable.version)
+    at = replace(at, stable=new, candidate=None, decided=decided).recorded(entry)
     how = f"drafting {new.steps} tokens a cycle" if new.steps else "without speculation"
-    return at.told(
+    return at.reported(
         word, f"version {new.version} is stable, {how}: {reason}", warn=candidate.kind in {"TargetOnly", "Previous"}
     )
 
 
 def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict: str | None = None) -> Progress:
     """The candidate's trial ends and stable stays."""
-    word = verdict or WORDS[candidate.kind].lost
+    word = verdict or VERDICTS[candidate.kind].lost
     stable = at.stable
     if candidate.kind in {"TargetOnly", "Again"}:
         stable = stable.model_copy(update={"checked": now})
     if candidate.kind == "Previous":
         # Traffic changed for both: what stable reaches now is what the next fall is measured against.
         stable = stable.model_copy(update={"accept_length": None, "accept_variance": None})
-    judged = max(at.judged, candidate.version) if candidate.kind == "NewVersion" else at.judged
-    at = replace(at, stable=stable, candidate=None, judged=judged)
+    decided = max(at.decided, candidate.version) if candidate.kind == "NewVersion" else at.decided
+    at = replace(at, stable=stable, candidate=None, decided=decided)
     at = at.recorded(entry_of(word, reason, candidate, now))
-    return at.told(word, f"version {candidate.version}: {reason}", warn=word == "Rejected")
+    return at.reported(word, f"version {candidate.version}: {reason}", warn=word == "Rejected")
 
 
 def paused(at: Progress, candidate: Candidate, now: datetime) -> Progress:
     """The trial ends without a verdict; it begins anew when promotion goes on."""
     at = replace(at, candidate=None).recorded(entry_of("Paused", "by hand", candidate, now))
-    return at.told("Paused", f"version {candidate.version}: the trial is paused, and begins anew later")
+    return at.reported("Paused", f"version {candidate.version}: the trial is paused, and begins anew later")
 
 
 def rolled_back(at: Progress, reason: str, now: datetime) -> Progress:
@@ -96,7 +96,7 @@ def rolled_back(at: Progress, reason: str, now: datetime) -> Progress:
     stable = at.stable
     assert stable.previous is not None  # noqa: S101 (callers looked)
     back = Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
-    words = f"rolled back from version {stable.version} to {stable.previous}: {reason}"
-    entry = Entry(time=now, version=stable.version, verdict="RolledBack", reason=words)
-    at = replace(at, stable=back, candidate=None, judged=max(at.judged, stable.version)).recorded(entry)
-    return at.told("RolledBack", words, warn=True)
+    message = f"rolled back from version {stable.version} to {stable.previous}: {reason}"
+    entry = Entry(time=now, version=stable.version, verdict="RolledBack", reason=message)
+    at = replace(at, stable=back, candidate=None, decided=max(at.decided, stable.version)).recorded(entry)
+    return at.reported("RolledBack", message, warn=True)

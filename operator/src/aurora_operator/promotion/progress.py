@@ -66,14 +66,14 @@ class Progress:
 
     stable: Stable
     candidate: Candidate | None
-    judged: int
+    decided: int
     history: tuple[Entry, ...]
     notes: tuple[Note, ...]
     reason: str
     message: str
     provisional: bool = False
 
-    def told(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
+    def reported(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
         """The same, with an Event and the reason that conditions show."""
         note = Note("Warning" if warn else "Normal", verdict, message)
         return replace(self, notes=(*self.notes, note), reason=verdict, message=message)

@@ -132,8 +132,8 @@ def compare(candidate: Sums, stable: Sums, confidence: float) -> Interval | None
     return Interval(math.exp(center), math.exp(center - width), math.exp(min(700.0, center + width)))
 
 
-def fallen(now: Sums, before: float, before_variance: float, confidence: float, limit: float) -> bool:
-    """Whether a side's ratio is proved to have fallen by more than ``limit``, a negative difference of logs.
+def regressed(now: Sums, before: float, before_variance: float, confidence: float, limit: float) -> bool:
+    """Whether a side's ratio is proved to have regressed by more than ``limit``, a negative difference of logs.
 
     Args:
         now: the side's sums lately.

@@ -27,7 +27,7 @@ of the last one holds all trials until it is taken away."""
 
 @dataclass(frozen=True)
 class Found:
-    """What Prometheus told.
+    """What Prometheus reported.
 
     Attributes:
         evidence: of the candidate, None without one.
@@ -51,7 +51,7 @@ class Seen:
         versions: what is on the volume; None while no agent has reported it.
         record: what the volume records of promotion.
         pods: what serves.
-        found: what Prometheus told.
+        found: what Prometheus reported.
         now: the time.
     """
 
@@ -77,7 +77,9 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     """One look."""
     now = seen.now
     stable = status.stable or first_stable(spec, now)
-    at = Progress(stable, status.candidate, status.judged, tuple(status.history), (), "NoCandidate", "nothing to judge")
+    at = Progress(
+        stable, status.candidate, status.decided, tuple(status.history), (), "NoCandidate", "nothing to judge"
+    )
     if status.stable is None:
         if seen.versions is None:
             message = "no agent has reported yet which versions the volume has"
@@ -89,13 +91,13 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     if why is not None:
         return outcome.rolled_back(at, why, now)
     if spec.suspend:
-        return replace(at, reason="Suspended", message="spec.suspend is true: nothing is judged")
+        return replace(at, reason="Suspended", message="spec.suspend is true: nothing is decided")
     if PAUSE in seen.annotations:
         if at.candidate is not None:
             at = outcome.paused(at, at.candidate, now)
         return replace(at, reason="Paused", message=f"annotation {PAUSE} is set: kubectl aurora resume goes on")
     if at.candidate is not None:
-        at = _judge(spec, at, at.candidate, seen)
+        at = _decide(spec, at, at.candidate, seen)
     if at.candidate is None and at.reason in {"NoCandidate", "Superseded"}:
         at = replace(at, stable=baseline(spec, at.stable, seen.found.watch))
         at = _begin(spec, at, seen)
@@ -108,8 +110,8 @@ def _restored(at: Progress, seen: Seen) -> Progress:
     if kept is None or kept.version not in {one.version for one in seen.versions or ()}:
         return at
     stable = Stable(version=kept.version, steps=kept.steps, digest=kept.digest or None, since=seen.now)
-    at = replace(at, stable=stable, judged=max(at.judged, kept.decided, kept.version))
-    return at.told(
+    at = replace(at, stable=stable, decided=max(at.decided, kept.decided, kept.version))
+    return at.reported(
         "StateRestored", f"the volume records version {kept.version} as stable, with {kept.steps} draft steps"
     )
 
@@ -127,9 +129,9 @@ def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
         return None
     if seen.annotations.get(ROLL_BACK) == str(stable.version):
         return "by hand"
-    told = [pod for pod in seen.pods if pod.live is not None]
-    refused = [pod for pod in told if stable.version in pod.failed and pod.live != stable.version]
-    if told and len(refused) == len(told):
+    reported = [pod for pod in seen.pods if pod.live is not None]
+    refused = [pod for pod in reported if stable.version in pod.failed and pod.live != stable.version]
+    if reported and len(refused) == len(reported):
         return f"refused by every engine: {refused[0].failed[stable.version]}"
     if not spec.suspend and on_probation(spec, stable, seen.now):
         for guard in seen.found.stable_guards:
@@ -138,7 +140,7 @@ def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
     return None
 
 
-def _judge(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progress:
+def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progress:
     settled = _without_the_gate(spec, at, candidate, seen)
     if settled is not None:
         return settled
@@ -178,20 +180,20 @@ def _without_the_gate(spec: Spec, at: Progress, candidate: Candidate, seen: Seen
 
 def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published] | None) -> str | None:
     """Why a newer version takes a candidate's place, if one does."""
-    fresh, merit = newest(at.judged, at.stable, versions or ()), candidate.holdout_accept_length
+    fresh, score = newest(at.decided, at.stable, versions or ()), candidate.holdout_accept_length
     if candidate.kind != "NewVersion" or fresh is None or fresh.version <= candidate.version:
         return None
     enough = SUPERSEDE if candidate.estimate is not None else SUPERSEDE_YOUNG
-    if not (fresh.holdout and merit) or fresh.holdout / merit < enough:
+    if not (fresh.holdout and score) or fresh.holdout / score < enough:
         return None
-    return f"version {fresh.version} has {fresh.holdout / merit:.2f} times its holdout accept length"
+    return f"version {fresh.version} has {fresh.holdout / score:.2f} times its holdout accept length"
 
 
 def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> Candidate:
     interval = decision.interval
     return candidate.model_copy(
         update={
-            "looks": candidate.looks + 1,
+            "analyses": candidate.analyses + 1,
             "requests": evidence.candidate_requests,
             "value": rounded(evidence.candidate.ratio),
             "variance": evidence.candidate.log_variance(),
@@ -213,11 +215,11 @@ _WHY = {
 
 
 def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
-    candidate = begin(spec, at.stable, at.judged, seen.versions or (), seen.found.watch, seen.now)
+    candidate = begin(spec, at.stable, at.decided, seen.versions or (), seen.found.watch, seen.now)
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
     how = f"{strategy(spec)}, {candidate.metric}, {candidate.kind}"
     message = f"version {candidate.version} with {candidate.steps} steps is on trial ({how}){_WHY[candidate.kind]}"
-    at = replace(at, candidate=candidate).told("TrialBegan", message)
+    at = replace(at, candidate=candidate).reported("TrialBegan", message)
     return replace(at, reason="CollectingEvidence")

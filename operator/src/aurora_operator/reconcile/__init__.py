@@ -1,1 +1,1 @@
-"""Observe the world, plan (purely), execute."""
+"""Observe the snapshot, plan (purely), execute."""

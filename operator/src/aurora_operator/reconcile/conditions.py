@@ -1,4 +1,4 @@
-"""Conditions: observations in words, each with the time at which it last changed."""
+"""Conditions: observations in message, each with the time at which it last changed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -8,14 +8,14 @@ from aurora_operator.api.status import Condition
 from aurora_operator.printable import printable
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile.world import Key, World, succeeded
+from aurora_operator.reconcile.snapshot import Key, Snapshot, succeeded
 from aurora_operator.render.identity import COMPONENT
 
 FULL = 0.03
 """A volume with a smaller share of its bytes free counts as full."""
 
 RECOVERED = timedelta(seconds=30)
-"""A process that fell counts as well again once it has run for this much longer than before its fall."""
+"""A process that finished counts as well again once it has run for this much longer than before its fall."""
 _LONGEST_RUN = timedelta(minutes=5)
 _POD_OVERDUE = timedelta(seconds=30)
 """A Job makes its pod at once, or is not allowed to."""
@@ -43,7 +43,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
-    """Why a pod does not run, in the kubelet's and the process's own words."""
+    """Why a pod does not run, in the kubelet's and the process's own message."""
     for pod in pods:
         status = pod.get("status", {})
         for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
@@ -66,14 +66,14 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
     return ""
 
 
-def _podless(world: World, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
+def _podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
     """What a Job without a pod means: a quota, a policy or an admission webhook, which only its Events tell."""
-    job = world.children.get(("batch/v1", "Job", name))
+    job = snapshot.children.get(("batch/v1", "Job", name))
     started = ((job or {}).get("status") or {}).get("startTime")
     # One that was suspended until now is about to start anew.
     if pods or started is None or _true(job, "Suspended"):
         return ""
-    if world.now - datetime.fromisoformat(started) < _POD_OVERDUE:
+    if snapshot.now - datetime.fromisoformat(started) < _POD_OVERDUE:
         return ""
     return f"job {name} cannot make its pod: kubectl describe job {name} says why"
 
@@ -84,59 +84,61 @@ def _refused(deployment: Mapping[str, Any] | None) -> str:
 
 
 def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
-    """Whether each process of a pod has run past the moment at which it last fell, so that a crash loop stays told."""
+    """Whether each process of a pod has run past the moment at which it last finished, so that a crash loop stays reported."""
     for one in pod.get("status", {}).get("containerStatuses") or ():
         running = (one.get("state") or {}).get("running")
-        fallen = (one.get("lastState") or {}).get("terminated") or {}
+        terminated = (one.get("lastState") or {}).get("terminated") or {}
         if running is None:
             return False
-        if not fallen.get("exitCode"):
+        if not terminated.get("exitCode"):
             continue
         since = datetime.fromisoformat(running["startedAt"])
         # The kubelet has no times of a process that it lost sight of.
-        fell = datetime.fromisoformat(fallen.get("finishedAt") or running["startedAt"])
-        began = datetime.fromisoformat(fallen.get("startedAt") or running["startedAt"])
-        if now - since < min(fell - began, _LONGEST_RUN) + RECOVERED:
+        finished = datetime.fromisoformat(terminated.get("finishedAt") or running["startedAt"])
+        began = datetime.fromisoformat(terminated.get("startedAt") or running["startedAt"])
+        if now - since < min(finished - began, _LONGEST_RUN) + RECOVERED:
             return False
     return True
 
 
-def _available(world: World) -> _Seen:
-    ready, wanted = sum(map(is_ready, world.engine_pods)), world.spec.serving.replicas
+def _available(snapshot: Snapshot) -> _Seen:
+    ready, desired = sum(map(is_ready, snapshot.engine_pods)), snapshot.spec.serving.replicas
     if ready:
-        word = "AllReady" if ready >= wanted else "SomeReady"
-        return _Seen("True", word, f"{ready} of {wanted} engine pods are ready")
-    resource = world.resource
-    if not world.prepared:
-        trouble = _trouble(world.trainer_pods) or _podless(world, resource.init, world.trainer_pods)
+        word = "AllReady" if ready >= desired else "SomeReady"
+        return _Seen("True", word, f"{ready} of {desired} engine pods are ready")
+    resource = snapshot.resource
+    if not snapshot.prepared:
+        trouble = _trouble(snapshot.trainer_pods) or _podless(snapshot, resource.init, snapshot.trainer_pods)
         return _Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
-    trouble = _trouble(world.engine_pods) or _refused(world.children.get(("apps/v1", "Deployment", resource.engine)))
+    trouble = _trouble(snapshot.engine_pods) or _refused(
+        snapshot.children.get(("apps/v1", "Deployment", resource.engine))
+    )
     return _Seen("False", "EngineFailing" if trouble else "EngineStarting", trouble or "no engine pod is ready yet")
 
 
-def _training(world: World) -> _Seen:
-    if world.spec.suspend:
+def _training(snapshot: Snapshot) -> _Seen:
+    if snapshot.spec.suspend:
         return _Seen("False", "Suspended", "spec.suspend is true")
-    if succeeded(world.children.get(("batch/v1", "Job", world.resource.trainer))):
-        steps = world.spec.training.hyperparameters.num_train_steps
+    if succeeded(snapshot.children.get(("batch/v1", "Job", snapshot.resource.trainer))):
+        steps = snapshot.spec.training.hyperparameters.num_train_steps
         return _Seen("True", "Completed", f"training took its {steps} steps (hyperparameters.numTrainSteps)")
-    pods = tuple(p for p in world.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
-    running = any(is_ready(pod) and _outlived(pod, world.now) for pod in pods)
-    trouble = _trouble(pods) or _podless(world, world.resource.trainer, pods)
+    pods = tuple(p for p in snapshot.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
+    running = any(is_ready(pod) and _outlived(pod, snapshot.now) for pod in pods)
+    trouble = _trouble(pods) or _podless(snapshot, snapshot.resource.trainer, pods)
     if trouble and not running:
         return _Seen("False", "TrainerFailing", trouble)
     if not running:
         return _Seen("Unknown", "TrainerStarting", "the trainer does not run yet")
-    # Step and loss are in status.training; words that change with every step would be a write with every step.
+    # Step and loss are in status.training; message that change with every step would be a write with every step.
     return _Seen("True", "Running", "the trainer runs")
 
 
-def _unbound(world: World) -> _Seen | None:
+def _unbound(snapshot: Snapshot) -> _Seen | None:
     """Why the claim is no volume that engines and trainer can share, if it is none."""
-    name = world.resource.claim
-    claim = world.children.get(("v1", "PersistentVolumeClaim", name))
+    name = snapshot.resource.claim
+    claim = snapshot.children.get(("v1", "PersistentVolumeClaim", name))
     if claim is None:
-        if world.spec.weights.claim_name is None:
+        if snapshot.spec.weights.claim_name is None:
             return _Seen("Unknown", "ClaimNew", f"claim {name} is being made")
         return _Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
     if "ReadWriteOncePod" in claim["spec"]["accessModes"]:
@@ -147,42 +149,42 @@ def _unbound(world: World) -> _Seen | None:
     return None
 
 
-def _replaced(world: World) -> _Seen | None:
+def _replaced(snapshot: Snapshot) -> _Seen | None:
     """Where the volume is another one than that of the stable version, or was emptied."""
-    stable, versions = world.status.stable, world.versions
+    stable, versions = snapshot.status.stable, snapshot.versions
     if stable is None or versions is None:
         return None
     found = next((one for one in versions if one.version == stable.version), None)
     what = f"version {stable.version}, which is stable,"
     undo = "restore the volume, or delete and apply the resource to start from what is on it"
     if found is None:
-        return _Seen("False", "StableMissing", f"claim {world.resource.claim} has no {what} any more: {undo}")
+        return _Seen("False", "StableMissing", f"claim {snapshot.resource.claim} has no {what} any more: {undo}")
     if stable.digest and found.digest and stable.digest != found.digest:
-        message = f"{what} is another one on claim {world.resource.claim} than was promoted: {undo}"
+        message = f"{what} is another one on claim {snapshot.resource.claim} than was promoted: {undo}"
         return _Seen("False", "VolumeReplaced", message)
     return None
 
 
-def _storage(world: World) -> _Seen:
-    unbound = _unbound(world)
+def _storage(snapshot: Snapshot) -> _Seen:
+    unbound = _unbound(snapshot)
     if unbound is not None:
         return unbound
-    name = world.resource.claim
-    failing = [f"{pod.name}: {pod.volume_problem}" for pod in world.pods if pod.volume_problem]
+    name = snapshot.resource.claim
+    failing = [f"{pod.name}: {pod.volume_problem}" for pod in snapshot.pods if pod.volume_problem]
     if failing:
         return _Seen("False", "VolumeFailing", f"{failing[0]}; what is live serves on, nothing new can be loaded")
-    replaced = _replaced(world)
+    replaced = _replaced(snapshot)
     if replaced is not None:
         return replaced
-    if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in world.pods):
+    if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in snapshot.pods):
         left = f"less than {FULL:.0%} of claim {name} is free"
         return _Seen(
             "False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim"
         )
-    if world.damaged:
-        what, why = min(world.damaged.items())
+    if snapshot.damaged:
+        what, why = min(snapshot.damaged.items())
         return _Seen("True", "VersionDamaged", f"{what} on claim {name} cannot be used: {why}")
-    where = ", for pods of one node" if world.resource.one_node else ""
+    where = ", for pods of one node" if snapshot.resource.one_node else ""
     return _Seen("True", "Bound", f"claim {name} is bound{where}")
 
 
@@ -194,51 +196,51 @@ def _ignored(paths: Sequence[str]) -> str:
     )
 
 
-def _degraded(world: World, taken: Collection[Key]) -> _Seen:
+def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
     if taken:
         _, kind, name = min(taken)
-        words = f"{kind} {world.resource.namespace}/{name} is somebody else's and is left alone"
-        return _Seen("True", "NameTaken", f"{words}: delete it, or give this resource another name")
-    if world.problems:
-        return _Seen("True", world.problems[0].reason, world.problems[0].message)
-    if world.credential_problem:
-        return _Seen("True", "CredentialRefused", world.credential_problem)
-    stable = world.status.stable
+        message = f"{kind} {snapshot.resource.namespace}/{name} is somebody else's and is left alone"
+        return _Seen("True", "NameTaken", f"{message}: delete it, or give this resource another name")
+    if snapshot.problems:
+        return _Seen("True", snapshot.problems[0].reason, snapshot.problems[0].message)
+    if snapshot.credential_problem:
+        return _Seen("True", "CredentialRefused", snapshot.credential_problem)
+    stable = snapshot.status.stable
     for reason, problems in (
-        ("AgentSilent", {pod.name: pod.problem for pod in world.pods}),
-        ("ServingTargetOnly", {pod.name: pod.fallback for pod in world.pods}),
-        ("StableRefused", {pod.name: pod.failed.get(stable.version, "") for pod in world.pods} if stable else {}),
+        ("AgentSilent", {pod.name: pod.problem for pod in snapshot.pods}),
+        ("ServingTargetOnly", {pod.name: pod.fallback for pod in snapshot.pods}),
+        ("StableRefused", {pod.name: pod.failed.get(stable.version, "") for pod in snapshot.pods} if stable else {}),
     ):
         found = [f"{name}: {problem}" for name, problem in problems.items() if problem]
         if found:
             return _Seen("True", reason, found[0])
-    if world.ignored:
-        return _Seen("True", "FieldsIgnored", _ignored(world.ignored))
-    return _Seen("False", "AsWanted", "")
+    if snapshot.ignored:
+        return _Seen("True", "FieldsIgnored", _ignored(snapshot.ignored))
+    return _Seen("False", "AsExpected", "")
 
 
-def all_of(world: World, progress: Progress, taken: Collection[Key]) -> list[Condition]:
-    """All conditions; the time of one that did not change stays. ``taken`` are wanted names that others have."""
+def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> list[Condition]:
+    """All conditions; the time of one that did not change stays. ``taken`` are desired names that others have."""
     promoting: Truth = "True" if progress.candidate is not None else "False"
     message = progress.message
-    if strategy(world.spec) == "Immediate":
+    if strategy(snapshot.spec) == "Immediate":
         message = f"{message} (strategy Immediate: nothing is proved before it goes live)"
     seen = {
-        "Available": _available(world),
-        "StorageReady": _storage(world),
-        "TrainingHealthy": _training(world),
+        "Available": _available(snapshot),
+        "StorageReady": _storage(snapshot),
+        "TrainingHealthy": _training(snapshot),
         "PromotionProgressing": _Seen(promoting, progress.reason, message),
-        "Degraded": _degraded(world, taken),
+        "Degraded": _degraded(snapshot, taken),
     }
-    before = {condition.type: condition for condition in world.status.conditions}
+    before = {condition.type: condition for condition in snapshot.status.conditions}
     return [
         Condition(
             type=kind,
             status=one.status,
             reason=one.reason,
             message=printable(one.message, 800),
-            last_transition_time=_since(before.get(kind), one.status, world.now),
-            observed_generation=world.generation,
+            last_transition_time=_since(before.get(kind), one.status, snapshot.now),
+            observed_generation=snapshot.generation,
         )
         for kind, one in seen.items()
     ]

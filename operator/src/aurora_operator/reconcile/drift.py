@@ -9,22 +9,23 @@ HASH = "aurora-operator.io/rendered"
 _KEYS = ("mountPath", "name", "containerPort", "uid", "topologyKey", "port")
 
 
-def holds(wanted: Any, live: Any) -> bool:  # noqa: ANN401 (JSON)
-    """Whether ``live`` has everything that ``wanted`` names; what others added is theirs."""
-    if isinstance(wanted, Mapping):
+def matches(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON)
+    """Whether ``live`` has everything that ``desired`` names; what others added is theirs."""
+    if isinstance(desired, Mapping):
         # The API server leaves out what is empty.
         return isinstance(live, Mapping) and all(
-            holds(value, live.get(name)) or (value in ({}, []) and not live.get(name)) for name, value in wanted.items()
+            matches(value, live.get(name)) or (value in ({}, []) and not live.get(name))
+            for name, value in desired.items()
         )
-    if isinstance(wanted, list):
+    if isinstance(desired, list):
         if not isinstance(live, list):
             return False
-        by = next((k for k in _KEYS if wanted and all(isinstance(w, Mapping) and k in w for w in wanted)), None)
+        by = next((k for k in _KEYS if desired and all(isinstance(w, Mapping) and k in w for w in desired)), None)
         if by is None:
-            return len(wanted) == len(live) and all(map(holds, wanted, live))
+            return len(desired) == len(live) and all(map(matches, desired, live))
         items = (item for item in live if isinstance(item, Mapping) and isinstance(item.get(by), str | int))
         found = {item[by]: item for item in items}
-        return all(holds(item, found.get(item[by])) for item in wanted)
-    if wanted is False and live is None:
+        return all(matches(item, found.get(item[by])) for item in desired)
+    if desired is False and live is None:
         return True
-    return bool(wanted == live)
+    return bool(desired == live)

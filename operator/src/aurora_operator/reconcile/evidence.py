@@ -18,7 +18,7 @@ from aurora_operator.promotion.assignment import candidate_slice, slice_index, s
 from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Metric
 from aurora_operator.promotion.gate import Evidence, GuardResult
-from aurora_operator.promotion.measure import by_engine_slice, by_slice, whole
+from aurora_operator.promotion.measure import by_engine_slice, by_slice, closed_slices
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.render.identity import Resource
 
@@ -29,11 +29,11 @@ OVERLAP_SECONDS = 120.0
 
 
 def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted: Collection[str]) -> Prometheus:
-    def read(name: str, *wanted: tuple[str, Form]) -> tuple[str, ...]:
+    def read(name: str, *desired: tuple[str, Form]) -> tuple[str, ...]:
         secret = cluster.get("v1", "Secret", namespace, name)
         try:
             secrets.check_consent(secret, name, spec.url, trusted)
-            return tuple(secrets.value(secret, name, key, form) for key, form in wanted)
+            return tuple(secrets.value(secret, name, key, form) for key, form in desired)
         except SecretValueError as error:
             raise PrometheusError(f"{error}; promotion.prometheus names it") from error
 
@@ -78,7 +78,7 @@ def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
 
 
 class Ledger:
-    """What a trial's counters told so far.
+    """What a trial's counters reported so far.
 
     Nothing but a shortcut: the next look reads only what is new, and an operator that starts reads all of it again.
 
@@ -97,8 +97,8 @@ class Ledger:
         mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
         self.seen = False
         trusted = _trusted(resource)
-        self.candidate = Counters(candidate.metric, mine, self._since, born=new, index=self.index, trusted=trusted)
-        self.stable = Counters(candidate.metric, other, self._since, born=False, index=self.index, trusted=trusted)
+        self.candidate = Counters(candidate.metric, mine, self._since, from_zero=new, index=self.index, trusted=trusted)
+        self.stable = Counters(candidate.metric, other, self._since, from_zero=False, index=self.index, trusted=trusted)
 
     def index(self, time: float) -> int:
         """The time slice of a time, in seconds since the epoch."""
@@ -146,7 +146,7 @@ def _evidence(
             "the agents writes them, or an engine is broken"
         )
     closed = ledger.index(now.timestamp())
-    top, bottom = whole(ledger.candidate.slices, closed), whole(ledger.stable.slices, closed)
+    top, bottom = closed_slices(ledger.candidate.slices, closed), closed_slices(ledger.stable.slices, closed)
     if strategy(resource.spec) == "Switchback":
         sums = (
             by_slice(top, lambda i: candidate_slice(trial, i)),
@@ -158,20 +158,20 @@ def _evidence(
 
 
 def _guards(
-    prometheus: Prometheus, resource: Resource, judged: Arm, stable: Arm | None, now: datetime
+    prometheus: Prometheus, resource: Resource, subject: Arm, stable: Arm | None, now: datetime
 ) -> tuple[GuardResult, ...]:
     """What the guards say of a version, beside stable where there is one to compare with."""
     out = []
     for guard in resource.spec.promotion.guards:
 
-        def ask(arm: Arm, query: str = guard.query) -> float | None:
+        def query_of(arm: Arm, query: str = guard.query) -> float | None:
             filled = query.replace("$version", str(arm.version)).replace("$steps", str(arm.steps))
             filled = filled.replace("$speculator", resource.full_name)
             return prometheus.number(filled, now.timestamp())
 
-        value = ask(judged)
+        value = query_of(subject)
         ratio = guard.max_ratio_to_stable if stable is not None else None
-        other = ask(stable) if ratio is not None and stable is not None else None
+        other = query_of(stable) if ratio is not None and stable is not None else None
         if value is None or (ratio is not None and not other):
             out.append(GuardResult(guard.name, None, "the query gives no number"))
             continue
@@ -191,7 +191,7 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
     until = now.timestamp()
     since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
     arm = Arm(stable.version, stable.steps)
-    accepted, timed = (Counters(metric, arm, since, born=False, trusted=_trusted(resource)) for metric in NAMES)
+    accepted, timed = (Counters(metric, arm, since, from_zero=False, trusted=_trusted(resource)) for metric in NAMES)
     for piece in prometheus.pieces(_selector(resource, *NAMES), since, until):
         accepted.add(piece)
         timed.add(piece)

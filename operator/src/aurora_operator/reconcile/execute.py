@@ -18,7 +18,7 @@ from aurora_operator.printable import printable
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
-from aurora_operator.reconcile.world import Problem, World
+from aurora_operator.reconcile.snapshot import Problem, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _LOAD_SECONDS = 60.0
 
 def _load(load: Load, token: str) -> None:
     with closing(agent(load.pod, token)) as client, within(_LOAD_SECONDS):
-        # Speculation off before a swap down, on after a swap up: nobody runs a draft that was not wanted.
+        # Speculation off before a swap down, on after a swap up: nobody runs a draft that was not desired.
         if load.pod.steps != load.steps and load.steps == 0:
             client.set_steps(0)
         if load.pod.live != load.version:
@@ -83,9 +83,9 @@ def _loaded(name: str, load: Load, token: str) -> Problem | None:
     except EngineError as error:
         # The pod's own state tells the next look; a refused version is rejected there.
         metrics.failures.labels(name, "load").inc()
-        words = f"{load.pod.name} did not take version {load.version}: {error}"
-        log.warning("%s: %s", name, words)
-        return Problem("LoadFailing", words)
+        message = f"{load.pod.name} did not take version {load.version}: {error}"
+        log.warning("%s: %s", name, message)
+        return Problem("LoadFailing", message)
     log.info("%s: %s serves version %d with %d steps", name, load.pod.name, load.version, load.steps)
     metrics.loads.labels(name).inc()
     return None
@@ -112,7 +112,7 @@ def _recorded(name: str, pod: Pod, record: Record, token: str) -> list[Problem]:
     return []
 
 
-def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
+def execute(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> tuple[Problem, ...]:
     """Carry out a plan.
 
     Returns:
@@ -121,15 +121,17 @@ def execute(cluster: Cluster, world: World, plan: Plan) -> tuple[Problem, ...]:
     Raises:
         ClusterError: the status could not be written, and nothing was done that would follow from it.
     """
-    resource = world.resource
+    resource = snapshot.resource
     name = resource.full_name
     if plan.status is not None:
-        cluster.write_status(resource.namespace, resource.name, plan.status, world.body["metadata"]["resourceVersion"])
+        cluster.write_status(
+            resource.namespace, resource.name, plan.status, snapshot.body["metadata"]["resourceVersion"]
+        )
         metrics.writes.labels("status").inc()
     for note in plan.notes:
-        _report(cluster, name, world.body, note)
+        _report(cluster, name, snapshot.body, note)
     problems = _changed(cluster, name, plan, resource.namespace)
-    token = world.own_keys.get("agent", "")
+    token = snapshot.own_keys.get("agent", "")
     problems += _load_all(name, plan.loads, token)
     if plan.record is not None:
         problems += _recorded(name, *plan.record, token)

@@ -1,4 +1,4 @@
-"""Gather the world: the API server, the agents, Prometheus."""
+"""Gather the snapshot: the API server, the agents, Prometheus."""
 
 import secrets
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.secrets import check_consent
 from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
-from aurora_operator.reconcile.asking import Asking
 from aurora_operator.reconcile.conditions import is_ready
 from aurora_operator.reconcile.legible import flaw
-from aurora_operator.reconcile.world import Key, Problem, World, decoded, is_credential, succeeded
+from aurora_operator.reconcile.polling import Polling
+from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, is_credential, succeeded
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
@@ -45,7 +45,7 @@ def _children(
     names: list[Key] = [
         ("v1", "PersistentVolumeClaim", resource.claim),
         ("v1", "ConfigMap", resource.config),
-        ("v1", "ConfigMap", resource.wanted),
+        ("v1", "ConfigMap", resource.desired),
         ("v1", "Secret", resource.keys),
         ("v1", "Service", resource.name),
         ("v1", "Service", resource.trainer),
@@ -128,7 +128,7 @@ HUB = "https://huggingface.co"
 
 
 class _Credentials(NamedTuple):
-    """The user's own: see :class:`World`."""
+    """The user's own: see :class:`Snapshot`."""
 
     api_key: str = ""
     problem: str = ""
@@ -178,9 +178,9 @@ def observe(
     cluster: Cluster,
     body: Mapping[str, Any],
     images: Images,
-    asking: Asking,
+    polling: Polling,
     problems: tuple[Problem, ...] = (),
-) -> World:
+) -> Snapshot:
     """One look at everything around a resource.
 
     Raises:
@@ -204,8 +204,8 @@ def observe(
     init = children.get(("batch/v1", "Job", resource.init))
     credentials = _credentials(cluster, resource, prepared=succeeded(init))
     now = datetime.now(UTC)
-    found = asking.found(resource, status, now)
-    return World(
+    found = polling.found(resource, status, now)
+    return Snapshot(
         body=body,
         spec=spec,
         status=status,

@@ -11,8 +11,8 @@ from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
 from aurora_operator.reconcile import conditions
-from aurora_operator.reconcile.drift import HASH, holds
-from aurora_operator.reconcile.world import Key, World, key, succeeded
+from aurora_operator.reconcile.drift import HASH, matches
+from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
 from aurora_operator.render import config, credentials, serving, training
 from aurora_operator.render.pods import digest
 
@@ -48,8 +48,8 @@ class Plan:
 
 def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
     # Of a Job only the template says whether it must be made anew; it can be suspended as it is.
-    said = body["spec"]["template"] if body["kind"] == "Job" else body
-    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(said)}
+    intended = body["spec"]["template"] if body["kind"] == "Job" else body
+    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(intended)}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
 
 
@@ -61,25 +61,25 @@ def _rendered(body: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class _Children:
-    wanted: list[dict[str, Any]] = field(default_factory=list)
+    desired: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, *bodies: Mapping[str, Any] | None) -> None:
-        self.wanted.extend(_stamped(body) for body in bodies if body is not None)
+        self.desired.extend(_stamped(body) for body in bodies if body is not None)
 
 
-def _stamp(world: World) -> str:
+def _stamp(snapshot: Snapshot) -> str:
     """What engine pods were started with; an API key that cannot work restarts no pod that still has one that does."""
-    if world.credential_problem:
-        live = world.children.get(("apps/v1", "Deployment", world.resource.engine)) or {}
+    if snapshot.credential_problem:
+        live = snapshot.children.get(("apps/v1", "Deployment", snapshot.resource.engine)) or {}
         template = live.get("spec", {}).get("template", {}).get("metadata", {})
         return str((template.get("annotations") or {}).get(credentials.ANNOTATION, ""))
-    return credentials.stamp(world.keys, *world.keys.values(), world.api_key)
+    return credentials.stamp(snapshot.keys, *snapshot.keys.values(), snapshot.api_key)
 
 
-def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
+def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     """All objects that should exist now."""
-    resource, stable, candidate = world.resource, progress.stable, progress.candidate
-    in_use = {stable.version, *(pod.live for pod in world.pods if pod.live is not None)}
+    resource, stable, candidate = snapshot.resource, progress.stable, progress.candidate
+    in_use = {stable.version, *(pod.live for pod in snapshot.pods if pod.live is not None)}
     if stable.previous is not None:
         in_use.add(stable.previous)
     if candidate is not None:
@@ -88,52 +88,52 @@ def _children(world: World, progress: Progress) -> list[dict[str, Any]]:
     children.add(
         training.claim(resource),
         config.config_map(resource),
-        config.wanted_map(
+        config.desired_map(
             resource, stable.version, stable.steps, stable.digest or "", None if progress.provisional else in_use
         ),
     )
-    if world.own_keys.keys() != world.keys.keys():
-        children.add(config.keys(resource, world.keys))
-    if "target.tokenSecret" not in world.unusable:
-        children.add(training.init_job(resource, world.images))
-    engines_wait = "serving.apiKeySecret" in world.unusable
-    if world.prepared:
+    if snapshot.own_keys.keys() != snapshot.keys.keys():
+        children.add(config.keys(resource, snapshot.keys))
+    if "target.tokenSecret" not in snapshot.unusable:
+        children.add(training.init_job(resource, snapshot.images))
+    engines_wait = "serving.apiKeySecret" in snapshot.unusable
+    if snapshot.prepared:
         children.add(
             serving.service(resource),
             # Not without the key either: what should be closed is never served open.
-            serving.deployment(resource, world.images, _stamp(world)) if not engines_wait else None,
+            serving.deployment(resource, snapshot.images, _stamp(snapshot)) if not engines_wait else None,
             serving.disruption_budget(resource),
             training.trainer_service(resource),
-            training.trainer_job(resource, world.images, credentials.stamp(world.keys, world.keys["samples"])),
+            training.trainer_job(resource, snapshot.images, credentials.stamp(snapshot.keys, snapshot.keys["samples"])),
         )
-    return children.wanted
+    return children.desired
 
 
-def _jobs_to_replace(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
+def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     """A Job's pod template cannot be changed: where it must, the Job is deleted and made anew.
 
     What the init Job fetched stays. A trainer that ended goes on where it was asked for more; without
     ``numTrainSteps`` it has no end, so one that came to an end was ended by somebody else.
     """
     out = set()
-    endless = world.spec.training.hyperparameters.num_train_steps is None
-    for body in wanted:
-        live = world.children.get(key(body))
+    endless = snapshot.spec.training.hyperparameters.num_train_steps is None
+    for body in desired:
+        live = snapshot.children.get(key(body))
         if body["kind"] != "Job" or live is None:
             continue
-        if succeeded(live) and body["metadata"]["name"] == world.resource.init:
+        if succeeded(live) and body["metadata"]["name"] == snapshot.resource.init:
             continue
         if _rendered(live) != _rendered(body) or (succeeded(live) and endless):
             out.add(key(body))
     return out
 
 
-def _no_longer_wanted(world: World, wanted: list[dict[str, Any]]) -> set[Key]:
+def _no_longer_desired(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     """A budget for what is a single pod now, a door for a store that is not used; once there is anything to serve."""
-    if not world.prepared:
+    if not snapshot.prepared:
         return set()
-    kept = set(map(key, wanted))
-    return {at for at in world.children if at[1] in {"Service", "PodDisruptionBudget"} and at not in kept}
+    kept = set(map(key, desired))
+    return {at for at in snapshot.children if at[1] in {"Service", "PodDisruptionBudget"} and at not in kept}
 
 
 def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
@@ -147,102 +147,102 @@ def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool
         # A bound claim's spec is settled but for its size, which its owner may have grown by hand: ours is asked for
         # once, when it changes, and not held against theirs.
         return _rendered(live) != _rendered(body)
-    return not holds(body, live)
+    return not matches(body, live)
 
 
-def _loads(world: World, progress: Progress) -> list[Load]:
-    resource = world.resource
-    wanted = assignments(world.spec, progress.stable, progress.candidate, resource.uid, world.pods, world.now)
+def _loads(snapshot: Snapshot, progress: Progress) -> list[Load]:
+    resource = snapshot.resource
+    desired = assignments(snapshot.spec, progress.stable, progress.candidate, resource.uid, snapshot.pods, snapshot.now)
     if progress.provisional:
         return []
-    rate = 0.0 if world.spec.suspend else world.spec.samples.sample_rate
+    rate = 0.0 if snapshot.spec.suspend else snapshot.spec.samples.sample_rate
     digests = {progress.stable.version: progress.stable.digest or ""}
     if progress.candidate is not None:
         digests.setdefault(progress.candidate.version, progress.candidate.digest or "")
     return [
-        Load(pod, *wanted[pod.name], rate, digests.get(wanted[pod.name][0], ""))
-        for pod in world.pods
-        if pod.live is not None and (pod.live, pod.steps, pod.rate) != (*wanted[pod.name], rate)
+        Load(pod, *desired[pod.name], rate, digests.get(desired[pod.name][0], ""))
+        for pod in snapshot.pods
+        if pod.live is not None and (pod.live, pod.steps, pod.rate) != (*desired[pod.name], rate)
     ]
 
 
-def _record(world: World, progress: Progress) -> tuple[Pod, Record] | None:
+def _record(snapshot: Snapshot, progress: Progress) -> tuple[Pod, Record] | None:
     """What the volume should record of promotion, where it does not; and the pod whose agent can write it."""
     stable = progress.stable
     kept = Record(
-        version=stable.version, steps=stable.steps, digest=stable.digest or "", decided=max(progress.judged, 0)
+        version=stable.version, steps=stable.steps, digest=stable.digest or "", decided=max(progress.decided, 0)
     )
-    writers = [pod for pod in world.pods if pod.live is not None and not pod.volume_problem]
-    if progress.provisional or world.versions is None or kept == world.record or not writers:
+    writers = [pod for pod in snapshot.pods if pod.live is not None and not pod.volume_problem]
+    if progress.provisional or snapshot.versions is None or kept == snapshot.record or not writers:
         return None
     return writers[0], kept
 
 
-def _status(world: World, progress: Progress, taken: Collection[Key]) -> Status:
-    resource = world.resource
-    ready = sum(conditions.is_ready(pod) for pod in world.engine_pods)
+def _status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> Status:
+    resource = snapshot.resource
+    ready = sum(conditions.is_ready(pod) for pod in snapshot.engine_pods)
     selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
-    told = world.training
-    trained = told and {
-        "step": told.step,
-        "tokens": told.tokens,
-        "loss": None if told.loss is None else round(told.loss, 4),
-        "samples": told.samples,
-        "last_published": told.published,
-        "precision": told.precision,
+    reported = snapshot.training
+    trained = reported and {
+        "step": reported.step,
+        "tokens": reported.tokens,
+        "loss": None if reported.loss is None else round(reported.loss, 4),
+        "samples": reported.samples,
+        "last_published": reported.published,
+        "precision": reported.precision,
     }
     return Status.model_validate(
         {
-            "observed_generation": world.generation,
-            "conditions": conditions.all_of(world, progress, taken),
+            "observed_generation": snapshot.generation,
+            "conditions": conditions.all_of(snapshot, progress, taken),
             "stable": None if progress.provisional else progress.stable,
             "candidate": progress.candidate,
             "serving": {
-                "replicas": world.spec.serving.replicas,
+                "replicas": snapshot.spec.serving.replicas,
                 "ready": ready,
-                "versions": sorted({pod.live for pod in world.pods if pod.live is not None}),
-                "dtypes": sorted({pod.dtype for pod in world.pods if pod.dtype}),
+                "versions": sorted({pod.live for pod in snapshot.pods if pod.live is not None}),
+                "dtypes": sorted({pod.dtype for pod in snapshot.pods if pod.dtype}),
                 "selector": selector,
             },
-            "training": trained or world.status.training,
-            "judged": progress.judged,
+            "training": trained or snapshot.status.training,
+            "decided": progress.decided,
             "history": progress.history,
         }
     )
 
 
-def plan(world: World) -> Plan:
+def plan(snapshot: Snapshot) -> Plan:
     """What to do about what was observed."""
     seen = Seen(
-        now=world.now,
-        annotations=world.body["metadata"].get("annotations") or {},
-        versions=world.versions,
-        record=world.record,
-        pods=world.pods,
-        found=world.found,
+        now=snapshot.now,
+        annotations=snapshot.body["metadata"].get("annotations") or {},
+        versions=snapshot.versions,
+        record=snapshot.record,
+        pods=snapshot.pods,
+        found=snapshot.found,
     )
-    progress = advance(world.spec, world.status, seen)
-    wanted = _children(world, progress)
-    taken = world.taken & set(map(key, wanted))
-    delete = _jobs_to_replace(world, wanted) | _no_longer_wanted(world, wanted)
-    apply = [b for b in wanted if key(b) not in delete | taken and _must_apply(b, world.children.get(key(b)))]
-    status = _status(world, progress, taken).model_dump(mode="json", by_alias=True)
-    loads = _loads(world, progress)
+    progress = advance(snapshot.spec, snapshot.status, seen)
+    desired = _children(snapshot, progress)
+    taken = snapshot.taken & set(map(key, desired))
+    delete = _jobs_to_replace(snapshot, desired) | _no_longer_desired(snapshot, desired)
+    apply = [b for b in desired if key(b) not in delete | taken and _must_apply(b, snapshot.children.get(key(b)))]
+    status = _status(snapshot, progress, taken).model_dump(mode="json", by_alias=True)
+    loads = _loads(snapshot, progress)
     waits = [RESYNC_SECONDS]
     if progress.candidate is not None:
-        waits.append(float(world.spec.promotion.gate.interval_seconds))
-    to_slice = next_slice(world.spec, progress.candidate, world.now)
+        waits.append(float(snapshot.spec.promotion.gate.interval_seconds))
+    to_slice = next_slice(snapshot.spec, progress.candidate, snapshot.now)
     if to_slice is not None:
         waits.append(to_slice + 0.2)
     # What was refused just now, or not taken, is tried again at the usual pace.
-    if (loads or apply or delete or progress.notes) and not world.problems:
+    if (loads or apply or delete or progress.notes) and not snapshot.problems:
         waits.append(SETTLE_SECONDS)
     return Plan(
-        status=None if status == world.status.model_dump(mode="json", by_alias=True) else status,
+        status=None if status == snapshot.status.model_dump(mode="json", by_alias=True) else status,
         notes=progress.notes,
         delete=tuple(sorted(delete)),
         apply=tuple(apply),
         loads=tuple(loads),
-        record=_record(world, progress),
+        record=_record(snapshot, progress),
         again_seconds=min(waits),
     )

@@ -1,4 +1,4 @@
-"""What the processes read: their configuration, what is wanted now, and the keys between them."""
+"""What the processes read: their configuration, what is desired now, and the keys between them."""
 
 from collections.abc import Collection
 from typing import Any
@@ -76,7 +76,7 @@ def config_map(resource: Resource) -> dict[str, Any]:
     }
 
 
-def wanted_map(
+def desired_map(
     resource: Resource, version: int, steps: int, digest: str, in_use: Collection[int] | None
 ) -> dict[str, Any]:
     """What a starting engine serves, and what the trainer must not prune (None: anything); never read back."""
@@ -84,7 +84,7 @@ def wanted_map(
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": resource.metadata(resource.wanted, "config"),
+        "metadata": resource.metadata(resource.desired, "config"),
         "data": {"version": str(version), "steps": str(steps), "digest": digest, "in-use": kept},
     }
 

@@ -69,9 +69,9 @@ class Resource:
         return f"{self.name}-config"
 
     @property
-    def wanted(self) -> str:
+    def desired(self) -> str:
         """Name of the ConfigMap with the version that a starting engine serves."""
-        return f"{self.name}-wanted"
+        return f"{self.name}-desired"
 
     @property
     def keys(self) -> str:

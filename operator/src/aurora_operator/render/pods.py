@@ -8,7 +8,7 @@ from aurora_operator.api.spec import Resources
 from aurora_operator.render.identity import INSTANCE, Resource
 
 USER = 65532
-DATA, CONFIG, WANTED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/wanted", "/run/aurora", "/model"
+DATA, CONFIG, DESIRED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/desired", "/run/aurora", "/model"
 MODELS = f"{DATA}/models"
 
 
@@ -65,10 +65,10 @@ def data_mount(folder: str, *, read_only: bool = False) -> dict[str, Any]:
     return {"name": "data", "mountPath": f"{DATA}/{folder}", "subPath": folder, "readOnly": read_only}
 
 
-def config_mounts(*, wanted: bool) -> list[dict[str, Any]]:
-    """What is configured, and what is wanted now."""
+def config_mounts(*, desired: bool) -> list[dict[str, Any]]:
+    """What is configured, and what is desired now."""
     mounts: list[dict[str, Any]] = [{"name": "config", "mountPath": CONFIG, "readOnly": True}]
-    return [*mounts, {"name": "wanted", "mountPath": WANTED, "readOnly": True}] if wanted else mounts
+    return [*mounts, {"name": "desired", "mountPath": DESIRED, "readOnly": True}] if desired else mounts
 
 
 def model_mounts(resource: Resource) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def pod(
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
         {"name": "data", "persistentVolumeClaim": {"claimName": resource.claim}},
         {"name": "config", "configMap": {"name": resource.config}},
-        {"name": "wanted", "configMap": {"name": resource.wanted}},
+        {"name": "desired", "configMap": {"name": resource.desired}},
     ]
     affinity: dict[str, Any] = {}
     if resource.one_node:

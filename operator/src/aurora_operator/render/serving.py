@@ -9,9 +9,9 @@ from aurora_operator.render.merge import pod_template
 from aurora_operator.render.pods import (
     CONFIG,
     DATA,
+    DESIRED,
     MODELS,
     RUNTIME,
-    WANTED,
     config_mounts,
     container,
     data_mount,
@@ -38,7 +38,7 @@ def _engine(resource: Resource, images: Images) -> dict[str, Any]:
         images.pull_policy,
         [
             "engine", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/engine.yaml",
-            "--wanted", WANTED, "--runtime", f"{RUNTIME}/engine",
+            "--desired", DESIRED, "--runtime", f"{RUNTIME}/engine",
         ],
         env=env,
         mounts=[
@@ -46,7 +46,7 @@ def _engine(resource: Resource, images: Images) -> dict[str, Any]:
             data_mount("weights", read_only=True),
             data_mount("models", read_only=True),
             data_mount("spool"),
-            *config_mounts(wanted=True),
+            *config_mounts(desired=True),
             *model_mounts(resource),
         ],
         resources=spec.resources,

@@ -10,8 +10,8 @@ from aurora_operator.render.merge import pod_template
 from aurora_operator.render.pods import (
     CONFIG,
     DATA,
+    DESIRED,
     MODELS,
-    WANTED,
     config_mounts,
     container,
     data_mount,
@@ -57,7 +57,7 @@ def init_job(resource: Resource, images: Images) -> dict[str, Any]:
         ["init", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/trainer.yaml"],
         env=env,
         mounts=[data_mount(f) for f in ("weights", "models", "spool", "training")]
-        + config_mounts(wanted=False)
+        + config_mounts(desired=False)
         + model_mounts(resource),
         # It reads of the target what the trainer will read, and computes nothing.
         resources=resource.spec.training.resources,
@@ -80,7 +80,7 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
         images.pull_policy,
         [
             "train", "--work", DATA, "--models", MODELS, "--config", f"{CONFIG}/trainer.yaml",
-            "--metrics-port", str(METRICS_PORT), "--in-use", f"{WANTED}/in-use",
+            "--metrics-port", str(METRICS_PORT), "--in-use", f"{DESIRED}/in-use",
             "--label", f"speculator={resource.full_name}",
         ],
         env=[secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples")],
@@ -90,7 +90,7 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
             data_mount("models", read_only=True),
             data_mount("spool"),
             data_mount("training"),
-            *config_mounts(wanted=True),
+            *config_mounts(desired=True),
             *model_mounts(resource),
         ],
         resources=spec.resources,

@@ -46,7 +46,7 @@ def _about(resource: Resource, status: Status) -> tuple[Any, ...]:
     return stable and (stable.version, stable.steps, stable.since), trial, asked
 
 
-class Asking:
+class Polling:
     """One question at a time for each resource.
 
     Args:
@@ -65,7 +65,7 @@ class Asking:
         self._last: dict[str, _Answer] = {}
 
     def found(self, resource: Resource, status: Status, now: datetime) -> Found:
-        """What Prometheus tells; where it is late, what it told just now of the same, or that it does not answer."""
+        """What Prometheus tells; where it is late, what it reported just now of the same, or that it does not answer."""
         name, about = resource.full_name, _about(resource, status)
         if name not in self._open or self._took(name, 0):
             current = self._current[name] = object()

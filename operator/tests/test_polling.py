@@ -10,12 +10,12 @@ from aurora_operator import metrics
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.gate import Evidence
 from aurora_operator.promotion.trial import Found
-from aurora_operator.reconcile.asking import Asking
+from aurora_operator.reconcile.polling import Polling
 from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY
 
 LATE = "Prometheus does not answer in time"
-STATUS = Status(stable=Stable(version=4, steps=3, since=NOW), judged=4)
+STATUS = Status(stable=Stable(version=4, steps=3, since=NOW), decided=4)
 
 
 class Server:
@@ -40,10 +40,10 @@ def server():
 
 
 @pytest.fixture
-def told(server, resource):
-    asking = Asking(server.measure, patience=0.2)
+def reported(server, resource):
+    polling = Polling(server.measure, patience=0.2)
     return lambda seconds=0, status=STATUS, spec=resource.spec: (
-        asking.found(replace(resource, spec=spec), status, NOW + timedelta(seconds=seconds)).evidence.problem
+        polling.found(replace(resource, spec=spec), status, NOW + timedelta(seconds=seconds)).evidence.problem
     )
 
 
@@ -54,24 +54,24 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
-def test_an_answer_in_time_is_told_and_each_look_asks_anew(told):
-    assert [told(), told(), told()] == ["1", "2", "3"]
+def test_an_answer_in_time_is_told_and_each_look_asks_anew(reported):
+    assert [reported(), reported(), reported()] == ["1", "2", "3"]
 
 
-def test_a_late_answer_is_stood_in_for_by_the_last_and_then_by_none(server, told):
-    assert told() == "1"
+def test_a_late_answer_is_stood_in_for_by_the_last_and_then_by_none(server, reported):
+    assert reported() == "1"
     server.free.clear()
-    assert told(30) == "1"
-    assert told(61) == LATE
+    assert reported(30) == "1"
+    assert reported(61) == LATE
     assert server.asked == 2
 
 
-def test_a_late_answer_is_the_next_looks(server, told):
+def test_a_late_answer_is_the_next_looks(server, reported):
     server.free.clear()
-    assert [told(), told(9)] == [LATE, LATE]
+    assert [reported(), reported(9)] == [LATE, LATE]
     assert server.asked == 1
     server.free.set()
-    wait_until(lambda: told(18) in {"1", "2"})
+    wait_until(lambda: reported(18) in {"1", "2"})
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_late_answer_is_the_next_looks(server, told):
         {"spec": a_spec(promotion={"prometheus": {"url": "http://other:9090"}})},
     ],
 )
-def test_what_was_told_of_something_else_stands_in_for_nothing(server, told, other):
-    assert told() == "1"
+def test_what_was_told_of_something_else_stands_in_for_nothing(server, reported, other):
+    assert reported() == "1"
     server.free.clear()
-    assert told(9, **other) == LATE
+    assert reported(9, **other) == LATE
 
 
 @pytest.fixture(autouse=True)
@@ -101,36 +101,36 @@ def test_a_question_that_fails_with_something_unforeseen_is_told_logged_and_aske
             raise errors.pop()
         return Found()
 
-    asking = Asking(measure)
-    problem = asking.found(resource, STATUS, NOW).evidence.problem
+    polling = Polling(measure)
+    problem = polling.found(resource, STATUS, NOW).evidence.problem
     assert "KeyError" in problem
     assert "in measure" in caplog.text
     # What an unforeseen exception quotes may be anything, also a credential.
     assert "value" not in problem + caplog.text.replace("KeyError", "").replace("errors.pop()", "")
-    assert asking.found(resource, STATUS, NOW) == Found()
+    assert polling.found(resource, STATUS, NOW) == Found()
 
 
 def test_a_resource_that_is_gone_is_forgotten(server, resource):
-    asking = Asking(server.measure, patience=0.2)
-    assert asking.found(resource, STATUS, NOW).evidence.problem == "1"
-    asking.forget(resource.full_name)
+    polling = Polling(server.measure, patience=0.2)
+    assert polling.found(resource, STATUS, NOW).evidence.problem == "1"
+    polling.forget(resource.full_name)
     server.free.clear()
-    assert asking.found(resource, STATUS, NOW).evidence.problem == LATE
+    assert polling.found(resource, STATUS, NOW).evidence.problem == LATE
 
 
 def test_a_server_that_was_late_is_not_waited_for_and_one_that_is_in_time_again_is(server, resource):
-    asking = Asking(server.measure, patience=1.0)
+    polling = Polling(server.measure, patience=1.0)
     server.free.clear()
     began = time.monotonic()
     for _ in range(5):
-        assert asking.found(resource, STATUS, NOW).evidence.problem == LATE
+        assert polling.found(resource, STATUS, NOW).evidence.problem == LATE
     assert time.monotonic() - began < 3
     server.free.set()
-    wait_until(lambda: asking.found(resource, STATUS, NOW).evidence.problem != LATE)
+    wait_until(lambda: polling.found(resource, STATUS, NOW).evidence.problem != LATE)
     server.free.clear()
     threading.Timer(0.3, server.free.set).start()
-    wait_until(lambda: asking.found(resource, STATUS, NOW).evidence.problem != "1")
-    asking.close()
+    wait_until(lambda: polling.found(resource, STATUS, NOW).evidence.problem != "1")
+    polling.close()
 
 
 def test_servers_of_one_namespace_that_hang_leave_another_s_asked_in_time(server, resource):
@@ -142,15 +142,15 @@ def test_servers_of_one_namespace_that_hang_leave_another_s_asked_in_time(server
         asked.append(about.namespace)
         return Found()
 
-    asking = Asking(measure, patience=0.01)
+    polling = Polling(measure, patience=0.01)
     for number in range(500):
-        asking.found(replace(resource, namespace="hostile", name=f"n{number}"), STATUS, NOW)
-    patient = Asking(measure, patience=5)
-    patient._threads = asking._threads
+        polling.found(replace(resource, namespace="hostile", name=f"n{number}"), STATUS, NOW)
+    patient = Polling(measure, patience=5)
+    patient._threads = polling._threads
     assert patient.found(resource, STATUS, NOW) == Found()
     assert asked == [resource.namespace]
     held.set()
-    asking.close()
+    polling.close()
 
 
 def test_a_question_that_ends_after_its_resource_leaves_nothing_behind(resource):
@@ -162,13 +162,13 @@ def test_a_question_that_ends_after_its_resource_leaves_nothing_behind(resource)
         ended.set()
         raise KeyError("late")
 
-    asking = Asking(measure, patience=0.01)
-    asking.found(resource, STATUS, NOW)
-    asking.forget(resource.full_name)
+    polling = Polling(measure, patience=0.01)
+    polling.found(resource, STATUS, NOW)
+    polling.forget(resource.full_name)
     held.set()
     assert ended.wait(10)
-    wait_until(lambda: not asking._ledgers)
-    asking.close()
+    wait_until(lambda: not polling._ledgers)
+    polling.close()
     sample = REGISTRY.get_sample_value(
         "aurora_operator_failures_total", {"speculator": resource.full_name, "what": "evidence"}
     )

@@ -1,4 +1,4 @@
-"""What cannot work is refused by `kubectl apply` itself, with words that say what to do; nothing of it is stored."""
+"""What cannot work is refused by `kubectl apply` itself, with message that say what to do; nothing of it is stored."""
 
 import pytest
 from apiserver_support import GOOD, apply, changed, kubectl
@@ -126,11 +126,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "words"), BAD, ids=[f"{i}-{p}" for i, (p, _, _) in enumerate(BAD)])
-def test_a_bad_resource_is_refused_with_words(path, value, words):
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{i}-{p}" for i, (p, _, _) in enumerate(BAD)])
+def test_a_bad_resource_is_refused_with_words(path, value, message):
     done = apply(changed(path, value), "--dry-run=server")
     assert done.returncode != 0, done.stdout
-    assert words in done.stderr
+    assert message in done.stderr
 
 
 def test_none_of_them_is_stored():
@@ -163,7 +163,7 @@ def test_what_every_version_depends_on_cannot_change(path, value):
 def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
     try:
         assert apply(GOOD).returncode == 0
-        for template, words in (
+        for template, message in (
             ({"size": "10Gi"}, ""),
             ({"size": "20Gi"}, ""),
             ({"size": "1000Mi"}, "can only grow"),
@@ -171,8 +171,8 @@ def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
             ({"size": "20Gi", "storageClassName": "fast"}, "only the size can change"),
         ):
             done = apply(changed("spec.weights", {"template": template}))
-            assert (done.returncode != 0) == bool(words), done.stderr
-            assert words in done.stderr
+            assert (done.returncode != 0) == bool(message), done.stderr
+            assert message in done.stderr
     finally:
         assert kubectl("delete", "specdep", "chat", "--wait").returncode == 0
 

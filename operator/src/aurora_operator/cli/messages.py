@@ -60,14 +60,14 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
     if candidate is None:
         newest = status.training.last_published
         lines.append(
-            f"No candidate: the newest published version is {newest}, and {status.judged} had its verdict already. "
+            f"No candidate: the newest published version is {newest}, and {status.decided} had its verdict already. "
             "The next one that training publishes goes on trial."
         )
     else:
         lines.append(
             f"Version {candidate.version} with {candidate.steps} draft steps is on trial ({strategy(spec)}) for "
             f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is "
-            f"{_METRIC[candidate.metric]}, {candidate.looks} looks so far."
+            f"{_METRIC[candidate.metric]}, {candidate.analyses} analyses so far."
         )
         lines += _numbers(candidate, gate.min_improvement, gate.confidence, now)
     lines += [f"{c.type}: {c.status}, {c.reason}. {c.message}".strip() for c in status.conditions]
@@ -78,7 +78,9 @@ def _numbers(candidate: Candidate, margin: float, confidence: float, now: dateti
     bar = 1 + margin
     if candidate.estimate is None:
         return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it."]
-    interval = f"between {candidate.lower:.3f} and {candidate.upper:.3f} with confidence {confidence:.0%} at all looks"
+    interval = (
+        f"between {candidate.lower:.3f} and {candidate.upper:.3f} with confidence {confidence:.0%} at all analyses"
+    )
     measured = (
         f"It measures {candidate.value} against stable's {candidate.stable_value}: {candidate.estimate:.3f} times"
     )

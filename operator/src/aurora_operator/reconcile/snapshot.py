@@ -60,7 +60,7 @@ def succeeded(job: Mapping[str, Any] | None) -> bool:
 
 
 @dataclass(frozen=True)
-class World:
+class Snapshot:
     """One look at a resource and everything around it.
 
     Attributes:
@@ -73,7 +73,7 @@ class World:
         damaged: what of the volume cannot be read, and why.
         record: what the volume records of promotion.
         training: how training goes; None before the trainer reported anything.
-        found: what Prometheus told.
+        found: what Prometheus reported.
         problems: what the last look could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
