@@ -1,7 +1,7 @@
 """Does the gate's interval hold on real traffic? Recorded counters of a real engine, dealt into trials at random.
 
 benchmarks/record.py wrote down what each draft's counters said second by second. Here a trial deals from the
-candidate's record and from the stable one's, is analysed again and again, and asks at every analysis whether the interval holds
+candidate's record and from the stable one's, is analysed again and again, and checks whether the interval holds
 the ratio of the whole records. Where candidate and stable are the same record, the truth is 1, and every verdict but
 waiting is wrong.
 

@@ -1,6 +1,6 @@
 """The gate by simulation: how often it is wrong, how soon it is right, against three other ways to decide.
 
-Each trial streams requests to a stable and a candidate draft and is analysed after every batch, for a day of analyses. A
+Each trial streams requests to a stable and a candidate draft and is analysed after every batch, for a day. A
 request has a geometric-like number of verify cycles, and a rate of its own (overdispersion: prompts differ in how
 predictable they are), so requests and not tokens are independent. Ways to decide, all on the same streams:
 

@@ -39,7 +39,7 @@ class Controller:
     """Runs ``reconcile`` for each resource, never twice at once for the same one.
 
     Args:
-        reconcile: reconciles one resource; returns the seconds from its start to that of the next reconcile, or None where the
+        reconcile: reconciles one resource; returns the seconds from its start to that of the next, or None where the
             resource is gone.
     """
 

@@ -1,7 +1,7 @@
 """Accept length on held-out samples, simulated: the verify cycles that serving would have run.
 
-For every row the draft's chain is unrolled, and the number of leading draft tokens that equal what the target in
-fact generated is how far a cycle starting there gets. Serving starts its first cycle at the prompt's last token and each
+For every row the draft's chain is unrolled, and the number of leading draft tokens that equal what the target
+generated is how far a cycle starting there gets. Serving starts its first cycle at the prompt's last token and each
 next one where the last ended, so walking the rows this way gives the cycles of a greedy request exactly (up to the
 engine's arithmetic), and not an average over rows that no cycle starts at.
 """

@@ -138,8 +138,8 @@ class Counters:
     def add(self, series: Sequence[Series]) -> None:
         """Take in a piece of time, not before any other; what overlaps with the piece before counts once.
 
-        The same engine may be scraped by two jobs or two replicas of Prometheus; of such duplicates the one with the most
-        scrapes speaks.
+        The same engine may be scraped by two jobs or two replicas of Prometheus; of such duplicates the one with the
+        most scrapes counts.
         """
         engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
         for one in series:

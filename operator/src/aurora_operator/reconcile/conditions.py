@@ -84,7 +84,7 @@ def _refused(deployment: Mapping[str, Any] | None) -> str:
 
 
 def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
-    """Whether each process of a pod has run past the moment at which it last finished, so that a crash loop stays reported."""
+    """Whether each process of a pod has outlived its last run, so that a crash loop stays reported."""
     for one in pod.get("status", {}).get("containerStatuses") or ():
         running = (one.get("state") or {}).get("running")
         terminated = (one.get("lastState") or {}).get("terminated") or {}

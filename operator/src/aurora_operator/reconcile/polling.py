@@ -65,7 +65,7 @@ class Polling:
         self._last: dict[str, _Answer] = {}
 
     def found(self, resource: Resource, status: Status, now: datetime) -> Found:
-        """What Prometheus tells; where it is late, what it reported just now of the same, or that it does not answer."""
+        """Prometheus' newest answer; where it is late its last one about the same, or that it does not answer."""
         name, about = resource.full_name, _about(resource, status)
         if name not in self._open or self._took(name, 0):
             current = self._current[name] = object()
