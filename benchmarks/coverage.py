@@ -1,6 +1,6 @@
 """Does the gate's interval hold on real traffic? Recorded counters of a real engine, dealt into trials at random.
 
-benchmarks/record.py wrote down what each draft's counters said second by second. Here a trial deals from the
+benchmarks/record.py wrote down what each draft's counters were, second by second. Here a trial draws from the
 candidate's record and from the stable one's, is analysed again and again, and checks whether the interval holds
 the ratio of the whole records. Where candidate and stable are the same record, the truth is 1, and every verdict but
 waiting is wrong.
@@ -8,7 +8,7 @@ waiting is wrong.
 Both strategies are tried, each as it deals: time slices one by one (Canary, where pods take turns), and in blocks of
 neighbours (Switchback), so that slow drift stays in. Printed beside them: the lag-1 autocorrelation of what a slice has
 above the record's ratio, and by how much the variance from slices exceeds that from requests; at 1 the requests of a
-slice tell nothing of each other, and above it they are no units.
+slice are independent, and above it they are not.
 
 Dealt so, a machine that slowly changed its speed counts as if the two sides had met it apart. A Switchback's sides meet
 it together, so each record is also dealt in place: its own slices in their order, of each pair one to each side.

@@ -80,8 +80,8 @@ def watched(operator: Operator, seconds: float) -> dict[str, Any]:
     requests, cpu = operator.metric(str(metrics.OPERATOR_REQUESTS)) - requests, operator.cpu_seconds() - cpu
     return {
         "core_share": round(cpu / took, 3),
-        "cpu_milliseconds_a_look": round(1000 * cpu / done, 1),
-        "looks_a_second": round(done / took, 2),
+        "cpu_milliseconds_per_reconcile": round(1000 * cpu / done, 1),
+        "reconciles_per_second": round(done / took, 2),
         "api_requests_a_second": round(requests / took, 1),
         "writes": operator.metric(str(metrics.OPERATOR_WRITES)) - writes,
         "resident_mib": round(operator.resident_mib()),

@@ -29,7 +29,7 @@ def main() -> None:
         began = time.monotonic()
         try:
             ends["refused" if round_of(seed) is None else "planned"] += 1
-        except Exception:  # noqa: BLE001 (what is looked for)
+        except Exception:  # noqa: BLE001 (what this searches for)
             ends["failed"] += 1
             print(f"seed {seed}\n{traceback.format_exc()}")
         slowest = max(slowest, time.monotonic() - began)

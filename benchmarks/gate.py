@@ -42,7 +42,7 @@ def request(rng: random.Random, mean: float) -> tuple[float, float]:
 
 
 Rule = Callable[[list[tuple[Sums, Sums]]], bool | None]
-"""Sums at all analyses so far in, promote (True), reject (False) or go on (None) out."""
+"""Sums at all analyses so far in, promote (True), reject (False) or continue (None) out."""
 
 
 def sequence(analyses: list[tuple[Sums, Sums]]) -> bool | None:
@@ -137,7 +137,7 @@ def main() -> None:
             decided = sorted(t[name][1] for t in trials)
             median = decided[len(decided) // 2]
             cells += f"{promoted:15.1%} {median:8d}"
-            figures.setdefault(name, {})[str(effect)] = {"promoted": promoted, "median_looks": median}
+            figures.setdefault(name, {})[str(effect)] = {"promoted": promoted, "median_analyses": median}
         print(f"{effect:<20}{cells}")
     if options.plot:
         plot(results, options.plot)
@@ -150,7 +150,7 @@ def main() -> None:
                 "python": platform.python_version(),
                 "trials": options.trials,
                 "analyses": ANALYSES,
-                "requests_a_look": BATCH,
+                "requests_per_analysis": BATCH,
                 "cpu_seconds_for_1000_deployments": round(arithmetic(), 3),
                 "rules": figures,
             }
@@ -160,7 +160,7 @@ def main() -> None:
 
 def plot(results: dict[float, list[dict[str, tuple[bool | None, int]]]], path: Path) -> None:
     """Share promoted by each analysis, an equal candidate left and a better one right."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415 (only where a picture is wanted)
+    import matplotlib.pyplot as plt  # noqa: PLC0415 (only for the picture)
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for axis, effect, title in (

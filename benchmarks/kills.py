@@ -1,8 +1,8 @@
 """kill -9 of trainer, agent, engine and sample store at random moments of the running loop.
 
 Kills begin once a trained version is live. After each the process is started again, as a supervisor would. Then: every
-version on disk verifies, none that had been published is lost, the engine serves a whole version, and training goes on
-from its last saved step.
+version on disk verifies, none that had been published is lost, the engine serves a verified version, and training
+resumes from its last saved step.
 """
 
 import random
@@ -28,7 +28,7 @@ def _restart(running: Stack, name: str) -> None:
             running.start_store()
 
 
-def _goes_on(running: Stack, seconds: float = 120) -> bool:
+def _continues(running: Stack, seconds: float = 120) -> bool:
     """Whether new samples arrive and training takes further steps."""
     before = running.training()
     deadline = time.monotonic() + seconds
@@ -90,7 +90,7 @@ def main() -> None:
                 raise SystemExit(f"the engine serves version {live}, not {running.live}")
             steps.append(running.training().step)
             print(f"kill {number}: {name}; live {live}, trained to step {steps[-1]}", flush=True)
-        went_on = _goes_on(running)
+        continued = _continues(running)
         rejected = dict(running.training().rejected)
         answered = len(traffic.record.answers)
         traffic.stop()
@@ -101,11 +101,11 @@ def main() -> None:
             versions_lost=len(lost),
             versions_corrupt=corrupt,
             loads_refused=refused,
-            loop_went_on=went_on,
+            loop_continued=continued,
             samples_refused_since_the_last_trainer_start=rejected,
             requests_answered=answered,
         )
-        if lost or corrupt or not went_on:
+        if lost or corrupt or not continued:
             raise SystemExit(1)
 
 

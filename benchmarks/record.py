@@ -27,7 +27,7 @@ def _row(state: EngineState, version: int, steps: int) -> Row:
 
 
 def _serve(running: Stack, version: int, steps: int, seconds: float) -> list[Row]:
-    """Let one arm serve; returns a row a second, its time first."""
+    """Let one arm serve; returns a row for each second, its time first."""
     running.load(version)
     running.set_steps(steps)
     # Requests that the arm before began are over by then.

@@ -4,7 +4,7 @@ In each round, under live traffic and with training quiet: a damaged copy of sta
 rejected; a whole copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good
 version must be promoted over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at
 random moments meanwhile, and their pods deleted, as a node that fails would; no verdict may change or fall twice by
-that, and no object be there twice. Told to end (SIGTERM) it reports the rounds that it finished. --speculation asks
+that, and no object be there twice. On SIGTERM it reports the rounds that it finished. --speculation asks
 instead whether a draft that makes serving slower is switched off, and stays off when it is tried again.
 
 Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
@@ -194,7 +194,7 @@ def promote_damaged(good: int) -> int:
     bad = publish_copy(good, "rows")
     until("on trial", lambda: (status().get("candidate") or {}).get("version") == bad, 120)
     annotate("promote", bad)
-    until("promoted by hand", lambda: status()["stable"]["version"] == bad, 60)
+    until("promoted manually", lambda: status()["stable"]["version"] == bad, 60)
     return bad
 
 

@@ -1,7 +1,7 @@
 """Publishes a copy of a version, whole or damaged.
 
 A damaged one has the rows of its head shuffled, or of its vocabulary: it loads and verifies, and proposes nonsense,
-which only live traffic can tell. ``python - VERSION [rows|vocabulary] < damaged.py`` in a pod that has the volume
+which only live traffic shows. ``python - VERSION [rows|vocabulary] < damaged.py`` in a pod that has the volume
 publishes one and prints its number.
 """
 
@@ -15,7 +15,7 @@ from aurora_core.weights.store import WeightsStore
 
 
 def publish_copy(store: WeightsStore, parent: int, damage: str | None = None) -> int:
-    """The new version, with its parent's merit."""
+    """The new version, with its parent's holdout score."""
     draft = checkpoint.read(store.folder(parent))
     order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
     if damage == "rows":

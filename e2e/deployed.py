@@ -50,7 +50,7 @@ def patch(spec: dict[str, Any]) -> None:
 
 
 def annotate(word: str, version: int) -> None:
-    """Decide by hand: promote, reject or rollback."""
+    """Decide manually: promote, reject or rollback."""
     kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/{word}={version}")
 
 

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, for whatever cluster KUBECONFIG names, and what it tells of itself."""
+"""The operator as a process of its own, for whatever cluster KUBECONFIG names, and its metrics."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def prepare(namespace: str, job: str) -> None:
 
 
 class Operator:
-    """Looks after the resources of one namespace."""
+    """Reconciles the resources of one namespace."""
 
     def __init__(self, namespace: str, log: Path, environment: dict[str, str] | None = None, **settings: str) -> None:
         self._port = free_port()

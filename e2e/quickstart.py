@@ -91,7 +91,7 @@ def watch(
 
 
 def rolled_back(timeline: Timeline) -> None:
-    """Undo the promotion by hand, and wait until the pods serve the version before."""
+    """Undo the promotion, and wait until the pods serve the version before."""
     stable = status()["stable"]["version"]
     annotate("rollback", stable)
     deadline = time.monotonic() + 60

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolves the workspace anew and writes requirements.lock: names, versions and hashes, and no registry.
+# Resolves the workspace again and writes requirements.lock: names, versions and hashes, and no registry.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${AURORA_CACHE:-$HOME/.cache/aurora}

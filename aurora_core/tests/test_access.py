@@ -57,7 +57,7 @@ def table():
 
 
 @pytest.mark.sglang
-def test_somebody_decided_about_every_route(table):
+def test_every_route_is_decided_on(table):
     decided = {*PROBES, *USER_ROUTES, *CONTROL_ROUTES}
     assert table - decided == set()
     assert decided - table == set()

@@ -1,4 +1,4 @@
-"""The agent's door: who may enter, and what a caller is reported. Behind it no engine runs; e2e has a real one."""
+"""The agent's endpoints: who may call, and what is answered. No engine runs behind them; e2e has a real one."""
 
 import socket
 import time
@@ -42,19 +42,19 @@ def test_nobody_changes_anything_without_the_token(client, path):
     assert client.post(path, json={"version": 0}).status_code == 401
 
 
-def test_it_tells_how_full_the_volume_is(client):
+def test_it_reports_how_full_the_volume_is(client):
     reported = client.get("/v1/volume", headers=HEADERS).json()
     assert 0 < reported["free"] < reported["total"]
     assert "aurora_volume_bytes{" in client.get("/metrics").text
 
 
-def test_versions_tell_what_they_are(client):
+def test_versions_report_what_they_are(client):
     versions = client.get("/v1/versions", headers=HEADERS).json()["versions"]
     assert [v["version"] for v in versions] == [0]
     assert versions[0]["bytes"] > 0
 
 
-def test_training_tells_what_the_trainer_wrote(client):
+def test_training_reports_what_the_trainer_wrote(client):
     assert client.get("/v1/training", headers=HEADERS).json()["step"] == 3
 
 
@@ -69,7 +69,7 @@ def test_a_bad_body_is_named(client, body):
     assert client.post("/v1/load", headers=HEADERS, json=body).status_code == 422
 
 
-def test_a_dead_engine_is_told_and_not_guessed(client):
+def test_a_dead_engine_is_reported_and_not_guessed(client):
     answer = client.post("/v1/load", headers=HEADERS, json={"version": 0})
     assert answer.status_code == 502
     assert 'aurora_engine_up{engine="pod",speculator="ns/name"} 0.0' in client.get("/metrics").text
@@ -86,7 +86,7 @@ def test_an_agent_without_a_token_does_not_start(tmp_path):
     engine.close()
 
 
-def test_a_caller_of_a_node_that_is_gone_is_told_soon(monkeypatch):
+def test_a_caller_of_a_node_that_is_gone_is_answered_soon(monkeypatch):
     monkeypatch.setattr("aurora_core.agent.client._CONNECT_SECONDS", 0.2)
     with socket.socket() as gone, ExitStack() as queue:
         gone.bind(("127.0.0.1", 0))

@@ -139,7 +139,7 @@ def test_engines_that_write_at_once_do_not_write_over_each_other(tmp_path, targe
 
 
 def test_a_sample_that_the_trainer_lets_go_of_while_another_is_written_is_in_nobody_s_way(tmp_path):
-    # Listed, and gone when it is looked at.
+    # Listed, and gone when it is read.
     (tmp_path / "000000000001-gone.sample").symlink_to("nowhere")
     SpoolSink(tmp_path, 10).put("next", b"123456")
     assert (tmp_path / "000000000002-next.sample").read_bytes() == b"123456"
@@ -162,7 +162,7 @@ def test_a_full_spool_refuses(tmp_path):
     assert caught.value.reason == "spool_full"
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path, no_room):
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(tmp_path, no_room):
     sink = SpoolSink(tmp_path, 1 << 20)
     with no_room(), pytest.raises(TransportError) as caught:
         sink.put("a", b"123456")

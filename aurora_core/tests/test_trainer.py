@@ -73,7 +73,7 @@ def test_fused_and_reference_train_alike(target, samples):
     assert torch.allclose(*weights, atol=1e-5)
 
 
-def test_a_restart_goes_on_exactly(tmp_path, target, samples):
+def test_a_restart_continues_exactly(tmp_path, target, samples):
     store = WeightsStore(tmp_path)
 
     def steps(trainer, count):
@@ -209,7 +209,7 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     assert (fewer.trainer.step, fewer.finished) == (20, True)
 
 
-def test_training_goes_on_while_the_disk_is_full(tmp_path, target, samples, no_room, capsys):
+def test_training_continues_while_the_disk_is_full(tmp_path, target, samples, no_room, capsys):
     """With capsys, because what is printed goes to memory then and not to a file."""
     fill(tmp_path, samples)
     run = make_run(tmp_path, target)
@@ -243,7 +243,7 @@ def diverging(draft, *batch):
     return sums
 
 
-def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp_path, target, samples):
+def test_a_run_that_diverged_ends_with_a_message_and_keeps_the_state_from_before(tmp_path, target, samples):
     fill(tmp_path, samples)
     run = make_run(tmp_path, target, num_train_steps=200)
 
@@ -261,7 +261,7 @@ def test_a_run_that_diverged_ends_with_words_and_keeps_the_state_from_before(tmp
     assert all(bool(p.isfinite().all()) for p in again.trainer.draft.parameters())
 
 
-def test_coverage_is_the_share_of_spoken_tokens(make_sample):
+def test_coverage_is_the_share_of_generated_tokens(make_sample):
     sample = make_sample(length=10, prompt=6)
     generated = sample.tokens[6:]
     assert coverage([sample], generated.unique(), 64) == 1.0

@@ -83,7 +83,7 @@ def test_the_unrolled_chain_is_what_serving_computes(draft, target, make_sample)
 
 
 def greedy_cycles(draft, embedding, sample, steps):
-    """Serving request by request: draft, compare with what the target said, accept, go on."""
+    """Serving request by request: draft, compare with what the target generated, accept, continue."""
     ids = draft.ids
     tokens = sample.tokens.tolist()
     emitted = cycles = 0

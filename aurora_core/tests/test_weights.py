@@ -75,7 +75,7 @@ def test_a_full_disk_publishes_nothing(store, no_room):
     assert store.publish(some_file(), target_fingerprint="t").version == 1
 
 
-def test_a_volume_tells_how_full_it_is_and_when_it_is_lost(tmp_path):
+def test_a_volume_reports_how_full_it_is_and_when_it_is_lost(tmp_path):
     found = volume.measure(tmp_path)
     assert 0 < found.free < found.total
     with pytest.raises(WeightsError, match="No such file"):

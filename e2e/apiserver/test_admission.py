@@ -127,7 +127,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{i}-{p}" for i, (p, _, _) in enumerate(BAD)])
-def test_a_bad_resource_is_refused_with_words(path, value, message):
+def test_a_bad_resource_is_refused_with_a_message(path, value, message):
     done = apply(changed(path, value), "--dry-run=server")
     assert done.returncode != 0, done.stdout
     assert message in done.stderr

@@ -49,9 +49,9 @@ def operator(tmp_path_factory):
     kubectl("delete", "namespace", SPACE[1], "--wait=false")
 
 
-def test_a_service_of_somebody_else_is_left_alone_until_its_owner_takes_it_away():
+def test_a_service_of_another_owner_is_left_alone_until_its_owner_takes_it_away():
     wait("reported", lambda: condition("Degraded").get("reason") == "NameTaken", 20)
-    assert "Service operated/chat is somebody else's" in condition("Degraded")["message"]
+    assert "Service operated/chat already exists and is not owned by this resource" in condition("Degraded")["message"]
     assert read("service", "chat")["spec"]["selector"] == {"app": "mine"}
     kubectl("delete", "service", "chat", *SPACE)
     wait("its own", lambda: read("service", "chat"), 20)
@@ -66,7 +66,7 @@ def test_a_service_of_somebody_else_is_left_alone_until_its_owner_takes_it_away(
         ("secret", "chat-keys"),
     ],
 )  # fmt: skip
-def test_what_somebody_deletes_is_back_within_ten_seconds(kind, name):
+def test_what_another_client_deletes_is_back_within_ten_seconds(kind, name):
     before = read(kind, name)["metadata"]["uid"]
     began = time.monotonic()
     kubectl("delete", kind, name, *SPACE)

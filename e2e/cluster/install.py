@@ -31,7 +31,7 @@ def images(host: Host) -> str:
             registry.push(host, f"{REGISTRY}/{image}:{tag}", f"{image}:{tag}")
     say("images pushed", since)
     since = time.monotonic()
-    # The engine's image is large: fetched now, it does not count as somebody's start-up time.
+    # The engine's image is large: fetched now, it does not count as start-up time.
     for image in ("aurora-engine", "aurora-trainer"):
         run(*host.inside("ctr", "-a", str(host.socket), "-n", "k8s.io", "images", "pull", "--hosts-dir",
                          str(host.state / "hosts"), f"{REGISTRY}/{image}:{tag}"))  # fmt: skip

@@ -21,7 +21,7 @@ ADMIN_KEY, API_KEY = "e2e-admin-0123456789", "e2e-user-0123456789"
 
 @dataclass
 class Running:
-    """An engine, its files and its door."""
+    """An engine, its files and its endpoint."""
 
     process: Process
     url: str

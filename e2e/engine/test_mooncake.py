@@ -121,7 +121,7 @@ def test_a_full_store_loses_samples_and_says_so(settings, source):
     assert outcomes.count("whole") <= 4
 
 
-def test_without_a_store_the_sender_is_told_so():
+def test_without_a_store_the_sender_is_refused():
     sink = MooncakeSink(some_settings(), TOKEN)
     with pytest.raises(TransportError) as caught:
         sink.put("x", b"y")

@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused_and_the_live_draft_stays(engine, damage):
         shutil.rmtree(engine.store.folder(version))
 
 
-def test_the_control_door_is_locked(engine):
+def test_the_control_endpoint_is_locked(engine):
     stranger = Engine(engine.url, "another-key")
     with pytest.raises(EngineError):
         stranger.set_steps(0)

@@ -1,4 +1,4 @@
-"""The gate's evidence from a real Prometheus: exact where it can be, and a problem in words where it cannot."""
+"""The gate's evidence from a real Prometheus: exact where it can be, and a problem with a message where it cannot."""
 
 import signal
 import subprocess
@@ -23,7 +23,7 @@ from evidence_support import NEW, OLD, Exporter, prometheus, victoria
 
 SELECTOR = '{__name__=~"aurora_accept_.*",speculator="ns/chat"}'
 SCRAPED = 2.5
-"""Seconds after which everything was scraped, at one scrape a second."""
+"""Seconds after which everything was scraped, at one scrape per second."""
 # "test", as the manual of Prometheus' web configuration hashes it.
 PASSWORD_HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"  # noqa: S105
 
@@ -113,9 +113,9 @@ def test_what_an_answer_cannot_hold_is_read_in_pieces(exporter, serve, monkeypat
     assert (total(client, since).n, total(client, since).x) == (3, 150)
 
 
-def test_looks_that_read_only_what_is_new_see_what_one_that_reads_all_does(exporter, serve):
+def test_reads_that_read_only_what_is_new_see_what_one_that_reads_all_does(exporter, serve):
     client, since = serve([exporter.port]).client(), time.time()
-    looks = Counters("AcceptLength", Arm(3, 3), since, from_zero=True)
+    counters = Counters("AcceptLength", Arm(3, 3), since, from_zero=True)
     began = since
     for step, tokens in enumerate((30, 50, 10)):
         exporter.finish(tokens, 20)
@@ -123,10 +123,10 @@ def test_looks_that_read_only_what_is_new_see_what_one_that_reads_all_does(expor
         if step == 1:
             exporter.restart()
         until = time.time()
-        looks.add(client.raw(SELECTOR, began - 1, until))
+        counters.add(client.raw(SELECTOR, began - 1, until))
         began = until
-    assert looks.requests() == total(client, since)
-    assert looks.requests().n == 3
+    assert counters.requests() == total(client, since)
+    assert counters.requests().n == 3
 
 
 def trial(url, since, **promotion):

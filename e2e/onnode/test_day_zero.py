@@ -50,10 +50,10 @@ def engine_uid():
     return pod["metadata"]["uid"]
 
 
-def promote_by_hand(version):
+def promote_manually(version):
     eventually("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 60)
     annotate("promote", version)
-    eventually("promoted by hand", lambda: status()["stable"]["version"] == version, 60)
+    eventually("promoted manually", lambda: status()["stable"]["version"] == version, 60)
 
 
 def test_it_answers_without_speculation_first(served):
@@ -62,7 +62,7 @@ def test_it_answers_without_speculation_first(served):
     assert condition("TrainingHealthy")["status"] != "False"
 
 
-def test_what_somebody_deletes_or_edits_is_put_back_within_ten_seconds(served):
+def test_what_another_client_deletes_or_edits_is_put_back_within_ten_seconds(served):
     uid = read("service", NAME)["metadata"]["uid"]
     kubectl("delete", "service", NAME)
     kubectl("patch", "deployment", f"{NAME}-engine", "--type=merge", "-p", '{"spec":{"revisionHistoryLimit":9}}')
@@ -83,7 +83,7 @@ def test_what_somebody_deletes_or_edits_is_put_back_within_ten_seconds(served):
     eventually("the new address answers", served.answers, 30)
 
 
-def test_a_draft_is_trained_judged_and_promoted_while_the_operator_is_killed(stream):
+def test_a_draft_is_trained_decided_and_promoted_while_the_operator_is_killed(stream):
     began = time.monotonic()
     pod = engine_uid()
     kills = 0
@@ -162,12 +162,12 @@ def test_a_corrupt_version_is_refused_and_stable_serves_on(stream, store):
     serves_on(stream)
 
 
-def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream, store):
+def test_a_bad_promotion_manually_is_undone_by_live_traffic(stream, store):
     """A person takes the damaged draft; accept length falls, the version before challenges it, and wins with proof."""
     held = eventually("stable is held to a value", lambda: status()["stable"]["acceptLength"], 120)
     good, began = status()["stable"]["version"], time.monotonic()
     bad = publish(store, "rows")
-    promote_by_hand(bad)
+    promote_manually(bad)
     undone = next(e for e in eventually("rolled back", lambda: verdicts("RolledBack"), 900) if e["version"] == bad)
     print(f"version {bad} undone after {time.monotonic() - began:.0f} s, stable was held to {held}: {undone}")
     assert undone["lower"] > 1
@@ -175,13 +175,13 @@ def test_a_bad_promotion_by_hand_is_undone_by_live_traffic(stream, store):
     serves_on(stream)
 
 
-def test_a_promotion_is_undone_by_hand_without_a_restart(stream, store):
+def test_a_promotion_is_undone_manually_without_a_restart(stream, store):
     before, pod = status()["stable"]["version"], engine_uid()
     version = publish(store)
-    promote_by_hand(version)
+    promote_manually(version)
     annotate("rollback", version)
     undone = eventually("rolled back", lambda: [e for e in verdicts("RolledBack") if e["version"] == version], 60)
-    assert "by hand" in undone[0]["reason"]
+    assert "manually" in undone[0]["reason"]
     eventually("the pods serve the version before", lambda: status()["serving"]["versions"] == [before], 60)
     assert engine_uid() == pod
     serves_on(stream)
@@ -194,7 +194,7 @@ def fill(filler):
             file.write(bytes(1 << 20))
 
 
-def test_a_full_volume_is_told_and_only_learning_stops(stream, small_volume):
+def test_a_full_volume_is_reported_and_only_learning_stops(stream, small_volume):
     before, filler = trainers(), small_volume / "filler"
 
     def reported():
@@ -209,7 +209,7 @@ def test_a_full_volume_is_told_and_only_learning_stops(stream, small_volume):
     eventually("room again", lambda: condition("StorageReady")["status"] == "True", 60)
 
 
-def test_a_volume_that_cannot_be_read_is_told_and_what_is_live_serves_on(stream, store):
+def test_a_volume_that_cannot_be_read_is_reported_and_what_is_live_serves_on(stream, store):
     mode = store.root.stat().st_mode
     store.root.chmod(0)
     try:

@@ -64,10 +64,10 @@ def on_trial(version):
     eventually("on trial", lambda: (status().get("candidate") or {}).get("version") == version, 60)
 
 
-def promote_by_hand(version):
+def promote_manually(version):
     on_trial(version)
     aurora("promote")
-    eventually("promoted by hand", lambda: status()["stable"]["version"] == version, 60)
+    eventually("promoted manually", lambda: status()["stable"]["version"] == version, 60)
 
 
 def test_it_speculates_with_its_own_draft_from_the_first_request(team):
@@ -91,7 +91,7 @@ def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
     serves_on(stream)
 
 
-def test_the_command_line_tells_and_decides(stream, tmp_path):
+def test_the_command_line_reports_and_decides(stream, tmp_path):
     version = publish_copy(0)
     on_trial(version)
     assert f"version {version}, " in aurora("status")
@@ -112,14 +112,14 @@ def test_the_command_line_tells_and_decides(stream, tmp_path):
     aurora("resume")
     on_trial(version)
     aurora("reject")
-    assert "by hand" in eventually("rejected", lambda: decisions(version, "Rejected"), 30)[0]["reason"]
+    assert "manually" in eventually("rejected", lambda: decisions(version, "Rejected"), 30)[0]["reason"]
     aurora("status", "--plot", str(tmp_path / "trial.png"))
     assert (tmp_path / "trial.png").read_bytes().startswith(b"\x89PNG")
     serves_on(stream)
 
 
 def test_a_better_draft_is_promoted_by_one_of_two_pods(stream):
-    promote_by_hand(publish_copy(0, "rows"))
+    promote_manually(publish_copy(0, "rows"))
     version = publish_copy(0)
     entry = eventually("a verdict", lambda: decisions(version, "Rejected", "Promoted"), 900)[0]
     print(f"Canary, better: {entry}")
@@ -133,7 +133,7 @@ def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_i
     before = status()["stable"]["version"]
     guards = [{"name": "answers", "query": "vector(0)", "min": 1}]
     version = publish_copy(before)
-    promote_by_hand(version)
+    promote_manually(version)
     patch({"promotion": {"guards": guards}})
     undone = eventually("rolled back", lambda: decisions(version, "RolledBack"), 30)[0]
     assert "guard answers" in undone["reason"]
@@ -145,7 +145,7 @@ def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_i
     serves_on(stream)
 
 
-def test_a_trainer_that_crashes_is_told_with_its_last_words_and_serving_goes_on(stream):
+def test_a_trainer_that_crashes_is_reported_with_its_last_words_and_serving_continues(stream):
     broken = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]}}
     patch({"training": {"podTemplate": broken}})
     eventually("reported", lambda: condition("TrainingHealthy")["reason"] == "TrainerFailing", 120)
@@ -159,7 +159,7 @@ def test_a_trainer_that_crashes_is_told_with_its_last_words_and_serving_goes_on(
     serves_on(stream)
 
 
-def test_a_trainer_that_is_drained_goes_on_in_another_pod(stream):
+def test_a_trainer_that_is_drained_continues_in_another_pod(stream):
     """It ends of its own accord then, which a Job can take for done."""
     (before,) = pods("trainer")
     kubectl("delete", "pod", before, "--wait=false")

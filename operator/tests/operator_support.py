@@ -76,6 +76,6 @@ def having(children, name, **status):
 
 
 def reported(kind, **snapshot):
-    """Reason and message of a condition, once this snapshot was looked at."""
+    """Reason and message of a condition, planned from a snapshot."""
     found = next(c for c in plan(a_snapshot(**snapshot)).status["conditions"] if c["type"] == kind)
     return found["reason"], found["message"]

@@ -262,12 +262,12 @@ class EventuallyCurrent(RuleBasedStateMachine):
             self.patch.undo()
 
     @rule(name=names, value=st.integers(0, 3))
-    def somebody_writes(self, name, value):
+    def another_writes(self, name, value):
         self.server.put(key(MAP, name), data={"a": str(value)})
         self.events.append((key(MAP, name), self.server.version(key(MAP, name))))
 
     @rule(name=names)
-    def somebody_deletes(self, name):
+    def another_deletes(self, name):
         if self.server.objects.pop(key(MAP, name), None):
             self.events.append((key(MAP, name), None))
 

@@ -75,7 +75,7 @@ def test_a_pod_that_is_on_its_way_is_no_trouble(word):
 
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(5, False), (31, True)])
-def test_a_job_that_may_not_make_its_pod_is_told(seconds, overdue):
+def test_a_job_that_may_not_make_its_pod_is_reported(seconds, overdue):
     _, children = settled()
     now = NOW + timedelta(seconds=seconds)
     trainer = having(children, "chat-trainer", startTime="2026-01-01T12:00:00Z")
@@ -94,7 +94,7 @@ def test_a_job_that_was_suspended_or_that_no_controller_saw_yet_is_given_its_tim
         assert reported("TrainingHealthy", now=now, children=job)[0] == "TrainerStarting"
 
 
-def test_engine_pods_that_a_quota_forbids_are_told():
+def test_engine_pods_that_a_quota_forbids_are_reported():
     _, children = settled()
     deployment = next(child for child in children if child["kind"] == "Deployment")
     text = 'pods "chat-engine-1" is forbidden: exceeded quota'

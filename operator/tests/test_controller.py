@@ -23,7 +23,7 @@ def run(reconcile, *names, until):
     asyncio.run(loop())
 
 
-def test_a_look_that_fails_is_tried_again_whatever_it_failed_with(caplog):
+def test_a_reconcile_that_fails_is_tried_again_whatever_it_failed_with(caplog):
     errors, done = [ClusterError("no answer"), KeyError("spec")], threading.Event()
 
     def reconcile(_):
@@ -37,7 +37,7 @@ def test_a_look_that_fails_is_tried_again_whatever_it_failed_with(caplog):
     assert "Traceback" in caplog.text
 
 
-def test_a_look_that_hangs_keeps_no_other_resource_waiting():
+def test_a_reconcile_that_hangs_keeps_no_other_resource_waiting():
     done, reconciles, ended = threading.Event(), [], []
 
     def reconcile(name):
@@ -55,7 +55,7 @@ def test_a_look_that_hangs_keeps_no_other_resource_waiting():
     assert reconciles[:3] == [CODE] * 3
 
 
-def test_a_resource_is_never_looked_at_twice_at_once_and_a_burst_is_one_look():
+def test_a_resource_is_never_reconciled_twice_at_once_and_a_burst_is_one_reconcile():
     running, most, reconciles = [0], [0], []
 
     def reconcile(name):
@@ -80,7 +80,7 @@ def test_a_resource_is_never_looked_at_twice_at_once_and_a_burst_is_one_look():
     assert (most, len(reconciles)) == ([1], 2)
 
 
-def test_the_worker_of_a_resource_that_is_gone_ends_and_one_that_comes_again_is_looked_at():
+def test_the_worker_of_a_resource_that_is_gone_ends_and_one_that_comes_again_is_reconciled():
     reconciles = []
 
     async def loop():
@@ -94,7 +94,7 @@ def test_the_worker_of_a_resource_that_is_gone_ends_and_one_that_comes_again_is_
     assert reconciles == [CHAT, CHAT]
 
 
-def test_a_resource_that_comes_again_while_its_end_is_being_looked_at_is_not_forgotten():
+def test_a_resource_that_comes_again_while_its_end_is_being_reconciled_is_not_forgotten():
     running, again, done = threading.Event(), threading.Event(), threading.Event()
 
     def reconcile(_):

@@ -71,7 +71,7 @@ def test_another_api_key_means_other_engine_pods_and_the_same_trainer():
     assert before.get("chat-trainer") == after.get("chat-trainer")
 
 
-def test_a_stamp_does_not_tell_a_short_key():
+def test_a_stamp_does_not_reveal_a_short_key():
     assert stamp(GOOD, "hunter2") != stamp(GOOD | {"admin": "another"}, "hunter2")
     assert "hunter2" not in stamp(GOOD, "hunter2")
 

@@ -58,7 +58,7 @@ def test_pods_load_together_and_one_that_cannot_keeps_none_back(agents):
 
 
 @pytest.mark.parametrize(("steps", "desired", "order"), [(3, 0, ["steps", "load"]), (0, 3, ["load", "steps"])])
-def test_nobody_runs_a_draft_that_was_not_wanted(agents, steps, desired, order):
+def test_nobody_runs_a_draft_that_was_not_desired(agents, steps, desired, order):
     agents.began = threading.Barrier(1)
     execute.execute(None, a_snapshot(), Plan(loads=(Load(Pod("a", "", 1, steps, 1.0), 2, desired, 0.5),)))
     assert [word for _, word, _ in agents.calls] == [*order, "rate"]

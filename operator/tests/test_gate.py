@@ -1,4 +1,4 @@
-"""The gate: never on missing data, never because of many looks, and always with a reason."""
+"""The gate: never on missing data, never because of many analyses, and always with a reason."""
 
 import pytest
 from aurora_operator.api.promotion import Gate

@@ -93,7 +93,7 @@ def test_read_in_pieces_that_overlap_it_adds_up_to_the_same(steps, data):
     assert totals(*map(series, pieces)) == totals(series(rows))
 
 
-def test_a_second_prometheus_that_scraped_at_other_moments_goes_on_where_the_first_stopped():
+def test_a_second_prometheus_that_scraped_at_other_moments_continues_where_the_first_stopped():
     first = [(8, 5, 50, 25, 500, 250, 125), (12, 7, 70, 35, 700, 350, 175)]
     second = [(9, 5, 50, 25, 500, 250, 125), (11, 6, 60, 30, 600, 300, 150), (13, 8, 80, 40, 800, 400, 200)]
     assert totals(series(first), series(second)) == Sums(3, 30, 15, 300, 150, 75)
@@ -138,7 +138,7 @@ def by_request(found):
 
 
 def test_pods_that_differ_promote_no_equal_draft():
-    """By requests they would: those of one pod and moment resemble each other, and look like more than they are."""
+    """By requests they would: those of one pod and moment resemble each other, and seem to be more than they are."""
     rng, wrong = random.Random(0), {"slices": 0, "requests": 0}
     for _ in range(100):
         candidate, stable = fleet(rng, {"a": 1.0, "b": 0.85, "c": 1.1, "d": 1.15}, 20, 20)

@@ -62,6 +62,6 @@ def test_a_version_is_shown_with_what_became_of_it():
         ("PromotionProgressing", "True", "NoData", False),
     ],
 )
-def test_what_wants_looking_at(kind, truth, reason, fine):
+def test_what_needs_attention(kind, truth, reason, fine):
     one = Condition(type=kind, status=truth, reason=reason, last_transition_time=NOW)
     assert messages.is_fine(one) == fine

@@ -81,7 +81,7 @@ def test_only_the_resource_s_own_pods_count(labels, counts):
     assert found.requests().n == (7.0 if counts else 0.0)
 
 
-def test_a_twin_of_another_pod_does_not_speak_for_an_engine():
+def test_a_duplicate_of_another_pod_does_not_speak_for_an_engine():
     found = counters()
     found.add(scrapes([0.0, 7.0]) + scrapes([0.0, 50.0, 100.0, 150.0], pod="attacker"))
     assert found.requests().n == 7.0
@@ -102,7 +102,7 @@ class Answers:
         return 3.0 if 'steps="0"' in query else 1.0
 
 
-def test_a_guard_tells_a_version_that_drafts_from_itself_target_only():
+def test_a_guard_distinguishes_a_version_that_drafts_from_itself_target_only():
     """Given both sides of one version, when a ratio guard names $steps, then it compares the two and is breached."""
     guard = Guard(name="slow", query='t{version="$version",steps="$steps"}', max_ratio_to_stable=2)
     resource = Resource("chat", "ns", "u-1", a_spec(promotion={"strategy": "Manual", "guards": [guard.model_dump()]}))

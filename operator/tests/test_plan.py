@@ -1,4 +1,4 @@
-"""From a look at the snapshot to what is done: what is missing is made, what drifted is put back, the rest is left."""
+"""From a snapshot to what is done: what is missing is made, what drifted is put back, the rest is left."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ def test_then_everything_else_is_made_and_then_nothing_more():
     assert plan(a_snapshot(pods=snapshot.pods, versions=snapshot.versions, children=children)).apply == ()
 
 
-def test_a_second_look_at_an_unchanged_world_writes_nothing():
+def test_a_second_reconcile_of_an_unchanged_snapshot_writes_nothing():
     snapshot, children = settled()
     first = plan(a_snapshot(pods=snapshot.pods, versions=snapshot.versions, children=children))
     status = Status.model_validate(first.status)
@@ -50,7 +50,7 @@ def test_a_second_look_at_an_unchanged_world_writes_nothing():
     "path",
     [("spec", "replicas"), ("spec", "template", "spec", "automountServiceAccountToken"), ("metadata", "labels")],
 )
-def test_what_somebody_changed_is_put_back(path):
+def test_what_another_client_changed_is_put_back(path):
     snapshot, children = settled()
     engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
     inner = engine
@@ -63,13 +63,13 @@ def test_what_somebody_changed_is_put_back(path):
 def test_what_others_add_is_left_alone():
     snapshot, children = settled()
     engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
-    engine["metadata"]["annotations"]["somebody"] = "else"
+    engine["metadata"]["annotations"]["another"] = "owner"
     engine["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
     engine["spec"]["template"]["spec"]["containers"].append({"name": "mesh"})
     assert plan(a_snapshot(pods=snapshot.pods, children=children)).apply == ()
 
 
-def test_other_hyperparameters_make_the_trainer_anew_and_leave_serving_alone():
+def test_other_hyperparameters_recreate_the_trainer_and_leave_serving_alone():
     snapshot, children = settled()
     changed = a_spec(training={"hyperparameters": {"lr": 0.5}})
     todo = plan(a_snapshot(changed, pods=snapshot.pods, children=children))
@@ -106,7 +106,7 @@ def test_a_change_restarts_what_it_must_and_nothing_else(change, engines, traine
     assert [name for _, _, name in todo.delete] == ["chat-trainer"] * trainer
 
 
-def test_a_change_that_is_taken_back_makes_the_trainer_anew_too():
+def test_a_change_that_is_taken_back_recreates_the_trainer_too():
     """What is no longer named is in the Job still, and a Job's template cannot be changed."""
     broken = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "PYTHONHOME", "value": "/nowhere"}]}]}}
     snapshot, children = settled(a_spec(training={"podTemplate": broken}))
@@ -129,13 +129,13 @@ def test_a_trainer_that_took_its_steps_is_done_until_more_are_asked_for():
     assert more.delete == (("batch/v1", "Job", "chat-trainer"),)
 
 
-def test_a_trainer_without_an_end_that_ended_is_made_anew_and_what_was_fetched_stays():
+def test_a_trainer_without_an_end_that_ended_is_recreated_and_what_was_fetched_stays():
     snapshot, children = settled()
     todo = plan(a_snapshot(pods=snapshot.pods, children=having(children, "chat-trainer", succeeded=1)))
     assert (todo.delete, todo.apply) == ((("batch/v1", "Job", "chat-trainer"),), ())
 
 
-def test_what_is_no_longer_wanted_goes():
+def test_what_is_no_longer_desired_goes():
     two = a_spec(serving={"replicas": 2}, samples={
         "transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/metadata"
     })  # fmt: skip
@@ -144,12 +144,12 @@ def test_what_is_no_longer_wanted_goes():
     assert {budget, service} <= {key(child) for child in children}
     assert set(plan(a_snapshot(two, pods=snapshot.pods, children=children)).delete) == set()
     assert {budget, service} <= set(plan(a_snapshot(pods=snapshot.pods, children=children)).delete)
-    # While a lost Job is made anew it is not known what is desired.
+    # While a lost Job is recreated it is not known what is desired.
     rest = [child for child in children if child["metadata"]["name"] != "chat-init"]
     assert plan(a_snapshot(pods=snapshot.pods, children=rest)).delete == ()
 
 
-def test_an_object_of_somebody_else_is_left_alone_and_told():
+def test_an_object_of_another_owner_is_left_alone_and_reported():
     snapshot, children = settled()
     service, unused = ("v1", "Service", "chat"), ("v1", "Service", "chat-trainer")
     rest = [child for child in children if key(child) != service]
@@ -157,7 +157,7 @@ def test_an_object_of_somebody_else_is_left_alone_and_told():
     assert (todo.apply, todo.delete) == ((), ())
     reported = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (reported["status"], reported["reason"]) == ("True", "NameTaken")
-    assert reported["message"].startswith("Service ns/chat is somebody else's")
+    assert reported["message"].startswith("Service ns/chat already exists and is not owned by this resource")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_sample_rate_changes_in_place():
     assert [load.rate for load in todo.loads] == [0.25]
 
 
-def test_a_pod_that_serves_something_else_is_told_and_a_silent_one_is_not():
+def test_a_pod_that_serves_something_else_is_reported_and_a_silent_one_is_not():
     stable = Status(stable=Stable(version=4, steps=3, since=NOW), decided=4)
     pods = (Pod("a", "x", 2, 3, 1.0), Pod("b", "x", 4, 3, 1.0), Pod("c", "x", problem="silent"))
     todo = plan(a_snapshot(status=stable, pods=pods))
@@ -201,14 +201,14 @@ def test_a_pod_that_serves_something_else_is_told_and_a_silent_one_is_not():
     assert (degraded["status"], degraded["reason"]) == ("True", "AgentSilent")
 
 
-def test_a_trial_of_an_older_operator_begins_anew_and_its_status_stays_readable():
+def test_a_trial_of_an_older_operator_begins_again_and_its_status_stays_readable():
     body = Status(stable=Stable(version=4, steps=3, since=NOW), decided=4).model_dump(mode="json", by_alias=True)
     body["candidate"] = {"version": 9, "since": NOW.isoformat(), "analyses": 3}
     read = Status.model_validate(body)
     assert (read.candidate, read.stable.version, read.decided) == (None, 4, 4)
 
 
-def test_what_is_in_use_is_told_to_the_trainer():
+def test_what_is_in_use_is_reported_to_the_trainer():
     status = Status(
         stable=Stable(version=4, steps=3, since=NOW, previous=2),
         candidate=Candidate(version=9, steps=3, since=NOW),
@@ -240,7 +240,7 @@ def test_a_claim_is_applied_when_its_wish_changes(weights):
     assert applied(a_spec(weights=weights), children) == {("PersistentVolumeClaim", "chat-weights")}
 
 
-def test_a_claim_that_was_grown_by_hand_stays_so():
+def test_a_claim_that_was_grown_manually_stays_so():
     _, children = settled()
     claim = next(c for c in children if c["kind"] == "PersistentVolumeClaim")
     claim["spec"]["resources"]["requests"]["storage"] = "99Gi"

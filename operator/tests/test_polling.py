@@ -54,7 +54,7 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
-def test_an_answer_in_time_is_told_and_each_look_asks_anew(reported):
+def test_an_answer_in_time_is_reported_and_each_reconcile_polls_again(reported):
     assert [reported(), reported(), reported()] == ["1", "2", "3"]
 
 
@@ -66,7 +66,7 @@ def test_a_late_answer_is_stood_in_for_by_the_last_and_then_by_none(server, repo
     assert server.asked == 2
 
 
-def test_a_late_answer_is_the_next_looks(server, reported):
+def test_a_late_answer_is_the_next_reconciles(server, reported):
     server.free.clear()
     assert [reported(), reported(9)] == [LATE, LATE]
     assert server.asked == 1
@@ -82,7 +82,7 @@ def test_a_late_answer_is_the_next_looks(server, reported):
         {"spec": a_spec(promotion={"prometheus": {"url": "http://other:9090"}})},
     ],
 )
-def test_what_was_told_of_something_else_stands_in_for_nothing(server, reported, other):
+def test_what_was_known_of_something_else_stands_in_for_nothing(server, reported, other):
     assert reported() == "1"
     server.free.clear()
     assert reported(9, **other) == LATE
@@ -93,7 +93,7 @@ def no_counters(resource):
     metrics.forget(resource.full_name)
 
 
-def test_a_question_that_fails_with_something_unforeseen_is_told_logged_and_asked_again(resource, caplog):
+def test_a_question_that_fails_with_something_unforeseen_is_reported_logged_and_asked_again(resource, caplog):
     errors = [KeyError("value")]
 
     def measure(*_):

@@ -1,4 +1,4 @@
-"""The interval covers the truth at every look together, and the sums are those of the units."""
+"""The interval covers the truth at every analysis together, and the sums are those of the units."""
 
 import math
 import random
@@ -52,13 +52,13 @@ def test_the_delta_method_agrees_with_the_spread_of_repeated_draws():
 
 
 @given(st.floats(1e-7, 0.5), st.floats(0.001, 0.2))
-def test_the_interval_is_wider_than_a_single_look_would_need(variance, alpha):
+def test_the_interval_is_wider_than_a_single_analysis_would_need(variance, alpha):
     # A normal quantile is below sqrt(2 log(2 / alpha)).
     assert half_width(variance, alpha) > math.sqrt(variance * math.log(1 / alpha**2)) * 0.999
 
 
-def test_looking_at_every_request_never_promotes_more_than_alpha_of_equal_drafts():
-    """400 equal pairs, looked at 100 times each: the share that ever leaves 1 on the upper side is below 2.5 %."""
+def test_analysing_every_request_never_promotes_more_than_alpha_of_equal_drafts():
+    """400 equal pairs, analysed 100 times each: the share that ever leaves 1 on the upper side is below 2.5 %."""
     rng = random.Random(1)
     wrong = 0
     for _ in range(400):

@@ -1,4 +1,4 @@
-"""No text of a tenant takes effect in the terminal of whoever looks at it."""
+"""No text of a tenant takes effect in the reader's terminal."""
 
 import json
 import os

@@ -42,7 +42,7 @@ def test_day_zero_starts_without_speculation_and_a_checkpoint_with_it():
     assert first_stable(a_spec(mode="ExternalWithDraft", draft=draft), NOW).steps == 3
 
 
-def test_the_newest_unjudged_version_goes_on_trial():
+def test_the_newest_undecided_version_goes_on_trial():
     at = analyse(Status(stable=STABLE, decided=3), versions=[Published(v, 2.0) for v in range(6)])
     assert at.candidate.version == 5
     assert analyse(Status(stable=STABLE, decided=5), versions=[Published(5, 2.0)]).candidate is None
@@ -102,7 +102,7 @@ def test_rolling_back_acts_once():
     assert again.stable == at.stable
 
 
-def test_suspended_nothing_is_judged():
+def test_suspended_nothing_is_decided():
     at = analyse(on_trial(), found=evidence(2.5), suspend=True)
     assert (at.stable, at.reason) == (STABLE, "Suspended")
 
@@ -183,7 +183,7 @@ def test_no_fall_no_trial(watch):
     assert analyse(Status(stable=HELD, decided=2), versions=ON_DISK, watch=watch).candidate is None
 
 
-def test_a_promotion_by_hand_answers_for_what_was_served_before():
+def test_a_promotion_manually_answers_for_what_was_served_before():
     status = Status(stable=HELD, candidate=TRIAL, decided=4)
     at = analyse(status, {PROMOTE: "5"})
     assert (at.stable.version, at.stable.accept_length) == (5, 2.0)
@@ -238,7 +238,7 @@ def test_a_stable_version_that_no_engine_takes_goes_back_and_one_that_some_take_
     assert analyse(Status(stable=HELD, decided=2), pods=(refusing, Pod("b", "y", 2, 3, 1.0))).stable == HELD
 
 
-def test_a_pause_ends_the_trial_without_a_verdict_and_it_begins_anew_afterwards():
+def test_a_pause_ends_the_trial_without_a_verdict_and_it_begins_again_afterwards():
     at = analyse(on_trial(), {PAUSE: "true"}, found=evidence(2.5), versions=[Published(5, 2.0)])
     assert (at.candidate, at.stable, at.decided, at.reason) == (None, STABLE, 4, "Paused")
     assert analyse(after(at), {PAUSE: "true"}, versions=[Published(5, 2.0)]).history == at.history

@@ -1,4 +1,4 @@
-"""A resource that cannot be read shows it in a condition, whatever its status looks like."""
+"""A resource that cannot be read shows it in a condition, whatever its status contains."""
 
 from datetime import UTC, datetime
 
@@ -35,6 +35,6 @@ def test_it_is_written_once():
 
 
 @given(JSON)
-def test_no_status_is_too_broken_to_be_told_of(status):
+def test_no_status_is_too_broken_to_be_reported(status):
     conditions = degraded(resource(status), "SpecUnreadable", "spec.x: unknown", NOW)
     assert conditions[-1]["reason"] == "SpecUnreadable"

@@ -27,7 +27,7 @@ TEMPLATE = {
     },
 }
 SPECS = {
-    "as little as can be said": a_spec(),
+    "as little as possible": a_spec(),
     "the quickstart": Spec.model_validate(yaml.safe_load(EXAMPLE.read_text())["spec"]),
     "GPUs": a_spec(
         mode="ExternalWithDraft",

@@ -45,7 +45,7 @@ _ACCEPT = (metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES)
 _SPEED = (metrics.DECODE_TOKENS, metrics.DECODE_SECONDS)
 
 FLEET = (
-    Panel("Deployments", "SpeculatorDeployments that the operator looks after.",
+    Panel("Deployments", "SpeculatorDeployments that the operator reconciles.",
           [(f"count({metrics.STABLE_VERSION}{_ALL})", "")], single=True, columns=4),
     Panel("Speculating", "Those whose stable version drafts; the rest serve the target alone.",
           [(f"count({metrics.STABLE_STEPS}{_ALL} > 0) or vector(0)", "")], single=True, columns=4),
@@ -56,9 +56,9 @@ FLEET = (
           single=True, columns=4),
     Panel("Accept length", "Tokens that a verify cycle yields; 1 is a draft that never helps.",
           [(_ratio(*_ACCEPT, _ALL, "speculator"), "{{speculator}}")]),
-    Panel("Decode speed", "Tokens a second that one request sees, first token aside.",
+    Panel("Decode speed", "Tokens per second that one request sees, first token aside.",
           [(_ratio(*_SPEED, _ALL, "speculator"), "{{speculator}}")], unit="none"),
-    Panel("Throughput", "Tokens a second of all requests together.",
+    Panel("Throughput", "Tokens per second of all requests together.",
           [(f"sum by (speculator) (rate({metrics.DECODE_TOKENS}{_ALL}[$__rate_interval]))", "{{speculator}}")],
           unit="none"),
     Panel("Verdicts of the last hour", "Events of promotion: trials begun, promotions, rejections, rollbacks.",
@@ -75,14 +75,14 @@ DEPLOYMENT = (
           single=True, columns=4),
     Panel("Accept length by version", "Both sides of a trial are live at the same time, so they compare here.",
           [(_ratio(*_ACCEPT, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")]),
-    Panel("Decode speed by version", "Tokens a second that one request sees; 0 steps is target-only.",
+    Panel("Decode speed by version", "Tokens per second that one request sees; 0 steps is target-only.",
           [(_ratio(*_SPEED, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")]),
-    Panel("Candidate over stable", "The gate's estimate and the interval that holds at every look: promoted when the "
+    Panel("Candidate over stable", "The gate's estimate and its interval, valid at every analysis: promoted when the "
           "lower end is above the bar, rejected when the upper end is below. No line: no candidate.",
           [(f"{metrics.GATE_ESTIMATE}{_ONE}", "{{bound}}")]),
-    Panel("Throughput by engine", "Tokens a second of all requests of an engine.",
+    Panel("Throughput by engine", "Tokens per second of all requests of an engine.",
           [(f"sum by (engine) (rate({metrics.DECODE_TOKENS}{_ONE}[$__rate_interval]))", "{{engine}}")]),
-    Panel("Finished requests", "A second, by version.",
+    Panel("Finished requests", "Per second, by version.",
           [(f"sum by (version, steps) (rate({metrics.DECODE_OBSERVATIONS}{_ONE}[$__rate_interval]))",
             "version {{version}}, {{steps}} steps")], unit="reqps"),
     Panel("Swaps", "Drafts made live, refused, and how long decoding waited for them.",
@@ -92,12 +92,12 @@ DEPLOYMENT = (
     Panel("Captured samples", "A second; requests that did not become samples, by reason, are below zero.",
           [(f"sum(rate({metrics.CAPTURE_SAMPLES}{_ONE}[$__rate_interval]))", "sent"),
            (f"-sum by (reason) (rate({metrics.CAPTURE_DROPPED}{_ONE}[$__rate_interval]))", "{{reason}}")]),
-    Panel("Captured bytes", "Bytes a second on their way to the trainer.",
+    Panel("Captured bytes", "Bytes per second on their way to the trainer.",
           [(f"sum(rate({metrics.CAPTURE_BYTES}{_ONE}[$__rate_interval]))", "sent")], unit="Bps"),
     Panel("Volume", "Share of the claim's bytes that is free, as each engine sees it.",
           [(f"{metrics.VOLUME_FREE_BYTES}{_ONE} / ({metrics.VOLUME_BYTES}{_ONE} > 0)", "{{engine}}")],
           unit="percentunit"),
-    Panel("Exceptions in the plugin", "A second, by hook. No request fails of them; samples or counts may miss.",
+    Panel("Exceptions in the plugin", "Per second, by hook. No request fails of them; samples or counts may miss.",
           [(f"sum by (hook) (rate({metrics.HOOK_ERRORS}{_ONE}[$__rate_interval])) or vector(0)", "{{hook}}")]),
 )  # fmt: skip
 
@@ -105,7 +105,7 @@ TRAINING = (
     Panel("Step", "Optimizer steps.", [(f"{metrics.TRAIN_STEP}{_ONE}", "")], single=True, columns=4),
     Panel("Samples in the pool", "What training draws from.", [(f"{metrics.POOL_TRAINING}{_ONE}", "")],
           single=True, columns=4),
-    Panel("Held out", "What versions are judged by before any traffic sees them.",
+    Panel("Held out", "Held-out accept length of versions before any traffic sees them.",
           [(f"{metrics.POOL_HELDOUT}{_ONE}", "")], single=True, columns=4),
     Panel("Backlog", "Samples that wait to be taken in.", [(f"{metrics.POOL_BACKLOG}{_ONE}", "")],
           single=True, columns=4),
@@ -119,11 +119,11 @@ TRAINING = (
     Panel("Where a step's time goes", "Getting data, computing, and waiting for samples.",
           [(f"{metrics.PERF_DATA_TIME}{_ONE}", "data"), (f"{metrics.PERF_COMPUTE_TIME}{_ONE}", "compute"),
            (f"{metrics.PERF_DISPATCH_WAIT}{_ONE}", "wait")], unit="s"),
-    Panel("Capacities", "Samples a second: what training could take, and what serving delivers. The smaller one is "
+    Panel("Capacities", "Samples per second: what training could take, and what serving delivers. The smaller one is "
           "the bottleneck.", [(f"{metrics.PERF_TRAIN_CAPACITY}{_ONE}", "training"),
                               (f"{metrics.PERF_INFER_CAPACITY}{_ONE}", "serving")]),
     Panel("Samples", "Taken in, evicted from the full pool, and refused by reason, a second; and what failed and was "
-          "passed over. The trainer's log has the words.",
+          "skipped. The trainer's log has the message.",
           [(f"rate({metrics.TRAIN_SAMPLES_RECEIVED}{_ONE}[$__rate_interval])", "taken in"),
            (f"rate({metrics.TRAIN_SAMPLES_EVICTED}{_ONE}[$__rate_interval])", "evicted"),
            (f"rate({metrics.TRAIN_SAMPLES_REJECTED}{_ONE}[$__rate_interval])", "refused: {{reason}}"),

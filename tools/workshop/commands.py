@@ -66,6 +66,7 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     folder = _environment(session)
     _stage(session, "lint", 5, "ruff", "check", ".")
     _stage(session, "format", 5, "ruff", "format", "--check", ".")
+    _stage(session, "vocabulary", 2, "python", "tools/vocabulary.py")
     _stage(session, "types", 60, "mypy")
     _stage(session, "import contracts", 10, "lint-imports")
     _stage(session, "generated files", 20, "python", "tools/generate.py", "--check")

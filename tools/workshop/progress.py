@@ -28,7 +28,7 @@ class Step:
     Attributes:
         expected: seconds that it will take, as far as one knows.
         began, heard: monotonic seconds of its start, and of the last line about it or output from it.
-        result: a few words for the table, such as pytest's closing line.
+        result: a short text for the table, such as pytest's closing line.
         shown: whether its own output goes to the terminal.
         announced: whether its start was reported; what is over at once, because it is in the cache, is not.
     """
@@ -121,7 +121,7 @@ class Progress:
         self.line(f"== {step.name}: started, about {step.expected:.0f} s")
 
     def tick(self) -> None:
-        """Break a silence; called about once a second."""
+        """Break a silence; called about once per second."""
         now = self.clock()
         with self._lock:
             for step in self._running:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _STOPPED = 128 + signal.SIGTERM
-"""What a trainer ends with that was told to stop: it saved its state and wants to go on elsewhere. With 0, a Job that
+"""Exit code of a trainer that was asked to stop: it saved its state to resume elsewhere. With 0, a Job that
 sees the pod's end before it sees that the pod is being deleted counts it as done, and never makes another."""
 
 
@@ -179,7 +179,7 @@ def _verify(arguments: argparse.Namespace) -> None:
     store = WeightsStore(arguments.weights)
     for version in store.versions():
         manifest = store.verify(version)
-        print(f"{version:06d} whole, step {manifest.step}, held-out accept length {manifest.holdout_accept_length}")
+        print(f"{version:06d} verified, step {manifest.step}, held-out accept length {manifest.holdout_accept_length}")
 
 
 def _versions(arguments: argparse.Namespace) -> None:
@@ -216,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     label: dict[str, Any] = {"type": _label, "action": "append", "default": [], "help": "NAME=VALUE, on every metric"}
     train = process("train", "Train on the samples that arrive, and publish versions.")
     train.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there")
-    train.add_argument("--in-use", type=Path, help="file of versions to keep; with it, the trainer retires old ones")
+    train.add_argument("--in-use", type=Path, help="file of versions to keep; with it, the trainer prunes old ones")
     train.add_argument("--label", **label)
     train.set_defaults(run=_train)
 

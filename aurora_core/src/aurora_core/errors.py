@@ -13,7 +13,7 @@ class SampleError(AuroraError):
     """A captured sample that must not be used.
 
     Attributes:
-        reason: one of the fixed words that the metrics use as a label.
+        reason: one of the fixed values that the metrics use as a label.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -25,7 +25,7 @@ class TransportError(AuroraError):
     """A sample store that could not take or give a sample.
 
     Attributes:
-        reason: one of the fixed words that the metrics use as a label.
+        reason: one of the fixed values that the metrics use as a label.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -38,7 +38,7 @@ class WeightsError(AuroraError):
 
 
 class TrainingError(AuroraError):
-    """Training that cannot go on by itself."""
+    """Training that cannot continue by itself."""
 
 
 class EngineError(AuroraError):

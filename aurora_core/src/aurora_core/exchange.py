@@ -33,7 +33,7 @@ class ExchangeError(AuroraError):
     """No usable answer.
 
     Attributes:
-        reason: why, as a fixed word.
+        reason: why, as a fixed value.
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -139,7 +139,7 @@ class _Backend(httpcore.NetworkBackend):
 
 
 def _unreachable(error: Exception) -> str:
-    """Why there is no connection, in the operating system's or OpenSSL's fixed words."""
+    """Why there is no connection, in the operating system's or OpenSSL's fixed messages."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, ssl.SSLCertVerificationError):

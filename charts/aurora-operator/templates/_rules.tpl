@@ -8,7 +8,7 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
-# A Job is made anew where its template changes; what is owned goes with its owner.
+# A Job is recreated where its template changes; what is owned goes with its owner.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]

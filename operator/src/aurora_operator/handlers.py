@@ -1,4 +1,4 @@
-"""What kopf watches. Events only wake workers; what to do is always decided from a fresh look.
+"""What kopf watches. Events only wake workers; what to do is always decided from a fresh snapshot.
 
 Only event handlers are registered: kopf then puts neither finalizers nor annotations on anything, so a resource can
 be deleted whether or not an operator runs, and what it owns is collected by Kubernetes itself.
@@ -46,7 +46,7 @@ class Reconciler:
     def __init__(self, cluster: CachedCluster, settings: Settings) -> None:
         self._cluster = cluster
         self._settings = settings
-        # Only what the last look failed with, to be shown by the next; nothing is decided by it.
+        # Only what the last reconcile failed with, to be shown by the next; nothing is decided by it.
         self._problems: dict[Name, tuple[Problem, ...]] = {}
         self._ignored: dict[Name, tuple[str, ...]] = {}
         self._names: set[Name] = set()
@@ -104,7 +104,7 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     settings.posting.enabled = False
     settings.persistence.finalizer = f"{GROUP}/unused"
     settings.watching.chunk_size = _CHUNK
-    # A connection that is dead without a word must not leave changes unnoticed.
+    # A connection that is dead without notice must not leave changes unnoticed.
     settings.watching.server_timeout, settings.watching.client_timeout = _WATCH_SECONDS, _WATCH_SECONDS + 30
     settings.watching.connect_timeout = 20
     ours = Settings.from_environment()
@@ -144,7 +144,7 @@ async def reconciling(memo: kopf.Memo, **_: Any) -> str:
 async def changed(memo: kopf.Memo, event: kopf.RawEvent, namespace: str, name: str, meta: kopf.Meta, **_: Any) -> None:
     """The resource itself was made, changed, deleted, or seen again after a start.
 
-    What the operator writes into a status is no reason to look again, or looking would never end.
+    What the operator writes into a status is no reason to reconcile again, or it would never end.
     """
     key = ObjectKey(*RESOURCE, namespace, name)
     if event["type"] == "DELETED":

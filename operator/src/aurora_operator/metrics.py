@@ -1,4 +1,4 @@
-"""What the operator tells of itself and of each resource."""
+"""The operator's metrics, of itself and of each resource."""
 
 import math
 from typing import TypeVar

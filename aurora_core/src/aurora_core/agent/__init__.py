@@ -1,1 +1,1 @@
-"""The sync agent beside each engine: lists versions, makes one live, tells what is live. Its caller decides."""
+"""The sync agent beside each engine: lists versions, activates one, reports what is live. Its caller decides."""

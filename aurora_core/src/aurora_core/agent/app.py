@@ -113,7 +113,7 @@ class Agent:
         return _json(await run_in_threadpool(self._volume.measure))
 
     async def training(self, _: Request) -> Response:
-        """What the trainer last told of itself; empty before it told anything."""
+        """The trainer's last status; empty before its first."""
 
         def read() -> TrainerStatus | None:
             self._volume.measure()

@@ -28,7 +28,7 @@ class Engine:
             response.raise_for_status()
             state = ServerInfo.read(response.json()).internal_states[0].aurora
         except (httpx.HTTPError, ValueError) as error:
-            message = f"the engine at {self._admin.base_url} does not tell its state: {error}"
+            message = f"the engine at {self._admin.base_url} did not report its state: {error}"
             raise EngineError(message) from error
         if state is None:
             message = f"the engine at {self._admin.base_url} runs without the aurora plugin"

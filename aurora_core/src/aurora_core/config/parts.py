@@ -17,7 +17,7 @@ class TargetConfig(Config):
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face model; by default its main branch."""
     trust_remote_code: bool = False
-    """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
+    """Run code that the model's repository brings; off, because that code would run in your pods."""
     dtype: Dtype = "auto"
     """Type that the engine computes in; auto: bfloat16 where the hardware is fast in it, else float32, and float16 for
     a float16 checkpoint on a GPU."""
@@ -101,7 +101,7 @@ class SamplesConfig(Config):
     mooncake_segment_bytes: PositiveInt = 512 << 20
     """Memory that this process gives to the Mooncake store."""
     trainer_url: str = "http://127.0.0.1:18080"
-    """Where the engine tells the trainer of new samples (Mooncake transport)."""
+    """Where the engine announces new samples to the trainer (Mooncake transport)."""
 
 
 class WeightsConfig(Config):

@@ -59,13 +59,13 @@ class TrainingConfig(Config):
     reuse: PositiveFloat = 8.0
     """How often a sample is trained on, on average, before training waits for new ones."""
     num_train_steps: PositiveInt | None = None
-    """Optimizer steps after which training ends; without it, training goes on."""
+    """Optimizer steps after which training ends; without it, training never ends."""
     publish_every_steps: PositiveInt = 50
     """Optimizer steps between two published versions."""
     publish_min_gain: float = Field(0.0, ge=0)
     """How much the holdout accept length must have risen since the last version for a new one to be published."""
     holdout_fraction: float = Field(0.1, gt=0, lt=0.5)
-    """Share of requests kept apart to judge versions before they see traffic."""
+    """Share of requests held out to evaluate versions before they see traffic."""
     holdout_samples: PositiveInt = 48
     """The newest held-out samples that an evaluation uses."""
     save_every_steps: PositiveInt = 50

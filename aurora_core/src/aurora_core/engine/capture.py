@@ -34,7 +34,7 @@ class Staged:
     Attributes:
         slots, tokens: [n], where each row belongs and which token it is of.
         aux, last: [n, width].
-        copied: on a GPU, the event after which the host copies are whole.
+        copied: on a GPU, the event after which the host copies are complete.
     """
 
     slots: Tensor

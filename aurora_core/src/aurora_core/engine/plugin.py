@@ -98,7 +98,7 @@ class _Plugin:
         def safe(*args: Any, **kwargs: Any) -> Any:
             try:
                 return hook(*args, **kwargs)
-            except Exception:  # whatever it is, serving goes on; it is counted and shown
+            except Exception:  # whatever it is, serving continues; it is counted and shown
                 errors = self.runtime.errors
                 errors[hook.__name__] += 1
                 if errors[hook.__name__] in (1, 10, 100) or errors[hook.__name__] % 1000 == 0:

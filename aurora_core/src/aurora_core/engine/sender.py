@@ -73,7 +73,7 @@ class Sender:
                     sink = None
             except (AuroraError, RuntimeError, ValueError) as error:
                 self.drop("send_error")
-                log.exception("sample %s dropped: %s", sample.request, error)  # noqa: TRY401 (one line tells it)
+                log.exception("sample %s dropped: %s", sample.request, error)  # noqa: TRY401 (one line is enough)
             else:
                 self.sent["samples"] += 1
                 self.sent["bytes"] += len(payload)

@@ -1,4 +1,4 @@
-"""What the launcher tells the plugin, through one environment variable."""
+"""The launcher's settings for the plugin, in one environment variable."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ ADMIN_KEY, API_KEY = "AURORA_ADMIN_KEY", "AURORA_API_KEY"
 
 
 class Desired(Config):
-    """What an engine starts with; afterwards the agent tells it."""
+    """What an engine starts with; afterwards the agent sets it."""
 
     version: int = Field(ge=0)
     """Draft version."""

@@ -35,7 +35,7 @@ class Loaded:
 
 @dataclass
 class SwapState:
-    """What the world may know of swaps."""
+    """What is reported of swaps."""
 
     live: int
     prepared: int | None = None

@@ -32,7 +32,7 @@ def accept_length(path: Path, timeline: "Timeline") -> None:
     for at, _, _ in timeline.swaps:
         axes.axvline(at, color="#dddddd", linewidth=0.8, zorder=0)
     if live:
-        axes.plot(*zip(*live, strict=True), ".", color="#9ecae1", label="live traffic, each look")
+        axes.plot(*zip(*live, strict=True), ".", color="#9ecae1", label="live traffic, each poll")
     for domain in domains:
         held = [(p.seconds, p.heldout) for p in timeline.points if p.heldout is not None and p.domain == domain]
         label = "held-out prompts" if domain == domains[0] else None
@@ -73,7 +73,7 @@ def speed(path: Path, results: "dict[str, Comparison]") -> None:
 
 
 def table(results: "dict[str, Comparison]", identity: "dict[str, Identity]") -> str:
-    """The comparison in words and numbers."""
+    """The comparison as text and numbers."""
     out = Table(title="Held-out prompts, one request at a time, trainer paused")
     for column in (
         "domain",

@@ -69,7 +69,7 @@ class Process:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused child go on."""
+        """Resume a paused child."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:

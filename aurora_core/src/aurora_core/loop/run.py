@@ -33,14 +33,14 @@ _PROBES = 4
 
 @dataclass
 class Point:
-    """One look at the loop.
+    """One poll of the loop.
 
     Attributes:
         seconds: since the first request.
         domain: whose traffic it is.
-        accept_length: of the live traffic answered since the last look, None where nothing was verified.
+        accept_length: of the live traffic answered since the last poll, None where nothing was verified.
         tokens_per_second: of the same.
-        heldout: accept length on held-out prompts in the engine, where this look measured it.
+        heldout: accept length on held-out prompts in the engine, where this poll measured it.
         version: the live draft.
     """
 

@@ -49,7 +49,7 @@ class Work:
 
     @property
     def status(self) -> Path:
-        """What the trainer tells of itself."""
+        """The trainer's status."""
         return self.state / STATUS_FILE
 
     def log(self, name: str) -> Path:

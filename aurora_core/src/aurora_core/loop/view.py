@@ -49,7 +49,7 @@ class View:
         self._console.print(f"[bold]aurora[/bold] {text}")
 
     def show(self, timeline: "Timeline", stack: "Stack", domain: str, left: float, failed: int) -> None:
-        """The newest look."""
+        """The newest point."""
         point, training = timeline.points[-1], stack.training()
         lengths = [p.accept_length for p in timeline.points if p.accept_length is not None][-_WIDTH:]
         speeds = [p.tokens_per_second for p in timeline.points][-_WIDTH:]

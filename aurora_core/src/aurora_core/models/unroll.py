@@ -2,10 +2,10 @@
 
 At step 0 the draft reads the target's states at row t and the embedding of token t + 1. At step k it reads its own
 output of step k - 1 and the embedding of token t + 1 + k, which is the token that it should have proposed: a chain
-only goes on where it was right, so nothing else needs to be learned (training-time test, Li et al. 2025).
+only continues where it was right, so nothing else needs to be learned (training-time test, Li et al. 2025).
 
 Attention is as in serving. Committed positions hold keys and values of step 0; a chain that starts at row t sees
-those up to t, and of steps 1..k only its own. Positions go on counting along the chain.
+those up to t, and of steps 1..k only its own. Positions continue along the chain.
 """
 
 from collections.abc import Iterator

@@ -12,8 +12,8 @@ def choose(token_counts: Tensor, size: int) -> Tensor:
     """Choose the draft's tokens.
 
     Args:
-        token_counts: [vocab], how often the target spoke each token.
-        size: tokens wanted; at most the whole vocabulary.
+        token_counts: [vocab], how often the target generated each token.
+        size: number of tokens; at most the full vocabulary.
 
     Returns:
         int64 [size], ascending target ids. Ties go to the lower id, which tokenizers give to commoner tokens.

@@ -1,7 +1,7 @@
 """Samples through a Mooncake store (TCP or RDMA): bytes in the engine's own memory, fetched by the trainer.
 
-The store holds the bytes; a small authenticated request to the trainer's endpoint tells it the name. A sample that
-the trainer cannot be told of is removed again. What a dead engine held is gone: the trainer counts it and goes on.
+The store holds the bytes; a small authenticated request to the trainer's endpoint names it. A sample that
+cannot be announced is removed again. What a dead engine held is lost: the trainer counts it and continues.
 """
 
 import hmac
@@ -45,7 +45,7 @@ def _host(url: str) -> str:
 
 
 class _Store:
-    """A connection to the store, made at first use; Mooncake makes it anew where its master comes back."""
+    """A connection to the store, made at first use; Mooncake reconnects when its master comes back."""
 
     def __init__(self, config: SamplesConfig, segment_bytes: int) -> None:
         self._config = config
@@ -104,13 +104,13 @@ class MooncakeSink:
         self._http = httpx.Client(base_url=config.trainer_url, headers={"Authorization": f"Bearer {token}"}, timeout=5)
 
     def put(self, name: str, payload: bytes) -> None:
-        """Store a sample and tell the trainer."""
+        """Store a sample and announce it to the trainer."""
         self._store.put(name, payload)
         try:
             self._http.post("/samples", json={"name": name}).raise_for_status()
         except httpx.HTTPError as error:
             self._store.remove(name)
-            raise TransportError("trainer_unreachable", f"the trainer was not told of {name}: {error}") from error
+            raise TransportError("trainer_unreachable", f"{name} could not be announced: {error}") from error
 
     def close(self) -> None:
         """Leave the store; what it held here is gone."""

@@ -1,4 +1,4 @@
-"""The samples that training draws from: bounded, the oldest leaving first, some requests held out for judging."""
+"""The samples that training draws from: bounded, the oldest leaving first, some requests held out for evaluation."""
 
 import hashlib
 import logging

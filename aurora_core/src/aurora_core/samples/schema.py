@@ -30,7 +30,7 @@ class Sample:
     Attributes:
         request: the engine's id of the request.
         tokens: int64 [L], prompt then answer.
-        prompt_tokens: how many of them are the prompt; the target spoke the rest.
+        prompt_tokens: how many of them are the prompt; the target generated the rest.
         aux: [L - 1, aux layers * hidden], float.
         last: [L - 1, hidden], float.
         draft_version: the draft that was live when the request ended; -1 where none was.

@@ -11,7 +11,7 @@ class SampleSink(Protocol):
         """Hand a sample over.
 
         Raises:
-            TransportError: it was not taken; the caller counts it as dropped and goes on.
+            TransportError: it was not taken; the caller counts it as dropped and continues.
         """
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ _COUNTERS = (
 
 
 class TrainingMetrics:
-    """Sets gauges, adds to counters, and forwards gauges to W&B where that is wanted.
+    """Sets gauges, adds to counters, and forwards gauges to W&B where that is configured.
 
     Args:
         report_to: "wandb" or "none".

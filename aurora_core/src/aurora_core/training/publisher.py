@@ -1,4 +1,4 @@
-"""From a trained draft to a version: judged on held-out requests, published where it is better, old ones pruned."""
+"""From a trained draft to a version: evaluated on held-out requests, published where it is better, old ones pruned."""
 
 import logging
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Publisher:
             target: whose draft it is.
             training_metrics: counts every evaluation and failure.
             published: the version to beat.
-            in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
+            in_use: file of the versions, comma separated, that must be kept; None where versions are pruned elsewhere.
         """
         self._store = store
         self._draft_config = draft
@@ -61,7 +61,7 @@ class Publisher:
     def publish(self, trainer: Trainer, heldout: Sequence[Sample]) -> None:
         """Publish the draft where it beats the last version by ``publish_min_gain`` on held-out requests.
 
-        A failure is counted and logged; training goes on.
+        A failure is counted and logged; training continues.
         """
         if not heldout:
             return
@@ -108,14 +108,14 @@ class Publisher:
         return length
 
     def _prune(self) -> None:
-        """Delete old versions, but none that is said to be in use; where that cannot be read, none at all."""
+        """Delete old versions, but none that is in use; where that cannot be read, none at all."""
         if self._in_use is None:
             return
         try:
-            words = [word.strip() for word in self._in_use.read_text().split(",")]
-            if ALL in words:
+            entries = [entry.strip() for entry in self._in_use.read_text().split(",")]
+            if ALL in entries:
                 return
-            in_use = [int(word) for word in words if word]
+            in_use = [int(entry) for entry in entries if entry]
             gone = self._store.prune(self._weights.keep, in_use)
         except (OSError, ValueError) as error:
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "prune")

@@ -1,4 +1,4 @@
-"""The trainer's process: take samples in, train, judge on held-out requests, publish, save; until told to stop."""
+"""The trainer's process: take samples in, train, evaluate on held-out requests, publish, save; until stopped."""
 
 import logging
 import signal
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.2
 _DIVERGED_STEPS = 20
 _COVERAGE_GAIN = 0.01
-"""A vocabulary is chosen anew where that would cover this much more of what the target says."""
+"""The vocabulary is chosen again where that would cover this much more of what the target generates."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Paths:
     Attributes:
         weights: root of the weights store.
         state: root of the training state.
-        status: JSON file that tells others how training goes; None for none.
-        in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
+        status: JSON file with the training status, for others to read; None for none.
+        in_use: file of the versions, comma separated, that must be kept; None where versions are pruned elsewhere.
     """
 
     weights: Path
@@ -170,14 +170,14 @@ class TrainingRun:
         return have >= self._config.start_samples and self.pool.draws() < have * self._config.reuse
 
     def _infer(self) -> tuple[float, float]:
-        """Samples a second from serving, and mean seconds between two, over the last ones."""
+        """Samples per second from serving, and mean seconds between two, over the last ones."""
         if len(self._arrivals) < 2 or self._arrivals[-1] == self._arrivals[0]:  # noqa: PLR2004
             return 0.0, 0.0
         span = self._arrivals[-1] - self._arrivals[0]
         return len(self._arrivals) / span, span / len(self._arrivals)
 
     def run(self, on_step: Callable[[int], None] | None = None) -> None:
-        """Train until told to stop, or until ``num_train_steps``.
+        """Train until stopped, or until ``num_train_steps``.
 
         Raises:
             TrainingError: step after step has no gradient; the last state that was saved is from before.
@@ -230,7 +230,7 @@ class TrainingRun:
             raise TrainingError(message)
 
     def _review_vocabulary(self) -> None:
-        """Choose the draft's vocabulary anew where traffic has moved away from it."""
+        """Choose the draft's vocabulary again where traffic has moved away from it."""
         generated = [entry.sample for entry in self.pool.training]
         counts = generated_counts(generated, self._target.vocab_size)
         ids = vocabulary.choose(counts, self.trainer.draft.config.draft_vocab_size)

@@ -1,6 +1,6 @@
 """The training state on disk: weights, optimizer, step, random state and the pool's uses, as a verified version.
 
-Safetensors and JSON only. A killed trainer goes on from its last saved state as if nothing had happened; samples
+Safetensors and JSON only. A killed trainer resumes from its last saved state as if nothing had happened; samples
 that arrived since are still in the spool.
 """
 
@@ -58,7 +58,7 @@ def load_draft(store: WeightsStore, target: Target) -> tuple[int, Eagle3Draft] |
             if manifest.target_fingerprint == target.fingerprint:
                 return version, checkpoint.read(store.folder(version))
         except WeightsError:
-            # A damaged state is passed over for the one before; what it would have said is lost, not wrong.
+            # A damaged state is skipped for the one before: its steps are lost, but nothing is wrong.
             continue
     return None
 

@@ -1,4 +1,4 @@
-"""One optimizer step after another: the draft, its optimizer, and all that a restart needs to go on exactly."""
+"""One optimizer step after another: the draft, its optimizer, and all that a restart needs to resume exactly."""
 
 import math
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The contents, origin and merit of a version; written last, so that its presence means completeness."""
+    """The contents, origin and holdout score of a version; written last, so that its presence means completeness."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

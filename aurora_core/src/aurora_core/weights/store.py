@@ -38,7 +38,7 @@ def _sha256(path: Path) -> str:
 
 
 class WeightsStore:
-    """Publishes, lists, verifies and retires versions below a root folder."""
+    """Publishes, lists, verifies and prunes versions below a root folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

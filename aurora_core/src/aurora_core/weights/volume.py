@@ -27,7 +27,7 @@ def measure(root: Path) -> Volume:
 
 
 class Probe:
-    """Looks at a volume for callers who must not wait for one that hangs, as a lost NFS server's does.
+    """Probes a volume for callers who must not wait for one that hangs, as a lost NFS server's does.
 
     However many read, one thread at most is stuck in it.
     """

@@ -52,7 +52,7 @@ class TargetSpec(Config):
     """Type that engines compute in; auto: bfloat16 where the hardware is fast in it, else float32, and float16 for a
     float16 checkpoint on GPUs."""
     trust_remote_code: bool = False
-    """Run code that the model's repository brings; off, because it is somebody else's code in your pods."""
+    """Run code that the model's repository brings; off, because that code would run in your pods."""
     volume: ModelVolume | None = None
     """Volume with the checkpoint, instead of the Hugging Face hub."""
     token_secret: SecretKey | None = None

@@ -48,7 +48,7 @@ class Gate(Config):
     slice_seconds: int = Field(60, ge=5, le=86400)
     """Length of a time slice: with Canary how long the same pods stay canaries. Several scrapes and requests long."""
     interval_seconds: int = Field(15, ge=2, le=3600)
-    """Seconds between two looks."""
+    """Seconds between two analyses."""
     max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
     """After so long without a verdict, onInconclusive decides."""
     on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"

@@ -32,7 +32,7 @@ class Reading:
 
     Attributes:
         spec, status: what it understands.
-        ignored: paths of fields that it does not know, and goes on without.
+        ignored: paths of fields that it does not know and ignores.
     """
 
     spec: Spec

@@ -220,4 +220,4 @@ class Spec(Config):
     promotion: PromotionSpec
     """How a candidate becomes stable."""
     suspend: bool = False
-    """Stop training and judging; serving goes on as it is."""
+    """Stop training and promotion; serving continues as it is."""

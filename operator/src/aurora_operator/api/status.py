@@ -42,7 +42,7 @@ class Condition(_Status):
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
     reason: Text
-    """Why, as one CamelCase word."""
+    """Why, as one CamelCase identifier."""
     message: Text = ""
     """Why, in a sentence."""
     last_transition_time: AwareDatetime
@@ -88,7 +88,7 @@ class Candidate(_Status):
     since: AwareDatetime
     """When its trial began."""
     analyses: int = 0
-    """How often the evidence was looked at."""
+    """How many analyses the trial had."""
     metric: Literal["AcceptLength", "DecodeSpeed"] = "AcceptLength"
     """What is compared: tokens per verify cycle, or tokens per second where stable does not speculate."""
     requests: int = 0
@@ -102,7 +102,7 @@ class Candidate(_Status):
     estimate: float | None = None
     """Candidate over stable."""
     lower: float | None = None
-    """Lower end of the interval of the estimate, valid at every look."""
+    """Lower end of the interval of the estimate, valid at every analysis."""
     upper: float | None = None
     """Its upper end."""
     verdict: Text = "Waiting"
@@ -193,5 +193,5 @@ class Status(_Status):
     @field_validator("candidate", mode="before")
     @classmethod
     def _readable(cls, candidate: object) -> object:
-        """A trial that an operator without ``steps`` began says not enough: it begins anew, and nothing was decided."""
+        """A trial that an operator without ``steps`` began is incomplete: it begins again, and nothing was decided."""
         return None if isinstance(candidate, dict) and "steps" not in candidate else candidate

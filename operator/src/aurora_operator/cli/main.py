@@ -149,7 +149,7 @@ def _annotate(options: argparse.Namespace, annotation: str) -> None:
 
 
 def _hold(options: argparse.Namespace) -> None:
-    """End the trial without a verdict and begin none, or go on."""
+    """End the trial without a verdict and begin none, or resume."""
     _annotate(options, f"{PAUSE}=true" if options.command == "pause" else f"{PAUSE}-")
     write(f"{options.name}: {options.command}")
 
@@ -194,7 +194,7 @@ def _doctor(options: argparse.Namespace) -> None:
     for one in found[1].conditions if found else ():
         good = messages.is_fine(one)
         bad += not good
-        write(f"{'ok     ' if good else 'LOOK   '} {one.type}: {one.reason} {one.message}")
+        write(f"{'ok     ' if good else 'CHECK  '} {one.type}: {one.reason} {one.message}")
     sys.exit(1 if bad else 0)
 
 
@@ -210,8 +210,8 @@ def main() -> None:
         ("promote", _decide, "make the candidate stable now, without proof"),
         ("reject", _decide, "end the candidate's trial"),
         ("rollback", _decide, "go back to the stable version before"),
-        ("pause", _hold, "judge nothing: ends the trial without a verdict and begins no other"),
-        ("resume", _hold, "judge again"),
+        ("pause", _hold, "stop deciding: ends the trial without a verdict and begins no other"),
+        ("resume", _hold, "resume promotion"),
         ("doctor", _doctor, "check cluster, operator, storage and GPUs"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -222,7 +222,7 @@ def main() -> None:
             command.add_argument("--plot", type=Path, metavar="FILE.png", help="draw estimate and interval over time")
             command.add_argument("--hours", type=float, default=1.0, help="how far back the picture reaches")
         if name == "logs":
-            command.add_argument("-f", "--follow", action="store_true", help="go on as they are written")
+            command.add_argument("-f", "--follow", action="store_true", help="follow new lines")
             command.add_argument("--tail", type=int, default=50, help="lines of each to begin with")
         command.set_defaults(run=run)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A status in plain words: pure text from plain data."""
+"""A status as plain text: pure functions of plain data."""
 
 import math
 from datetime import datetime

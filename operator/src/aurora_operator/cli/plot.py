@@ -130,7 +130,7 @@ def draw(
             for axes in (upper, lower):
                 axes.axvline(entry.time, color="grey", linewidth=0.8)
             if entry.estimate is not None and entry.lower is not None and entry.upper is not None:
-                # The look at which a verdict fell ends the trial, so no scrape has it.
+                # The analysis that decided ends the trial, so no scrape has it.
                 ends = [entry.estimate - entry.lower], [entry.upper - entry.estimate]
                 upper.errorbar(entry.time, entry.estimate, ends, color="tab:red", fmt="o")
             place = (entry.time, upper.get_ylim()[1])

@@ -1,7 +1,7 @@
 """The border to the terminal: all that the command shows passes here.
 
 Statuses, logs and manifests hold text of tenants, whose control characters would move the cursor, rename the window or
-hide lines of whoever looks at them, and whose square brackets rich would take for markup.
+hide lines from the reader, and whose square brackets rich would take for markup.
 """
 
 import sys

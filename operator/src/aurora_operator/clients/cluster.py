@@ -19,7 +19,7 @@ from aurora_operator.errors import ClusterError
 MANAGER = "aurora-operator"
 TIMEOUT = 20.0
 CONNECTIONS = 64
-"""Kept open at most; beyond them each request would shake hands anew."""
+"""Kept open at most; beyond them each request would need a new handshake."""
 
 
 def _selector(labels: Mapping[str, str]) -> str:
@@ -148,7 +148,7 @@ class Cluster:
                 timeout_seconds=seconds,
                 header_params={"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"},
                 serialize=False,
-                # A connection that is dead without a word ends by it.
+                # A connection that is dead without notice ends by it.
                 _request_timeout=(self._timeout, seconds + self._timeout),
             )
             try:
@@ -243,7 +243,7 @@ class Cluster:
         return written
 
     def event(self, about: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
-        """Tell people, as an Event of the resource."""
+        """Report an Event of the resource."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata = about["metadata"]
         body = {

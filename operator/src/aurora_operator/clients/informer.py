@@ -129,7 +129,7 @@ class Informer:
         return str(since)
 
     def _watch(self, api_version: str, kind: str, namespace: str, since: str) -> str:
-        """Follow what changes until the API server ends the watch; returns the version to go on from."""
+        """Follow what changes until the API server ends the watch; returns the version to resume from."""
         with self._cluster.metadata_watch(api_version, kind, namespace, MANAGED_BY, since, _WATCH_SECONDS) as chunks:
             for line in _lines(chunks):
                 if not line:

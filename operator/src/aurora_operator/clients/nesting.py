@@ -21,7 +21,7 @@ def is_deep(text: str) -> bool:
     """Whether a JSON text has more than DEEPEST levels."""
     if text.count("{") + text.count("[") <= DEEPEST:
         return False
-    # Copies without what does not matter are several times faster than looking at each token.
+    # Copies without what does not matter are several times faster than reading each token.
     plain = text.replace("\\\\", "").replace('\\"', "").encode(errors="replace").translate(None, _OTHER)
     brackets = re.sub(b'"[^"]*"', b"", plain.replace(b'""', b""))
     for _ in range(DEEPEST):

@@ -1,4 +1,4 @@
-"""Which version each of the operator's objects has, as its watches last reported: no bodies, a few words for each."""
+"""Which version each of the operator's objects has, as its watches last reported: no bodies, a few strings for each."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping

@@ -64,7 +64,7 @@ def _missing(gate: Gate, evidence: Evidence) -> str | None:
 
 
 def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapsed_seconds: float) -> Decision:
-    """Judge a candidate; never promotes on missing data, and a breached guard rejects at once.
+    """Decide about a candidate; never promotes on missing data, and a breached guard rejects at once.
 
     A gate that is blind (no Prometheus) waits past the trial's end: that says nothing of the candidate.
     """
@@ -83,7 +83,7 @@ def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapse
 
 
 def _weigh(gate: Gate, interval: Interval, unknown: GuardResult | None, *, over: bool) -> Decision:
-    """Judge by an interval; a guard that is not known holds back a promotion, never a rejection."""
+    """Decide by an interval; a guard that is not known holds back a promotion, never a rejection."""
     bar = 1 + gate.min_improvement
     numbers = f"{interval.estimate:.3f} times stable (at least {interval.lower:.3f}, at most {interval.upper:.3f})"
     if interval.upper < bar:

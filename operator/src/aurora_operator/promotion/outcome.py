@@ -26,7 +26,7 @@ VERDICTS = {
 def _accept_length(at: Progress, candidate: Candidate, *, proved: bool) -> dict[str, float | None]:
     """What a fall of accept length will be measured against.
 
-    A promotion without proof answers for what was served before; after one by speed the first window tells.
+    A promotion without proof answers for what was served before; after one by speed the first window shows it.
     """
     if not proved and at.stable.steps:
         return {"accept_length": at.stable.accept_length, "accept_variance": at.stable.accept_variance}
@@ -86,15 +86,15 @@ def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict
 
 
 def paused(at: Progress, candidate: Candidate, now: datetime) -> Progress:
-    """The trial ends without a verdict; it begins anew when promotion goes on."""
-    at = replace(at, candidate=None).recorded(entry_of("Paused", "by hand", candidate, now))
-    return at.reported("Paused", f"version {candidate.version}: the trial is paused, and begins anew later")
+    """The trial ends without a verdict; it begins again when promotion resumes."""
+    at = replace(at, candidate=None).recorded(entry_of("Paused", "manually", candidate, now))
+    return at.reported("Paused", f"version {candidate.version}: the trial is paused, and begins again on resume")
 
 
 def rolled_back(at: Progress, reason: str, now: datetime) -> Progress:
     """Stable goes back to the one before; the version that had to go is not tried again."""
     stable = at.stable
-    assert stable.previous is not None  # noqa: S101 (callers looked)
+    assert stable.previous is not None  # noqa: S101 (callers checked)
     back = Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
     message = f"rolled back from version {stable.version} to {stable.previous}: {reason}"
     entry = Entry(time=now, version=stable.version, verdict="RolledBack", reason=message)

@@ -1,4 +1,4 @@
-"""What promotion knows of versions and pods, and where it stands after a look."""
+"""What promotion knows of versions and pods, and where it stands after an analysis."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Pod:
-    """An engine pod, as its agent tells of it.
+    """An engine pod, as its agent reports it.
 
     Attributes:
         name, address: of the pod.
@@ -30,7 +30,7 @@ class Pod:
         problem: why the agent does not answer.
         dtype: type that its engine computes in; empty where it does not say.
         fallback: why its engine serves target-only instead of what it should; empty where it does not.
-        volume: how full the volume is that it reads; None where it cannot tell.
+        volume: how full the volume is that it reads; None where it is unknown.
         volume_problem: why it cannot.
     """
 
@@ -58,7 +58,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where promotion stands after a look.
+    """Where promotion stands after an analysis.
 
     Attributes:
         provisional: whether stable is a guess: no status, and no agent has reported yet what the volume records.

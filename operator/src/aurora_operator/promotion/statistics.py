@@ -1,17 +1,17 @@
-"""The ratio of two ratios of sums, and an interval for it that is valid at every look.
+"""The ratio of two ratios of sums, and an interval for it that is valid at every analysis.
 
 Each side's metric is R = Σx / Σy over independent units (requests, or time slices). By the delta method
 
     Var(log R) ≈ (s_xx / x̄² - 2 s_xy / (x̄ ȳ) + s_yy / ȳ²) / n,
 
-and log(R_candidate / R_stable) has the sum of both sides' variances. Looking again and again inflates the error of a
+and log(R_candidate / R_stable) has the sum of both sides' variances. Repeated analyses inflate the error of a
 fixed-horizon interval without bound, so the interval is an asymptotic confidence sequence, Robbins' normal mixture
 with the estimated variance plugged in:
 
     half-width = sqrt( V (V + τ²) / τ² · log((V + τ²) / (V α²)) ),
 
 where V is the variance of the estimate now and τ the scale of effects for which it is tightest. With probability
-1 - α it covers the truth at all looks together, however many.
+1 - α it covers the truth at all analyses together, however many.
 
 - H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Statist. 41 (1970).
 - R. Johari, P. Koomen, L. Pekelis, D. Walsh, Always valid inference, Operations Research 70 (2022).

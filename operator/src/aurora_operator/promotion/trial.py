@@ -44,7 +44,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look found.
+    """What one reconcile found.
 
     Attributes:
         annotations: of the resource.
@@ -74,12 +74,10 @@ def on_probation(spec: Spec, stable: Stable, now: datetime) -> bool:
 
 
 def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
-    """One look."""
+    """One analysis."""
     now = seen.now
     stable = status.stable or first_stable(spec, now)
-    at = Progress(
-        stable, status.candidate, status.decided, tuple(status.history), (), "NoCandidate", "nothing to judge"
-    )
+    at = Progress(stable, status.candidate, status.decided, tuple(status.history), (), "NoCandidate", "no candidate")
     if status.stable is None:
         if seen.versions is None:
             message = "no agent has reported yet which versions the volume has"
@@ -95,7 +93,7 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     if PAUSE in seen.annotations:
         if at.candidate is not None:
             at = outcome.paused(at, at.candidate, now)
-        return replace(at, reason="Paused", message=f"annotation {PAUSE} is set: kubectl aurora resume goes on")
+        return replace(at, reason="Paused", message=f"annotation {PAUSE} is set: kubectl aurora resume ends it")
     if at.candidate is not None:
         at = _decide(spec, at, at.candidate, seen)
     if at.candidate is None and at.reason in {"NoCandidate", "Superseded"}:
@@ -128,7 +126,7 @@ def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
     if stable.previous is None:
         return None
     if seen.annotations.get(ROLL_BACK) == str(stable.version):
-        return "by hand"
+        return "manually"
     reported = [pod for pod in seen.pods if pod.live is not None]
     refused = [pod for pod in reported if stable.version in pod.failed and pod.live != stable.version]
     if reported and len(refused) == len(reported):
@@ -167,12 +165,12 @@ def _without_the_gate(spec: Spec, at: Progress, candidate: Candidate, seen: Seen
     if refused:
         return outcome.lost(at, candidate, f"refused by {refused[0]}", now)
     if seen.annotations.get(REJECT) == version:
-        return outcome.lost(at, candidate, "by hand", now)
+        return outcome.lost(at, candidate, "manually", now)
     successor = _successor(at, candidate, seen.versions)
     if successor is not None:
         return outcome.lost(at, candidate, successor, now, "Superseded")
     if candidate.kind == "NewVersion" and seen.annotations.get(PROMOTE) == version:
-        return outcome.won(at, candidate, "by hand", now, proved=False)
+        return outcome.won(at, candidate, "manually", now, proved=False)
     if strategy(spec) == "Immediate":
         return outcome.won(at, candidate, "strategy Immediate asks for no proof", now, proved=False)
     return None

@@ -67,10 +67,10 @@ def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
 
 
 def _podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
-    """What a Job without a pod means: a quota, a policy or an admission webhook, which only its Events tell."""
+    """What a Job without a pod means: a quota, a policy or an admission webhook, which only its Events show."""
     job = snapshot.children.get(("batch/v1", "Job", name))
     started = ((job or {}).get("status") or {}).get("startTime")
-    # One that was suspended until now is about to start anew.
+    # One that was suspended until now is about to restart.
     if pods or started is None or _true(job, "Suspended"):
         return ""
     if snapshot.now - datetime.fromisoformat(started) < _POD_OVERDUE:
@@ -191,7 +191,7 @@ def _storage(snapshot: Snapshot) -> _Seen:
 def _ignored(paths: Sequence[str]) -> str:
     shown, more = ", ".join(paths[:5]), f" and {len(paths) - 5} more" if len(paths) > 5 else ""  # noqa: PLR2004
     return (
-        f"this version of the operator does not know {shown}{more}, and goes on without: upgrade the operator to the "
+        f"this version of the operator does not know {shown}{more} and ignores it: upgrade the operator to the "
         "version of its CustomResourceDefinition, or remove the fields"
     )
 
@@ -199,8 +199,8 @@ def _ignored(paths: Sequence[str]) -> str:
 def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
     if taken:
         _, kind, name = min(taken)
-        message = f"{kind} {snapshot.resource.namespace}/{name} is somebody else's and is left alone"
-        return _Seen("True", "NameTaken", f"{message}: delete it, or give this resource another name")
+        message = f"{kind} {snapshot.resource.namespace}/{name} already exists and is not owned by this resource"
+        return _Seen("True", "NameTaken", f"{message}: delete it, or rename the resource")
     if snapshot.problems:
         return _Seen("True", snapshot.problems[0].reason, snapshot.problems[0].message)
     if snapshot.credential_problem:

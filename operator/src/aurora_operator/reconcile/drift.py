@@ -1,4 +1,4 @@
-"""Does an object still say what we said? Compared field by field, for what we say alone."""
+"""Whether an object still matches what was applied. Compared field by field, for the fields that the operator sets."""
 
 from collections.abc import Mapping
 from typing import Any

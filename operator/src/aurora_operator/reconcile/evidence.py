@@ -1,4 +1,4 @@
-"""What Prometheus tells of both sides, as evidence; whatever it does not tell is a problem in words."""
+"""What Prometheus knows of both arms, as evidence; whatever it does not know is a problem with a message."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
@@ -25,7 +25,7 @@ from aurora_operator.render.identity import Resource
 LOOKBACK_SECONDS = 600.0
 """What stable did lately; and how old the scrape before a trial may be."""
 OVERLAP_SECONDS = 120.0
-"""Read again at every look: what a Prometheus behind others shows late."""
+"""Read again at every analysis: what a Prometheus behind others shows late."""
 
 
 def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted: Collection[str]) -> Prometheus:
@@ -80,7 +80,7 @@ def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
 class Ledger:
     """What a trial's counters reported so far.
 
-    Nothing but a shortcut: the next look reads only what is new, and an operator that starts reads all of it again.
+    Nothing but a shortcut: the next analysis reads only what is new, and an operator that starts reads all of it again.
 
     Attributes:
         candidate, stable: their counters.

@@ -81,7 +81,7 @@ def _loaded(name: str, load: Load, token: str) -> Problem | None:
     try:
         _load(load, token)
     except EngineError as error:
-        # The pod's own state tells the next look; a refused version is rejected there.
+        # The next reconcile reads the pod's own state; a refused version is rejected there.
         metrics.failures.labels(name, "load").inc()
         message = f"{load.pod.name} did not take version {load.version}: {error}"
         log.warning("%s: %s", name, message)

@@ -181,7 +181,7 @@ def observe(
     polling: Polling,
     problems: tuple[Problem, ...] = (),
 ) -> Snapshot:
-    """One look at everything around a resource.
+    """Take a snapshot of everything around a resource.
 
     Raises:
         ClusterError: the API server does not answer.

@@ -17,9 +17,9 @@ from aurora_operator.render import config, credentials, serving, training
 from aurora_operator.render.pods import digest
 
 RESYNC_SECONDS = 7.0
-"""What no watch tells of is put back within ten seconds, also by a look that waits for Prometheus."""
+"""What no watch covers is put back within ten seconds, also by a reconcile that waits for Prometheus."""
 SETTLE_SECONDS = 2.0
-"""After something was done, until what came of it is looked at."""
+"""After something was done, until its effect is checked."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Plan:
 
 
 def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
-    # Of a Job only the template says whether it must be made anew; it can be suspended as it is.
+    # Of a Job only the template decides whether it must be recreated; it can be suspended as it is.
     intended = body["spec"]["template"] if body["kind"] == "Job" else body
     annotations = {**body["metadata"].get("annotations", {}), HASH: digest(intended)}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
@@ -110,10 +110,10 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
 
 
 def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
-    """A Job's pod template cannot be changed: where it must, the Job is deleted and made anew.
+    """A Job's pod template cannot be changed: where it must, the Job is recreated.
 
-    What the init Job fetched stays. A trainer that ended goes on where it was asked for more; without
-    ``numTrainSteps`` it has no end, so one that came to an end was ended by somebody else.
+    What the init Job fetched stays. A trainer that ended resumes where numTrainSteps was raised; without
+    ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else.
     """
     out = set()
     endless = snapshot.spec.training.hyperparameters.num_train_steps is None
@@ -129,7 +129,7 @@ def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[K
 
 
 def _no_longer_desired(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
-    """A budget for what is a single pod now, a door for a store that is not used; once there is anything to serve."""
+    """A budget for what is a single pod now, a Service for an unused store; once there is anything to serve."""
     if not snapshot.prepared:
         return set()
     kept = set(map(key, desired))
@@ -144,7 +144,7 @@ def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool
     if body["kind"] == "Job" and succeeded(live):
         return False
     if body["kind"] == "PersistentVolumeClaim":
-        # A bound claim's spec is settled but for its size, which its owner may have grown by hand: ours is asked for
+        # A bound claim's spec is settled but for its size, which its owner may have grown: ours is asked for
         # once, when it changes, and not held against theirs.
         return _rendered(live) != _rendered(body)
     return not matches(body, live)

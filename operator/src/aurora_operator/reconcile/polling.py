@@ -1,4 +1,4 @@
-"""Prometheus is asked beside the looks: one that is slow or hangs delays no repair, no load and no time slice."""
+"""Prometheus is polled concurrently: one that is slow or hangs delays no repair, no swap and no time slice."""
 
 import logging
 import traceback
@@ -20,7 +20,7 @@ from aurora_operator.workers import FairWorkers
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
-"""How long a look waits for an answer; a later one belongs to the next look."""
+"""How long a reconcile waits for an answer; a later one belongs to the next."""
 STALE = timedelta(seconds=60)
 """How old an answer may be that stands in for one that is late. Counters only grow: an old answer proves less, and
 nothing that is wrong."""
@@ -110,7 +110,7 @@ class Polling:
         try:
             found = self._measure(resource, status, now, self._ledgers)
         except Exception as error:  # noqa: BLE001 (counted, logged and shown in a condition)
-            # Whatever it is: repairs and loads need no evidence, and go on without it. What the exception quotes may
+            # Whatever it is: repairs and swaps need no evidence, and continue without it. What the exception quotes may
             # be a credential or a stranger's text: its type and the lines of code say where it came from.
             if self._current.get(resource.full_name) is current:
                 metrics.failures.labels(resource.full_name, "evidence").inc()

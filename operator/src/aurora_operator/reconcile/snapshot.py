@@ -61,25 +61,25 @@ def succeeded(job: Mapping[str, Any] | None) -> bool:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look at a resource and everything around it.
+    """A resource and everything around it, as one reconcile observed them.
 
     Attributes:
         body: the resource as the API server has it.
         children: the objects that it should have, where they exist.
-        taken: those whose name somebody else's object has.
+        taken: those whose name an object of another owner has.
         engine_pods, trainer_pods: as the API server has them.
-        pods: what the agents of ready engine pods tell.
-        versions: what is on the volume; None while no agent could tell.
+        pods: what the agents of ready engine pods report.
+        versions: what is on the volume; None while no agent reports it.
         damaged: what of the volume cannot be read, and why.
         record: what the volume records of promotion.
         training: how training goes; None before the trainer reported anything.
         found: what Prometheus reported.
-        problems: what the last look could not do.
+        problems: what the last reconcile could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
         credential_problem: what is wrong with a Secret of the user; empty where nothing is.
         unusable: fields of the spec that name a Secret which does not allow this use.
-        ignored: paths of the resource that this operator does not know or cannot read, and goes on without.
+        ignored: paths of the resource that this operator does not know or cannot read, and ignores.
     """
 
     body: Mapping[str, Any]

@@ -16,7 +16,7 @@ def degraded(body: Mapping[str, Any], reason: str, message: str, now: datetime) 
 
     Args:
         body: the resource as the API server has it; nothing of its spec or status is taken for granted.
-        reason: one CamelCase word.
+        reason: one CamelCase identifier.
         message: what is wrong, where, and what to do; cut to 800 characters.
         now: the time of the transition, where it is one.
     """

@@ -27,7 +27,7 @@ def deployment_config(resource: Resource) -> DeploymentConfig:
         ),
         draft=draft_config(spec.draft),
         serving=ServingConfig(
-            host="0.0.0.0",  # noqa: S104 (in a pod, whose door is the Service)
+            host="0.0.0.0",  # noqa: S104 (in a pod, behind its Service)
             port=spec.serving.port,
             agent_port=AGENT_PORT,
             device=spec.serving.device,

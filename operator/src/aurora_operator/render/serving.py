@@ -132,7 +132,7 @@ def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]
 
 
 def service(resource: Resource) -> dict[str, Any]:
-    """The door for requests; it bears the resource's own name."""
+    """The endpoint for requests; it has the resource's name."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
