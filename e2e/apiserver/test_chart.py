@@ -140,3 +140,11 @@ def test_the_rules_are_shipped_whole():
     values = ("--set", "prometheusRule.enabled=true")
     wrapped = next(b for b in yaml.safe_load_all(rendered(*values)) if b and b["kind"] == "PrometheusRule")
     assert wrapped["spec"] == yaml.safe_load(rules.read_text())
+
+
+def test_pages_of_alerts_can_be_elsewhere():
+    values = ("--set", "prometheusRule.enabled=true,prometheusRule.runbooks=https://wiki.example.org/aurora/")
+    wrapped = next(b for b in yaml.safe_load_all(rendered(*values)) if b and b["kind"] == "PrometheusRule")
+    alerts = [rule for group in wrapped["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    expected = [f"https://wiki.example.org/aurora/{alert['alert']}.md" for alert in alerts]
+    assert [alert["annotations"]["runbook_url"] for alert in alerts] == expected

@@ -102,6 +102,68 @@ def test_engine_pods_that_a_quota_forbids_are_reported():
     assert reported("Available", children=children) == ("EngineFailing", text)
 
 
+def a_serving_pod(name, ready, restarts=0, running_for=3600):
+    """An engine pod; one that restarted ended with CUDA's own words, and has run for so long since."""
+    finished = NOW - timedelta(seconds=running_for)
+    process = {"name": "engine", "restartCount": restarts, "state": {"running": {"startedAt": finished.isoformat()}}}
+    if restarts:
+        last = {"exitCode": 1, "message": "load weights\ntorch.OutOfMemoryError: CUDA out of memory"}
+        times = {"startedAt": (finished - timedelta(seconds=90)).isoformat(), "finishedAt": finished.isoformat()}
+        process["lastState"] = {"terminated": last | times}
+    if restarts and not ready:
+        process["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return a_pod("engine", conditions=conditions, containerStatuses=[process]) | {
+        "metadata": {"name": name, "labels": {COMPONENT: "engine"}}
+    }
+
+
+def degraded(*pods, replicas=8, children=None):
+    if children is None:
+        _, children = settled(a_spec(serving={"replicas": replicas}))
+    return reported("Degraded", spec=a_spec(serving={"replicas": replicas}), children=children, engine_pods=pods)
+
+
+def test_seven_of_eight_pods_that_crash_are_degraded_with_the_words_of_one():
+    well = a_serving_pod("chat-engine-0", ready=True)
+    crashing = [a_serving_pod(f"chat-engine-{i}", ready=False, restarts=9) for i in range(1, 8)]
+    reason, message = degraded(well, *crashing)
+    assert reason == "ReplicasFailing"
+    assert message == (
+        "7 of 8 engine pods cannot serve: chat-engine-1/engine ended with 1: "
+        "load weights | torch.OutOfMemoryError: CUDA out of memory"
+    )
+
+
+def test_a_rollout_and_pods_that_start_are_not_degraded():
+    starting = {"name": "engine", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    pods = [a_serving_pod("a", ready=True), a_pod("engine", containerStatuses=[starting])]
+    leaving = a_serving_pod("b", ready=False, restarts=3)
+    leaving["metadata"]["deletionTimestamp"] = NOW.isoformat()
+    assert degraded(*pods, leaving, replicas=2)[0] == "AsExpected"
+    assert degraded(a_serving_pod("a", ready=False), replicas=1)[0] == "AsExpected"
+
+
+def test_an_evicted_pod_whose_place_is_taken_is_not_degraded():
+    out = a_pod("engine", phase="Failed", reason="Evicted", message="memory")
+    assert degraded(out, a_serving_pod("a", ready=True), replicas=1)[0] == "AsExpected"
+
+
+@pytest.mark.parametrize(("running_for", "reason"), [(5, "ReplicasFailing"), (121, "AsExpected")])
+def test_a_pod_that_is_ready_for_a_moment_between_two_crashes_stays_degraded(running_for, reason):
+    flapping = a_serving_pod("a", ready=True, restarts=4, running_for=running_for)
+    assert degraded(flapping, a_serving_pod("b", ready=True), replicas=2)[0] == reason
+
+
+def test_pods_that_a_quota_forbids_beside_others_that_serve_are_degraded():
+    _, children = settled(a_spec(serving={"replicas": 2}))
+    deployment = next(child for child in children if child["kind"] == "Deployment")
+    text = 'pods "chat-engine-1" is forbidden: exceeded quota'
+    deployment["status"] = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": text}]}
+    found = degraded(a_serving_pod("a", ready=True), replicas=2, children=children)
+    assert found == ("ReplicasFailing", f"a pod of 2 cannot serve: {text}")
+
+
 def test_what_an_agent_did_not_do_is_a_condition():
     todo = plan(a_snapshot(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")

@@ -3,13 +3,14 @@
 import math
 
 from aurora_operator import metrics
-from aurora_operator.api.status import Candidate, Condition, Stable, Status
+from aurora_operator.api.status import Candidate, Condition, Serving, Stable, Status
 from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 STATUS = Status(
     stable=Stable(version=4, steps=3, since=NOW),
+    serving=Serving(replicas=8, ready=1),
     candidate=Candidate(version=7, steps=3, since=NOW, estimate=1.1, lower=0.9, upper=1.3),
     conditions=[
         Condition(type="PromotionProgressing", status="True", reason="NoData", last_transition_time=NOW),
@@ -23,7 +24,8 @@ def value(name, speculator="ns/metrics", **labels):
 
 
 def test_they_say_what_the_status_says():
-    metrics.show("ns/metrics", a_spec(suspend=True), STATUS)
+    metrics.show("ns/metrics", a_spec(suspend=True, serving={"replicas": 8}), STATUS)
+    assert (value("aurora_replicas_ready"), value("aurora_replicas_desired")) == (1, 8)
     assert (value("aurora_stable_version"), value("aurora_stable_steps")) == (4, 3)
     assert value("aurora_stable_since_seconds") == NOW.timestamp()
     assert value("aurora_candidate_since_seconds") == NOW.timestamp()

@@ -41,6 +41,8 @@ _GAUGES = {
         metrics.CANDIDATE_VERSION,
         metrics.CANDIDATE_SINCE_SECONDS,
         metrics.GATE_BLIND,
+        metrics.REPLICAS_DESIRED,
+        metrics.REPLICAS_READY,
         metrics.SUSPENDED,
     )
 }
@@ -57,6 +59,8 @@ def show(name: str, spec: Spec, status: Status) -> None:
         metrics.CANDIDATE_VERSION: -1 if candidate is None else candidate.version,
         metrics.CANDIDATE_SINCE_SECONDS: math.nan if candidate is None else candidate.since.timestamp(),
         metrics.GATE_BLIND: float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
+        metrics.REPLICAS_DESIRED: spec.serving.replicas,
+        metrics.REPLICAS_READY: status.serving.ready,
         metrics.SUSPENDED: float(spec.suspend),
     }
     for gauge, value in values.items():

@@ -146,6 +146,8 @@ STABLE_STEPS = _gauge("stable_steps", "Draft steps of stable, 0 without speculat
 STABLE_SINCE_SECONDS = _gauge("stable_since_seconds", "When stable became stable, since the epoch", *_OF)
 CANDIDATE_VERSION = _gauge("candidate_version", "Version on trial, -1 without one", *_OF)
 CANDIDATE_SINCE_SECONDS = _gauge("candidate_since_seconds", "When the trial began, NaN without one", *_OF)
+REPLICAS_DESIRED = _gauge("replicas_desired", "Engine pods that the spec asks for", *_OF)
+REPLICAS_READY = _gauge("replicas_ready", "Engine pods that are ready", *_OF)
 SUSPENDED = _gauge("suspended", "1 where spec.suspend is true", *_OF)
 
 ALL: tuple[Metric, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Metric))

@@ -101,6 +101,21 @@ def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
     return True
 
 
+def _failing_replicas(snapshot: Snapshot) -> str:
+    """Why fewer engine pods serve than desired, where one of them says why; one that only starts says nothing."""
+    present = [pod for pod in snapshot.engine_pods if not pod["metadata"].get("deletionTimestamp")]
+    well = [pod for pod in present if is_ready(pod) and _outlived(pod, snapshot.now)]
+    desired = snapshot.spec.serving.replicas
+    if not snapshot.prepared or len(well) >= desired:
+        return ""
+    troubles = [found for pod in present if pod not in well and (found := _trouble((pod,)))]
+    refused = _refused(snapshot.children.get(("apps/v1", "Deployment", snapshot.resource.engine)))
+    if not troubles and not refused:
+        return ""
+    what = f"{len(troubles)} of {desired} engine pods" if troubles else f"a pod of {desired}"
+    return f"{what} cannot serve: {troubles[0] if troubles else refused}"
+
+
 def _available(snapshot: Snapshot) -> _Seen:
     ready, desired = sum(map(is_ready, snapshot.engine_pods)), snapshot.spec.serving.replicas
     if ready:
@@ -196,6 +211,11 @@ def _ignored(paths: Sequence[str]) -> str:
     )
 
 
+def _first(problems: Mapping[str, str]) -> str:
+    """The problem of the first pod that has one."""
+    return next((f"{name}: {problem}" for name, problem in problems.items() if problem), "")
+
+
 def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
     if taken:
         _, kind, name = min(taken)
@@ -205,15 +225,16 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
         return _Seen("True", snapshot.problems[0].reason, snapshot.problems[0].message)
     if snapshot.credential_problem:
         return _Seen("True", "CredentialRefused", snapshot.credential_problem)
-    stable = snapshot.status.stable
-    for reason, problems in (
-        ("AgentSilent", {pod.name: pod.problem for pod in snapshot.pods}),
-        ("ServingTargetOnly", {pod.name: pod.fallback for pod in snapshot.pods}),
-        ("StableRefused", {pod.name: pod.failed.get(stable.version, "") for pod in snapshot.pods} if stable else {}),
+    stable, pods = snapshot.status.stable, snapshot.pods
+    refused = {pod.name: pod.failed.get(stable.version, "") for pod in pods} if stable is not None else {}
+    for reason, found in (
+        ("ReplicasFailing", _failing_replicas(snapshot)),
+        ("AgentSilent", _first({pod.name: pod.problem for pod in pods})),
+        ("ServingTargetOnly", _first({pod.name: pod.fallback for pod in pods})),
+        ("StableRefused", _first(refused)),
     ):
-        found = [f"{name}: {problem}" for name, problem in problems.items() if problem]
         if found:
-            return _Seen("True", reason, found[0])
+            return _Seen("True", reason, found)
     if snapshot.ignored:
         return _Seen("True", "FieldsIgnored", _ignored(snapshot.ignored))
     return _Seen("False", "AsExpected", "")
