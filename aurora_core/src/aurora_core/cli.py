@@ -15,6 +15,7 @@ from aurora_core.protocol.trainer import STATUS_FILE
 
 if TYPE_CHECKING:
     from aurora_core.models.target import Target
+    from aurora_core.weights.lease import WriterLease
 
 
 _STOPPED = 128 + signal.SIGTERM
@@ -62,20 +63,30 @@ def _loop(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch  # noqa: PLC0415
 
-    from aurora_core.models.source import resolve  # noqa: PLC0415
-    from aurora_core.samples.open import open_source  # noqa: PLC0415
-    from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
-    from aurora_core.training.run import Paths, TrainingRun, install_signals, resume  # noqa: PLC0415
+    from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     work: Path = arguments.work
+    # The first process of a container ignores what it has no handler for, also while it waits.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_STOPPED))
+    with WriterLease(work / "training", on_lost=lambda: os.kill(os.getpid(), signal.SIGTERM)) as lease:
+        _train_with(arguments, config, lease)
+
+
+def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: "WriterLease") -> None:
+    from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.samples.open import open_source  # noqa: PLC0415
+    from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
+    from aurora_core.training.run import Paths, TrainingRun, install_signals, resume  # noqa: PLC0415
+
+    work: Path = arguments.work
     target = resolve(config.target, arguments.models or _models(), download=False)
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
-    paths = Paths(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use)
+    paths = Paths(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use, lease)
     training = TrainingRun(
         resume(config.training, target, paths),
         config.draft,

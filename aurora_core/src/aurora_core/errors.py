@@ -37,6 +37,10 @@ class WeightsError(AuroraError):
     """A version that is missing, incomplete, corrupt, or made for another engine."""
 
 
+class LeaseLostError(WeightsError):
+    """This process may not write on the volume any more: another one does."""
+
+
 class TrainingError(AuroraError):
     """Training that cannot continue by itself."""
 

@@ -29,6 +29,7 @@ from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import Publisher
 from aurora_core.training.trainer import StepResult, Trainer
 from aurora_core.weights import checkpoint
+from aurora_core.weights.lease import WriterLease
 from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
@@ -46,14 +47,16 @@ class Paths:
     Attributes:
         weights: root of the weights store.
         state: root of the training state.
-        status: JSON file with the training status, for others to read; None for none.
-        in_use: file of the versions, comma separated, that must be kept; None where versions are pruned elsewhere.
+        status: JSON file that tells others how training goes; None for none.
+        in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
+        lease: what this process must hold to write; None where no other writer can be.
     """
 
     weights: Path
     state: Path
     status: Path | None = None
     in_use: Path | None = None
+    lease: WriterLease | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class TrainingRun:
         self._target = target
         self._paths = paths
         self._metrics = training_metrics
-        store = WeightsStore(paths.weights)
-        self._states = WeightsStore(paths.state)
+        store = WeightsStore(paths.weights, paths.lease)
+        self._states = WeightsStore(paths.state, paths.lease)
         self._stopping = False
         self._status_written = True
         self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, paths.in_use)

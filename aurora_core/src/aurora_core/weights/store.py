@@ -2,25 +2,30 @@
 
 ``versions/000012/`` appears by one rename after everything in it is on disk, so a reader sees a version whole or
 not at all. Nothing here points at a "current" version: which version is stable or candidate is not the store's
-to know. One writer at a time; readers need no lock.
+to know. One writer at a time, which :mod:`aurora_core.weights.lease` sees to; readers need no lock. Even without it two
+writers cannot mix their files: each writes in a folder of its own, and no version replaces another.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from aurora_core.errors import WeightsError
+from aurora_core.errors import LeaseLostError, WeightsError
+from aurora_core.weights.lease import WriterLease
 from aurora_core.weights.manifest import FileEntry, Manifest, parse
 
 MANIFEST = "manifest.json"
 _DIGITS = 9
 """Of a version's number at most."""
 _MANIFEST_BYTES = 1 << 20
+_ABANDONED_SECONDS = 3600.0
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
@@ -38,10 +43,16 @@ def _sha256(path: Path) -> str:
 
 
 class WeightsStore:
-    """Publishes, lists, verifies and prunes versions below a root folder."""
+    """Publishes, lists, verifies and retires versions below a root folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        lease: what this process must hold to publish and to delete; None where no other writer can be.
+    """
+
+    def __init__(self, root: Path, lease: WriterLease | None = None) -> None:
         self.root = root
+        self._lease = lease
         self._versions = root / "versions"
         self._staging = root / "staging"
 
@@ -189,8 +200,9 @@ class WeightsStore:
         version or none of it.
 
         Raises:
-            WeightsError: the disk is full or fails; nothing was published.
+            WeightsError: the disk is full or fails, or the lease is another writer's; nothing was published.
         """
+        self._check_lease()
         try:
             self._clear_staging()
             version = (self.versions() or [-1])[-1] + 1
@@ -225,25 +237,45 @@ class WeightsStore:
                 path.chmod(_FILE_MODE)
                 _fsync(path)
             _fsync(staged)
+            self._check_lease()
             staged.rename(self.folder(version))
             _fsync(self._versions)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, LeaseLostError) as error:
             shutil.rmtree(staged, ignore_errors=True)
+            if isinstance(error, LeaseLostError):
+                raise
             message = f"version {version} could not be published below {self.root}: {error}"
             raise WeightsError(message) from error
         return manifest
 
+    def _check_lease(self) -> None:
+        if self._lease is not None:
+            self._lease.check()
+
     def _clear_staging(self) -> None:
-        """Remove what a killed publisher left."""
-        if self._staging.is_dir():
-            for entry in self._staging.iterdir():
-                shutil.rmtree(entry, ignore_errors=True)
+        """Remove what a killed publisher left: with the lease whatever there is, else what was not touched for long."""
+        if not self._staging.is_dir():
+            return
+        for entry in self._staging.iterdir():
+            with contextlib.suppress(OSError):
+                if self._lease is None and time.time() - entry.stat().st_mtime < _ABANDONED_SECONDS:
+                    continue
+                # In one step out of the way of a publisher that wakes up again: what it writes then fails, where it
+                # might else list a folder that is half deleted.
+                gone = entry.with_name(f"gone.{os.urandom(8).hex()}")
+                entry.rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
 
     def prune(self, keep: int, in_use: Iterable[int]) -> list[int]:
         """Delete all but version 0, the newest ``keep`` and those in use; returns what was deleted.
 
         Version 0 is what a deployment starts from, also one whose status was lost.
+
+        Raises:
+            LeaseLostError: another writer has the lease.
+            OSError: the volume fails.
         """
+        self._check_lease()
         protected = {0, *self.versions()[-keep:], *in_use}
         gone = [version for version in self.versions() if version not in protected]
         for version in gone:

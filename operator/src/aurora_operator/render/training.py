@@ -30,7 +30,13 @@ def _job(resource: Resource, name: str, component: str, template: dict[str, Any]
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": resource.metadata(name, component),
-        "spec": {"backoffLimit": FOREVER, "completionMode": "NonIndexed", "template": template},
+        "spec": {
+            "backoffLimit": FOREVER,
+            "completionMode": "NonIndexed",
+            # Never two pods at once on one volume: the next is made when the one before has ended.
+            "podReplacementPolicy": "Failed",
+            "template": template,
+        },
     }
 
 
