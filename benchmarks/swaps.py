@@ -10,8 +10,8 @@ import threading
 import time
 
 import httpx
-from aurora_core.engine.capture import PROBE
 from aurora_core.loop.traffic import Stream
+from aurora_core.protocol.request import NOT_CAPTURED
 from aurora_core.training.init import first_draft
 from aurora_core.weights import checkpoint
 from bench import arguments, report, stack
@@ -27,11 +27,16 @@ class Listener:
         self._thread.start()
 
     def _run(self, url: str, prompt: str) -> None:
-        sampling = {"temperature": 0, "max_new_tokens": 400, "ignore_eos": True}
+        sampling = {
+            "temperature": 0,
+            "max_new_tokens": 400,
+            "ignore_eos": True,
+            "custom_params": dict(NOT_CAPTURED),
+        }
         number = 0
         while not self._stop.is_set():
             number += 1
-            body = {"text": prompt, "rid": f"{PROBE}l{number}", "stream": True, "sampling_params": sampling}
+            body = {"text": prompt, "rid": f"listener-{number}", "stream": True, "sampling_params": sampling}
             with httpx.stream("POST", f"{url}/generate", json=body, timeout=120) as response:
                 last = None
                 for line in response.iter_lines():

@@ -77,6 +77,8 @@ def test_the_choice_here_is_not_the_slow_one():
 class Arrived:
     """A delivery in memory."""
 
+    age_seconds = 0.0
+
     def __init__(self, name, payload):
         self.name, self._payload = name, payload
 

@@ -1,7 +1,7 @@
 import random
 
 import torch
-from aurora_core.engine.capture import PROBE, Capture, Staged, chosen, front_order
+from aurora_core.engine.capture import Capture, Staged, chosen, front_order
 from aurora_core.engine.rows import RowPool
 from aurora_core.engine.sender import Sender
 from hypothesis import given, settings
@@ -58,13 +58,21 @@ def test_front_order_brings_the_accepted_path_to_the_front():
     assert front_order(accept, 10).tolist() == [0, 2, 2, 3, 4, 5, 7, 9, 8, 9]
 
 
-def test_the_sample_rate_chooses_a_fixed_share_of_requests():
-    names = [f"request-{i}" for i in range(4000)]
-    share = sum(chosen(name, 0.3) for name in names) / len(names)
-    assert abs(share - 0.3) < 0.03
-    assert [chosen(n, 0.3) for n in names] == [chosen(n, 0.3) for n in names]
-    assert not any(chosen(n, 0.0) for n in names)
-    assert not chosen(PROBE + "1", 1.0)
+def test_the_sample_rate_chooses_a_share_of_requests_by_chance():
+    # Five standard deviations.
+    assert abs(sum(chosen(0.3) for _ in range(10_000)) / 10_000 - 0.3) < 0.023
+    assert not any(chosen(0.0) for _ in range(1000))
+    assert all(chosen(1.0) for _ in range(1000))
+
+
+def test_no_id_of_a_request_keeps_it_from_being_captured():
+    sink = Sink()
+    capture, sender = make_capture(sink)
+    feed(capture, [3, 4, 5], [10, 11, 12])
+    for request in ("aurora-probe-1", "", "x" * 5000):
+        capture.collect(request, torch.tensor([10, 11, 12, 13]), 2, torch.tensor([3, 4, 5]), 7)
+    sender.close()
+    assert len(sink.got) == 3
 
 
 class Output:

@@ -183,14 +183,14 @@ def make_pool(tmp_path, target, **changes):
     return Pool(SpoolSource(tmp_path), lambda payload: read(payload, target), **settings_)
 
 
-def test_the_pool_splits_by_request_and_forgets_the_oldest(tmp_path, target, make_sample):
+def test_the_pool_splits_by_name_and_forgets_the_oldest(tmp_path, target, make_sample):
     fill(tmp_path, [make_sample(f"r{i}", seed=i) for i in range(60)])
     pool = make_pool(tmp_path, target, size=20, heldout_size=5)
     assert pool.refill() == 60
     assert len(pool.training) == 20
     assert len(pool.heldout) == 5
-    assert all(is_heldout(e.sample.request, 0.2) for e in pool.heldout)
-    assert not any(is_heldout(e.sample.request, 0.2) for e in pool.training)
+    assert all(is_heldout(e.name, 0.2, b"") for e in pool.heldout)
+    assert not any(is_heldout(e.name, 0.2, b"") for e in pool.training)
     assert pool.evicted == 35
     assert len(list(tmp_path.glob("*.sample"))) == 25
 

@@ -90,6 +90,8 @@ class SamplesConfig(Config):
     """Bytes that the filesystem spool may hold; a sample that finds it full is dropped and counted."""
     max_sample_pool_size: PositiveInt = 1000
     """Samples that the trainer keeps; the oldest leave first."""
+    max_age_seconds: PositiveInt = 604_800
+    """How long a sample is kept, on the volume and in the trainer; what is older is deleted."""
     mooncake_master: str = "127.0.0.1:50051"
     """Address of the Mooncake master."""
     mooncake_metadata: str = "http://127.0.0.1:18090/metadata"

@@ -9,7 +9,7 @@ Three moments, all on the engine's own thread:
 3. *collect*, when a request gives its KV slots back: gather its rows and hand them to the sender.
 """
 
-import hashlib
+import random
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,7 @@ from aurora_core.engine.sender import Sender
 from aurora_core.samples.schema import Sample
 
 _ATTRIBUTE = "aurora_staged"
-
-PROBE = "aurora-probe-"
-"""Requests whose id begins so only measure, and are never captured."""
+_CHANCE = random.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,9 @@ class Staged:
     copied: torch.cuda.Event | None
 
 
-def chosen(request: str, rate: float) -> bool:
-    """Whether a request is captured: a fixed function of its id, so every rank and restart agrees."""
-    if request.startswith(PROBE):
-        return False
-    if rate >= 1.0:
-        return True
-    digest = hashlib.blake2b(request.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < rate * 2**64
+def chosen(rate: float) -> bool:
+    """Whether a request is captured: by chance alone, as clients choose the ids of their requests."""
+    return _CHANCE.random() < rate
 
 
 def _to_host(tensor: Tensor) -> Tensor:
@@ -135,7 +128,7 @@ class Capture:
             slots: [L - 1], the KV slots of all tokens but the last.
             version: the live draft.
         """
-        if not chosen(request, self.rate):
+        if not chosen(self.rate):
             return
         length = tokens.shape[0]
         if length - prompt_tokens < 2:  # noqa: PLR2004 (one token leaves nothing to learn from)

@@ -13,7 +13,8 @@ from aurora_core.engine.sender import Sender
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.engine.swap import DraftSwap, read
 from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
-from aurora_core.samples.spool import SpoolSink
+from aurora_core.protocol.request import may_be_captured
+from aurora_core.samples.spool import Retention, SpoolSink
 from aurora_core.samples.transport import SampleSink
 from aurora_core.weights.store import WeightsStore
 
@@ -51,7 +52,8 @@ class Runtime:
         self.dtype = settings.dtype
         self.fallback = settings.fallback
         dtype = None if samples.dtype == "auto" else getattr(torch, samples.dtype)
-        self.sender = Sender(lambda: _make_sink(settings), dtype, samples.queue_size)
+        self._retention = Retention(settings.spool, samples.max_age_seconds, lambda: self.capture.rate)
+        self.sender = Sender(lambda: _make_sink(settings), dtype, samples.queue_size, self._retention.apply)
         self.capture = Capture(
             self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
         )
@@ -98,6 +100,9 @@ class Runtime:
         self.counters.finish(request.rid, count=not aborted)
         if aborted:
             self.sender.drop("aborted")
+            return
+        if not may_be_captured(request.sampling_params.custom_params):
+            self.sender.drop("opted_out")
             return
         tokens = torch.tensor([*request.origin_input_ids, *request.output_ids_through_stop], dtype=torch.int64)
         slots = req_to_token[request.kv.req_pool_idx, : tokens.shape[0] - 1].to("cpu", torch.int64)

@@ -6,6 +6,7 @@ The queue is bounded and never waited on: what does not fit is dropped and count
 import logging
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from aurora_core.samples.transport import SampleSink
 
 log = logging.getLogger(__name__)
 
+_UPKEEP_SECONDS = 60.0
+
 
 class Sender:
     """A thread between the engine and a sink.
@@ -26,8 +29,24 @@ class Sender:
         dropped: samples lost, by reason.
     """
 
-    def __init__(self, make_sink: Callable[[], SampleSink], dtype: torch.dtype | None, queue_size: int) -> None:
+    def __init__(
+        self,
+        make_sink: Callable[[], SampleSink],
+        dtype: torch.dtype | None,
+        queue_size: int,
+        upkeep: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            make_sink: makes the sink, in the thread.
+            dtype: of the states that are sent; None for the engine's own.
+            queue_size: samples that may wait.
+            upkeep: called in the thread about once a minute, with traffic and without.
+        """
         self._make_sink = make_sink
+        self._upkeep = upkeep
+        self._kept_up = time.monotonic()
         self._dtype = dtype
         self._queue: queue.Queue[Sample | None] = queue.Queue(queue_size)
         self._thread = threading.Thread(target=self._run, name="aurora-sender", daemon=True)
@@ -59,9 +78,26 @@ class Sender:
         self._queue.put(None)
         self._thread.join()
 
+    def _keep_up(self) -> None:
+        if time.monotonic() - self._kept_up < _UPKEEP_SECONDS:
+            return
+        self._kept_up = time.monotonic()
+        try:
+            self._upkeep()
+        except OSError as error:
+            self.drop("upkeep_error")
+            log.warning("samples that are too old could not be deleted: %s", error)
+
     def _run(self) -> None:
         sink: SampleSink | None = None
-        while (sample := self._queue.get()) is not None:
+        while True:
+            self._keep_up()
+            try:
+                sample = self._queue.get(timeout=_UPKEEP_SECONDS)
+            except queue.Empty:
+                continue
+            if sample is None:
+                break
             try:
                 sink = sink or self._make_sink()
                 payload = encode(_as(sample, self._dtype))

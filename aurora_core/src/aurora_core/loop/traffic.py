@@ -12,8 +12,11 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aurora_core.engine.capture import PROBE
 from aurora_core.errors import ConfigError
+from aurora_core.protocol.request import NOT_CAPTURED
+
+PROBE = "aurora-probe-"
+"""What the ids of requests begin with that only measure."""
 
 
 class _Message(BaseModel):
@@ -95,7 +98,10 @@ def accept_length(answers: Iterable[Answer]) -> float:
 
 
 async def _ask(client: httpx.AsyncClient, text: str, rid: str, max_new_tokens: int, record: Record) -> None:
-    body = {"text": text, "rid": rid, "sampling_params": {"temperature": 0, "max_new_tokens": max_new_tokens}}
+    sampling: dict[str, object] = {"temperature": 0, "max_new_tokens": max_new_tokens}
+    if rid.startswith(PROBE):
+        sampling["custom_params"] = dict(NOT_CAPTURED)
+    body = {"text": text, "rid": rid, "sampling_params": sampling}
     started = time.monotonic()
     try:
         response = await client.post("/generate", json=body)
@@ -166,7 +172,7 @@ class Measured:
 
 
 def measure(url: str, texts: Sequence[str], concurrency: int, max_new_tokens: int, prefix: str = PROBE) -> Measured:
-    """Ask every prompt once and say how fast that went; by their ids the requests are not captured."""
+    """Ask every prompt once and say how fast that went; with the usual prefix of ids the requests are not captured."""
     record = Record()
     started = time.monotonic()
     asyncio.run(_drain(url, iter(texts), concurrency, max_new_tokens, prefix, record, threading.Event()))

@@ -122,6 +122,7 @@ class MooncakeSink:
 class _MooncakeDelivery:
     name: str
     store: _Store
+    age_seconds: float = 0.0
 
     def read(self) -> bytes:
         """Fetch the bytes and free them in the store."""

@@ -16,7 +16,7 @@ def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
         token: bearer token that senders must show (Mooncake transport).
     """
     if config.transport == "filesystem":
-        return SpoolSource(spool, config.spool_bytes)
+        return SpoolSource(spool, config.spool_bytes, config.max_age_seconds)
     # Mooncake's client library is only needed, and only loaded, where it is chosen.
     from aurora_core.samples.mooncake import MooncakeSource  # noqa: PLC0415
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,11 +25,19 @@ class Entry:
     name: str
     release: Callable[[], None]
     uses: int = 0
+    sent: float = 0.0
+    """When it was sent, in seconds of the pool's clock."""
 
 
-def is_heldout(request: str, fraction: float) -> bool:
-    """Whether a request is held out: a fixed function of its id, so that it never changes sides."""
-    digest = hashlib.blake2b(b"holdout:" + request.encode(), digest_size=8).digest()
+def is_heldout(name: str, fraction: float, salt: bytes) -> bool:
+    """Whether a sample is held out: a fixed function of its name, so that it never changes sides.
+
+    Args:
+        name: the sender's name of it, which the client's id of the request is part of.
+        fraction: of samples that are held out.
+        salt: a secret of the deployment, at most 64 bytes: who does not know it cannot choose a part.
+    """
+    digest = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8, key=salt).digest()
     return int.from_bytes(digest, "big") < fraction * 2**64
 
 
@@ -38,7 +48,7 @@ class Pool:
         received: samples taken in, both sides.
         rejected: samples refused, by reason.
         why: what was wrong with the last one, by reason.
-        evicted: samples that left because the pool was full.
+        evicted: samples that left because the pool was full, or they were too old.
     """
 
     def __init__(
@@ -49,7 +59,25 @@ class Pool:
         size: int,
         heldout_size: int,
         heldout_fraction: float,
+        salt: bytes = b"",
+        max_age_seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Make an empty pool.
+
+        Args:
+            source: what arrives.
+            decode: reads a sample, or raises.
+            size: samples to train on, at most.
+            heldout_size: samples held out, at most.
+            heldout_fraction: of samples that are held out.
+            salt: see :func:`is_heldout`.
+            max_age_seconds: since it was sent, until a sample leaves.
+            clock: seconds that only rise.
+        """
+        self._salt = salt
+        self._max_age_seconds = max_age_seconds
+        self._clock = clock
         self._source = source
         self._decode = decode
         self._heldout_fraction = heldout_fraction
@@ -69,6 +97,7 @@ class Pool:
             uses: how often a sample was trained on before a restart, by name.
         """
         taken = 0
+        self._expire()
         for delivery in self._source.poll():
             try:
                 sample = self._decode(delivery.read())
@@ -81,7 +110,8 @@ class Pool:
                 log.exception("sample %s cannot be read", delivery.name)
                 self._refuse(delivery, "damaged", f"{delivery.name}: {type(error).__name__}")
                 continue
-            entry = Entry(sample, delivery.name, delivery.done, (uses or {}).get(delivery.name, 0))
+            used, sent = (uses or {}).get(delivery.name, 0), self._clock() - delivery.age_seconds
+            entry = Entry(sample, delivery.name, delivery.done, used, sent)
             self._keep(entry)
             taken += 1
         self.received += taken
@@ -92,8 +122,16 @@ class Pool:
         self.why[reason] = why
         delivery.done()
 
+    def _expire(self) -> None:
+        """Let go of what is too old; both sides are in the order of arrival."""
+        oldest = self._clock() - self._max_age_seconds
+        for part in (self.training, self.heldout):
+            while part and part[0].sent < oldest:
+                part.popleft().release()
+                self.evicted += 1
+
     def _keep(self, entry: Entry) -> None:
-        held = is_heldout(entry.sample.request, self._heldout_fraction)
+        held = is_heldout(entry.name, self._heldout_fraction, self._salt)
         part, size = (self.heldout, self._heldout_size) if held else (self.training, self._size)
         part.append(entry)
         while len(part) > size:

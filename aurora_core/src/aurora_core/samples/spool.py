@@ -6,11 +6,12 @@ that a trainer that is killed finds its pool again. The folder's size is bounded
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +21,54 @@ from aurora_core.errors import SampleError, TransportError
 _SUFFIX, _PART = ".sample", ".part"
 _ABANDONED_SECONDS = 3600.0
 """A part that was not touched for so long is of an engine that was killed while it wrote."""
+
+
+def expire(folder: Path, max_age_seconds: float) -> int:
+    """Delete all samples of a spool, also those half written, that are older; returns how many.
+
+    Engines and the trainer both do, so that it happens wherever one of them runs.
+
+    Raises:
+        OSError: the volume fails.
+    """
+    if not folder.is_dir():
+        return 0
+    gone, now = 0, time.time()
+    for entry in os.scandir(folder):
+        if not entry.name.endswith((_SUFFIX, _PART)):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if now - entry.stat(follow_symlinks=False).st_mtime < max_age_seconds:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
+            gone += 1
+    return gone
+
+
+class Retention:
+    """What may stay in a spool, as the engine that fills it sees it.
+
+    Nothing older than the age limit; and nothing at all where the sample rate is 0, and was at the application before:
+    capture that is only paused for a moment costs no samples.
+    """
+
+    def __init__(self, folder: Path, max_age_seconds: float, rate: Callable[[], float]) -> None:
+        self._folder = folder
+        self._max_age_seconds = max_age_seconds
+        self._rate = rate
+        self._off = False
+
+    def apply(self) -> None:
+        """Delete what may not stay.
+
+        Raises:
+            OSError: the volume fails.
+        """
+        before, self._off = self._off, self._rate() <= 0
+        expire(self._folder, 0 if before and self._off else self._max_age_seconds)
 
 
 class SpoolSink:
@@ -34,7 +83,7 @@ class SpoolSink:
         # Pods share the folder, and a process id is often the same in each.
         part = self._folder / f".{uuid4().hex}{_PART}"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             files = _files(self._folder)
             if sum(_size(path) for _, path in files) + len(payload) > self._max_bytes:
                 message = f"the spool {self._folder} is at its limit of {self._max_bytes} bytes: is the trainer alive?"
@@ -70,12 +119,21 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _age(path: Path) -> float:
+    try:
+        return max(0.0, time.time() - path.lstat().st_mtime)
+    except OSError:
+        return 0.0
+
+
 @dataclass(frozen=True)
 class SpoolDelivery:
     """A file in the spool."""
 
     path: Path
     most_bytes: int = 1 << 34
+    age_seconds: float = 0.0
+    """Since it was written."""
 
     @property
     def name(self) -> str:
@@ -119,9 +177,10 @@ class SpoolDelivery:
 class SpoolSource:
     """The trainer's end of a spool."""
 
-    def __init__(self, folder: Path, most_bytes: int = 1 << 34) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 1 << 34, max_age_seconds: float = math.inf) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
+        self._max_age_seconds = max_age_seconds
         self._seen: set[str] = set()
         for part in folder.glob(f".*{_PART}"):
             with contextlib.suppress(FileNotFoundError):
@@ -129,16 +188,19 @@ class SpoolSource:
                     part.unlink()
 
     def poll(self) -> Iterator[SpoolDelivery]:
-        """Files that were not there at the last call."""
+        """Files that were not there at the last call; those that are too old go first."""
         if not self._folder.is_dir():
             return
+        with contextlib.suppress(OSError):
+            # A volume that fails shows where its files are read.
+            expire(self._folder, self._max_age_seconds)
         files = _files(self._folder)
         present = {path.name for _, path in files}
         self._seen &= present
         for _, path in files:
             if path.name not in self._seen:
                 self._seen.add(path.name)
-                yield SpoolDelivery(path, self._most_bytes)
+                yield SpoolDelivery(path, self._most_bytes, _age(path))
 
     def backlog(self) -> int:
         """Files that no call has yielded yet."""

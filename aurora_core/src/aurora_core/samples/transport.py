@@ -25,6 +25,10 @@ class Delivery(Protocol):
     def name(self) -> str:
         """The sender's name of it."""
 
+    @property
+    def age_seconds(self) -> float:
+        """Since it was sent."""
+
     def read(self) -> bytes:
         """Its bytes.
 

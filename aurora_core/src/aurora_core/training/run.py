@@ -24,7 +24,7 @@ from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
-from aurora_core.training import state
+from aurora_core.training import holdout, state
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import Publisher
 from aurora_core.training.trainer import StepResult, Trainer
@@ -137,6 +137,8 @@ class TrainingRun:
             size=samples.max_sample_pool_size,
             heldout_size=training.holdout_samples,
             heldout_fraction=training.holdout_fraction,
+            salt=holdout.salt(paths.state),
+            max_age_seconds=samples.max_age_seconds,
         )
         self._first_uses: dict[str, int] | None = start.uses
         self._rejected: dict[str, int] = {}

@@ -113,6 +113,8 @@ class SamplesSpec(Config):
     """Tokens of the longest request that is captured."""
     pool_size: PositiveInt = Field(1000, le=10_000_000)
     """Samples that the trainer keeps; the oldest leave first."""
+    max_age_seconds: int = Field(604_800, ge=60, le=315_360_000)
+    """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
     spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
     """Bytes of samples that may wait on the volume; what finds it full is dropped and counted."""
     mooncake_master: str | None = Field(None, max_length=300, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")

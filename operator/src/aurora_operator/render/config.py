@@ -44,6 +44,7 @@ def deployment_config(resource: Resource) -> DeploymentConfig:
                 "dtype": samples.dtype,
                 "max_tokens": samples.max_tokens,
                 "max_sample_pool_size": samples.pool_size,
+                "max_age_seconds": samples.max_age_seconds,
                 "spool_bytes": samples.spool_bytes,
                 "mooncake_protocol": samples.mooncake_protocol,
                 "trainer_url": f"http://{resource.trainer}:18080",
