@@ -7,6 +7,7 @@ from aurora_core.protocol.agent import Record
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan
+from aurora_operator.render.training import CLAIM
 from operator_support import NOW, a_snapshot, a_spec, reported, settled
 
 VERSIONS = tuple(Published(n, 1.0 + n / 10, f"digest-{n}") for n in (0, 5, 6, 7, 8, 9))
@@ -81,3 +82,79 @@ def test_an_engine_that_serves_target_only_for_lack_of_its_version_says_so():
     reason, message = reported("Degraded", pods=(pod,), versions=VERSIONS)
     assert reason == "ServingTargetOnly"
     assert "version 7" in message
+
+
+def with_claim(children, uid, **metadata):
+    """The children of a resource whose claim has this uid and is bound."""
+    return [
+        c | {"metadata": c["metadata"] | {"uid": uid} | metadata, "status": {"phase": "Bound"}}
+        if c["kind"] == "PersistentVolumeClaim"
+        else c
+        for c in children
+    ]
+
+
+def prepared_on(children, uid, ended=NOW - timedelta(hours=1)):
+    """The children after the init Job prepared the claim with this uid."""
+    return [
+        c
+        | {
+            "metadata": c["metadata"] | {"annotations": {**c["metadata"]["annotations"], CLAIM: uid}},
+            "status": {"succeeded": 1, "completionTime": ended.isoformat()},
+        }
+        if c["metadata"]["name"] == "chat-init"
+        else c
+        for c in children
+    ]
+
+
+INIT = ("batch/v1", "Job", "chat-init")
+
+
+def test_the_init_job_says_which_claim_it_prepares():
+    _, children = settled(a_spec())
+    without = [c for c in with_claim(children, "claim-1") if c["metadata"]["name"] != "chat-init"]
+    job = next(b for b in plan(a_snapshot(children=without)).apply if b["metadata"]["name"] == "chat-init")
+    assert job["metadata"]["annotations"][CLAIM] == "claim-1"
+
+
+def test_a_claim_that_was_made_again_is_prepared_again():
+    _, children = settled(a_spec())
+    children = prepared_on(with_claim(children, "claim-2"), "claim-1")
+    assert INIT in plan(a_snapshot(children=children, versions=None)).delete
+    assert reported("Available", children=children, versions=None)[0] == "Preparing"
+    gone = [c for c in children if c["metadata"]["name"] != "chat-init"]
+    job = next(b for b in plan(a_snapshot(children=gone, versions=None)).apply if b["metadata"]["name"] == "chat-init")
+    assert job["metadata"]["annotations"][CLAIM] == "claim-2"
+
+
+def test_the_claim_that_was_prepared_is_not_prepared_again():
+    _, children = settled(a_spec())
+    children = prepared_on(with_claim(children, "claim-1"), "claim-1")
+    for versions in (None, VERSIONS):
+        assert INIT not in plan(a_snapshot(children=children, versions=versions, pods=(POD,))).delete
+
+
+@pytest.mark.parametrize(("minutes", "again"), [(4, False), (6, True)])
+def test_a_volume_that_stays_empty_is_prepared_again(minutes, again):
+    _, children = settled(a_spec())
+    children = prepared_on(with_claim(children, "claim-1"), "claim-1", NOW - timedelta(minutes=minutes))
+    assert (INIT in plan(a_snapshot(children=children, versions=(), pods=(POD,))).delete) is again
+
+
+@pytest.mark.parametrize("ended", ["yesterday", "2026-01-01T00:00:00", 7])
+def test_a_job_with_no_time_that_can_be_read_ends_no_reconcile(ended):
+    _, children = settled(a_spec())
+    children = prepared_on(with_claim(children, "claim-1"), "claim-1")
+    for child in children:
+        if child["metadata"]["name"] == "chat-init":
+            child["status"]["completionTime"] = ended
+    assert INIT not in plan(a_snapshot(children=children, versions=(), pods=(POD,))).delete
+
+
+def test_a_claim_that_is_being_deleted_shows():
+    _, children = settled(a_spec())
+    children = with_claim(children, "claim-1", deletionTimestamp=NOW.isoformat())
+    reason, message = reported("StorageReady", children=children, versions=VERSIONS, pods=(POD,))
+    assert reason == "ClaimDeleted"
+    assert "chat-weights" in message

@@ -122,6 +122,8 @@ def _available(snapshot: Snapshot) -> _Seen:
         word = "AllReady" if ready >= desired else "SomeReady"
         return _Seen("True", word, f"{ready} of {desired} engine pods are ready")
     resource = snapshot.resource
+    if snapshot.lost:
+        return _Seen("False", "Preparing", f"claim {resource.claim} was emptied or replaced and is prepared again")
     if not snapshot.prepared:
         trouble = _trouble(snapshot.trainer_pods) or _podless(snapshot, resource.init, snapshot.trainer_pods)
         return _Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
@@ -156,6 +158,11 @@ def _unbound(snapshot: Snapshot) -> _Seen | None:
         if snapshot.spec.weights.claim_name is None:
             return _Seen("Unknown", "ClaimNew", f"claim {name} is being made")
         return _Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
+    if claim["metadata"].get("deletionTimestamp"):
+        message = (
+            f"claim {name} is being deleted: it goes, with all drafts, as soon as no pod uses it; copy what you need"
+        )
+        return _Seen("False", "ClaimDeleted", message)
     if "ReadWriteOncePod" in claim["spec"]["accessModes"]:
         return _Seen("False", "ClaimExclusive", f"claim {name} is ReadWriteOncePod, but engines and trainer share it")
     phase = (claim.get("status") or {}).get("phase") or "Pending"

@@ -95,7 +95,7 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     if snapshot.own_keys.keys() != snapshot.keys.keys():
         children.add(config.keys(resource, snapshot.keys))
     if "target.tokenSecret" not in snapshot.unusable:
-        children.add(training.init_job(resource, snapshot.images))
+        children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid))
     engines_wait = "serving.apiKeySecret" in snapshot.unusable
     if snapshot.prepared:
         children.add(
@@ -112,8 +112,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
 def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     """A Job's pod template cannot be changed: where it must, the Job is recreated.
 
-    What the init Job fetched stays. A trainer that ended resumes where numTrainSteps was raised; without
-    ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else.
+    What the init Job fetched stays, as long as its volume does. A trainer that ended goes on where it was asked for
+    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by somebody else.
     """
     out = set()
     endless = snapshot.spec.training.hyperparameters.num_train_steps is None
@@ -122,6 +122,8 @@ def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[K
         if body["kind"] != "Job" or live is None:
             continue
         if succeeded(live) and body["metadata"]["name"] == snapshot.resource.init:
+            if snapshot.lost:
+                out.add(key(body))
             continue
         if _rendered(live) != _rendered(body) or (succeeded(live) and endless):
             out.add(key(body))

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from aurora_core.credentials import clean
@@ -17,6 +17,10 @@ from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.trial import Found
 from aurora_operator.render import credentials
 from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.training import CLAIM
+
+_EMPTY = timedelta(minutes=5)
+"""An agent that reports no version for so long after the init Job ended sees an empty volume."""
 
 Key = tuple[str, str, str]
 """apiVersion, kind, name."""
@@ -126,9 +130,33 @@ class Snapshot:
         return credentials.complete(self.own_keys, self.new_keys)
 
     @property
+    def claim_uid(self) -> str:
+        """Uid of the claim; empty where there is none, or where it is being deleted."""
+        claim = self.children.get(("v1", "PersistentVolumeClaim", self.resource.claim))
+        metadata = claim["metadata"] if claim else {}
+        return "" if metadata.get("deletionTimestamp") else str(metadata.get("uid") or "")
+
+    @property
     def prepared(self) -> bool:
         """Whether the target is on the volume, and version 0."""
-        return succeeded(self.children.get(("batch/v1", "Job", self.resource.init)))
+        return succeeded(self.children.get(("batch/v1", "Job", self.resource.init))) and not self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether what the init Job prepared is gone: its claim was replaced, or its volume has been empty for long."""
+        job = self.children.get(("batch/v1", "Job", self.resource.init))
+        if job is None or not succeeded(job):
+            return False
+        prepared = str((job["metadata"].get("annotations") or {}).get(CLAIM) or "")
+        if prepared and self.claim_uid and prepared != self.claim_uid:
+            return True
+        if self.versions is None or self.versions or self.damaged:
+            return False
+        ended = (job.get("status") or {}).get("completionTime")
+        try:
+            return ended is not None and self.now - datetime.fromisoformat(str(ended)) > _EMPTY
+        except (ValueError, TypeError):
+            return False
 
     @property
     def generation(self) -> int:

@@ -21,6 +21,8 @@ from aurora_operator.render.pods import (
     secret_env,
 )
 
+CLAIM = "aurora-operator.io/claim"
+"""Annotation of the init Job with the uid of the claim that it prepared."""
 FOREVER = 2**31 - 1
 """The kubelet's own back-off paces restarts; a trainer is never given up in silence."""
 
@@ -51,8 +53,11 @@ def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(patch or {}), "spec": {**spec, "containers": own}}
 
 
-def init_job(resource: Resource, images: Images) -> dict[str, Any]:
-    """Fetches the target once for all pods, and publishes version 0."""
+def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[str, Any]:
+    """Fetches the target once for all pods, and publishes version 0.
+
+    ``claim_uid`` is of the claim that it does that on, as far as it is known: another one of the same name is empty.
+    """
     target = resource.spec.target
     token = target.token_secret
     env = [secret_env("HF_TOKEN", token.name, token.key)] if token else []
@@ -71,7 +76,10 @@ def init_job(resource: Resource, images: Images) -> dict[str, Any]:
     template = pod(resource, "init", [made], "", grace=30, restart="OnFailure")
     template["metadata"].pop("annotations")
     template = pod_template(template, _surroundings(resource.spec.training.pod_template))
-    return _job(resource, resource.init, "init", template)
+    job = _job(resource, resource.init, "init", template)
+    if claim_uid:
+        job["metadata"]["annotations"] = {**job["metadata"].get("annotations", {}), CLAIM: claim_uid}
+    return job
 
 
 def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
