@@ -12,11 +12,12 @@ from aurora_core.evaluation.accept import coverage, simulate
 from aurora_core.models import vocabulary
 from aurora_core.samples.schema import encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
-from aurora_core.training import state, supervision
+from aurora_core.training import holdout, state, supervision
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.training.metrics import TrainingMetrics
-from aurora_core.training.run import Paths, TrainingRun, resume
+from aurora_core.training.run import TrainingRun
 from aurora_core.training.schedule import learning_rate
+from aurora_core.training.start import Paths, resume
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights.store import WeightsStore
 
@@ -166,6 +167,9 @@ def make_run(tmp_path, target, **changes):
     draft = DraftConfig(draft_vocab_size=48)
     ensure_first(WeightsStore(tmp_path / "weights"), draft, target, 0)
     paths = Paths(tmp_path / "weights", tmp_path / "state", tmp_path / "status.json")
+    paths.state.mkdir(exist_ok=True)
+    # The same samples are held out in every run of the test.
+    (paths.state / holdout.FILE).write_bytes(bytes(32))
     return TrainingRun(
         resume(training, target, paths),
         draft,

@@ -16,6 +16,7 @@ from aurora_core.models.source import fetched
 from aurora_core.protocol.agent import Volume
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.weights import checkpoint, volume
+from aurora_core.weights.manifest import Manifest
 from aurora_core.weights.store import WeightsStore
 from safetensors.torch import load_file, save_file
 
@@ -62,6 +63,9 @@ def test_a_manifest_cannot_point_outside_its_folder(store):
     raw = json.loads(path.read_text())
     raw["files"]["../../secret"] = raw["files"]["model.safetensors"]
     path.write_text(json.dumps(raw))
+    with pytest.raises(WeightsError, match="differs from its checksum"):
+        store.verify(0)
+    path.write_text(Manifest.model_validate(raw).sealed().model_dump_json())
     with pytest.raises(WeightsError, match="lacks"):
         store.verify(0)
 

@@ -79,7 +79,8 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.samples.open import open_source  # noqa: PLC0415
     from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
-    from aurora_core.training.run import Paths, TrainingRun, install_signals, resume  # noqa: PLC0415
+    from aurora_core.training.run import TrainingRun, install_signals  # noqa: PLC0415
+    from aurora_core.training.start import Paths, resume  # noqa: PLC0415
 
     work: Path = arguments.work
     target = resolve(config.target, arguments.models or _models(), download=False)

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from aurora_core import regular
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.agent.recent import RecentState
@@ -23,6 +24,9 @@ from aurora_core.protocol.message import explained
 from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.weights import record, volume
 from aurora_core.weights.store import WeightsStore
+
+_STATUS_BYTES = 1 << 20
+"""Of the trainer's status at most."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -117,10 +121,12 @@ class Agent:
 
         def read() -> TrainerStatus | None:
             self._volume.measure()
-            if self._training is None or not self._training.exists():
+            if self._training is None:
                 return None
             try:
-                return TrainerStatus.model_validate_json(self._training.read_bytes())
+                return TrainerStatus.model_validate_json(regular.read(self._training, _STATUS_BYTES))
+            except FileNotFoundError:
+                return None
             except ValidationError as error:
                 message = f"the trainer's status {self._training} cannot be read: {explained(error)}"
                 raise WeightsError(message) from error

@@ -59,9 +59,10 @@ def read(store: WeightsStore, version: int, target: str) -> Loaded:
         )
     try:
         tensors = load(contents[checkpoint.MODEL])
+        config = contents[checkpoint.CONFIG]
     except (KeyError, SafetensorError) as error:
         raise WeightsError(f"version {version} cannot be read: {error}") from error
-    return Loaded(version, checkpoint.read_config(store.folder(version)), tensors)
+    return Loaded(version, checkpoint.parse_config(config, f"{checkpoint.CONFIG} of version {version}"), tensors)
 
 
 class DraftSwap:

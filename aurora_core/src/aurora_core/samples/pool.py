@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import torch
 
@@ -145,6 +146,14 @@ class Pool:
         for entry, _ in entries:
             entry.uses += 1
         return [entry.sample for entry, _ in entries]
+
+    def window(self) -> tuple[datetime | None, datetime | None]:
+        """When the oldest and the newest sample to train on were sent."""
+        if not self.training:
+            return None, None
+        now, clock = datetime.now(UTC), self._clock()
+        oldest, newest = (now - timedelta(seconds=clock - self.training[at].sent) for at in (0, -1))
+        return oldest, newest
 
     def draws(self) -> int:
         """How often samples in the pool were used, in all."""

@@ -5,17 +5,16 @@ that a trainer that is killed finds its pool again. The folder's size is bounded
 """
 
 import contextlib
-import errno
 import math
 import os
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from aurora_core import regular
 from aurora_core.errors import SampleError, TransportError
 
 _SUFFIX, _PART = ".sample", ".part"
@@ -148,20 +147,12 @@ class SpoolDelivery:
             TransportError: the volume fails, or the file is gone.
         """
         try:
-            # A pipe is opened without waiting for its writer, and a link is not followed.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                found = os.fstat(file.fileno())
-                if not stat.S_ISREG(found.st_mode):
-                    raise SampleError("not_a_file", f"{self.path} is no regular file")
-                if found.st_size > self.most_bytes:
-                    raise SampleError(
-                        "too_large", f"{self.path} has {found.st_size} bytes, a sample at most {self.most_bytes}"
-                    )
-                return file.read(self.most_bytes + 1)
+            return regular.read(self.path, self.most_bytes)
+        except regular.NotRegularError as error:
+            raise SampleError("not_a_file", f"{self.path}: {error.strerror}") from error
+        except regular.TooLargeError as error:
+            raise SampleError("too_large", f"{self.path}: {error.strerror}") from error
         except OSError as error:
-            if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:
-                raise SampleError("not_a_file", f"{self.path} is no regular file") from error
             message = f"cannot read {self.path}: {error.strerror}"
             raise TransportError("spool_error", message) from error
 

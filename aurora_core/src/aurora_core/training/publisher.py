@@ -14,6 +14,7 @@ from aurora_core.samples.schema import Sample
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
+from aurora_core.weights.manifest import Provenance
 from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Publisher:
         self._in_use = in_use
         self.published = published
 
-    def publish(self, trainer: Trainer, heldout: Sequence[Sample]) -> None:
+    def publish(self, trainer: Trainer, heldout: Sequence[Sample], provenance: Provenance) -> None:
         """Publish the draft where it beats the last version by ``publish_min_gain`` on held-out requests.
 
         A failure is counted and logged; training continues.
@@ -69,7 +70,7 @@ class Publisher:
             now, before = self._evaluate(trainer, heldout), self._evaluate_published(trainer, heldout)
             if now <= before + trainer.config.publish_min_gain:
                 return
-            self.published = self._write(trainer, now, before)
+            self.published = self._write(trainer, now, before, provenance)
         except WeightsError as error:
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "publish")
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
@@ -77,7 +78,7 @@ class Publisher:
         log.info("published version %d: held-out accept length %.3f (was %.3f)", self.published, now, before)
         self._prune()
 
-    def _write(self, trainer: Trainer, now: float, before: float) -> int:
+    def _write(self, trainer: Trainer, now: float, before: float, provenance: Provenance) -> int:
         """Write the draft as the next version; returns its number."""
         return self._store.publish(
             lambda folder: checkpoint.write(folder, trainer.draft),
@@ -87,6 +88,9 @@ class Publisher:
             tokens=trainer.tokens,
             holdout_accept_length=now,
             parent_holdout_accept_length=before,
+            provenance=provenance,
+            # Also on a volume that was emptied no number is given twice by one training.
+            after=self.published,
         ).version
 
     def _simulated(self, draft: Eagle3Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
@@ -101,8 +105,15 @@ class Publisher:
         return length
 
     def _evaluate_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
-        """The last published version's on the same requests, which change as traffic does."""
-        draft = checkpoint.read(self._store.folder(self.published)).to(trainer.device)
+        """The last published version's on the same requests, which change as traffic does.
+
+        Where the volume lost it, nothing is there to beat.
+        """
+        if self.published not in self._store.versions():
+            log.warning("version %d is not on the volume any more: the next version need not beat it", self.published)
+            return 0.0
+        _, contents = self._store.read(self.published)
+        draft = checkpoint.from_contents(contents, f"version {self.published}").to(trainer.device)
         length = self._simulated(draft, trainer, heldout)
         self._metrics.report({metrics.EVAL_LIVE_ACCEPT_LENGTH: length})
         return length

@@ -1,11 +1,12 @@
 """The trainer's process: take samples in, train, evaluate on held-out requests, publish, save; until stopped."""
 
+import hashlib
+import json
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,6 @@ from tqdm import tqdm
 
 from aurora_core.arithmetic import STATE_DTYPES, short_name
 from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
-from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import TrainingError, WeightsError
 from aurora_core.evaluation.accept import coverage, generated_counts
 from aurora_core.models import vocabulary
@@ -27,74 +27,19 @@ from aurora_core.samples.transport import SampleSource
 from aurora_core.training import holdout, state
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import Publisher
-from aurora_core.training.trainer import StepResult, Trainer
-from aurora_core.weights import checkpoint
-from aurora_core.weights.lease import WriterLease
+from aurora_core.training.start import Paths, Start
+from aurora_core.training.trainer import StepResult
+from aurora_core.weights.manifest import Provenance
 from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
 
+IMAGE = "AURORA_IMAGE"
+"""Environment variable with the name of the image that a trainer runs in."""
 _IDLE_SECONDS = 0.2
 _DIVERGED_STEPS = 20
 _COVERAGE_GAIN = 0.01
 """The vocabulary is chosen again where that would cover this much more of what the target generates."""
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where a trainer keeps what.
-
-    Attributes:
-        weights: root of the weights store.
-        state: root of the training state.
-        status: JSON file that tells others how training goes; None for none.
-        in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
-        lease: what this process must hold to write; None where no other writer can be.
-    """
-
-    weights: Path
-    state: Path
-    status: Path | None = None
-    in_use: Path | None = None
-    lease: WriterLease | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where training resumes.
-
-    Attributes:
-        trainer: with the draft, and the optimizer's state where there was one.
-        uses: how often each sample was used.
-        published: the version to beat.
-    """
-
-    trainer: Trainer
-    uses: dict[str, int]
-    published: int
-
-
-def resume(config: TrainingConfig, target: Target, paths: Paths) -> Start:
-    """The newest state, or the newest published version where there is none.
-
-    Raises:
-        WeightsError: there is neither, or it cannot be read.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    states, store = WeightsStore(paths.state), WeightsStore(paths.weights)
-    found = state.load_draft(states, target)
-    if found is not None:
-        version, draft = found
-        trainer = Trainer(config, draft, target, device)
-        uses, published = state.restore(states, version, trainer)
-        log.info("resumed at step %d", trainer.step)
-        return Start(trainer, uses, published)
-    versions = store.versions()
-    if not versions:
-        raise WeightsError(f"{paths.weights} holds no version to start from: publish one first (aurora-core init)")
-    store.verify(versions[-1])
-    draft = checkpoint.read(store.folder(versions[-1]))
-    return Start(Trainer(config, draft, target, device), {}, versions[-1])
 
 
 class TrainingRun:
@@ -140,6 +85,8 @@ class TrainingRun:
             salt=holdout.salt(paths.state),
             max_age_seconds=samples.max_age_seconds,
         )
+        if start.damaged:
+            training_metrics.count(metrics.TRAIN_FAILURES, start.damaged, "damaged")
         self._first_uses: dict[str, int] | None = start.uses
         self._rejected: dict[str, int] = {}
         self._arrivals: list[float] = []
@@ -210,7 +157,7 @@ class TrainingRun:
                 self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
             last = done
             if self.trainer.step % self._config.publish_every_steps == 0:
-                self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout])
+                self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout], self._provenance())
             if self.trainer.step % self._config.save_every_steps == 0:
                 self._save()
             self._write_status()
@@ -219,6 +166,17 @@ class TrainingRun:
         bar.close()
         self._save()
         self._write_status()
+
+    def _provenance(self) -> Provenance:
+        oldest, newest = self.pool.window()
+        said = json.dumps(self._config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return Provenance(
+            image=os.environ.get(IMAGE, "")[:500],
+            configuration=hashlib.sha256(said.encode()).hexdigest(),
+            samples=self.pool.received,
+            oldest_sample=oldest,
+            newest_sample=newest,
+        )
 
     def _check(self, result: StepResult) -> None:
         if result.taken:

@@ -5,10 +5,12 @@ that arrived since are still in the spool.
 """
 
 import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from aurora_core.errors import WeightsError
@@ -17,6 +19,8 @@ from aurora_core.models.target import Target
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
+
+log = logging.getLogger(__name__)
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _EXTRA = "trainer.json"
@@ -54,11 +58,12 @@ def load_draft(store: WeightsStore, target: Target) -> tuple[int, Eagle3Draft] |
     """The newest state that verifies, and its draft; None where there is none for this target."""
     for version in reversed(store.versions()):
         try:
-            manifest = store.verify(version)
+            manifest, contents = store.read(version)
             if manifest.target_fingerprint == target.fingerprint:
-                return version, checkpoint.read(store.folder(version))
-        except WeightsError:
-            # A damaged state is skipped for the one before: its steps are lost, but nothing is wrong.
+                return version, checkpoint.from_contents(contents, f"the state of version {version}")
+        except WeightsError as error:
+            # A damaged state is passed over for the one before; what it would have said is lost, not wrong.
+            log.warning("training state %d is passed over: %s", version, error)
             continue
     return None
 
@@ -68,17 +73,33 @@ def restore(store: WeightsStore, version: int, trainer: Trainer) -> tuple[dict[s
 
     Returns:
         The pool's uses by sample name, and the newest version that had been published.
+
+    Raises:
+        WeightsError: the state cannot be read.
     """
-    manifest = store.manifest(version)
-    folder = store.folder(version)
-    tensors = load_file(folder / _OPTIMIZER)
+    manifest, contents = store.read(version)
+    try:
+        tensors = load(contents[_OPTIMIZER])
+        extra = json.loads(contents[_EXTRA])
+        uses = {str(name): int(count) for name, count in extra["uses"].items()}
+        published = int(extra["published"])
+        _put(tensors, trainer)
+    except Exception as error:
+        # A state is a file that anything may have written; whatever it raises, it must not be met again.
+        message = f"the training state {version} below {store.root} cannot be read: {type(error).__name__}"
+        raise WeightsError(message) from error
+    trainer.step = manifest.step
+    trainer.tokens = manifest.tokens
+    return uses, published
+
+
+def _put(tensors: Mapping[str, Tensor], trainer: Trainer) -> None:
+    """Generator and moments; the shapes must be those of the parameters."""
     trainer.generator.set_state(tensors["generator"])
     for name, parameter in trainer.draft.named_parameters():
         moments = {m: tensors[f"{name}/{m}"] for m in _MOMENTS if f"{name}/{m}" in tensors}
+        if any(moment.shape != parameter.shape for m, moment in moments.items() if m != "step"):
+            raise ValueError(name)
         if moments:
             on_device = {m: x if m == "step" else x.to(trainer.device) for m, x in moments.items()}
             trainer.optimizer.state[parameter] = on_device
-    trainer.step = manifest.step
-    trainer.tokens = manifest.tokens
-    extra = json.loads((folder / _EXTRA).read_text())
-    return {str(k): int(v) for k, v in extra["uses"].items()}, int(extra["published"])

@@ -1,12 +1,13 @@
 """A draft as the folder that SGLang loads: config.json and model.safetensors."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
@@ -33,10 +34,21 @@ def read_config(folder: Path) -> Eagle3Config:
         WeightsError: unreadable, or no EAGLE3 draft that can be trained.
     """
     try:
-        return Eagle3Config.from_hf(json.loads((folder / CONFIG).read_text()))
-    except (OSError, ValueError, KeyError, ConfigError) as error:
-        message = f"{folder / CONFIG} does not describe an EAGLE3 draft: {error}"
-        raise WeightsError(message) from error
+        return parse_config((folder / CONFIG).read_bytes(), str(folder / CONFIG))
+    except OSError as error:
+        raise WeightsError(f"{folder / CONFIG} does not describe an EAGLE3 draft: {error}") from error
+
+
+def parse_config(content: bytes, where: str) -> Eagle3Config:
+    """The shape of the draft that the bytes of a config.json describe.
+
+    Raises:
+        WeightsError: no EAGLE3 draft that can be trained.
+    """
+    try:
+        return Eagle3Config.from_hf(json.loads(content))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
+        raise WeightsError(f"{where} does not describe an EAGLE3 draft: {error}") from error
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -59,23 +71,49 @@ def read(folder: Path, unnamed_layers: tuple[int, ...] = ()) -> Eagle3Draft:
     Raises:
         WeightsError: unreadable, or tensors that do not fit the configuration.
     """
-    config = read_config(folder)
-    draft = Eagle3Draft(config if config.aux_layers else replace(config, aux_layers=unnamed_layers))
     try:
-        missing, unexpected = draft.load_state_dict(_tensors(folder), strict=False)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        message = f"cannot load the draft in {folder}: {error}"
-        raise WeightsError(message) from error
+        tensors = _tensors(folder)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot load the draft in {folder}: {error}") from error
+    config = read_config(folder)
+    return _assembled(
+        config if config.aux_layers else replace(config, aux_layers=unnamed_layers), tensors, f"the draft in {folder}"
+    )
+
+
+def from_contents(contents: Mapping[str, bytes], where: str) -> Eagle3Draft:
+    """A draft of files in memory, which nobody can change any more; weights in fp32.
+
+    Args:
+        contents: bytes by the file's name, as a store reads them.
+        where: what to call it in an error.
+
+    Raises:
+        WeightsError: as :func:`read`.
+    """
+    try:
+        config, tensors = contents[CONFIG], load(contents[MODEL])
+    except (KeyError, SafetensorError) as error:
+        raise WeightsError(f"cannot load {where}: {error}") from error
+    return _assembled(parse_config(config, f"{CONFIG} of {where}"), tensors, where)
+
+
+def _assembled(config: Eagle3Config, tensors: dict[str, torch.Tensor], where: str) -> Eagle3Draft:
+    draft = Eagle3Draft(config)
+    try:
+        missing, unexpected = draft.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"cannot load {where}: {error}") from error
     lacking = [name for name in missing if name not in {"d2t", "t2d"}]
     # A draft over the target's whole vocabulary carries no maps.
     if "d2t" in missing and draft.config.draft_vocab_size == draft.config.vocab_size:
         draft.set_vocabulary(torch.arange(draft.config.vocab_size))
         missing.clear()
     if lacking or "d2t" in missing:
-        message = f"the draft in {folder} lacks {', '.join(missing)}"
+        message = f"{where} lacks {', '.join(missing)}"
         raise WeightsError(message)
     extra = [name for name in unexpected if not name.startswith("embed_tokens")]
     if extra:
-        message = f"the draft in {folder} has tensors that EAGLE3 does not: {', '.join(extra)}"
+        message = f"{where} has tensors that EAGLE3 does not: {', '.join(extra)}"
         raise WeightsError(message)
     return draft

@@ -1,12 +1,16 @@
 """What a version says of itself."""
 
 import hashlib
+import json
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aurora_core.errors import WeightsError
 from aurora_core.protocol.agent import VersionInfo
+
+SCHEMA = 2
 
 
 class FileEntry(BaseModel):
@@ -14,30 +18,64 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, lt=2**53)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Provenance(BaseModel):
+    """What made a version, and of which samples."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = Field("", max_length=500)
+    """Of the trainer; empty where it is not known."""
+    configuration: str = Field("", max_length=64)
+    """sha256 of the configuration that it trained by, as canonical JSON; empty where it was not trained."""
+    samples: int = Field(0, ge=0, lt=2**53)
+    """Samples that the trainer took in since it was started."""
+    oldest_sample: datetime | None = None
+    """When the oldest in its pool was captured."""
+    newest_sample: datetime | None = None
+    """When the newest was."""
 
 
 class Manifest(BaseModel):
     """The contents, origin and holdout score of a version; written last, so that its presence means completeness."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    schema_version: int = 1
-    version: int = Field(ge=0)
-    parent: int | None = Field(default=None, ge=0)
+    schema_version: int = Field(SCHEMA, ge=SCHEMA, le=SCHEMA)
+    version: int = Field(ge=0, lt=10**9)
+    parent: int | None = Field(default=None, ge=0, lt=10**9)
     created: datetime
-    target_fingerprint: str
-    algorithm: str = "EAGLE3"
-    step: int = Field(default=0, ge=0)
+    target_fingerprint: str = Field(max_length=500)
+    algorithm: str = Field("EAGLE3", max_length=100)
+    step: int = Field(default=0, ge=0, lt=2**53)
     """Optimizer steps behind it."""
-    tokens: int = Field(default=0, ge=0)
+    tokens: int = Field(default=0, ge=0, lt=2**53)
     """Tokens trained on."""
     holdout_accept_length: float | None = None
     """Simulated accept length on held-out requests, tokens per verify cycle."""
     parent_holdout_accept_length: float | None = None
     """The parent's, on the same requests."""
-    files: dict[str, FileEntry] = Field(min_length=1)
+    provenance: Provenance = Provenance()
+    """What made it."""
+    files: dict[str, FileEntry] = Field(min_length=1, max_length=1000)
+    checksum: str = Field("", max_length=64)
+    """sha256 of all of the above, as canonical JSON."""
+
+    def _own_checksum(self) -> str:
+        said = json.dumps(self.model_dump(mode="json", exclude={"checksum"}), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def sealed(self) -> Self:
+        """The same, with the checksum of what it says."""
+        return self.model_copy(update={"checksum": self._own_checksum()})
+
+    @property
+    def intact(self) -> bool:
+        """Whether it says what was sealed."""
+        return self.checksum == self._own_checksum()
 
     @property
     def digest(self) -> str:
@@ -51,7 +89,9 @@ class Manifest(BaseModel):
     def info(self) -> VersionInfo:
         """What is reported of it to others."""
         size = sum(entry.bytes for entry in self.files.values())
-        return VersionInfo(**self.model_dump(exclude={"files"}), digest=self.digest, bytes=size)
+        return VersionInfo(
+            **self.model_dump(exclude={"files", "provenance", "checksum"}), digest=self.digest, bytes=size
+        )
 
 
 def parse(text: str, where: str) -> Manifest:
@@ -61,7 +101,10 @@ def parse(text: str, where: str) -> Manifest:
         WeightsError: it is not one.
     """
     try:
-        return Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
     except ValueError as error:
         message = f"{where} is no valid manifest: {str(error)[:300]}"
         raise WeightsError(message) from error
+    if not manifest.intact:
+        raise WeightsError(f"{where} is damaged: it differs from its checksum")
+    return manifest

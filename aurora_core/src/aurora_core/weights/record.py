@@ -8,6 +8,7 @@ copy, and reads it back where a resource has no status of its own.
 import os
 from pathlib import Path
 
+from aurora_core import regular
 from aurora_core.errors import WeightsError
 from aurora_core.protocol.agent import Record
 
@@ -23,11 +24,9 @@ def read(folder: Path) -> Record | None:
     """
     path = folder / FILE
     try:
-        if not path.exists():
-            return None
-        if not path.is_file() or path.is_symlink() or path.stat().st_size > _MOST_BYTES:
-            raise WeightsError(f"{path} is no record of promotion")
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(regular.read(path, _MOST_BYTES))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({type(error).__name__})") from error
 

@@ -17,14 +17,16 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from aurora_core import regular
 from aurora_core.errors import LeaseLostError, WeightsError
 from aurora_core.weights.lease import WriterLease
-from aurora_core.weights.manifest import FileEntry, Manifest, parse
+from aurora_core.weights.manifest import FileEntry, Manifest, Provenance, parse
 
 MANIFEST = "manifest.json"
 _DIGITS = 9
 """Of a version's number at most."""
 _MANIFEST_BYTES = 1 << 20
+_DAMAGED = 2
 _ABANDONED_SECONDS = 3600.0
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
@@ -37,8 +39,8 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def _sha256(path: Path, most_bytes: int) -> str:
+    with regular.opened(path, most_bytes) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -55,6 +57,7 @@ class WeightsStore:
         self._lease = lease
         self._versions = root / "versions"
         self._staging = root / "staging"
+        self._damaged = root / "damaged"
 
     def folder(self, version: int) -> Path:
         """Where a version is, or would be."""
@@ -64,7 +67,8 @@ class WeightsStore:
         """All complete versions, ascending."""
         if not self._versions.is_dir():
             return []
-        names = (entry.name for entry in self._versions.iterdir() if (entry / MANIFEST).is_file())
+        folders = (entry for entry in self._versions.iterdir() if not entry.is_symlink())
+        names = (entry.name for entry in folders if (entry / MANIFEST).is_file())
         return sorted(int(name) for name in names if name.isdecimal() and len(name) <= _DIGITS)
 
     def manifest(self, version: int) -> Manifest:
@@ -75,9 +79,9 @@ class WeightsStore:
         """
         path = self.folder(version) / MANIFEST
         try:
-            if path.stat().st_size > _MANIFEST_BYTES:
-                raise WeightsError(f"{path} is no manifest: it is larger than {_MANIFEST_BYTES} bytes")
-            text = path.read_text(errors="replace")
+            text = regular.read(path, _MANIFEST_BYTES).decode(errors="replace")
+        except regular.TooLargeError as error:
+            raise WeightsError(f"{path} is no manifest: {error.strerror}") from error
         except OSError as error:
             message = f"version {version} is not in {self.root}: {error.strerror}"
             raise WeightsError(message) from error
@@ -99,7 +103,7 @@ class WeightsStore:
         for name, entry in manifest.files.items():
             path = folder / name
             try:
-                intact = path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256
+                intact = path.stat().st_size == entry.bytes and _sha256(path, entry.bytes) == entry.sha256
             except OSError as error:
                 message = f"version {version} cannot be read: {name}: {error.strerror}"
                 raise WeightsError(message) from error
@@ -134,7 +138,9 @@ class WeightsStore:
         contents = {}
         for name, entry in manifest.files.items():
             try:
-                contents[name] = (self.folder(version) / name).read_bytes()
+                contents[name] = regular.read(self.folder(version) / name, entry.bytes)
+            except regular.TooLargeError as error:
+                raise WeightsError(f"version {version} is corrupt: {name} differs from its manifest") from error
             except OSError as error:
                 raise WeightsError(f"version {version} cannot be read: {name}: {error.strerror}") from error
             if hashlib.sha256(contents[name]).hexdigest() != entry.sha256:
@@ -193,11 +199,22 @@ class WeightsStore:
         tokens: int = 0,
         holdout_accept_length: float | None = None,
         parent_holdout_accept_length: float | None = None,
+        provenance: Provenance = Provenance(),  # noqa: B008 (it cannot change)
+        after: int = -1,
     ) -> Manifest:
         """Make the next version of what ``write`` puts into the folder it is given.
 
         Everything is on disk before the version appears, and a crash at any point leaves either the whole
         version or none of it.
+
+        Args:
+            write: puts the files into a folder.
+            target_fingerprint: of the target that the draft is for.
+            parent: the version that it was trained from.
+            step, tokens: optimizer steps and tokens behind it.
+            holdout_accept_length, parent_holdout_accept_length: see :class:`Manifest`.
+            provenance: what made it.
+            after: a number that was given already, also where the volume does not have it any more.
 
         Raises:
             WeightsError: the disk is full or fails, or the lease is another writer's; nothing was published.
@@ -205,7 +222,7 @@ class WeightsStore:
         self._check_lease()
         try:
             self._clear_staging()
-            version = (self.versions() or [-1])[-1] + 1
+            version = max([after, *self.versions()]) + 1
         except OSError as error:
             message = f"nothing could be published below {self.root}: {error.strerror}"
             raise WeightsError(message) from error
@@ -216,7 +233,7 @@ class WeightsStore:
             self._versions.mkdir(parents=True, exist_ok=True)
             write(staged)
             files = {
-                path.name: FileEntry(bytes=path.stat().st_size, sha256=_sha256(path))
+                path.name: FileEntry(bytes=path.stat().st_size, sha256=_sha256(path, path.stat().st_size))
                 for path in sorted(staged.iterdir())
             }
             manifest = Manifest(
@@ -228,8 +245,9 @@ class WeightsStore:
                 tokens=tokens,
                 holdout_accept_length=holdout_accept_length,
                 parent_holdout_accept_length=parent_holdout_accept_length,
+                provenance=provenance,
                 files=files,
-            )
+            ).sealed()
             (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
             staged.chmod(_FOLDER_MODE)
             for path in staged.iterdir():
@@ -265,6 +283,18 @@ class WeightsStore:
                 gone = entry.with_name(f"gone.{os.urandom(8).hex()}")
                 entry.rename(gone)
                 shutil.rmtree(gone, ignore_errors=True)
+
+    def set_aside(self, version: int) -> None:
+        """Move a version that cannot be used out of the way; the last few that were are kept to be looked into.
+
+        Raises:
+            OSError: the volume fails.
+        """
+        self._damaged.mkdir(parents=True, exist_ok=True)
+        self.folder(version).rename(self._damaged / f"{version:06d}.{os.urandom(4).hex()}")
+        kept = sorted(self._damaged.iterdir(), key=lambda entry: entry.lstat().st_ctime)
+        for entry in kept[:-_DAMAGED]:
+            shutil.rmtree(entry, ignore_errors=True)
 
     def prune(self, keep: int, in_use: Iterable[int]) -> list[int]:
         """Delete all but version 0, the newest ``keep`` and those in use; returns what was deleted.

@@ -97,7 +97,10 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
             "--metrics-port", str(METRICS_PORT), "--in-use", f"{DESIRED}/in-use",
             "--label", f"speculator={resource.full_name}",
         ],
-        env=[secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples")],
+        env=[
+            secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples"),
+            {"name": "AURORA_IMAGE", "value": spec.image or images.trainer},
+        ],
         mounts=[
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 (torch shares memory there)
             data_mount("weights"),

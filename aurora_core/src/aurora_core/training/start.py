@@ -1,0 +1,91 @@
+"""Where a trainer keeps what, and where it resumes."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from aurora_core.config.training import TrainingConfig
+from aurora_core.errors import WeightsError
+from aurora_core.models.target import Target
+from aurora_core.training import state
+from aurora_core.training.trainer import Trainer
+from aurora_core.weights import checkpoint
+from aurora_core.weights.lease import WriterLease
+from aurora_core.weights.store import WeightsStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a trainer keeps what.
+
+    Attributes:
+        weights: root of the weights store.
+        state: root of the training state.
+        status: JSON file that tells others how training goes; None for none.
+        in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
+        lease: what this process must hold to write; None where no other writer can be.
+    """
+
+    weights: Path
+    state: Path
+    status: Path | None = None
+    in_use: Path | None = None
+    lease: WriterLease | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training resumes.
+
+    Attributes:
+        trainer: with the draft, and the optimizer's state where there was one.
+        uses: how often each sample was used.
+        published: the version to beat.
+        damaged: states and versions that could not be read.
+    """
+
+    trainer: Trainer
+    uses: dict[str, int]
+    published: int
+    damaged: int = 0
+
+
+def resume(config: TrainingConfig, target: Target, places: Paths) -> Start:
+    """The newest state, or the newest published version where there is none.
+
+    Raises:
+        WeightsError: there is neither, or it cannot be read.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    states, store = WeightsStore(places.state, places.lease), WeightsStore(places.weights, places.lease)
+    damaged = 0
+    while (found := state.load_draft(states, target)) is not None:
+        version, draft = found
+        trainer = Trainer(config, draft, target, device)
+        try:
+            uses, published = state.restore(states, version, trainer)
+        except WeightsError:
+            log.exception("training state %d is set aside", version)
+            try:
+                states.set_aside(version)
+            except OSError as error:
+                raise WeightsError(f"the damaged state {version} cannot be set aside: {error.strerror}") from error
+            damaged += 1
+            continue
+        log.info("resumed at step %d", trainer.step)
+        return Start(trainer, uses, published, damaged)
+    for version in reversed(store.versions()):
+        try:
+            _, contents = store.read(version)
+            draft = checkpoint.from_contents(contents, f"version {version}")
+        except WeightsError as error:
+            log.warning("version %d is passed over: %s", version, error)
+            damaged += 1
+            continue
+        return Start(Trainer(config, draft, target, device), {}, version, damaged)
+    message = f"{places.weights} holds no version that could be started from: publish one first (aurora-core init)"
+    raise WeightsError(message)

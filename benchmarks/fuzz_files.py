@@ -1,0 +1,81 @@
+"""Hostile files on the volume: samples through the trainer's pool, manifests through the store. How many end either.
+
+    PYTHONPATH=e2e python benchmarks/fuzz_files.py --rounds 10000
+
+Each round is a sample and a manifest with some bytes changed, or with some values replaced, left out, moved or nested
+and a checksum that is right again. A sample is taken in or refused, a manifest is read or its version passed over;
+anything else is a failure, printed with the seed that repeats it.
+"""
+
+import argparse
+import logging
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+import hostile_files
+import torch
+from aurora_core.samples.pool import Pool
+from aurora_core.samples.schema import Sample, decode, encode
+from aurora_core.weights.store import MANIFEST, WeightsStore
+
+WIDTH, VOCAB = 8, 64
+
+
+def _sample() -> bytes:
+    tokens = torch.arange(12)
+    return encode(Sample("request", tokens, 4, torch.ones(11, 3 * WIDTH), torch.ones(11, WIDTH), 0, "target"))
+
+
+def _write(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"x")
+
+
+def _decode(payload: bytes) -> Sample:
+    return decode(
+        payload, target="target", vocab_size=VOCAB, aux_width=3 * WIDTH, hidden=WIDTH, dtypes=(torch.float32,)
+    )
+
+
+def main() -> None:
+    """Run the rounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round; the next has the next")
+    options = parser.parse_args()
+    logging.disable()
+    ends: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    started = time.monotonic()
+    payload = _sample()
+    with tempfile.TemporaryDirectory(prefix="aurora-fuzz-") as folder:
+        store = WeightsStore(Path(folder))
+        for _ in range(2):
+            store.publish(_write, target_fingerprint="t")
+        path = store.folder(1) / MANIFEST
+        text = path.read_text()
+        for seed, rng in enumerate(hostile_files.rounds(options.rounds, options.seed), options.seed):
+            try:
+                pool = Pool(hostile_files.Source(hostile_files.sample(rng, payload)), _decode, size=2, heldout_size=2,
+                            heldout_fraction=0.5)  # fmt: skip
+                ends["samples taken in" if pool.refill() else "samples refused"] += 1
+                reasons.update(pool.rejected)
+                path.write_bytes(hostile_files.manifest(rng, text))
+                _, damaged = store.manifests()
+                ends["manifests refused" if damaged else "manifests read"] += 1
+            except Exception:  # noqa: BLE001 (what is looked for)
+                ends["failed"] += 1
+                print(f"seed {seed}\n{traceback.format_exc()}")
+    print(
+        f"{options.rounds} rounds: {dict(ends)}, refused samples by reason {dict(reasons)}; "
+        f"{time.monotonic() - started:.0f} s; Python {platform.python_version()}"
+    )
+    sys.exit(bool(ends["failed"]))
+
+
+if __name__ == "__main__":
+    main()
