@@ -67,7 +67,7 @@ def main() -> None:
                 path.write_bytes(hostile_files.manifest(rng, text))
                 _, damaged = store.manifests()
                 ends["manifests refused" if damaged else "manifests read"] += 1
-            except Exception:  # noqa: BLE001 (what is looked for)
+            except Exception:  # noqa: BLE001 (what this searches for)
                 ends["failed"] += 1
                 print(f"seed {seed}\n{traceback.format_exc()}")
     print(

@@ -90,7 +90,7 @@ def test_of_many_that_take_over_at_once_one_gets_it(tmp_path, clock, without_loc
     assert sum(taken) == 1
 
 
-def test_a_holder_that_stood_still_and_was_not_replaced_goes_on(tmp_path, clock, without_locks):
+def test_a_holder_that_stood_still_and_was_not_replaced_continues(tmp_path, clock, without_locks):
     first = on("a", tmp_path, clock)
     assert first.take()
     clock.now += 10 * FENCE_SECONDS

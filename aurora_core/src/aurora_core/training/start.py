@@ -25,8 +25,8 @@ class Paths:
     Attributes:
         weights: root of the weights store.
         state: root of the training state.
-        status: JSON file that tells others how training goes; None for none.
-        in_use: file of the versions, comma separated, that must be kept; None where someone else retires versions.
+        status: JSON file with the training status, for others to read; None for none.
+        in_use: file of the versions, comma separated, that must be kept; None where versions are pruned elsewhere.
         lease: what this process must hold to write; None where no other writer can be.
     """
 

@@ -62,7 +62,7 @@ def load_draft(store: WeightsStore, target: Target) -> tuple[int, Eagle3Draft] |
             if manifest.target_fingerprint == target.fingerprint:
                 return version, checkpoint.from_contents(contents, f"the state of version {version}")
         except WeightsError as error:
-            # A damaged state is passed over for the one before; what it would have said is lost, not wrong.
+            # A damaged state is skipped for the one before: its steps are lost, but nothing is wrong.
             log.warning("training state %d is passed over: %s", version, error)
             continue
     return None

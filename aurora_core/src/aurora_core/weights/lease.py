@@ -34,7 +34,7 @@ FENCE_SECONDS = 20.0
 TAKEOVER_SECONDS = 40.0
 """A lease that did not change for so long has no holder any more; well beyond :data:`FENCE_SECONDS`."""
 PATIENCE_SECONDS = 180.0
-"""A volume whose lease another writer renews for so long has another writer for good, which somebody must decide."""
+"""A volume whose lease another writer renews for so long has another writer for good, which a person must decide."""
 
 _NAME = re.compile(r"^writer-([0-9]{8})\.json$")
 _LOCK = "writer.lock"

@@ -45,7 +45,7 @@ def _sha256(path: Path, most_bytes: int) -> str:
 
 
 class WeightsStore:
-    """Publishes, lists, verifies and retires versions below a root folder.
+    """Publishes, lists, verifies and prunes versions below a root folder.
 
     Args:
         root: the folder.
@@ -285,7 +285,7 @@ class WeightsStore:
                 shutil.rmtree(gone, ignore_errors=True)
 
     def set_aside(self, version: int) -> None:
-        """Move a version that cannot be used out of the way; the last few that were are kept to be looked into.
+        """Move a version that cannot be used out of the way; the last few that were are kept for inspection.
 
         Raises:
             OSError: the volume fails.

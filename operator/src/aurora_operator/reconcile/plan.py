@@ -112,8 +112,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
 def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     """A Job's pod template cannot be changed: where it must, the Job is recreated.
 
-    What the init Job fetched stays, as long as its volume does. A trainer that ended goes on where it was asked for
-    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by somebody else.
+    What the init Job fetched stays, as long as its volume does. A trainer that ended resumes where it was asked for
+    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else.
     """
     out = set()
     endless = snapshot.spec.training.hyperparameters.num_train_steps is None
