@@ -6,6 +6,8 @@ be deleted whether or not an operator runs, and what it owns is collected by Kub
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +22,7 @@ from aurora_operator.clients.informer import Informer
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
 from aurora_operator.errors import OperatorError, SpecError
-from aurora_operator.reconcile import unreadable
+from aurora_operator.reconcile import rival, unreadable
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.observe import observe
@@ -50,6 +52,7 @@ class Reconciler:
         self._problems: dict[Name, tuple[Problem, ...]] = {}
         self._ignored: dict[Name, tuple[str, ...]] = {}
         self._names: set[Name] = set()
+        self._claims = rival.Claims(settings.instance)
         self._polling = Polling(partial(measure, cluster, trusted=settings.trusted_hosts))
 
     def reconcile(self, name: Name) -> float | None:
@@ -61,6 +64,7 @@ class Reconciler:
             self._polling.forget(str(name))
             metrics.forget(str(name))
             self._cluster.forget(*name)
+            self._claims.forget(str(name))
             self._names.discard(name)
             self._cluster.resources = len(self._names)
             return None
@@ -69,7 +73,12 @@ class Reconciler:
         doing = "observing"
         try:
             snapshot = observe(self._cluster, body, self._settings.images, self._polling, self._problems.pop(name, ()))
+            stamped = rival.annotations(snapshot.children.get(("v1", "ConfigMap", snapshot.resource.desired)))
+            if self._claims.stands_back(str(name), stamped, snapshot.now):
+                self._stand_back(name, snapshot, stamped)
+                return _UNREADABLE_SECONDS
             doing = "planning"
+            snapshot = self._acting(name, snapshot, stamped)
             todo = plan(snapshot)
             doing = "applying"
             return self._carry_out(name, snapshot, todo)
@@ -91,11 +100,29 @@ class Reconciler:
             log.warning("%s: ignored, because unknown here: %s", name, ", ".join(snapshot.ignored[:_MOST_IGNORED]))
         self._ignored[name] = snapshot.ignored
         self._problems[name] = execute(self._cluster, snapshot, todo)
+        if not self._problems[name]:
+            self._claims.acted(str(name))
         status = snapshot.status if todo.status is None else Status.model_validate(todo.status)
         metrics.show(str(name), snapshot.spec, status)
         if todo.again_seconds < RESYNC_SECONDS:
             return todo.again_seconds
         return max(todo.again_seconds, len(self._names) / _RECONCILES_A_SECOND)
+
+    def _acting(self, name: Name, snapshot: Snapshot, stamped: Mapping[str, str]) -> Snapshot:
+        """With this installation as the one that acts, and another that stands back as a problem."""
+        other = self._claims.rival(stamped, snapshot.now)
+        metrics.contested.labels(str(name)).set(bool(other))
+        text = f"the operator {other} watches this namespace too: let one of them watch it, or uninstall one"
+        problems = (*snapshot.problems, Problem("TwoOperators", text)) if other else snapshot.problems
+        return replace(snapshot, operator=self._settings.instance, problems=problems)
+
+    def _stand_back(self, name: Name, snapshot: Snapshot, stamped: Mapping[str, str]) -> None:
+        """Leave a resource to the other installation that acts on it, and have that one show it."""
+        metrics.contested.labels(str(name)).set(1)
+        mark = self._claims.mark(stamped, snapshot.now)
+        if mark is not None:
+            log.warning("%s: the operator %s acts on it too: standing back", name, stamped[rival.STAMP])
+            self._cluster.annotate("v1", "ConfigMap", name.namespace, snapshot.resource.desired, mark)
 
 
 @kopf.on.startup()

@@ -207,6 +207,19 @@ class Cluster:
         found: dict[str, Any] = json.loads(response.data)
         return found
 
+    def annotate(self, api_version: str, kind: str, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Set annotations of an object, and nothing else."""
+        resource = self._of(api_version, kind)
+        with _translated(f"annotate {kind} {namespace}/{name}"):
+            metrics.requests.labels("patch", kind).inc()
+            resource.patch(
+                body={"metadata": {"annotations": dict(annotations)}},
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                _request_timeout=self._timeout,
+            )
+
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object and what it owns."""
         resource = self._of(api_version, kind)

@@ -10,7 +10,7 @@ from aurora_operator.api.status import Status
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
-from aurora_operator.reconcile import conditions
+from aurora_operator.reconcile import conditions, rival
 from aurora_operator.reconcile.drift import HASH, matches
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
 from aurora_operator.render import config, credentials, serving, training
@@ -53,6 +53,13 @@ def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
 
 
+def _signed(body: dict[str, Any], operator: str) -> dict[str, Any]:
+    """With the installation that acts."""
+    if operator:
+        body["metadata"]["annotations"] = {**body["metadata"].get("annotations", {}), rival.STAMP: operator}
+    return body
+
+
 def _rendered(body: Mapping[str, Any]) -> str | None:
     """The hash of what it was rendered as."""
     found: str | None = (body["metadata"].get("annotations") or {}).get(HASH)
@@ -88,8 +95,11 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     children.add(
         training.claim(resource),
         config.config_map(resource),
-        config.desired_map(
-            resource, stable.version, stable.steps, stable.digest or "", None if progress.provisional else in_use
+        _signed(
+            config.desired_map(
+                resource, stable.version, stable.steps, stable.digest or "", None if progress.provisional else in_use
+            ),
+            snapshot.operator,
         ),
     )
     if snapshot.own_keys.keys() != snapshot.keys.keys():

@@ -35,7 +35,7 @@ def key(body: Mapping[str, Any]) -> Key:
 class Problem:
     """What could not be done; shown as the reason and message of the condition Degraded."""
 
-    reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing", "ChildUnreadable"]
+    reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing", "ChildUnreadable", "TwoOperators"]
     message: str
 
 
@@ -78,6 +78,7 @@ class Snapshot:
         record: what the volume records of promotion.
         training: how training goes; None before the trainer reported anything.
         found: what Prometheus reported.
+        operator: the installation that acts, stamped on NAME-desired; empty where none is to be distinguished.
         problems: what the last reconcile could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
@@ -102,6 +103,7 @@ class Snapshot:
     training: TrainerStatus | None = None
     found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()
+    operator: str = ""
     new_keys: Mapping[str, str] = field(default_factory=dict)
     api_key: str = field(default="", repr=False)
     credential_problem: str = ""
