@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import kopf
 import pytest
-from aurora_operator import handlers
+from aurora_operator import handlers, metrics
 from aurora_operator.clients.versions import Versions
 from aurora_operator.controller import Name
+from aurora_operator.reconcile.plan import plan
+from aurora_operator.reconcile.rival import MARK, STAMP
 from aurora_operator.settings import Settings
 from hostile_rounds import SPEC, STATUS, body
+from operator_support import a_body, a_snapshot, a_spec
 
 
 class Woken:
@@ -106,3 +109,48 @@ def test_a_resource_of_whatever_form_shows_what_is_wrong_with_it(resource):
     (condition,) = (one for one in cluster.written[-1]["conditions"] if one["type"] == "Degraded")
     assert condition["reason"] == "SpecUnreadable"
     assert condition["message"].startswith("the resource cannot be read: s")
+
+
+class Annotated:
+    """A cluster that remembers what was annotated."""
+
+    def __init__(self):
+        self.resources, self.marks = 0, []
+
+    def get(self, *_):
+        return a_body(a_spec())
+
+    def annotate(self, *about):
+        self.marks.append(about)
+
+
+def test_a_resource_on_which_another_installation_acts_is_left_to_it(monkeypatch):
+    stamped, done = {}, []
+    desired = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "chat-desired", "annotations": stamped}}
+    monkeypatch.setattr(handlers, "observe", lambda *_: a_snapshot(children=[desired]))
+
+    def execute(_, snapshot, todo):
+        done.append(snapshot.operator)
+        stamped[STAMP] = snapshot.operator
+        return ()
+
+    monkeypatch.setattr(handlers, "execute", execute)
+    given = {"engine_image": "e", "trainer_image": "t", "lease": "aurora", "lease_namespace": "a"}
+    cluster = Annotated()
+    reconciler = handlers.Reconciler(cluster, Settings.model_validate(given))
+    assert reconciler.reconcile(Name("ns", "chat"))
+    assert done == ["a/aurora"]
+    stamped[STAMP] = "b/aurora"
+    assert reconciler.reconcile(Name("ns", "chat")) == 60
+    assert done == ["a/aurora"]
+    ((*at, mark),) = cluster.marks
+    assert at == ["v1", "ConfigMap", "ns", "chat-desired"]
+    assert mark[MARK].startswith("a/aurora ")
+    # The other one shows it.
+    stamped[MARK] = mark[MARK]
+    other = handlers.Reconciler(cluster, Settings.model_validate(given | {"lease_namespace": "b"}))
+    monkeypatch.setattr(handlers, "plan", lambda snapshot: done.append(snapshot.problems) or plan(snapshot))
+    other.reconcile(Name("ns", "chat"))
+    assert done[1][0].reason == "TwoOperators"
+    assert "a/aurora" in done[1][0].message
+    metrics.forget("ns/chat")
