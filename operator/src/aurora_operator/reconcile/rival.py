@@ -1,8 +1,8 @@
 """Two installations that watch one namespace: noticed, and not fought.
 
-Each operator stamps the ConfigMap NAME-desired with its installation. Whoever finds another's stamp takes over, as after
-a reinstallation under another name. Whoever finds another's stamp where its own was before has a rival: it stands back
-for a while and marks the ConfigMap, so that the one that acts shows a condition.
+Each operator stamps the ConfigMap NAME-desired with its installation. Whoever finds another's stamp takes over, as
+after a reinstallation under another name. Whoever finds another's stamp where its own was before has a rival: it stands
+back for a while and marks the ConfigMap, so that the one that acts shows a condition.
 """
 
 from collections.abc import Mapping
