@@ -32,11 +32,13 @@ def target(tmp_path_factory):
         "rms_norm_eps": 1e-5,
         "max_position_embeddings": 512,
         "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
     }
     (folder / "config.json").write_text(json.dumps(config))
     generator = torch.Generator().manual_seed(1)
     embedding = torch.randn(VOCAB, HIDDEN, generator=generator)
-    save_file({"model.embed_tokens.weight": embedding}, folder / "model.safetensors")
+    tensors = {"model.embed_tokens.weight": embedding, "model.norm.weight": torch.ones(HIDDEN)}
+    save_file(tensors, folder / "model.safetensors")
     return Target(folder)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from aurora_core.config import DraftConfig
 from aurora_core.errors import ConfigError, WeightsError
+from aurora_core.models import aux_layers
 from aurora_core.models.eagle3 import Eagle3Config
 from aurora_core.models.source import fetched
 from aurora_core.protocol.agent import Volume
@@ -165,7 +166,7 @@ def test_a_draft_for_another_target_is_refused(tmp_path, target):
 
 def published(folder, target):
     """A draft as its authors publish it: no layers named, and in several files."""
-    draft = first_draft(DraftConfig(draft_vocab_size=40, aux_layers=target.unnamed_aux_layers()), target, seed=3)
+    draft = first_draft(DraftConfig(draft_vocab_size=40, aux_layers=aux_layers.default(target)), target, seed=3)
     checkpoint.write(folder, draft, torch.float32)
     raw = json.loads((folder / "config.json").read_text())
     del raw["eagle_config"]
@@ -186,7 +187,7 @@ def test_a_published_draft_that_names_no_layers_is_fed_by_those_that_sglang_give
 
 def test_a_draft_that_names_other_layers_than_the_configuration_is_refused(tmp_path, target):
     checkpoint.write(tmp_path, first_draft(DraftConfig(draft_vocab_size=40), target, seed=3))
-    with pytest.raises(WeightsError, match=r"fed by layers \(2, 3, 3\), not \(1, 2, 3\)"):
+    with pytest.raises(WeightsError, match=r"fed by layers \(2, 3, 4\), not \(1, 2, 3\)"):
         first_draft(DraftConfig(checkpoint=str(tmp_path), aux_layers=(1, 2, 3)), target, 0)
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aurora_core.models.target import capped
+
 
 class TargetRows(NamedTuple):
     """The target's distribution at some rows.
@@ -23,9 +25,9 @@ class TargetRows(NamedTuple):
     negentropy: Tensor
 
 
-def target_rows(last_ND: Tensor, head_VD: Tensor) -> TargetRows:
-    """The target's distribution, recomputed from its last hidden states and its head's rows."""
-    log_p = F.linear(last_ND, head_VD.to(last_ND.dtype)).float().log_softmax(-1)
+def target_rows(last_ND: Tensor, head_VD: Tensor, soft_cap: float | None = None) -> TargetRows:
+    """The target's distribution, recomputed from its last hidden states, its head's rows and its logits' soft-cap."""
+    log_p = capped(F.linear(last_ND, head_VD.to(last_ND.dtype)).float(), soft_cap).log_softmax(-1)
     p = log_p.exp()
     return TargetRows(p, (p * log_p).sum(-1))
 

@@ -15,7 +15,7 @@ from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from aurora_core.errors import ConfigError
-from aurora_core.models import vocabulary
+from aurora_core.models import aux_layers, shape, vocabulary
 from aurora_core.models.target import Target
 
 ARCHITECTURE = "LlamaForCausalLMEagle3"
@@ -39,24 +39,33 @@ class Eagle3Config:
     aux_layers: tuple[int, ...]
 
     @classmethod
-    def for_target(cls, target: Target, draft_vocab_size: int, aux_layers: tuple[int, ...] | None) -> Self:
-        """A draft of one layer of the target's own shape."""
-        c = target.config
-        heads = int(c["num_attention_heads"])
-        rope = c.get("rope_parameters") or {"rope_type": "default", "rope_theta": float(c.get("rope_theta", 10000.0))}
+    def for_target(cls, target: Target, draft_vocab_size: int, layers: tuple[int, ...] | None) -> Self:
+        """A draft of one layer, as its target's own as a dense layer can be.
+
+        Args:
+            target: the target.
+            draft_vocab_size: tokens that the draft can propose; at most the target's.
+            layers: the target's layers that feed it, or None for the default.
+
+        Raises:
+            ConfigError: the target's architecture is not known, or has no such layers.
+        """
+        heads = shape.attention(target)
+        layers = layers or aux_layers.default(target)
+        aux_layers.check(layers, target, "a new draft cannot be fed by layers")
         return cls(
             hidden_size=target.hidden_size,
             target_hidden_size=target.hidden_size,
-            intermediate_size=int(c["intermediate_size"]),
-            num_attention_heads=heads,
-            num_key_value_heads=int(c.get("num_key_value_heads", heads)),
-            head_dim=int(c.get("head_dim") or target.hidden_size // heads),
+            intermediate_size=shape.mlp_width(target),
+            num_attention_heads=heads.heads,
+            num_key_value_heads=heads.key_heads,
+            head_dim=heads.width,
             vocab_size=target.vocab_size,
             draft_vocab_size=min(draft_vocab_size, target.vocab_size),
-            rms_norm_eps=float(c.get("rms_norm_eps", 1e-6)),
-            max_position_embeddings=int(c.get("max_position_embeddings", 4096)),
-            rope_parameters=dict(rope),
-            aux_layers=aux_layers or target.default_aux_layers(),
+            rms_norm_eps=float(target.shape.rms_norm_eps),
+            max_position_embeddings=int(target.shape.max_position_embeddings),
+            rope_parameters=shape.rope(target),
+            aux_layers=layers,
         )
 
     @classmethod
@@ -196,55 +205,6 @@ class Eagle3Draft(nn.Module):
         for name, buffer in list(self._rope.named_buffers()):
             # Derived from the configuration: no part of a checkpoint.
             self._rope.register_buffer(name, buffer, persistent=False)
-
-    def initialise(self, target: Target, ids: Tensor, seed: int) -> None:
-        """A new draft (day-0), as close to the target as its shape allows.
-
-        The stream starts as the highest auxiliary layer's, the layer as the target's last one with the embedding
-        mixed in at random, and norm and head are the target's. Where the target has no such tensors (a mixture of
-        experts has no single MLP) what is left stays random.
-
-        Args:
-            target: the target; its head must be as wide as the draft.
-            ids: ascending target ids of the draft's vocabulary, [V].
-            seed: of the random weights.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
-                scale = 0.01 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.shape[1] ** -0.5
-                nn.init.normal_(parameter, std=scale * 0.6, generator=generator)
-        with torch.no_grad():
-            self.lm_head.weight.copy_(target.head_rows(ids))
-            self._borrow(target)
-            self.set_vocabulary(ids)
-
-    def _borrow(self, target: Target) -> None:
-        """Copy from the target what fits."""
-        width = self.config.hidden_size
-        if self.config.target_hidden_size == width:
-            self.fc.weight.mul_(0.1)
-            self.fc.weight[:, -width:] += torch.eye(width)
-        layer, attention, mlp = self.midlayer, self.midlayer.self_attn, self.midlayer.mlp
-        last = f"model.layers.{target.num_layers - 1}"
-        modules: dict[str, nn.Linear | nn.RMSNorm] = {
-            "model.norm": self.norm,
-            f"{last}.post_attention_layernorm": layer.post_attention_layernorm,
-            f"{last}.input_layernorm": layer.hidden_norm,
-            f"{last}.mlp.gate_proj": mlp.gate_proj,
-            f"{last}.mlp.up_proj": mlp.up_proj,
-            f"{last}.mlp.down_proj": mlp.down_proj,
-            f"{last}.self_attn.o_proj": attention.o_proj,
-        }
-        for name, module in modules.items():
-            source = target.tensor(f"{name}.weight")
-            if source is not None and source.shape == module.weight.shape:
-                module.weight.copy_(source)
-        for name in ("q_proj", "k_proj", "v_proj"):
-            source, weight = target.tensor(f"{last}.self_attn.{name}.weight"), getattr(attention, name).weight
-            if source is not None and source.shape == weight[:, width:].shape:
-                weight[:, :width].mul_(0.3)
-                weight[:, width:] = source.to(weight.dtype)
 
     def set_vocabulary(self, ids: Tensor) -> None:
         """Record which target tokens the draft's ids stand for, [V] ascending."""

@@ -26,6 +26,8 @@ def _folder(what: str, name: str, revision: str | None, cache: Path, *, download
             cache_dir=cache / "hub",
             local_files_only=not download,
             allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py"],
+            # The same weights once more, in their author's own form, which nothing here reads.
+            ignore_patterns=["original/*", "metal/*"],
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         message = f"the {what} {name} is no folder and cannot be had from the Hugging Face hub: {error}"

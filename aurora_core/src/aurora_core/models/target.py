@@ -1,5 +1,9 @@
-"""What is read of a target's checkpoint: its shape, its head and embedding, and a fingerprint of its identity."""
+"""What is read of a target's checkpoint: its shape, its head, embedding and norms, and a fingerprint of its identity.
 
+Names and rules are those of its family (:mod:`aurora_core.models.families`).
+"""
+
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -8,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor
+from transformers import CONFIG_MAPPING, PretrainedConfig
 
 from aurora_core.errors import ConfigError
+from aurora_core.models import quantised
+from aurora_core.models.families import Family, family, text_of
 
-_EMBEDDING = ("model.embed_tokens.weight", "language_model.model.embed_tokens.weight", "embed_tokens.weight")
-_LM_HEAD = ("lm_head.weight", "language_model.lm_head.weight")
 _EDGE = 1 << 20
 
 
@@ -25,38 +31,73 @@ class Target:
     path: Path
 
     @cached_property
-    def config(self) -> dict[str, Any]:
-        """The text model's part of config.json."""
+    def _raw(self) -> dict[str, Any]:
         try:
             raw: dict[str, Any] = json.loads((self.path / "config.json").read_text())
-        except (OSError, ValueError) as error:
+            text_of(raw)
+        except (OSError, ValueError, AttributeError) as error:
             message = f"{self.path} is no checkpoint folder (config.json: {error}): name a downloaded model's folder"
             raise ConfigError(message) from error
-        text: dict[str, Any] = raw.get("text_config", raw)
-        return text
+        return raw
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The text model's part of config.json, as it stands there."""
+        return text_of(self._raw)
+
+    @cached_property
+    def family(self) -> Family:
+        """How this checkpoint is read.
+
+        Raises:
+            ConfigError: its architecture is not known.
+        """
+        return family(self._raw)
+
+    @cached_property
+    def shape(self) -> PretrainedConfig:
+        """The text model's configuration with what transformers fills in.
+
+        Raises:
+            ConfigError: its architecture is not known, or it is at odds with itself.
+        """
+        given = {key: value for key, value in self.config.items() if value is not None}
+        given.pop("model_type", None)
+        try:
+            found: PretrainedConfig = CONFIG_MAPPING[self.family.model_type](**copy.deepcopy(given))
+        except ConfigError:
+            raise
+        except Exception as error:
+            # Written by others and checked by transformers, which raises whatever it meets.
+            message = f"{self.path / 'config.json'} is no {self.family.model_type} configuration: {error}"
+            raise ConfigError(message) from error
+        return found
 
     @property
     def hidden_size(self) -> int:
         """Width of the target."""
-        return int(self.config["hidden_size"])
+        return int(self.shape.hidden_size)
 
     @property
     def num_layers(self) -> int:
         """Decoder layers of the target."""
-        return int(self.config["num_hidden_layers"])
+        return int(self.shape.num_hidden_layers)
 
     @property
     def vocab_size(self) -> int:
         """Tokens of the target."""
-        return int(self.config["vocab_size"])
+        return int(self.shape.vocab_size)
 
-    def default_aux_layers(self) -> tuple[int, int, int]:
-        """The layers whose outputs feed a new draft: an early one, the middle, a late one."""
-        return 2, self.num_layers // 2, self.num_layers - 3
+    @property
+    def soft_cap(self) -> float | None:
+        """The target's logits are ``cap * tanh(x / cap)`` of its head's product x; None where they are x."""
+        cap = getattr(self.shape, "final_logit_softcapping", None)
+        return float(cap) if cap else None
 
-    def unnamed_aux_layers(self) -> tuple[int, int, int]:
-        """The layers whose outputs SGLang gives to a checkpoint that names none: the inputs of layers 2, n/2, n-3."""
-        return 1, self.num_layers // 2 - 1, self.num_layers - 4
+    @property
+    def embedding_scale(self) -> float:
+        """What the target multiplies rows of its embedding by; SGLang gives drafts the rows without it."""
+        return float(self.hidden_size**0.5) if self.family.embedding_scaled else 1.0
 
     def _shards(self) -> list[Path]:
         shards = sorted(self.path.glob("*.safetensors"))
@@ -84,34 +125,117 @@ class Target:
                 digest.update(file.read())
         return digest.hexdigest()[:32]
 
-    def _read(self, names: tuple[str, ...]) -> Tensor | None:
+    @cached_property
+    def _index(self) -> dict[str, Path]:
+        """The file of each tensor."""
+        index: dict[str, Path] = {}
         for shard in self._shards():
             with safe_open(shard, framework="pt") as tensors:
-                for name in names:
-                    if name in tensors.keys():  # noqa: SIM118 (safe_open is no mapping)
-                        tensor: Tensor = tensors.get_tensor(name)
-                        return tensor
-        return None
+                for name in tensors.keys():  # noqa: SIM118 (safe_open is no mapping)
+                    index.setdefault(name, shard)
+        return index
 
-    def tensor(self, name: str) -> Tensor | None:
-        """A tensor of the checkpoint by name, or None."""
-        return self._read((name,))
+    def _stored(self, name: str) -> Tensor | None:
+        if name not in self._index:
+            return None
+        with safe_open(self._index[name], framework="pt") as tensors:
+            tensor: Tensor = tensors.get_tensor(name)
+        return tensor
+
+    def _tensor(self, name: str) -> Tensor | None:
+        quantisation = self._raw.get("quantization_config") or self.config.get("quantization_config") or {}
+        try:
+            return quantised.read(name, self._stored, quantisation.get("weight_block_size"))
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error}") from error
 
     @cached_property
-    def embedding(self) -> Tensor:
-        """[vocab, hidden], in the checkpoint's dtype."""
-        tensor = self._read(_EMBEDDING)
-        if tensor is None:
-            message = f"{self.path} has no embedding under any of {', '.join(_EMBEDDING)}"
-            raise ConfigError(message)
+    def _prefix(self) -> str:
+        """What stands before the names of the text model's tensors."""
+        for prefix in self.family.prefixes:
+            if f"{prefix}norm.weight" in self._index:
+                return prefix
+        names = ", ".join(f"{prefix}norm.weight" for prefix in self.family.prefixes)
+        raise ConfigError(f"{self.path} has no final norm under {names}")
+
+    def tensor(self, name: str) -> Tensor | None:
+        """A tensor of the text model, such as ``layers.0.mlp.up_proj.weight``; None where there is none.
+
+        Returns:
+            The numbers that it stands for, with the scales of a quantised one applied: bf16, fp16 or fp32.
+
+        Raises:
+            ConfigError: it is quantised in a way that is not read here.
+        """
+        return self._tensor(self._prefix + name)
+
+    def norm_weight(self, name: str) -> Tensor | None:
+        """What a norm multiplies by, such as ``norm`` or ``layers.0.input_layernorm``, fp32 [hidden]."""
+        stored = self.tensor(f"{name}.weight")
+        return None if stored is None else stored.to(torch.float32) + self.family.norm_offset
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        """The last layer's output [..., hidden] after the norm that the head reads through."""
+        weight = self.norm_weight("norm")
+        if weight is None:
+            raise ConfigError(f"{self.path} has no final norm")
+        return F.rms_norm(hidden, (self.hidden_size,), weight.to(hidden), float(self.shape.rms_norm_eps))
+
+    def _of_vocabulary(self, name: str) -> Tensor | None:
+        tensor = self._tensor(name)
+        wanted = (self.vocab_size, self.hidden_size)
+        if tensor is not None and tuple(tensor.shape) != wanted:
+            raise ConfigError(f"{self.path}: {name} is {list(tensor.shape)}, and config.json says {list(wanted)}")
         return tensor
 
     @cached_property
+    def embedding(self) -> Tensor:
+        """[vocab, hidden], in the checkpoint's dtype.
+
+        Raises:
+            ConfigError: it is not there, of another size, or quantised in a way that is not read here.
+        """
+        for prefix in self.family.prefixes:
+            tensor = self._of_vocabulary(f"{prefix}embed_tokens.weight")
+            if tensor is not None:
+                return tensor
+        names = ", ".join(f"{prefix}embed_tokens.weight" for prefix in self.family.prefixes)
+        raise ConfigError(f"{self.path} has no embedding under {names}")
+
+    @property
+    def tied(self) -> bool:
+        """Whether the embedding is the head too: then a head in the files is none that SGLang serves with."""
+        says = self._raw if self.family.tied_by_wrapper else self.config
+        return bool(says.get("tie_word_embeddings", getattr(self.shape, "tie_word_embeddings", False)))
+
+    @cached_property
     def lm_head(self) -> Tensor:
-        """[vocab, hidden], in the checkpoint's dtype; the embedding where the two are tied."""
-        tensor = self._read(_LM_HEAD)
-        return self.embedding if tensor is None else tensor
+        """[vocab, hidden], in the checkpoint's dtype; the embedding where the two are tied.
+
+        Raises:
+            ConfigError: as for the embedding.
+        """
+        if self.tied:
+            return self.embedding
+        for name in self.family.heads:
+            tensor = self._of_vocabulary(name)
+            if tensor is not None:
+                return tensor
+        message = (
+            f"{self.path} has no head under {', '.join(self.family.heads)}, "
+            "and its config.json does not say that head and embedding are one (tie_word_embeddings)"
+        )
+        raise ConfigError(message)
+
+    def logits(self, last: Tensor) -> Tensor:
+        """The target's logits, fp32 [..., vocab], of its last hidden states after the final norm, [..., hidden]."""
+        return capped(F.linear(last.to(torch.float32), self.lm_head.to(torch.float32)), self.soft_cap)
 
     def head_rows(self, ids: Tensor) -> Tensor:
         """The head's rows for target token ids [draft vocab], fp32 [draft vocab, hidden]."""
         return self.lm_head[ids].to(torch.float32)
+
+
+def capped(logits: Tensor, cap: float | None) -> Tensor:
+    """Logits after a soft-cap, which holds them within plus and minus ``cap``."""
+    return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -6,7 +6,7 @@ import torch
 
 from aurora_core.config.parts import DraftConfig
 from aurora_core.errors import WeightsError
-from aurora_core.models import vocabulary
+from aurora_core.models import aux_layers, day_zero, vocabulary
 from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.weights import checkpoint
@@ -20,14 +20,16 @@ def first_draft(config: DraftConfig, target: Target, seed: int) -> Eagle3Draft:
     A new draft's vocabulary is a guess (low ids, which tokenizers give to common tokens) until traffic is seen.
 
     Raises:
+        ConfigError: the target cannot be read, or has no such layers.
         WeightsError: the given checkpoint is none, or fits another target or other layers of it.
     """
     if config.checkpoint is None:
         shape = Eagle3Config.for_target(target, config.draft_vocab_size, config.aux_layers)
         draft = Eagle3Draft(shape)
-        draft.initialise(target, vocabulary.choose(torch.zeros(target.vocab_size), shape.draft_vocab_size), seed)
+        ids = vocabulary.choose(torch.zeros(target.vocab_size), shape.draft_vocab_size)
+        day_zero.initialise(draft, target, ids, seed)
         return draft
-    draft = checkpoint.read(Path(config.checkpoint), config.aux_layers or target.unnamed_aux_layers())
+    draft = checkpoint.read(Path(config.checkpoint), config.aux_layers or aux_layers.default(target))
     shape = draft.config
     if shape.vocab_size != target.vocab_size or shape.target_hidden_size != target.hidden_size:
         message = (
@@ -38,6 +40,7 @@ def first_draft(config: DraftConfig, target: Target, seed: int) -> Eagle3Draft:
     if config.aux_layers and config.aux_layers != shape.aux_layers:
         message = f"the draft {config.checkpoint} is fed by layers {shape.aux_layers}, not {config.aux_layers}"
         raise WeightsError(message)
+    aux_layers.check(shape.aux_layers, target, f"the draft {config.checkpoint} cannot be fed by layers")
     return draft
 
 

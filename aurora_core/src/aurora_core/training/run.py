@@ -24,7 +24,7 @@ from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
-from aurora_core.training import holdout, state
+from aurora_core.training import head_check, holdout, state
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import Publisher
 from aurora_core.training.start import Paths, Start
@@ -91,6 +91,7 @@ class TrainingRun:
         self._rejected: dict[str, int] = {}
         self._arrivals: list[float] = []
         self._passed_over = 0
+        self._head_fits = False
 
     @property
     def finished(self) -> bool:
@@ -132,7 +133,8 @@ class TrainingRun:
         """Train until stopped, or until ``num_train_steps``.
 
         Raises:
-            TrainingError: step after step has no gradient; the last state that was saved is from before.
+            TrainingError: step after step has no gradient, and the last state that was saved is from before; or the
+                target's head does not explain what the first samples say that it emitted.
         """
         bar: tqdm[Any] = tqdm(
             total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2
@@ -144,6 +146,7 @@ class TrainingRun:
                 self._write_status()
                 time.sleep(_IDLE_SECONDS)
                 continue
+            self._check_head()
             if self.trainer.step == 0 or self.trainer.step % self._config.publish_every_steps == 0:
                 self._review_vocabulary()
             started = time.monotonic()
@@ -177,6 +180,18 @@ class TrainingRun:
             oldest_sample=oldest,
             newest_sample=newest,
         )
+
+    def _check_head(self) -> None:
+        """Before the first step of a process, and never again: the target's files stay as they are."""
+        if self._head_fits:
+            return
+        try:
+            head_check.check(self._target, [entry.sample for entry in self.pool.training], self.trainer.device)
+        except TrainingError:
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "head")
+            self._tell()
+            raise
+        self._head_fits = True
 
     def _check(self, result: StepResult) -> None:
         if result.taken:

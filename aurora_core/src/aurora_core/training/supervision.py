@@ -23,6 +23,7 @@ class Teacher:
     Attributes:
         embedding: the target's, [target vocabulary, D].
         head: its head's rows of the draft's vocabulary, [V, H].
+        soft_cap: what the target holds its logits within, or None.
         to_draft: int64 [target vocabulary], draft id of each target token, -1 where it has none.
         dtype: arithmetic of the forward and backward pass.
         device: where.
@@ -30,6 +31,7 @@ class Teacher:
 
     embedding: Tensor
     head: Tensor
+    soft_cap: float | None
     to_draft: Tensor
     dtype: torch.dtype
     device: torch.device
@@ -75,7 +77,7 @@ def plain(
     found: list[tuple[int, Tensor, Tensor]] = []
     with teacher.autocast():
         with torch.no_grad():
-            every = target_rows(batch.last.flatten(0, 1), teacher.head)
+            every = target_rows(batch.last.flatten(0, 1), teacher.head, teacher.soft_cap)
         for k, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
             label = teacher.to_draft[batch.shifted(k + 2)]
             b, t = (batch.supervised(k) & (label >= 0)).nonzero(as_tuple=True)
@@ -108,7 +110,7 @@ def packed(
     hidden, target_row, step = [], [], []
     with teacher.autocast():
         with torch.no_grad():
-            teacher_rows: TargetRows = target_rows(rows.last, teacher.head)
+            teacher_rows: TargetRows = target_rows(rows.last, teacher.head, teacher.soft_cap)
         for k, (roots, out) in enumerate(chains(draft, teacher.embedding, rows, steps)):
             at = roots + k
             keep = (label[at] >= 0).nonzero()[:, 0]

@@ -65,6 +65,7 @@ class Trainer:
         self._teacher = Teacher(
             embedding=self.embedding,
             head=self._target.lm_head[ids].to(self.device, self.dtype),
+            soft_cap=self._target.soft_cap,
             to_draft=vocabulary.target_to_draft(ids, self.draft.config.vocab_size).to(self.device),
             dtype=self.dtype,
             device=self.device,

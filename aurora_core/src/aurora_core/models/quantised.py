@@ -1,0 +1,60 @@
+"""Tensors of quantised checkpoints, as the numbers that they stand for, or an error: never the stored numbers."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from aurora_core.errors import ConfigError
+
+_PLAIN = (torch.bfloat16, torch.float16, torch.float32)
+_SCALED = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
+_SCALES = ("_scale_inv", "_scale")
+_PACKED = ("_packed", "_blocks")
+
+
+def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | None) -> Tensor | None:
+    """A tensor as the numbers that it stands for.
+
+    FP8 and INT8 weights are multiplied by the scale beside them, of the whole tensor, of each row, or of each block.
+
+    Args:
+        name: of the tensor.
+        get: reads a tensor of the checkpoint as it is stored, or gives None.
+        block: rows and columns of a block, where the checkpoint has a scale for each.
+
+    Returns:
+        bf16, fp16 or fp32; None where the checkpoint has no such tensor in any form.
+
+    Raises:
+        ConfigError: it is there in a form that is not read here.
+    """
+    stored = get(name)
+    if stored is None:
+        stem = name.removesuffix(".weight")
+        packed = next((x for x in (*(name + p for p in _PACKED), f"{stem}.qweight") if get(x) is not None), None)
+        if packed is not None:
+            raise ConfigError(f"{packed} is quantised in a way that is not read here")
+        return None
+    if stored.dtype in _PLAIN:
+        return stored
+    scale = next((s for s in (get(name + suffix) for suffix in _SCALES) if s is not None), None)
+    if stored.dtype not in _SCALED or scale is None:
+        beside = "without a scale beside it" if scale is None else "packed"
+        raise ConfigError(f"{name} is {str(stored.dtype).removeprefix('torch.')} {beside}, which is not read here")
+    spread = _spread(scale.to(torch.float32), stored.shape, block)
+    if spread is None:
+        raise ConfigError(f"{name} is {list(stored.shape)} and its scale {list(scale.shape)}, which fit no rule here")
+    return stored.to(torch.float32) * spread
+
+
+def _spread(scale: Tensor, shape: Sequence[int], block: Sequence[int] | None) -> Tensor | None:
+    """The scale of every element, or something that broadcasts to it."""
+    if scale.numel() == 1:
+        return scale.reshape(())
+    rows, columns = shape[0], shape[-1]
+    if block is not None and tuple(scale.shape) == (-(-rows // block[0]), -(-columns // block[1])):
+        return scale.repeat_interleave(block[0], 0)[:rows].repeat_interleave(block[1], 1)[:, :columns]
+    if block is None and scale.numel() == rows and tuple(scale.shape) in {(rows,), (rows, 1)}:
+        return scale.reshape(rows, *[1] * (len(shape) - 1))
+    return None

@@ -1,0 +1,53 @@
+"""The shape of a new draft: what of its target's shape can be a dense layer of Llama's, which EAGLE3 is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from aurora_core.models.target import Target
+
+_KEY_HEADS = 8
+_ROPE_KEYS = {
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    "yarn": ("factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate"),
+}
+"""Scalings that training and SGLang compute alike, and what defines them. The rest of a target's keys stays behind:
+sections of images and partial rotation are for other layers than a draft's, and magnitudes are read in two ways."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Heads of queries and of keys, and their width."""
+
+    heads: int
+    key_heads: int
+    width: int
+
+
+def attention(target: Target) -> Attention:
+    """A new draft's attention: the target's, or for latent attention heads of its value's width over its own width."""
+    c = target.shape
+    if target.family.shape == "latent":
+        width = int(c.v_head_dim)
+        # A power of two, so that GPUs share the heads evenly.
+        heads = 1 << max(0, -(-target.hidden_size // width) - 1).bit_length()
+        return Attention(heads, min(heads, _KEY_HEADS), width)
+    heads = int(c.num_attention_heads)
+    width = int(getattr(c, "head_dim", None) or target.hidden_size // heads)
+    return Attention(heads, int(getattr(c, "num_key_value_heads", None) or heads), width)
+
+
+def mlp_width(target: Target) -> int:
+    """Width of a new draft's MLP."""
+    width = int(target.shape.intermediate_size)
+    return width * int(target.shape.num_experts_per_tok) if target.family.shape == "experts" else width
+
+
+def rope(target: Target) -> dict[str, Any]:
+    """A new draft's ``rope_parameters``: the target's of full attention, without what only the target's layers read."""
+    given: dict[str, Any] = getattr(target.shape, "rope_parameters", None) or {}
+    given = given.get("full_attention", given)
+    kind = given.get("rope_type", "default")
+    keys = _ROPE_KEYS.get(kind, ())
+    kept = {key: given[key] for key in keys if given.get(key) is not None}
+    return {"rope_type": kind if keys else "default", "rope_theta": float(given.get("rope_theta", 10000.0)), **kept}
