@@ -20,6 +20,8 @@ BAD = [
     ("spec.draft", {"draftVocabSize": 0}, "draftVocabSize"),
     ("spec.draft", {"auxLayers": [1, 2]}, "auxLayers"),
     ("spec.draft", {"auxLayers": [1, 2, 3, 4]}, "auxLayers"),
+    ("spec.draft", {"auxLayers": [1, 2, 2]}, "three different layers"),
+    ("spec.draft", {"auxLayers": [-1, 2, 3]}, "three different layers"),
     ("spec.draft", {"checkpoint": "/etc/passwd"}, "checkpoint"),
     ("spec.draft", {"checkpoint": "a/b/c"}, "checkpoint"),
     ("spec.draft", {"checkpoint": "org/draft; true"}, "checkpoint"),

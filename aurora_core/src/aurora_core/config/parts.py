@@ -35,8 +35,8 @@ class DraftConfig(Config):
     draft_vocab_size: PositiveInt = 32000
     """Tokens that a new draft can propose, chosen by how often traffic uses them."""
     aux_layers: tuple[int, int, int] | None = None
-    """Target layers whose outputs feed the draft; by default those that the checkpoint names, or 2, half, and the third
-    last for a new draft."""
+    """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or those
+    that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)
@@ -45,10 +45,12 @@ class DraftConfig(Config):
     """Tokens that the target verifies in a cycle, the last known one included."""
 
     @model_validator(mode="after")
-    def _tree(self) -> Self:
+    def _consistent(self) -> Self:
         if self.top_k == 1 and self.num_draft_tokens != self.num_steps + 1:
             message = f"with top_k 1 num_draft_tokens must be num_steps + 1 = {self.num_steps + 1}"
             raise ValueError(message)
+        if self.aux_layers and (len(set(self.aux_layers)) < len(self.aux_layers) or min(self.aux_layers) < 0):
+            raise ValueError("aux_layers must be three different layers, numbered from 0")
         return self
 
 

@@ -24,7 +24,11 @@ def default(target: Target) -> tuple[int, ...]:
     if layers < COUNT + 1:
         raise ConfigError(f"{target.path} has {layers} layers, and a draft is fed by {COUNT}, none of them the last")
     theirs = (1, layers // 2 - 1, layers - 4)
-    return theirs if len(set(theirs)) == COUNT and theirs == tuple(sorted(theirs)) else tuple(range(layers - 4, layers - 1))
+    return (
+        theirs
+        if len(set(theirs)) == COUNT and theirs == tuple(sorted(theirs))
+        else tuple(range(layers - 4, layers - 1))
+    )
 
 
 def check(layers: Sequence[int], target: Target, who: str) -> None:

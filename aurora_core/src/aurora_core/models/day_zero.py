@@ -54,7 +54,9 @@ def _borrow(draft: Eagle3Draft, target: Target) -> None:
         weight = target.norm_weight(name)
         if weight is not None and weight.shape == norm.weight.shape:
             norm.weight.copy_(weight)
-    _copy(target, f"{last}.mlp", {name: getattr(layer.mlp, name).weight for name in ("gate_proj", "up_proj", "down_proj")})
+    _copy(
+        target, f"{last}.mlp", {name: getattr(layer.mlp, name).weight for name in ("gate_proj", "up_proj", "down_proj")}
+    )
     attention = layer.self_attn
     halves = {name: getattr(attention, name).weight[:, width:] for name in ("q_proj", "k_proj", "v_proj")}
     if _copy(target, f"{last}.self_attn", {**halves, "o_proj": attention.o_proj.weight}):

@@ -1,6 +1,6 @@
-"""Whether the head that was read of the target's files is the one that serving speaks with.
+"""Whether the head that was read of the target's files is the one that the engine serves with.
 
-A wrong head gives a wrong teacher, and nothing in training shows it: losses fall as ever. What the target emitted does.
+A wrong head gives a wrong teacher, and nothing in training shows it: losses fall as ever. What the target generated does.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ _FEWEST = 5
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the head explains what was emitted.
+    """How the head explains what was generated.
 
     Attributes:
-        rows: emitted tokens that were looked at.
+        rows: generated tokens that were looked at.
         agreed: those that are the head's likeliest at their row.
         expected: how many those would be, were every token drawn from the head's distribution at temperature 1.
     """
@@ -37,12 +37,12 @@ class Agreement:
 
     @property
     def fits(self) -> bool:
-        """Whether the head can have emitted this: greedily most of it, or sampled about as much as it should."""
+        """Whether the head can have generated this: greedily most of it, or sampled about as much as it should."""
         return self.agreed > _MOST * self.rows or self.agreed >= max(_FEWEST, _MOST * self.expected)
 
 
 def _rows(sample: Sample) -> tuple[Tensor, Tensor]:
-    """Last states [n, hidden] and the tokens emitted at them [n], spread over the answer."""
+    """Last states [n, hidden] and the tokens generated at them [n], spread over the answer."""
     first, last = sample.prompt_tokens - 1, sample.tokens.shape[0] - 2
     row = torch.linspace(first, last, min(_ROWS, last - first + 1)).round().long()
     return sample.last[row], sample.tokens[row + 1]
@@ -50,7 +50,7 @@ def _rows(sample: Sample) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def agreement(target: Target, samples: Sequence[Sample], device: torch.device) -> Agreement:
-    """Compare the head's likeliest tokens with those that were emitted, at some rows of some samples.
+    """Compare the head's likeliest tokens with those that were generated, at some rows of some samples.
 
     Args:
         target: whose head it is.
@@ -59,9 +59,9 @@ def agreement(target: Target, samples: Sequence[Sample], device: torch.device) -
     """
     parts = [_rows(sample) for sample in samples[:_SAMPLES]]
     states = torch.cat([states for states, _ in parts]).to(device, torch.float32)
-    emitted = torch.cat([tokens for _, tokens in parts]).to(device)
+    generated = torch.cat([tokens for _, tokens in parts]).to(device)
     likeliest = torch.zeros_like(emitted)
-    most = torch.full(emitted.shape, -torch.inf, device=device)
+    most = torch.full(generated.shape, -torch.inf, device=device)
     total = most.clone()
     for start in range(0, target.vocab_size, _CHUNK):
         head = target.lm_head[start : start + _CHUNK].to(device, torch.float32)
@@ -70,11 +70,11 @@ def agreement(target: Target, samples: Sequence[Sample], device: torch.device) -
         likeliest = torch.where(top > most, at + start, likeliest)
         most = torch.maximum(most, top)
         total = torch.logaddexp(total, logits.logsumexp(-1))
-    return Agreement(emitted.numel(), int((likeliest == emitted).sum()), float((most - total).exp().sum()))
+    return Agreement(generated.numel(), int((likeliest == generated).sum()), float((most - total).exp().sum()))
 
 
 def check(target: Target, samples: Sequence[Sample], device: torch.device) -> None:
-    """Refuse to train against a head that does not explain what was emitted; see :func:`agreement`.
+    """Refuse to train against a head that does not explain what was generated; see :func:`agreement`.
 
     Raises:
         TrainingError: it does not.
@@ -83,9 +83,9 @@ def check(target: Target, samples: Sequence[Sample], device: torch.device) -> No
     if found.fits:
         return
     message = (
-        f"the head of {target.path} as it is read here is not the one that serving speaks with: of {found.rows} emitted "
-        f"tokens {found.agreed} are the likeliest of head times last state, where more than half should be, or "
-        f"{found.expected:.0f} of sampled ones. Nothing was trained. The engine serves other weights than these files, "
-        "or scales its logits in a way that is not known here: report the target's config.json"
+        f"the head of {target.path} as it is read here is not the one that the engine serves with: of {found.rows} "
+        f"generated tokens {found.agreed} are the likeliest of head times last state, where more than half should be, "
+        f"or {found.expected:.0f} of sampled ones. Nothing was trained. The engine serves other weights than these "
+        "files, or scales its logits in a way that is not known here: report the target's config.json"
     )
     raise TrainingError(message)

@@ -134,7 +134,7 @@ class TrainingRun:
 
         Raises:
             TrainingError: step after step has no gradient, and the last state that was saved is from before; or the
-                target's head does not explain what the first samples say that it emitted.
+                target's head does not explain the generated tokens of the first samples.
         """
         bar: tqdm[Any] = tqdm(
             total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2

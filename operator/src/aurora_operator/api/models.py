@@ -72,6 +72,10 @@ class DraftSpec(Config):
             "draft.numDraftTokens must be at least draft.numSteps + 1",
         ),
         (
+            "!has(self.auxLayers) || self.auxLayers.all(a, a >= 0 && self.auxLayers.exists_one(b, a == b))",
+            "draft.auxLayers must be three different layers, numbered from 0; the last layer cannot be one",
+        ),
+        (
             unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?"),
             "draft.checkpoint, revision, draftVocabSize, auxLayers cannot change: all versions have them; make another",
         ),
@@ -91,8 +95,8 @@ class DraftSpec(Config):
     draft_vocab_size: int = Field(32000, ge=16, le=1_000_000)
     """Tokens that a new draft can propose, chosen by how often traffic uses them."""
     aux_layers: tuple[int, int, int] | None = None
-    """Target layers whose outputs feed the draft; by default those that the checkpoint names, or 2, half, and the third
-    last for a new draft."""
+    """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or those
+    that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)
