@@ -85,7 +85,7 @@ NAMES = (*TEXT, *WRAPPED)
 
 
 def make(name):
-    """A model in fp32 with norms and weights that are told apart: none is one, none is zero."""
+    """A model in fp32 with norms and weights that cannot be confused: none is one, none is zero."""
     config, arguments = {**TEXT, **WRAPPED}[name]
     torch.manual_seed(0)
     kind = transformers.AutoModelForCausalLM if name in TEXT else transformers.AutoModelForImageTextToText

@@ -14,7 +14,7 @@ from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.training.head_check import Agreement, agreement, check
 from aurora_core.training.init import ensure_first
 from aurora_core.training.metrics import TrainingMetrics
-from aurora_core.training.run import Places, TrainingRun, resume
+from aurora_core.training.run import Paths, TrainingRun, resume
 from aurora_core.weights.store import WeightsStore
 from families import HIDDEN, VOCAB, edit, make
 
@@ -60,7 +60,7 @@ def test_a_sampled_token_that_is_not_likeliest_is_no_fault():
     assert not Agreement(rows=500, agreed=4, expected=0.5).fits
 
 
-def test_training_against_another_head_is_refused_told_and_counted(gemma, tmp_path):
+def test_training_against_another_head_is_refused_reported_and_counted(gemma, tmp_path):
     wrong = tmp_path / "target"
     shutil.copytree(gemma[0], wrong)
     edit(
@@ -75,18 +75,18 @@ def test_training_against_another_head_is_refused_told_and_counted(gemma, tmp_pa
     sink = SpoolSink(tmp_path / "spool", 1 << 30)
     for sample in samples:
         sink.put(sample.request, encode(sample))
-    places = Places(tmp_path / "weights", tmp_path / "state", tmp_path / "status.json")
+    paths = Paths(tmp_path / "weights", tmp_path / "state", tmp_path / "status.json")
     draft = DraftConfig(draft_vocab_size=96)
-    ensure_first(WeightsStore(places.weights), draft, target, 0)
+    ensure_first(WeightsStore(paths.weights), draft, target, 0)
     training = TrainingConfig(precision="fp32", start_samples=4, holdout_fraction=0.1)
     run = TrainingRun(
-        resume(training, target, places),
+        resume(training, target, paths),
         draft,
         SamplesConfig(dtype="float32"),
         WeightsConfig(),
         target,
         SpoolSource(tmp_path / "spool"),
-        places,
+        paths,
         TrainingMetrics("none", None, training.ttt_length),
     )
     before = {name: weight.clone() for name, weight in run.trainer.draft.state_dict().items()}

@@ -183,9 +183,9 @@ class Target:
 
     def _of_vocabulary(self, name: str) -> Tensor | None:
         tensor = self._tensor(name)
-        wanted = (self.vocab_size, self.hidden_size)
-        if tensor is not None and tuple(tensor.shape) != wanted:
-            raise ConfigError(f"{self.path}: {name} is {list(tensor.shape)}, and config.json says {list(wanted)}")
+        shape = (self.vocab_size, self.hidden_size)
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ConfigError(f"{self.path}: {name} is {list(tensor.shape)}, and config.json says {list(shape)}")
         return tensor
 
     @cached_property

@@ -1,6 +1,7 @@
 """Whether the head that was read of the target's files is the one that the engine serves with.
 
-A wrong head gives a wrong teacher, and nothing in training shows it: losses fall as ever. What the target generated does.
+A wrong head gives a wrong teacher, and nothing in training shows it: losses fall as ever. What the target generated
+does.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class Agreement:
     """How the head explains what was generated.
 
     Attributes:
-        rows: generated tokens that were looked at.
+        rows: generated tokens that were compared.
         agreed: those that are the head's likeliest at their row.
         expected: how many those would be, were every token drawn from the head's distribution at temperature 1.
     """
@@ -54,13 +55,13 @@ def agreement(target: Target, samples: Sequence[Sample], device: torch.device) -
 
     Args:
         target: whose head it is.
-        samples: captured requests; the first of them are looked at.
+        samples: captured requests; the first of them are used.
         device: where to compute; the head goes there piece by piece.
     """
     parts = [_rows(sample) for sample in samples[:_SAMPLES]]
     states = torch.cat([states for states, _ in parts]).to(device, torch.float32)
     generated = torch.cat([tokens for _, tokens in parts]).to(device)
-    likeliest = torch.zeros_like(emitted)
+    likeliest = torch.zeros_like(generated)
     most = torch.full(generated.shape, -torch.inf, device=device)
     total = most.clone()
     for start in range(0, target.vocab_size, _CHUNK):

@@ -189,7 +189,7 @@ class TrainingRun:
             head_check.check(self._target, [entry.sample for entry in self.pool.training], self.trainer.device)
         except TrainingError:
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "head")
-            self._tell()
+            self._write_status()
             raise
         self._head_fits = True
 

@@ -95,8 +95,8 @@ class DraftSpec(Config):
     draft_vocab_size: int = Field(32000, ge=16, le=1_000_000)
     """Tokens that a new draft can propose, chosen by how often traffic uses them."""
     aux_layers: tuple[int, int, int] | None = None
-    """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or those
-    that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
+    """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
+    those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)
