@@ -31,7 +31,7 @@ def assert_right(sample, answer, prompt_ids, reference):
     assert sample.prompt_tokens == len(prompt_ids)
     hidden = reference(sample.tokens[None, :-1], output_hidden_states=True).hidden_states
     # Hugging Face numbers the embedding 0, so layer n's output is number n + 1; the last one is after the norm.
-    aux = torch.cat([hidden[3][0], hidden[16][0], hidden[28][0]], -1)
+    aux = torch.cat([hidden[2][0], hidden[15][0], hidden[27][0]], -1)
     for got, want, name in ((sample.aux, aux, "aux"), (sample.last, hidden[-1][0], "last")):
         similarity = F.cosine_similarity(got.float(), want, dim=-1)
         assert similarity.min() > 0.98, f"{name} row {int(similarity.argmin())}: {float(similarity.min()):.4f}"

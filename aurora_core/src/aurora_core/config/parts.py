@@ -45,12 +45,10 @@ class DraftConfig(Config):
     """Tokens that the target verifies in a cycle, the last known one included."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _tree(self) -> Self:
         if self.top_k == 1 and self.num_draft_tokens != self.num_steps + 1:
             message = f"with top_k 1 num_draft_tokens must be num_steps + 1 = {self.num_steps + 1}"
             raise ValueError(message)
-        if self.aux_layers and (len(set(self.aux_layers)) < len(self.aux_layers) or min(self.aux_layers) < 0):
-            raise ValueError("aux_layers must be three different layers, numbered from 0")
         return self
 
 
