@@ -14,7 +14,8 @@ from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.training.head_check import Agreement, agreement, check
 from aurora_core.training.init import ensure_first
 from aurora_core.training.metrics import TrainingMetrics
-from aurora_core.training.run import Paths, TrainingRun, resume
+from aurora_core.training.run import TrainingRun
+from aurora_core.training.start import Paths, resume
 from aurora_core.weights.store import WeightsStore
 from families import HIDDEN, VOCAB, edit, make
 
