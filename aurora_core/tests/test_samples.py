@@ -109,6 +109,27 @@ def test_a_sample_must_have_a_row_for_every_token_but_the_last():
         Sample("a", torch.arange(4), 1, torch.zeros(4, 3), torch.zeros(4, 1), 0, "t")
 
 
+@given(st.integers(1, 30), st.integers(2, 30), st.integers(2, 40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_long_sample_is_cut_at_the_front(make_sample, prompt, generated, rows):
+    whole = make_sample(length=prompt + generated, prompt=prompt)
+    cut = whole.cut(rows)
+    left = min(rows, whole.aux.shape[0])
+    assert cut.aux.shape[0] == left
+    assert torch.equal(cut.tokens, whole.tokens[-left - 1 :])
+    assert torch.equal(cut.aux, whole.aux[-left:])
+    assert torch.equal(cut.last, whole.last[-left:])
+    assert cut.roots == min(whole.roots, left - 1)
+    if left < whole.aux.shape[0]:
+        assert cut.aux.untyped_storage().nbytes() == cut.aux.nbytes
+
+
+def test_a_sample_of_one_generated_token_is_refused(make_sample):
+    with pytest.raises(SampleError, match="one generated token") as error:
+        make_sample(length=7, prompt=6).cut(100)
+    assert error.value.reason == "no_rows"
+
+
 def test_the_spool_keeps_what_is_not_yet_done_with(tmp_path, make_sample):
     sink = SpoolSink(tmp_path, 1 << 20)
     for i in range(3):

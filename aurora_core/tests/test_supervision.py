@@ -28,16 +28,16 @@ def trainer_of(target, **changes):
     return Trainer(config, draft, target, CPU)
 
 
-def run(trainer, how, samples, steps, max_rows=512):
+def run(trainer, how, samples, steps):
     trainer.draft.zero_grad()
-    sums = how(trainer.draft, trainer._teacher, samples, max_rows, steps, 0.8, 0.1)
+    sums = how(trainer.draft, trainer._teacher, samples, steps, 0.8, 0.1)
     grads = {name: None if p.grad is None else p.grad.clone() for name, p in trainer.draft.named_parameters()}
     return sums, grads
 
 
-def assert_same(trainer, samples, steps, max_rows=512, rtol=2e-4, atol=2e-6):
+def assert_same(trainer, samples, steps, rtol=2e-4, atol=2e-6):
     (plain, expected), (packed, found) = (
-        run(trainer, how, samples, steps, max_rows) for how in (supervision.plain, supervision.packed)
+        run(trainer, how, samples, steps) for how in (supervision.plain, supervision.packed)
     )
     assert packed.rows == plain.rows
     assert packed.loss == pytest.approx(plain.loss, rel=rtol, abs=1e-4)
@@ -57,7 +57,7 @@ def test_ragged_samples_of_any_prompt_share(target, make_sample, data):
     for i in range(data.draw(st.integers(1, 4))):
         length = data.draw(st.integers(3, 30))
         samples.append(make_sample(str(i), length=length, prompt=data.draw(st.integers(1, length - 1)), seed=i))
-    assert_same(trainer_of(target), samples, data.draw(st.integers(1, 6)), max_rows=data.draw(st.integers(2, 40)))
+    assert_same(trainer_of(target), samples, data.draw(st.integers(1, 6)))
 
 
 def test_long_samples_attend_in_chunks(monkeypatch, target, make_sample):
@@ -80,9 +80,9 @@ def test_in_bf16_within_its_rounding(target, make_sample):
 def test_a_sample_without_anything_to_learn_costs_nothing(target, make_sample):
     trainer = trainer_of(target)
     only_prompt = make_sample("a", length=12, prompt=11)
-    sums, _ = run(trainer, supervision.packed, [only_prompt], 3, max_rows=8)
+    sums, _ = run(trainer, supervision.packed, [only_prompt], 3)
     assert sums.rows == [0, 0, 0]
-    assert_same(trainer, [only_prompt, make_sample("b", length=20, prompt=4)], 3, max_rows=16)
+    assert_same(trainer, [only_prompt, make_sample("b", length=20, prompt=4)], 3)
 
 
 def test_documents_are_kept_apart(target, make_sample):
@@ -100,7 +100,7 @@ def test_documents_are_kept_apart(target, make_sample):
 def test_chains_are_the_unrolled_rows(target, make_sample):
     trainer = trainer_of(target)
     samples = [make_sample("a", length=17), make_sample("b", length=11, seed=1)]
-    batch, packed = Batch.of(samples, 512, torch.float32), Packed.of(samples, 512, torch.float32)
+    batch, packed = Batch.of(samples, torch.float32), Packed.of(samples, torch.float32)
     where = [(i, s.prompt_tokens - 1 + j) for i, s in enumerate(samples) for j in range(packed.spans[i][3])]
     plain = list(unroll(trainer.draft, trainer.embedding, batch, 4))
     for step, (roots, out) in enumerate(chains(trainer.draft, trainer.embedding, packed, 4)):

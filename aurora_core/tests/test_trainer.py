@@ -43,9 +43,7 @@ def test_training_raises_the_accept_length(target, samples):
     trainer.set_vocabulary(torch.arange(8, 56))
 
     def length():
-        return simulate(
-            trainer.draft, trainer.embedding, samples[20:], steps=3, max_rows=99, dtype=torch.float32
-        ).length
+        return simulate(trainer.draft, trainer.embedding, samples[20:], steps=3, dtype=torch.float32).length
 
     before = length()
     first = trainer.train_step([samples[:4]])
@@ -161,8 +159,7 @@ def make_run(tmp_path, target, **changes):
         publish_every_steps=5,
         save_every_steps=5,
         holdout_fraction=0.3,
-        reuse=500,
-        **{"num_train_steps": 20, **changes},
+        **{"num_train_steps": 20, "reuse": 500, **changes},
     )
     draft = DraftConfig(draft_vocab_size=48)
     ensure_first(WeightsStore(tmp_path / "weights"), draft, target, 0)
@@ -239,6 +236,50 @@ def test_a_step_without_a_gradient_leaves_weights_and_moments_as_they_were(targe
     assert (result.taken, trainer.step) == (False, 2)
     torch.testing.assert_close(everything(), before, rtol=0, atol=0)
     assert trainer.train_step([samples[:4]]).taken
+
+
+def test_prompts_longer_than_a_sample_may_be_leave_their_answers(tmp_path, target, make_sample):
+    fill(tmp_path, [make_sample(f"r{i}", length=60, prompt=48, seed=i) for i in range(24)])
+    run = make_run(tmp_path, target, max_seq_length=16, num_train_steps=10)
+    run.run()
+    assert run.trainer.step == 10
+    assert run.trainer.tokens > 10 * 4 * 8
+    assert {entry.sample.aux.shape[0] for entry in run.pool.training} == {16}
+
+
+def test_answers_of_one_token_are_refused_and_counted(tmp_path, target, samples, make_sample):
+    fill(tmp_path, [*samples, *(make_sample(f"s{i}", length=7, prompt=6) for i in range(3))])
+    run = make_run(tmp_path, target, num_train_steps=1)
+    run.run()
+    value = run._metrics.registry.get_sample_value
+    assert value("aurora_train_samples_rejected_total", {"reason": "no_rows"}) == 3
+    assert value("aurora_train_samples_received_total") == len(samples)
+
+
+def test_a_step_without_a_row_is_none(tmp_path, target, samples):
+    trainer = make_trainer(target, weight_decay=0.5)
+    trainer._teacher.to_draft.fill_(-1)
+    before = copy.deepcopy(trainer.draft.state_dict())
+    result = trainer.train_step([samples[:4]])
+    assert (result.taken, result.tokens, trainer.step) == (False, 0, 0)
+    torch.testing.assert_close(trainer.draft.state_dict(), before, rtol=0, atol=0)
+    fill(tmp_path, samples)
+    run = make_run(tmp_path, target, reuse=20)
+    run._review_vocabulary = lambda: None
+    run.trainer._teacher.to_draft.fill_(-1)
+    refill, rounds = run._refill, []
+
+    def end_when_idle():
+        refill()
+        rounds.append(run.pool.draws())
+        if rounds[-2:] == [rounds[-1]] * 2:
+            run.stop()
+
+    run._refill = end_when_idle
+    run.run()
+    assert run.trainer.step == 0
+    assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "no_rows"}) > 20
+    assert WeightsStore(tmp_path / "weights").versions() == [0]
 
 
 def diverging(draft, *batch):

@@ -73,7 +73,7 @@ def serve(draft, embedding, sample, root):
 @torch.no_grad()
 def test_the_unrolled_chain_is_what_serving_computes(draft, target, make_sample):
     samples = [make_sample("a", length=17), make_sample("b", length=11, seed=1)]
-    batch = Batch.of(samples, 512, torch.float32)
+    batch = Batch.of(samples, torch.float32)
     outputs = list(unroll(draft, target.embedding, batch, STEPS))
     for i, sample in enumerate(samples):
         for root in range(5, sample.aux.shape[0]):
@@ -105,7 +105,7 @@ def greedy_cycles(draft, embedding, sample, steps):
 def test_simulated_accept_length_is_that_of_cycle_by_cycle_serving(draft, target, make_sample):
     samples = [make_sample(str(i), length=14 + i, prompt=3 + i, seed=i) for i in range(6)]
     for steps in (1, 3):
-        simulated = simulate(draft, target.embedding, samples, steps=steps, max_rows=512, dtype=torch.float32)
+        simulated = simulate(draft, target.embedding, samples, steps=steps, dtype=torch.float32)
         served = [greedy_cycles(draft, target.embedding, s, steps) for s in samples]
         assert simulated.tokens == sum(t for t, _ in served)
         assert simulated.cycles == sum(v for _, v in served)

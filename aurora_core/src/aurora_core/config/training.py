@@ -40,8 +40,9 @@ class TrainingConfig(Config):
     """Decoupled weight decay of AdamW."""
     max_grad_norm: PositiveFloat = 2.5
     """Global gradient norm above which gradients are scaled down."""
-    max_seq_length: PositiveInt = 2048
-    """Tokens of a sample that are used; what is longer is cut at the end."""
+    max_seq_length: int = Field(2048, ge=2)
+    """Tokens of a sample that are used, the last ones: of a longer one the front is cut, so that what was generated
+    remains."""
     step_weight_decay: float = Field(1.0, gt=0, le=1)
     """Weight of each further unrolled step's loss relative to the one before."""
     loss: Literal["fused", "reference"] = "fused"

@@ -81,7 +81,6 @@ def simulate(
     samples: Sequence[Sample],
     *,
     steps: int,
-    max_rows: int,
     dtype: torch.dtype,
     micro_batch: int = 8,
 ) -> Accepted:
@@ -92,7 +91,6 @@ def simulate(
         embedding: the target's embedding, [vocab, width].
         samples: held-out requests.
         steps: draft steps of a cycle.
-        max_rows: rows of a sample that are used.
         dtype: arithmetic.
         micro_batch: samples at a time.
     """
@@ -100,7 +98,7 @@ def simulate(
     counts: list[tuple[int, int]] = []
     ordered = sorted(samples, key=lambda sample: sample.tokens.shape[0])
     for start in range(0, len(ordered), micro_batch):
-        batch = Batch.of(ordered[start : start + micro_batch], max_rows, dtype).to(device)
+        batch = Batch.of(ordered[start : start + micro_batch], dtype).to(device)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             correct = torch.stack(list(_correct(draft, embedding, batch, steps)), 1).tolist()
         for flags, prompt, rows in zip(correct, batch.prompt.tolist(), batch.rows.tolist(), strict=True):

@@ -32,18 +32,18 @@ class Batch:
     prompt: Tensor
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], max_rows: int, dtype: torch.dtype) -> Self:
-        """Pad samples, cutting each after ``max_rows`` rows."""
-        rows = [min(sample.aux.shape[0], max_rows) for sample in samples]
+    def of(cls, samples: Sequence[Sample], dtype: torch.dtype) -> Self:
+        """Pad samples to the longest."""
+        rows = [sample.aux.shape[0] for sample in samples]
         width = max(rows)
         first = samples[0]
         tokens = torch.zeros((len(samples), width + 1), dtype=torch.int64)
         aux = torch.zeros((len(samples), width, first.aux.shape[1]), dtype=dtype)
         last = torch.zeros((len(samples), width, first.last.shape[1]), dtype=dtype)
         for i, (sample, n) in enumerate(zip(samples, rows, strict=True)):
-            tokens[i, : n + 1] = sample.tokens[: n + 1]
-            aux[i, :n] = sample.aux[:n]
-            last[i, :n] = sample.last[:n]
+            tokens[i, : n + 1] = sample.tokens
+            aux[i, :n] = sample.aux
+            last[i, :n] = sample.last
         prompt = torch.tensor([sample.prompt_tokens for sample in samples])
         return cls(tokens, aux, last, torch.tensor(rows), prompt)
 

@@ -46,8 +46,8 @@ class Packed:
     spans: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], max_rows: int, dtype: torch.dtype) -> Self:
-        """Pack samples, cutting each after ``max_rows`` rows; one without a root contributes nothing.
+    def of(cls, samples: Sequence[Sample], dtype: torch.dtype) -> Self:
+        """Pack samples; one without a root contributes nothing.
 
         Raises:
             ValueError: none has a root.
@@ -55,8 +55,7 @@ class Packed:
         parts: list[tuple[Sample, int, int]] = []
         spans, row, root = [], 0, 0
         for sample in samples:
-            rows = min(sample.aux.shape[0], max_rows)
-            roots = rows - sample.prompt_tokens
+            rows, roots = sample.aux.shape[0], sample.roots
             if roots > 0:
                 parts.append((sample, rows, roots))
                 spans.append((row, rows - 1, root, roots))

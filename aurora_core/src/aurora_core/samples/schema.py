@@ -8,7 +8,7 @@ last token was never fed to the target, so a request of L tokens has at most L -
 import json
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -57,6 +57,36 @@ class Sample:
             )
         if not 0 < self.prompt_tokens < length:
             raise SampleError("shape", f"sample {self.request}: {self.prompt_tokens} of {length} tokens are prompt")
+
+    @property
+    def roots(self) -> int:
+        """Rows to learn from: where a verify cycle starts, or could start, whose first proposal the sample answers."""
+        return self.tokens.shape[0] - 1 - self.prompt_tokens
+
+    def cut(self, rows: int) -> "Sample":
+        """Its last rows, at most so many: what was generated stays, and the end of the prompt before it.
+
+        Positions count from the first row that stays; only the distance of two rows matters to a draft.
+
+        Args:
+            rows: 2 at least.
+
+        Raises:
+            SampleError: ``no_rows``, none of them can be learned from.
+        """
+        if self.roots < 1:
+            raise SampleError("no_rows", f"sample {self.request} has one generated token, which no proposal can follow")
+        gone = self.aux.shape[0] - rows
+        if gone <= 0:
+            return self
+        # Copies, so that the memory of what is cut is free.
+        return replace(
+            self,
+            tokens=self.tokens[gone:].clone(),
+            prompt_tokens=max(1, self.prompt_tokens - gone),
+            aux=self.aux[gone:].clone(),
+            last=self.last[gone:].clone(),
+        )
 
     @property
     def bytes(self) -> int:

@@ -94,8 +94,8 @@ class Publisher:
         ).version
 
     def _simulated(self, draft: Eagle3Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
-        steps, rows = self._draft_config.num_steps, trainer.config.max_seq_length
-        return simulate(draft, trainer.embedding, heldout, steps=steps, max_rows=rows, dtype=trainer.dtype).length
+        steps = self._draft_config.num_steps
+        return simulate(draft, trainer.embedding, heldout, steps=steps, dtype=trainer.dtype).length
 
     def _evaluate(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
         """The draft's simulated accept length."""

@@ -78,7 +78,7 @@ class TrainingRun:
                 aux_width=width,
                 hidden=target.hidden_size,
                 dtypes=dtypes,
-            ),
+            ).cut(training.max_seq_length),
             size=samples.max_sample_pool_size,
             heldout_size=training.holdout_samples,
             heldout_fraction=training.holdout_fraction,
@@ -156,6 +156,8 @@ class TrainingRun:
             result = self.trainer.train_step(micro)
             done = time.monotonic()
             self._check(result)
+            if not result.tokens:
+                continue
             if result.taken:
                 self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
             last = done
@@ -196,6 +198,10 @@ class TrainingRun:
     def _check(self, result: StepResult) -> None:
         if result.taken:
             self._passed_over = 0
+            return
+        if not result.tokens:
+            self._metrics.count(metrics.TRAIN_FAILURES, 1, "no_rows")
+            log.warning("no step: none of the drawn samples has a row that the draft can learn from")
             return
         self._passed_over += 1
         self._metrics.count(metrics.TRAIN_FAILURES, 1, "step")

@@ -50,8 +50,8 @@ class StepSums:
     rows: list[int]
 
 
-MicroBatch = Callable[[Eagle3Draft, Teacher, Sequence[Sample], int, int, float, float], StepSums]
-"""draft, teacher, samples, rows of a sample at most, unrolled steps, weight of each further step, scale of the loss."""
+MicroBatch = Callable[[Eagle3Draft, Teacher, Sequence[Sample], int, float, float], StepSums]
+"""draft, teacher, samples, unrolled steps, weight of each further step, scale of the loss."""
 
 
 def _summed(step_N: Tensor, loss_N: Tensor, correct_N: Tensor, steps: int) -> StepSums:
@@ -65,13 +65,12 @@ def plain(
     draft: Eagle3Draft,
     teacher: Teacher,
     samples: Sequence[Sample],
-    max_rows: int,
     steps: int,
     decay: float,
     scale: float,
 ) -> StepSums:
     """Every row of every padded sample through every step; loss where the target has answered."""
-    batch = Batch.of(samples, max_rows, teacher.dtype).to(teacher.device)
+    batch = Batch.of(samples, teacher.dtype).to(teacher.device)
     width = batch.aux.shape[1]
     total = torch.zeros((), device=teacher.device)
     found: list[tuple[int, Tensor, Tensor]] = []
@@ -97,15 +96,14 @@ def packed(
     draft: Eagle3Draft,
     teacher: Teacher,
     samples: Sequence[Sample],
-    max_rows: int,
     steps: int,
     decay: float,
     scale: float,
 ) -> StepSums:
     """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all steps."""
-    if all(min(s.aux.shape[0], max_rows) <= s.prompt_tokens for s in samples):
+    if not any(s.roots for s in samples):
         return StepSums([0.0] * steps, [0.0] * steps, [0] * steps)
-    rows = Packed.of(samples, max_rows, teacher.dtype).to(teacher.device)
+    rows = Packed.of(samples, teacher.dtype).to(teacher.device)
     label = teacher.to_draft[rows.label]
     hidden, target_row, step = [], [], []
     with teacher.autocast():

@@ -28,7 +28,8 @@ class StepResult:
         grad_norm: before clipping.
         tokens: rows that were trained on at the first unrolled step.
         lr: the learning rate.
-        taken: whether weights changed; with a loss or a gradient that is NaN or infinite they would be lost for good.
+        taken: whether weights changed. With a loss or a gradient that is NaN or infinite they would be lost for good;
+            with no row to learn from (``tokens`` is 0) there is nothing to learn, and this was no optimizer step.
     """
 
     loss: float
@@ -100,11 +101,7 @@ class Trainer:
         lr = learning_rate(config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        expected = sum(
-            max(0, min(s.tokens.shape[0] - 1, config.max_seq_length) - s.prompt_tokens)
-            for b in micro_batches
-            for s in b
-        )
+        expected = sum(s.roots for b in micro_batches for s in b)
         scale = 1.0 / max(1, expected * config.ttt_length)
         self.optimizer.zero_grad(set_to_none=True)
         sums = [
@@ -112,7 +109,6 @@ class Trainer:
                 self.draft,
                 self._teacher,
                 samples,
-                config.max_seq_length,
                 config.ttt_length,
                 config.step_weight_decay,
                 scale,
@@ -123,10 +119,10 @@ class Trainer:
         counts = [sum(one.rows[k] for one in sums) for k in range(config.ttt_length)]
         loss = [sum(one.loss[k] for one in sums) for k in range(config.ttt_length)]
         right = [sum(one.correct[k] for one in sums) for k in range(config.ttt_length)]
-        taken = math.isfinite(norm) and all(map(math.isfinite, loss))
+        taken = counts[0] > 0 and math.isfinite(norm) and all(map(math.isfinite, loss))
         if taken:
             self.optimizer.step()
-        self.step += 1
+        self.step += counts[0] > 0
         self.tokens += counts[0]
         return StepResult(
             loss=sum(loss) / max(1, sum(counts)),
