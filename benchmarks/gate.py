@@ -1,187 +1,202 @@
-"""The gate by simulation: how often it is wrong, how soon it is right, against three other ways to decide.
+"""The gate by simulation: how often it is wrong, how soon it is right, beside four other ways to decide.
 
-Each trial streams requests to a stable and a candidate draft and is analysed after every batch, for a day. A
-request has a geometric-like number of verify cycles, and a rate of its own (overdispersion: prompts differ in how
-predictable they are), so requests and not tokens are independent. Ways to decide, all on the same streams:
+benchmarks/traffic.py simulates trials under many conditions of traffic, fleet and operator; counters are scraped as
+Prometheus would, and go through the product's own functions to a verdict. Other ways get the same work, exactly, by
+time slice:
 
-- confidence sequence: the product's own (aurora_operator.promotion);
-- z-test at every analysis: a fixed-horizon test, read again and again, as dashboards invite to;
-- threshold: promote when the ratio is above 1 at three analyses in a row, as metric-analysis tools do;
-- blind: promote at once.
+- slices: an always-valid interval with time slices as independent units (this gate until version 0.1);
+- z-test: a fixed-horizon test over slices, read at every analysis, as dashboards invite to;
+- threshold: promote when the ratio is above 1 at three analyses in a row, as metric-analysis tools do.
 
-Prints a table and a JSON line; --plot draws the shares over time.
+Promoting every version at once ("blind") is wrong in each of these trials where the draft is not better. Prints a table
+and a JSON line; --plot draws it.
 """
 
 import argparse
 import json
 import math
+import os
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.assignment import candidate_slice
+from aurora_operator.promotion.blocks import Trial, crossover, switchback
+from aurora_operator.promotion.eprocess import Block, log_e_down, log_e_up
 from aurora_operator.promotion.gate import Evidence, Verdict, decide
-from aurora_operator.promotion.measure import by_slice
-from aurora_operator.promotion.statistics import Sums
+from aurora_operator.promotion.statistics import Sums, half_width
+from traffic import CONDITIONS, NEW, OLD, Condition, Outcome, simulate
 
-ANALYSES, BATCH = 288, 4
-"""A day of analyses every five minutes, with so many finished requests of each side between two."""
-
-
-def request(rng: random.Random, mean: float) -> tuple[float, float]:
-    """Tokens and cycles of one request under a draft of this mean accept length."""
-    own = mean * math.exp(rng.gauss(0, 0.18))
-    cycles = 1 + int(rng.expovariate(1 / 35))
-    tokens = sum(max(1.0, rng.gauss(own, 0.9)) for _ in range(min(cycles, 12))) * cycles / min(cycles, 12)
-    return round(tokens), cycles
+ALPHA = 1 - Gate().confidence
+EFFECTS = (1.0, 0.98, 1.05)
+RULES = ("gate", "slices", "z-test", "threshold")
+Decided = tuple[bool | None, float]
+"""Promoted, rejected or (None) undecided; and after how many minutes."""
 
 
-Rule = Callable[[list[tuple[Sums, Sums]]], bool | None]
-"""Sums at all analyses so far in, promote (True), reject (False) or continue (None) out."""
+def _units(outcome: Outcome, at: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Slices of each engine before one, candidate's and stable's; which one it served is what it mostly did."""
+    sides = []
+    for mine, other in ((NEW, OLD), (OLD, NEW)):
+        found = outcome.cells[mine]
+        sides.append([
+            row for (engine, number), row in sorted(found.items(), key=lambda one: one[0][1])
+            if number < at and row[1] > outcome.cells[other].get((engine, number), (0.0, 0.0))[1] and row[0] > 0
+        ])  # fmt: skip
+    return sides[0], sides[1]
 
 
-def sequence(analyses: list[tuple[Sums, Sums]]) -> bool | None:
-    """The product's gate."""
-    candidate, stable = analyses[-1]
-    evidence = Evidence(candidate, stable, int(candidate.n), int(stable.n))
-    verdict = decide(Gate(), evidence, (), 0).verdict
-    return None if verdict is Verdict.WAIT else verdict is Verdict.PROMOTE
+def _gate(condition: Condition, outcome: Outcome) -> Decided:
+    """The product's."""
+    slices = int(condition.hours * 3600 / condition.slice_seconds)
+    if condition.engines == 1:
+        trial = switchback(outcome.candidate, outcome.stable, lambda at: candidate_slice(outcome.trial, at), slices)
+    else:
+        trial = crossover(outcome.candidate, outcome.stable, slices)
+    limit = -math.log(ALPHA)
+    for count in range(6, len(trial.blocks) + 1):
+        blocks = trial.blocks[:count]
+        if max(log_e_up(blocks, 0.0), log_e_down(blocks, 0.0)) >= limit:
+            verdict = decide(Gate(), Evidence(Trial(blocks), 1000, 1000), (), 0.0).verdict
+            if verdict is not Verdict.WAIT:
+                # Blocks that are void take their time too.
+                share = count / (len(trial.blocks) + trial.void)
+                return verdict is Verdict.PROMOTE, 60 * condition.hours * share
+    return None, 60 * condition.hours
 
 
-def z_test(analyses: list[tuple[Sums, Sums]]) -> bool | None:
-    """A 95 % interval of a single analysis, read at each."""
-    candidate, stable = analyses[-1]
-    a, b = candidate.log_variance(), stable.log_variance()
-    if candidate.n < Gate().min_requests or a is None or b is None or not candidate.ratio or not stable.ratio:
-        return None
-    z = math.log(candidate.ratio / stable.ratio) / math.sqrt(a + b)
+def _others(condition: Condition, outcome: Outcome) -> dict[str, Decided]:
+    slices = int(condition.hours * 3600 / condition.slice_seconds)
+    undecided: Decided = (None, 60 * condition.hours)
+    out = {"slices": undecided, "z-test": undecided, "threshold": undecided}
+    done: set[str] = set()
+    row = 0
     limit = NormalDist().inv_cdf(0.975)
-    return True if z > limit else False if z < -limit else None
-
-
-def threshold(analyses: list[tuple[Sums, Sums]]) -> bool | None:
-    """Above stable at three analyses in a row; below at three in a row rejects."""
-    if len(analyses) < 3 or analyses[-1][0].n < Gate().min_requests:
-        return None
-    above = [bool(c.ratio and s.ratio and c.ratio > s.ratio) for c, s in analyses[-3:]]
-    return True if all(above) else False if not any(above) else None
-
-
-def blind(_: list[tuple[Sums, Sums]]) -> bool | None:
-    """Newer is better."""
-    return True
-
-
-RULES: dict[str, Rule] = {
-    "confidence sequence": sequence, "z-test at every analysis": z_test, "threshold": threshold, "blind": blind,
-}  # fmt: skip
-
-
-def trial(rng: random.Random, effect: float) -> dict[str, tuple[bool | None, int]]:
-    """One trial; for each rule its verdict and the analysis at which it fell."""
-    candidate, stable = Sums(), Sums()
-    analyses: list[tuple[Sums, Sums]] = []
-    verdicts: dict[str, tuple[bool | None, int]] = {}
-    for analysis in range(1, ANALYSES + 1):
-        candidate += Sums.of(request(rng, 2.0 * effect) for _ in range(BATCH))
-        stable += Sums.of(request(rng, 2.0) for _ in range(BATCH))
-        analyses.append((candidate, stable))
-        for name, rule in RULES.items():
-            if name not in verdicts and (verdict := rule(analyses)) is not None:
-                verdicts[name] = (verdict, analysis)
-        if len(verdicts) == len(RULES):
+    for at in range(4, slices + 1, max(1, slices // 60)):
+        top, bottom = (Sums.of(side) for side in _units(outcome, at))
+        above, below = top.ratio, bottom.ratio
+        a, b = top.log_variance(), bottom.log_variance()
+        if min(top.n, bottom.n) < 4 or above is None or below is None or a is None or b is None or a + b <= 0:
+            continue
+        center = math.log(above / below)
+        sign = int(math.copysign(1, center))
+        row = row + sign if row * sign >= 0 else sign
+        width = half_width(max(a + b, 1e-8), ALPHA)
+        signs = {
+            "slices": (center > width) - (center < -width),
+            "z-test": (center > limit * math.sqrt(a + b)) - (center < -limit * math.sqrt(a + b)),
+            "threshold": (row >= 3) - (row <= -3),
+        }
+        for name, verdict in signs.items():
+            if verdict and name not in done:
+                done.add(name)
+                out[name] = (verdict > 0, at * condition.slice_seconds / 60)
+        if len(done) == len(out):
             break
-    return {name: verdicts.get(name, (None, ANALYSES)) for name in RULES}
+    return out
 
 
-def arithmetic(deployments: int = 1000, slices: int = 100) -> float:
-    """CPU seconds of one analysis at so many deployments, from a Switchback's slices to the decision."""
+def trial(job: tuple[int, float, int]) -> dict[str, Decided]:
+    """One simulated trial: the verdict by each rule. The job is a condition's number, the effect and a seed."""
+    number, effect, seed = job
+    condition = CONDITIONS[number]
+    outcome = simulate(condition, effect, seed)
+    return {"gate": _gate(condition, outcome), **_others(condition, outcome)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Shares of a condition's trials, and the median minutes to a verdict."""
+
+    promoted: float
+    rejected: float
+    minutes: float
+
+
+def summary(found: Sequence[dict[str, Decided]]) -> dict[str, Cell]:
+    """Of each rule."""
+    out = {}
+    for rule in RULES:
+        verdicts = [one[rule] for one in found]
+        n = len(verdicts)
+        out[rule] = Cell(
+            sum(v is True for v, _ in verdicts) / n, sum(v is False for v, _ in verdicts) / n,
+            median(minutes for _, minutes in verdicts),
+        )  # fmt: skip
+    return out
+
+
+def arithmetic(deployments: int = 1000, blocks: int = 50) -> float:
+    """CPU seconds of one analysis at so many deployments, from blocks to the decision."""
     rng = random.Random(0)
-    rows = [(1.0, x, y, x * x, x * y, y * y) for x, y in (request(rng, 2.0) for _ in range(slices))]
-    sides = [{"engine": dict(enumerate(rows))} for _ in range(2)]
-
-    def analysis(trial: str) -> None:
-        top = by_slice(sides[0], lambda at: candidate_slice(trial, at))
-        bottom = by_slice(sides[1], lambda at: not candidate_slice(trial, at))
-        decide(Gate(), Evidence(top, bottom, 50, 50), (), 100)
-
+    evidence = Evidence(Trial(tuple(Block(rng.gauss(0, 0.1), 1000.0) for _ in range(blocks))), 100, 100)
     started = time.process_time()
-    for number in range(deployments):
-        analysis(str(number))
+    for _ in range(deployments):
+        decide(Gate(), evidence, (), 100)
     return time.process_time() - started
 
 
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--trials", type=int, default=200, help="of each condition and effect")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    effects = (0.95, 1.0, 1.05, 1.1, 1.25)
-    results = {}
-    for effect in effects:
-        rng = random.Random(int(1000 * effect))
-        results[effect] = [trial(rng, effect) for _ in range(options.trials)]
-    print(f"{'candidate / stable':20}" + "".join(f"{name:>24}" for name in RULES))
-    print(f"{'':20}" + "".join(f"{'promoted  median analyses':>24}" for _ in RULES))
-    figures: dict[str, dict[str, dict[str, float]]] = {}
-    for effect, trials in results.items():
-        cells = ""
-        for name in RULES:
-            promoted = sum(t[name][0] is True for t in trials) / len(trials)
-            decided = sorted(t[name][1] for t in trials)
-            median = decided[len(decided) // 2]
-            cells += f"{promoted:15.1%} {median:8d}"
-            figures.setdefault(name, {})[str(effect)] = {"promoted": promoted, "median_analyses": median}
-        print(f"{effect:<20}{cells}")
+    jobs = [(c, e, s) for c in range(len(CONDITIONS)) for e in EFFECTS for s in range(options.trials)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip(jobs, pool.map(trial, jobs, chunksize=20), strict=True))
+    table = {
+        (c, e): summary([found[c, e, s] for s in range(options.trials)])
+        for c in range(len(CONDITIONS))
+        for e in EFFECTS
+    }
+    print("Promoted of equal drafts, of 2 % worse ones, of 5 % better ones; median minutes to a verdict on the last.")
+    print("| condition | " + " | ".join(RULES) + " |")
+    print("|---" * (1 + len(RULES)) + "|")
+    for number, condition in enumerate(CONDITIONS):
+        cells = []
+        for rule in RULES:
+            equal, worse, better = (table[number, effect][rule] for effect in EFFECTS)
+            cells.append(f"{equal.promoted:.1%}, {worse.promoted:.1%}, {better.promoted:.0%}, {better.minutes:.0f}")
+        print(f"| {condition.name} | " + " | ".join(cells) + " |")
     if options.plot:
-        plot(results, options.plot)
-    print(
-        json.dumps(
-            {
-                "benchmark": "gate",
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": platform.machine(),
-                "python": platform.python_version(),
-                "trials": options.trials,
-                "analyses": ANALYSES,
-                "requests_per_analysis": BATCH,
-                "cpu_seconds_for_1000_deployments": round(arithmetic(), 3),
-                "rules": figures,
-            }
-        )
-    )
+        plot(table, options.plot)
+    rows = [
+        {"condition": CONDITIONS[c].name, "effect": effect, "rule": rule, **asdict(cell)}
+        for (c, effect), cells_of in table.items()
+        for rule, cell in cells_of.items()
+    ]
+    heading = {"benchmark": "gate", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+               "machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version()}  # fmt: skip
+    cpu = {"cpu_seconds_for_1000_deployments": round(arithmetic(), 3)}
+    print(json.dumps({**heading, "trials": options.trials, **cpu, "rows": rows}))
 
 
-def plot(results: dict[float, list[dict[str, tuple[bool | None, int]]]], path: Path) -> None:
-    """Share promoted by each analysis, an equal candidate left and a better one right."""
+def plot(table: dict[tuple[int, float], dict[str, Cell]], path: Path) -> None:
+    """Share of equal drafts promoted under each condition, and of better ones."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (only for the picture)
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 8), sharey=True, layout="constrained")
+    ys = range(len(CONDITIONS))
     for axis, effect, title in (
-        (axes[0], 1.0, "equal candidate: every promotion is wrong"),
-        (axes[1], 1.1, "10 % better"),
+        (axes[0], 1.0, "equal draft promoted, % (every one is wrong)"),
+        (axes[1], 1.05, "5 % better draft promoted, %"),
     ):
-        trials = results[effect]
-        for name in RULES:
-            at = sorted(t[name][1] for t in trials if t[name][0] is True)
-            xs = [0, *at, ANALYSES]
-            ys = [0, *(100 * (i + 1) / len(trials) for i in range(len(at))), 100 * len(at) / len(trials)]
-            axis.step(xs, ys, where="post", label=name)
-        axis.axhline(5, color="grey", lw=0.8, ls=":")
-        axis.set(
-            title=title,
-            xlabel=f"analyses, {BATCH} requests of each side between two",
-            xscale="log",
-            xlim=(0.9, ANALYSES),
-        )
-    axes[0].set_ylabel("promoted, % of trials")
-    axes[0].legend(frameon=False)
+        for rule, marker in zip(RULES, "osx|", strict=True):
+            axis.plot([100 * table[c, effect][rule].promoted for c in ys], list(ys), marker, label=rule)
+        axis.set(title=title, xlim=(-2, 102))
+        axis.grid(axis="y", color="0.92")
+    axes[0].axvline(100 * ALPHA, color="grey", lw=0.8, ls=":")
+    axes[0].set_yticks(list(ys), [condition.name for condition in CONDITIONS])
+    axes[0].invert_yaxis()
+    axes[0].legend(loc="lower right")
     figure.savefig(path, dpi=120)
 
 

@@ -1,8 +1,8 @@
 """Records the counters of a real engine under traffic, one draft after the other, for benchmarks/coverage.py.
 
 Takes the drafts of a finished `make loop`: the newest, the oldest trained one that is still there, and none. Each
-serves the same endless traffic for some minutes; once a second the engine's six sums of both metrics are written down,
-as a scrape would see them.
+serves the same endless traffic for some minutes; once per second the engine's counters are written down, as a
+scrape would see them.
 """
 
 import json
@@ -21,7 +21,7 @@ _COUNTERS = [name for name, _ in measured(ArmCounters)]
 
 
 def _row(state: EngineState, version: int, steps: int) -> Row:
-    """All counters of an arm, 0 before it finished a request."""
+    """All counters of an arm, 0 before its first cycle."""
     arm = state.arm(version, steps)
     return [round(float(getattr(arm, name)), 6) for name in _COUNTERS]
 
@@ -58,7 +58,8 @@ def main() -> None:
         recorded = {name: _serve(running, *arm, 60 * options.minutes) for name, arm in arms.items()}
         record = traffic.stop()
         columns = ["seconds", *_COUNTERS]
-        text = {**heading("record"), "arms": arms, "columns": columns, "rows": recorded}
+        counted = {"counted": "at each cycle"}
+        text = {**heading("record"), **counted, "arms": arms, "columns": columns, "rows": recorded}
         options.out.write_text(json.dumps(text) + "\n")
         report("record", requests=len(record.answers), failed=len(record.failures), arms=arms)
 

@@ -72,7 +72,7 @@ def serve(runtime, rid, steps=3, cycles=2):
     )
     for _ in range(cycles):
         runtime.verified(result, [request])
-    runtime.counters.finish(rid, count=True)
+    runtime.counters.ended(rid, "finished")
 
 
 def exported(runtime):
@@ -91,7 +91,7 @@ def test_an_engine_that_served_100_versions_exports_as_many_series_as_one_that_s
         serve(runtime, f"r{version}")
         counts.append(len(exported(runtime)))
     assert counts[KEPT - 2 :] == [counts[-1]] * (VERSIONS - KEPT + 2)
-    assert {arm.version for arm in runtime.counters.sums} == {98, 99, 100}
+    assert {arm.version for arm in runtime.counters.arms} == {98, 99, 100}
 
 
 def test_counters_of_both_arms_of_a_trial_only_grow(runtime):

@@ -1,10 +1,14 @@
 """The counters are the answers' own metadata, added up; exactly."""
 
+import concurrent.futures
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from aurora_core.engine.counters import KEPT
-from engine_support import publish
+from aurora_core.protocol.engine import ArmCounters, measured
+from engine_support import ADMIN_KEY, publish
+from workshop.waiting import wait
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -13,24 +17,44 @@ def arms(engine):
     return {(arm.version, arm.steps): arm for arm in engine.control.state().arms}
 
 
-def test_the_six_sums_agree_with_the_answers(engine, prompts):
+def grown(engine, before, live):
+    after = engine.control.state().arm(live, 3)
+    return {name: getattr(after, name) - getattr(before, name) for name, _ in measured(ArmCounters)}
+
+
+def test_the_counters_agree_with_the_answers(engine, prompts):
     live = engine.control.state().draft.live
     engine.control.set_steps(3)
     before = engine.control.state().arm(live, 3)
     with ThreadPoolExecutor(5) as pool:
         jobs = [(p, f"count-{i}") for i, p in enumerate(prompts[130:145])]
         metas = [a["meta_info"] for a in pool.map(lambda job: engine.ask(*job, 40), jobs)]
-    after = arms(engine)[live, 3]
-    pairs = [(m["spec_num_correct_drafts"] + m["spec_verify_ct"], m["spec_verify_ct"]) for m in metas]
-    expected = {
-        "accept_observations": len(pairs),
-        "accept_tokens": sum(t for t, _ in pairs),
-        "accept_cycles": sum(v for _, v in pairs),
-        "accept_tokens_squared": sum(t * t for t, _ in pairs),
-        "accept_tokens_cycles": sum(t * v for t, v in pairs),
-        "accept_cycles_squared": sum(v * v for _, v in pairs),
-    }
-    assert {k: getattr(after, k) - getattr(before, k) for k in expected} == expected
+    found = grown(engine, before, live)
+    cycles = sum(m["spec_verify_ct"] for m in metas)
+    assert found["accept_cycles"] == cycles
+    assert found["accept_tokens"] == cycles + sum(m["spec_num_correct_drafts"] for m in metas)
+    assert (found["requests_finished"], found["requests_aborted"], found["requests_failed"]) == (len(metas), 0, 0)
+    assert 0 < found["decode_tokens"] < found["accept_tokens"]
+    assert found["decode_seconds"] > 0
+
+
+def test_a_request_that_runs_has_counted_already_and_an_abort_takes_nothing_back(engine, prompts):
+    live = engine.control.state().draft.live
+    engine.control.set_steps(3)
+    before = engine.control.state().arm(live, 3)
+    admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(engine.ask, prompts[146], "long", 900, ignore_eos=True)
+        wait("cycles of a request that runs", lambda: grown(engine, before, live)["accept_cycles"] > 20, 60)
+        assert not running.done()
+        seen = grown(engine, before, live)
+        assert seen["requests_finished"] == 0
+        httpx.post(f"{engine.url}/abort_request", json={"rid": "long"}, headers=admin, timeout=10).raise_for_status()
+        concurrent.futures.wait([running], timeout=60)
+    wait("the abort to count", lambda: grown(engine, before, live)["requests_aborted"] == 1, 30)
+    found = grown(engine, before, live)
+    assert found["accept_tokens"] >= seen["accept_tokens"]
+    assert found["requests_finished"] == 0
 
 
 def test_counters_are_kept_of_the_versions_that_were_live_last(engine, prompts):

@@ -1,21 +1,23 @@
 """The gate: never on missing data, never because of many analyses, and always with a reason."""
 
+import math
+
 import pytest
 from aurora_operator.api.promotion import Gate
+from aurora_operator.promotion.blocks import Trial
+from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.gate import Evidence, GuardResult, Verdict, decide
-from aurora_operator.promotion.statistics import Sums
 from hypothesis import given
 from hypothesis import strategies as st
 
 GATE = Gate()
 
 
-def arm(ratio, n=200, spread=0.2):
-    return Sums.of((20 * ratio * (1 + spread * (-1) ** i), 20) for i in range(n))
-
-
-def evidence(candidate, stable=2.0, n=200, **more):
-    return Evidence(arm(candidate, n), arm(stable, n), n, n, **more)
+def evidence(candidate, stable=2.0, n=30, spread=0.05, requests=200, **more):
+    """Blocks whose difference alternates around the log of candidate over stable."""
+    center = math.log(candidate / stable)
+    blocks = tuple(Block(center + spread * (-1) ** i, 1000.0) for i in range(n))
+    return Evidence(Trial(blocks), requests, requests, **more)
 
 
 def test_a_clearly_better_candidate_is_promoted():
@@ -33,20 +35,36 @@ def test_an_equal_candidate_waits_and_is_never_promoted():
     assert decide(GATE, evidence(2.0), (), GATE.max_duration_seconds).verdict is Verdict.REJECT
 
 
-@given(st.floats(0.5, 5), st.floats(0.5, 5), st.integers(0, 400), st.integers(0, 400), st.floats(0, 1e7))
-def test_never_without_data(candidate, stable, n, m, elapsed):
-    few = Evidence(arm(candidate, n), arm(stable, m), n, m)
+@given(st.floats(0.5, 5), st.floats(0.5, 5), st.integers(0, 100), st.integers(0, 400), st.floats(0, 1e7))
+def test_never_without_data(candidate, stable, n, requests, elapsed):
+    few = evidence(candidate, stable, n, requests=requests)
     decision = decide(GATE, few, (), elapsed)
-    if min(n, m) < GATE.min_requests:
+    if requests < GATE.min_requests or not n:
         assert decision.verdict is not Verdict.PROMOTE
-    blind = decide(GATE, Evidence(few.candidate, few.stable, n, m, problem="down"), (), elapsed)
+    blind = decide(GATE, Evidence(few.trial, requests, requests, problem="down"), (), elapsed)
     assert blind.verdict is Verdict.WAIT
     assert "down" in blind.message
 
 
-def test_few_slices_are_not_enough_however_many_requests():
-    few = Evidence(arm(3.0, 3), arm(2.0, 3), 500, 500)
-    assert decide(GATE, few, (), 100).reason == "CollectingEvidence"
+@given(st.floats(1.0001, 1e6), st.integers(1, 5))
+def test_five_blocks_prove_nothing_however_large_the_effect_and_however_alike_they_are(effect, n):
+    assert decide(GATE, evidence(2 * effect, n=n, spread=0.0), (), 100).verdict is Verdict.WAIT
+
+
+@pytest.mark.parametrize(("effect", "verdict"), [(2.0, Verdict.PROMOTE), (0.5, Verdict.REJECT)])
+def test_six_blocks_that_agree_decide(effect, verdict):
+    assert decide(GATE, evidence(2 * effect, n=6), (), 100).verdict is verdict
+
+
+def test_it_says_how_far_a_proof_has_come():
+    assert decide(GATE, evidence(2.2, n=3), (), 100).progress == pytest.approx(0.5, abs=0.25)
+    assert decide(GATE, evidence(2.0), (), 100).progress == 0
+
+
+def test_what_did_not_count_is_said():
+    decision = decide(GATE, Evidence(Trial(void=3), 500, 500), (), 100)
+    assert decision.reason == "CollectingEvidence"
+    assert "3 did not count" in decision.message
 
 
 def test_a_breached_guard_rejects_and_an_unknown_one_holds_back():

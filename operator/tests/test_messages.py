@@ -6,9 +6,6 @@ import pytest
 from aurora_core.protocol.agent import VersionInfo
 from aurora_operator.api.status import Candidate, Condition, Stable, Status
 from aurora_operator.cli import messages
-from aurora_operator.promotion.statistics import half_width
-from hypothesis import given
-from hypothesis import strategies as st
 from operator_support import NOW, a_spec
 
 LATER = NOW + timedelta(hours=1)
@@ -19,22 +16,23 @@ def trial(**more):
     return Status(stable=Stable(version=4, steps=3, since=NOW), candidate=Candidate(**candidate, **more), decided=4)
 
 
-@given(st.floats(1e-6, 0.5), st.floats(0.001, 0.2))
-def test_the_variance_is_found_again_from_its_width(variance, alpha):
-    assert messages.variance_of(half_width(variance, alpha), alpha) == pytest.approx(variance, rel=1e-6)
-
-
-def test_a_verdict_that_is_near_needs_less_than_one_that_is_far():
-    near = trial(estimate=1.1, lower=0.99, upper=1.22).candidate
-    far = trial(estimate=1.03, lower=0.93, upper=1.14).candidate
-    assert 1 < messages.factor_needed(near, 1.0, 0.95) < messages.factor_needed(far, 1.0, 0.95)
-    assert messages.factor_needed(trial(estimate=1.0, lower=0.9, upper=1.11).candidate, 1.0, 0.95) is None
+MEASURED = {"estimate": 1.1, "lower": 0.99, "upper": 1.22, "value": 2.2, "stable_value": 2.0, "ratio_of_sums": 1.08}
 
 
 def test_an_explanation_has_the_numbers_and_what_is_missing():
-    text = "\n".join(messages.explain("chat", a_spec(), trial(estimate=1.1, lower=0.99, upper=1.22), LATER))
-    for part in ("version 4", "Version 7", "1.100 times stable", "between 0.990 and 1.220", "more requests"):
+    status = trial(**MEASURED, blocks=12, void_blocks=2, progress=0.5)
+    text = "\n".join(messages.explain("chat", a_spec(), status, LATER))
+    for part in (
+        "version 4", "Version 7", "In 12 blocks", "1.100 times stable", "2 more did not count",
+        "between 0.990 and 1.220", "2.2 under it and 2.0 under stable: 1.08 times", "50% of a proof", "60 min",
+    ):  # fmt: skip
         assert part in text
+
+
+def test_without_evidence_either_way_there_is_no_forecast():
+    text = "\n".join(messages.explain("chat", a_spec(), trial(**MEASURED, blocks=12, progress=0.0), LATER))
+    assert "next to nothing" in text
+    assert "of a proof" not in text
 
 
 def test_without_a_candidate_it_says_what_would_be_next():

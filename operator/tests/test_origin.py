@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 from aurora_operator.api.promotion import Gate, Guard
+from aurora_operator.promotion.blocks import switchback
 from aurora_operator.promotion.counters import LARGEST, NAMES, Arm, Counters, Series
-from aurora_operator.promotion.gate import Evidence, Verdict, decide
-from aurora_operator.promotion.statistics import Sums, compare
+from aurora_operator.promotion.eprocess import Block, interval
+from aurora_operator.promotion.gate import Evidence, decide
 from aurora_operator.reconcile.evidence import _guards, _selector, _trusted
 from aurora_operator.render.identity import Resource
 from hypothesis import given
@@ -21,7 +22,7 @@ NUMBERS = st.floats() | st.sampled_from([math.inf, -math.inf, math.nan, -1.0, 1e
 
 
 def scrapes(values, **labels):
-    """The six counters of an engine, all with the same values at the seconds 0, 1, 2 ..."""
+    """The counters of an engine, all with the same values at the seconds 0, 1, 2 ..."""
     return [
         Series({"__name__": name, **LABELS, **labels}, tuple((float(t), v) for t, v in enumerate(values)))
         for name in NAMES["AcceptLength"]
@@ -29,7 +30,7 @@ def scrapes(values, **labels):
 
 
 def counters():
-    return Counters("AcceptLength", ARM, -1.0, from_zero=True, trusted=_trusted(RESOURCE))
+    return Counters("AcceptLength", ARM, -1.0, from_zero=True, length=60.0, trusted=_trusted(RESOURCE))
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, -1.0, 1e300])
@@ -37,32 +38,41 @@ def test_an_impossible_scrape_counts_nothing_and_is_noticed(bad):
     found = counters()
     found.add(scrapes([1.0, bad, 2.0]))
     assert found.refused == 1
-    assert found.requests().n == 2.0
+    assert found.requests() == 2.0
 
 
 @given(st.lists(NUMBERS, max_size=8))
 def test_no_values_raise_and_all_that_counts_is_finite(values):
     found = counters()
     found.add(scrapes(values))
-    sums = found.requests()
-    assert all(map(math.isfinite, (sums.n, sums.x, sums.y, sums.xx, sums.xy, sums.yy)))
-    assert sums.log_variance() is None or math.isfinite(sums.log_variance())
+    rows = [row for slices in found.engines.values() if (row := slices.total()) is not None]
+    assert all(math.isfinite(value) for row in rows for value in row)
 
 
-@given(st.lists(NUMBERS, min_size=12, max_size=12))
-def test_impossible_sums_never_promote(values):
-    interval = compare(Sums(*values[:6]), Sums(*values[6:]), 0.95)
-    if interval is not None:
-        assert math.isfinite(interval.lower)
-        assert interval.lower <= interval.upper
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=30))
+def test_impossible_blocks_never_decide(pairs):
+    """Differences and work of whatever size: with five blocks that can be, nothing is proved."""
+    good = [Block(1.0, 100.0)] * 5
+    bad = [Block(d, w) for d, w in pairs if not (math.isfinite(d) and math.isfinite(w) and w > 0)]
+    found = interval([*bad, *good, *bad], 0.05)
+    assert found is not None
+    assert found.lower <= 1
 
 
-def test_a_single_infinite_slice_promotes_nothing():
-    gate = Gate(min_requests=2, min_slices=3)
-    endless = Sums.of([(math.inf, 5.0)] * 3)
-    good = Sums.of([(10.0, 5.0), (11.0, 5.0), (12.0, 5.0)])
-    verdict = decide(gate, Evidence(endless, good, 100, 100), (), 10.0).verdict
-    assert verdict is Verdict.WAIT
+def test_the_largest_counters_that_can_be_overflow_nothing():
+    new, old = (Counters("AcceptLength", Arm(v, 3), 0.0, from_zero=True, length=10.0) for v in (2, 1))
+    for counters, x in ((new, LARGEST), (old, 1.0)):
+        labels = {"version": "2" if counters is new else "1", "steps": "3", "engine": "a"}
+        times = [float(t) for t in range(0, 401, 5)]
+        counters.add([
+            Series({"__name__": name, **labels}, tuple((t, t * (x / 400 if "tokens" in name else 1.0)) for t in times))
+            for name in NAMES["AcceptLength"]
+        ])  # fmt: skip
+    trial = switchback(new, old, lambda at: at % 2 == 0, 40)
+    assert trial.blocks
+    found = decide(Gate(), Evidence(trial, 100, 100), (), 10.0).interval
+    assert found is not None
+    assert all(map(math.isfinite, (found.estimate, found.lower, found.upper)))
 
 
 @pytest.mark.parametrize(
@@ -78,13 +88,13 @@ def test_a_single_infinite_slice_promotes_nothing():
 def test_only_the_resource_s_own_pods_count(labels, counts):
     found = counters()
     found.add(scrapes([0.0, 7.0], **labels))
-    assert found.requests().n == (7.0 if counts else 0.0)
+    assert found.requests() == (7.0 if counts else 0.0)
 
 
 def test_a_duplicate_of_another_pod_does_not_speak_for_an_engine():
     found = counters()
     found.add(scrapes([0.0, 7.0]) + scrapes([0.0, 50.0, 100.0, 150.0], pod="attacker"))
-    assert found.requests().n == 7.0
+    assert found.requests() == 7.0
 
 
 def test_series_are_asked_for_in_the_resource_s_own_namespace():

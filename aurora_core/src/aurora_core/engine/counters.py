@@ -1,22 +1,26 @@
-"""Sufficient statistics per draft version, over finished requests: of accept length and of decode speed.
+"""What each arm did, counted while it does it: plain sums that only grow.
 
-Both are ratios of sums. For request i under one draft:
+An arm is a draft version and the steps that it drafts. Two ratios of sums compare arms:
 
-- accept length: T_i tokens emitted in its verify cycles over V_i cycles;
-- decode speed: E_i tokens emitted after its first cycle over the D_i seconds that they took. It counts with
-  speculation off too, where accept length says nothing.
+- accept length: tokens emitted in verify cycles, over the cycles;
+- decode speed: tokens that requests emitted after their first cycle, over the seconds that they took, summed over
+  requests. It counts with speculation off too, where accept length says nothing.
 
-The six sums n, Σx, Σy, Σx², Σxy, Σy² are all that the delta method needs for Σx / Σy and its variance. A request that
-sees a swap, or speculation switched on or off, is one observation of each part.
+A cycle counts when it ends, for the arm that it ran under, and whatever becomes of its request later: work that an
+arm did is in the period in which it did it, for a request of an hour or one that is aborted as for any other.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from aurora_core.protocol.engine import ArmCounters
 
 KEPT = 3
 """Versions with counters: live, previous and candidate."""
+
+Ending = Literal["finished", "aborted", "failed"]
+"""How a request ended: with an answer, by its client, or by an error of the engine."""
 
 
 class Arm(NamedTuple):
@@ -27,65 +31,39 @@ class Arm(NamedTuple):
 
 
 @dataclass
-class Sums:
-    """The six sums of a ratio Σx / Σy."""
-
-    n: int = 0
-    x: float = 0
-    y: float = 0
-    xx: float = 0
-    xy: float = 0
-    yy: float = 0
-
-    def add(self, x: float, y: float) -> None:
-        """One observation."""
-        self.n += 1
-        self.x += x
-        self.y += y
-        self.xx += x * x
-        self.xy += x * y
-        self.yy += y * y
-
-
-@dataclass
-class ArmSums:
+class ArmTotals:
     """Everything counted of one arm."""
 
-    accept: Sums = field(default_factory=Sums)
-    decode: Sums = field(default_factory=Sums)
+    requests: Counter[Ending] = field(default_factory=Counter)
+    tokens: int = 0
+    cycles: int = 0
+    timed_tokens: int = 0
+    seconds: float = 0.0
 
     def reported(self, arm: Arm) -> ArmCounters:
         """As the engine reports it."""
         return ArmCounters(
             version=arm.version,
             steps=arm.steps,
-            accept_observations=self.accept.n,
-            accept_tokens=self.accept.x,
-            accept_cycles=self.accept.y,
-            accept_tokens_squared=self.accept.xx,
-            accept_tokens_cycles=self.accept.xy,
-            accept_cycles_squared=self.accept.yy,
-            decode_observations=self.decode.n,
-            decode_tokens=self.decode.x,
-            decode_seconds=self.decode.y,
-            decode_tokens_squared=self.decode.xx,
-            decode_tokens_seconds=self.decode.xy,
-            decode_seconds_squared=self.decode.yy,
+            requests_finished=self.requests["finished"],
+            requests_aborted=self.requests["aborted"],
+            requests_failed=self.requests["failed"],
+            accept_tokens=self.tokens,
+            accept_cycles=self.cycles,
+            decode_tokens=self.timed_tokens,
+            decode_seconds=self.seconds,
         )
 
 
-@dataclass
-class _Segment:
+class _Last(NamedTuple):
+    """A running request's last cycle."""
+
     arm: Arm
-    started: float | None
-    ended: float = 0.0
-    tokens: int = 0
-    cycles: int = 0
-    timed_tokens: int = 0
+    ended: float
 
 
-class AcceptCounters:
-    """Sums per arm, and the open segments of running requests.
+class CycleCounters:
+    """Sums per arm, and the last cycle of each running request.
 
     Arms are kept of the :data:`KEPT` versions that were live last, so that the number of series does not grow with the
     number of versions. A trial alternates between two of them, whose counters therefore never go back.
@@ -94,40 +72,40 @@ class AcceptCounters:
         live: the version that is live at the start.
 
     Attributes:
-        sums: of each arm.
+        arms: the totals of each arm.
     """
 
     def __init__(self, live: int) -> None:
-        self.sums: dict[Arm, ArmSums] = {}
+        self.arms: dict[Arm, ArmTotals] = {}
         self._served = [live]
-        self._open: dict[str, list[_Segment]] = {}
+        self._running: dict[str, _Last] = {}
 
     def activated(self, version: int) -> None:
         """Another version is live: the one that was live longest ago is forgotten where there are too many."""
         self._served = [version, *(one for one in self._served if one != version)][:KEPT]
-        self.sums = {arm: sums for arm, sums in self.sums.items() if arm.version in self._served}
+        self.arms = {arm: totals for arm, totals in self.arms.items() if arm.version in self._served}
 
     def cycle(self, request: str, arm: Arm, tokens: int, now: float) -> None:
         """A verify cycle of a request emitted ``tokens`` tokens, the bonus token included, and ended at ``now``."""
-        segments = self._open.setdefault(request, [])
-        if not segments or segments[-1].arm != arm:
-            # The first cycle's start is not known; a later segment's first cycle began where the last one ended.
-            segments.append(_Segment(arm, segments[-1].ended if segments else None))
-        segment = segments[-1]
-        if segment.started is None:
-            segment.started = now
-        else:
-            segment.timed_tokens += tokens
-        segment.ended = now
-        segment.tokens += tokens
-        segment.cycles += 1
+        last = self._running.get(request)
+        self._running[request] = _Last(arm, now)
+        totals = self._of(arm)
+        if totals is None:
+            return
+        totals.tokens += tokens
+        totals.cycles += 1
+        # When a request's first cycle began is not known.
+        if last is not None:
+            totals.timed_tokens += tokens
+            totals.seconds += max(0.0, now - last.ended)
 
-    def finish(self, request: str, *, count: bool) -> None:
-        """A request ended; its segments become observations unless it was aborted, or their version is forgotten."""
-        for segment in self._open.pop(request, []):
-            if not count or segment.arm.version not in self._served:
-                continue
-            sums = self.sums.setdefault(segment.arm, ArmSums())
-            sums.accept.add(segment.tokens, segment.cycles)
-            if segment.timed_tokens and segment.started is not None:
-                sums.decode.add(segment.timed_tokens, segment.ended - segment.started)
+    def ended(self, request: str, how: Ending) -> None:
+        """A request ended, under the arm of its last cycle; one that ended before any cycle is of no arm."""
+        last = self._running.pop(request, None)
+        totals = None if last is None else self._of(last.arm)
+        if totals is not None:
+            totals.requests[how] += 1
+
+    def _of(self, arm: Arm) -> ArmTotals | None:
+        """An arm's totals; None where its version is forgotten."""
+        return self.arms.setdefault(arm, ArmTotals()) if arm.version in self._served else None

@@ -18,6 +18,7 @@ from sglang.srt.runtime_context import get_parallel, get_spec
 
 from aurora_core import credentials
 from aurora_core.engine.access import Access, AccessMiddleware
+from aurora_core.engine.counters import Ending
 from aurora_core.engine.runtime import Runtime
 from aurora_core.engine.settings import ADMIN_KEY, API_KEY, EngineSettings
 from aurora_core.errors import ConfigError, EngineError
@@ -75,6 +76,13 @@ def _controls(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  #
         Control.STEPS: _UpdateHandler(possible_steps, set_steps),
         Control.SAMPLE_RATE: _UpdateHandler(not_negative, set_rate),
     }
+
+
+def _ending(reason: Any) -> Ending:
+    """How a request ended: SGLang ends those of a client that left by an abort without a status."""
+    if not isinstance(reason, FINISH_ABORT):
+        return "finished"
+    return "aborted" if reason.status_code is None else "failed"
 
 
 class _Plugin:
@@ -151,8 +159,7 @@ class _Plugin:
 
     def before_release(self, req: Any, tree_cache: Any, *, checkpoint: bool) -> None:  # noqa: ARG002
         if req.finished() and req.kv.holds_kv:
-            aborted = isinstance(req.finished_reason, FINISH_ABORT)
-            self.runtime.released(req, tree_cache.req_to_token_pool.req_to_token, aborted=aborted)
+            self.runtime.released(req, tree_cache.req_to_token_pool.req_to_token, _ending(req.finished_reason))
 
     # --- prefix cache ----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 
 from aurora_core.engine.capture import Capture
-from aurora_core.engine.counters import AcceptCounters, Arm
+from aurora_core.engine.counters import Arm, CycleCounters, Ending
 from aurora_core.engine.sender import Sender
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.engine.swap import DraftSwap, read
@@ -57,7 +57,7 @@ class Runtime:
         self.capture = Capture(
             self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
         )
-        self.counters = AcceptCounters(settings.version)
+        self.counters = CycleCounters(settings.version)
         self.swap = swap
         self.steps = settings.initial_steps
         self.errors: Counter[str] = Counter()
@@ -95,10 +95,10 @@ class Runtime:
             if not (request.is_retracted or request.finished()):
                 self.counters.cycle(request.rid, arm, correct + 1, now)
 
-    def released(self, request: Any, req_to_token: torch.Tensor, *, aborted: bool) -> None:
-        """A finished request is about to give back its KV slots."""
-        self.counters.finish(request.rid, count=not aborted)
-        if aborted:
+    def released(self, request: Any, req_to_token: torch.Tensor, how: Ending) -> None:
+        """A request that ended is about to give back its KV slots."""
+        self.counters.ended(request.rid, how)
+        if how != "finished":
             self.sender.drop("aborted")
             return
         if not may_be_captured(request.sampling_params.custom_params):
@@ -138,7 +138,7 @@ class Runtime:
             steps=self.steps,
             dtype=self.dtype,
             fallback=self.fallback,
-            arms=tuple(sums.reported(arm) for arm, sums in sorted(self.counters.sums.items())),
+            arms=tuple(totals.reported(arm) for arm, totals in sorted(self.counters.arms.items())),
             capture=CaptureState(
                 rate=self.capture.rate,
                 queue=self.sender.backlog(),

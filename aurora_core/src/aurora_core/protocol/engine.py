@@ -27,18 +27,13 @@ class ArmCounters(Message):
 
     version: Number
     steps: Number
-    accept_observations: Annotated[Number, metrics.ACCEPT_OBSERVATIONS] = 0
+    requests_finished: Annotated[Number, metrics.REQUESTS_FINISHED] = 0
+    requests_aborted: Annotated[Number, metrics.REQUESTS_ABORTED] = 0
+    requests_failed: Annotated[Number, metrics.REQUESTS_FAILED] = 0
     accept_tokens: Annotated[Amount, metrics.ACCEPT_TOKENS] = 0
     accept_cycles: Annotated[Amount, metrics.ACCEPT_CYCLES] = 0
-    accept_tokens_squared: Annotated[Amount, metrics.ACCEPT_TOKENS_SQUARED] = 0
-    accept_tokens_cycles: Annotated[Amount, metrics.ACCEPT_TOKENS_CYCLES] = 0
-    accept_cycles_squared: Annotated[Amount, metrics.ACCEPT_CYCLES_SQUARED] = 0
-    decode_observations: Annotated[Number, metrics.DECODE_OBSERVATIONS] = 0
     decode_tokens: Annotated[Amount, metrics.DECODE_TOKENS] = 0
     decode_seconds: Annotated[Amount, metrics.DECODE_SECONDS] = 0
-    decode_tokens_squared: Annotated[Amount, metrics.DECODE_TOKENS_SQUARED] = 0
-    decode_tokens_seconds: Annotated[Amount, metrics.DECODE_TOKENS_SECONDS] = 0
-    decode_seconds_squared: Annotated[Amount, metrics.DECODE_SECONDS_SQUARED] = 0
 
 
 class DraftState(Message):

@@ -53,20 +53,13 @@ def _gauge(name: str, text: str, *labels: str) -> Metric:
 
 # --- engine and plugin, exported by the agent; those of an arm are fields of ``engine.ArmCounters`` ------------------
 
-ACCEPT_OBSERVATIONS = _counter("accept_observations", "Finished requests, or their parts under one draft (n)", *_ARM)
-ACCEPT_TOKENS = _counter("accept_tokens", "Tokens emitted in verify cycles (sum of T)", *_ARM)
-ACCEPT_CYCLES = _counter("accept_cycles", "Verify cycles (sum of V)", *_ARM)
-ACCEPT_TOKENS_SQUARED = _counter("accept_tokens_squared", "Sum of T squared over observations", *_ARM)
-ACCEPT_TOKENS_CYCLES = _counter("accept_tokens_cycles", "Sum of T times V over observations", *_ARM)
-ACCEPT_CYCLES_SQUARED = _counter("accept_cycles_squared", "Sum of V squared over observations", *_ARM)
-DECODE_OBSERVATIONS = _counter(
-    "decode_observations", "Finished requests, or their parts under one draft, that were timed (n)", *_ARM
-)
-DECODE_TOKENS = _counter("decode_tokens", "Tokens emitted after a request's first cycle (sum of E)", *_ARM)
-DECODE_SECONDS = _counter("decode_seconds", "Seconds that those tokens took (sum of D)", *_ARM)
-DECODE_TOKENS_SQUARED = _counter("decode_tokens_squared", "Sum of E squared over observations", *_ARM)
-DECODE_TOKENS_SECONDS = _counter("decode_tokens_seconds", "Sum of E times D over observations", *_ARM)
-DECODE_SECONDS_SQUARED = _counter("decode_seconds_squared", "Sum of D squared over observations", *_ARM)
+REQUESTS_FINISHED = _counter("requests_finished", "Requests that ended with an answer", *_ARM)
+REQUESTS_ABORTED = _counter("requests_aborted", "Requests that their client ended", *_ARM)
+REQUESTS_FAILED = _counter("requests_failed", "Requests that the engine ended with an error", *_ARM)
+ACCEPT_TOKENS = _counter("accept_tokens", "Tokens emitted in verify cycles, counted at each cycle", *_ARM)
+ACCEPT_CYCLES = _counter("accept_cycles", "Verify cycles of requests", *_ARM)
+DECODE_TOKENS = _counter("decode_tokens", "Tokens emitted after a request's first cycle, counted at each cycle", *_ARM)
+DECODE_SECONDS = _counter("decode_seconds", "Seconds that those tokens took, summed over requests", *_ARM)
 
 CAPTURE_SAMPLES = _counter("capture_samples", "Samples sent")
 CAPTURE_BYTES = _counter("capture_bytes", "Bytes of samples sent")

@@ -38,15 +38,13 @@ class Gate(Config):
     """When a candidate is good enough, and how long it may take to show it."""
 
     confidence: float = Field(0.95, ge=0.8, le=0.9999)
-    """1 - the probability that one trial promotes a draft that is not better, where time slices are alike."""
+    """1 - the highest probability that one trial promotes a draft that is not better, for any traffic."""
     min_improvement: float = Field(0.0, ge=-0.5, le=10)
     """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
     min_requests: int = Field(20, ge=2, le=1_000_000)
-    """Finished requests of each side before any verdict."""
-    min_slices: int = Field(4, ge=3, le=1000)
-    """Time slices of each side before any verdict; with Canary each pod's slices count."""
+    """Finished requests of each arm before any verdict."""
     slice_seconds: int = Field(60, ge=5, le=86400)
-    """Length of a time slice: with Canary how long the same pods stay canaries. Several scrapes and requests long."""
+    """Length of a time slice, several scrapes long; two are a block, in which a coin deals candidate and stable."""
     interval_seconds: int = Field(15, ge=2, le=3600)
     """Seconds between two analyses."""
     max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
@@ -85,7 +83,7 @@ class Canary(Config):
     """How many pods run the candidate."""
 
     replicas: int = Field(1, ge=1, le=1000)
-    """Pods that run the candidate."""
+    """Pods that run the candidate at a time, at most half of all; as many others take over in every second slice."""
 
 
 class PromotionSpec(Config):
@@ -105,7 +103,7 @@ class PromotionSpec(Config):
     gate: Gate = Gate()
     """What counts as proof."""
     canary: Canary = Canary()
-    """Share of pods."""
+    """How many pods."""
     guards: list[Guard] = Field(default_factory=list, max_length=16)
     """What must not get worse."""
     probation_seconds: int = Field(900, ge=0, le=604_800)

@@ -89,6 +89,12 @@ class Candidate(_Status):
     """When its trial began."""
     analyses: int = 0
     """How many analyses the trial had."""
+    blocks: int = 0
+    """Blocks of two time slices that count as evidence."""
+    void_blocks: int = 0
+    """Blocks that do not, because an arm did not serve when it should, or no scrape separated the slices."""
+    progress: float | None = None
+    """From 0 to 1: how far the evidence has come towards a proof of better or of worse."""
     metric: Literal["AcceptLength", "DecodeSpeed"] = "AcceptLength"
     """What is compared: tokens per verify cycle, or tokens per second where stable does not speculate."""
     requests: int = 0
@@ -99,8 +105,10 @@ class Candidate(_Status):
     """Variance of its logarithm."""
     stable_value: float | None = None
     """The metric, of stable, at the same time."""
+    ratio_of_sums: float | None = None
+    """Candidate's value over stable's, without pairing: what all traffic together got."""
     estimate: float | None = None
-    """Candidate over stable."""
+    """Candidate over stable, mean over blocks."""
     lower: float | None = None
     """Lower end of the interval of the estimate, valid at every analysis."""
     upper: float | None = None

@@ -1,6 +1,5 @@
 """A status as plain text: pure functions of plain data."""
 
-import math
 from datetime import datetime
 
 from aurora_core.protocol.agent import VersionInfo
@@ -8,10 +7,11 @@ from aurora_core.protocol.agent import VersionInfo
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Condition, Status
 from aurora_operator.promotion.assignment import strategy
-from aurora_operator.promotion.statistics import EFFECT_SCALE, half_width
 
 _METRIC = {"AcceptLength": "accept length (tokens per verify cycle)", "DecodeSpeed": "decode speed (tokens per second)"}
 
+_TOO_LITTLE = 0.02
+"""Of a proof: no forecast from less."""
 _KIND = {
     "NewVersion": "as the newest that training published",
     "TargetOnly": "to see whether serving without speculation is faster",
@@ -26,27 +26,6 @@ def _ago(then: datetime, now: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def variance_of(width: float, alpha: float) -> float:
-    """The variance whose confidence sequence is this wide: the inverse of :func:`half_width`, by bisection."""
-    low, high = 1e-12, 10.0
-    for _ in range(80):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if half_width(middle, alpha) < width else (low, middle)
-    return low
-
-
-def factor_needed(candidate: Candidate, bar: float, confidence: float) -> float | None:
-    """How many times the traffic so far a verdict needs, if the estimate stays as it is; None where none would do."""
-    if candidate.estimate is None or candidate.lower is None or candidate.upper is None:
-        return None
-    distance = abs(math.log(candidate.estimate / bar))
-    width = (math.log(candidate.upper) - math.log(candidate.lower)) / 2
-    if distance < EFFECT_SCALE / 100 or width <= 0:
-        return None
-    alpha = 1 - confidence
-    return max(1.0, variance_of(width, alpha) / variance_of(distance, alpha))
 
 
 def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
@@ -76,27 +55,23 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
 
 def _numbers(candidate: Candidate, margin: float, confidence: float, now: datetime) -> list[str]:
     bar = 1 + margin
+    void = f", {candidate.void_blocks} more did not count" if candidate.void_blocks else ""
     if candidate.estimate is None:
-        return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it."]
-    interval = (
-        f"between {candidate.lower:.3f} and {candidate.upper:.3f} with confidence {confidence:.0%} at all analyses"
-    )
-    measured = (
-        f"It measures {candidate.value} against stable's {candidate.stable_value}: {candidate.estimate:.3f} times"
-    )
+        return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it{void}."]
+    estimate = f"In {candidate.blocks} blocks of two time slices it was {candidate.estimate:.3f} times stable{void}"
+    ends = f"between {candidate.lower:.3f} and {candidate.upper:.3f}, each end wrong with a probability of at most"
+    both = f"{candidate.value} under it and {candidate.stable_value} under stable: {candidate.ratio_of_sums} times"
     lines = [
-        f"{measured} stable, {interval} together.",
+        f"{estimate}; {ends} {1 - confidence:.1%}, at all analyses together.",
+        f"All traffic of these slices together measured {both}.",
         f"It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below.",
     ]
-    factor = factor_needed(candidate, bar, confidence)
-    if factor is None:
-        lines.append("The estimate is so close to the bar that no amount of traffic in sight decides it.")
+    if not candidate.progress or candidate.progress < _TOO_LITTLE:
+        lines.append("The blocks so far say next to nothing of which it will be.")
     else:
-        seconds = (now - candidate.since).total_seconds() * (factor - 1)
-        more = math.ceil(candidate.requests * (factor - 1))
-        lines.append(
-            f"If it stays there, a verdict needs about {more} more requests, {seconds / 60:.0f} min at this rate."
-        )
+        seconds = (now - candidate.since).total_seconds() * (1 / candidate.progress - 1)
+        rest = f"if it stays like this, the rest takes {seconds / 60:.0f} min"
+        lines.append(f"{candidate.progress:.0%} of a proof is there; {rest}.")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Which pod serves which side now: a pure function of the trial and the clock, so nothing needs remembering."""
+"""Which pod serves which arm now: a pure function of the trial and the clock, so nothing needs remembering."""
 
 import functools
 import hashlib
@@ -47,10 +47,17 @@ def candidate_slice(trial: str, index: int) -> bool:
     return _coin(trial, index // 2) == (index % 2 == 0)
 
 
-def canaries(trial: str, rotation: int, pods: Sequence[str], count: int) -> set[str]:
-    """The pods that serve the candidate: at random, others in each rotation, never all."""
-    ordered = sorted(pods, key=lambda pod: _order(trial, rotation, pod))
-    return set(ordered[: min(count, len(pods) - 1)])
+def canaries(trial: str, index: int, pods: Sequence[str], count: int) -> set[str]:
+    """The pods that serve the candidate in a slice: two sets of equal size take turns in each block of two slices.
+
+    Which pods are in the sets is drawn for each block, and a coin says which set begins. So each pod that serves
+    the candidate serves stable in the same block, and is its own control.
+    """
+    block = index // 2
+    ordered = sorted(pods, key=lambda pod: _order(trial, block, pod))
+    size = min(count, len(pods) // 2)
+    first, second = ordered[:size], ordered[size : 2 * size]
+    return set(first if candidate_slice(trial, index) else second)
 
 
 def assignments(

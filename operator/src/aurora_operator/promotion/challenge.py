@@ -31,8 +31,8 @@ class Watch:
     """What live traffic says of stable while nothing is on trial.
 
     Attributes:
-        stable: accept length's sums over recent requests (unit: requests).
-        requests: all that finished recently, with or without speculation.
+        stable: accept length's sums, time slices as units.
+        requests: how many finished under it.
     """
 
     stable: Sums
@@ -64,7 +64,7 @@ def baseline(spec: Spec, stable: Stable, watch: Watch | None) -> Stable:
     if watch is None or not stable.steps or stable.accept_length is not None:
         return stable
     value, variance = watch.stable.ratio, watch.stable.log_variance()
-    if watch.stable.n < spec.promotion.gate.min_requests or value is None or variance is None:
+    if watch.requests < spec.promotion.gate.min_requests or value is None or variance is None:
         return stable
     return stable.model_copy(update={"accept_length": rounded(value), "accept_variance": _digits(variance)})
 
@@ -74,7 +74,7 @@ def _digits(value: float) -> float:
 
 
 def _regressed(spec: Spec, stable: Stable, watch: Watch) -> bool:
-    if stable.accept_length is None or watch.stable.n < spec.promotion.gate.min_requests:
+    if stable.accept_length is None or watch.requests < spec.promotion.gate.min_requests:
         return False
     return regressed(
         watch.stable, stable.accept_length, stable.accept_variance or 0.0, spec.promotion.gate.confidence,

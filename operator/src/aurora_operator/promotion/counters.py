@@ -3,31 +3,21 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aurora_core.protocol import metrics
 
-from aurora_operator.promotion.statistics import Sums
-
 Metric = Literal["AcceptLength", "DecodeSpeed"]
 
-_READ: Mapping[Metric, tuple[metrics.Metric, ...]] = {
-    "AcceptLength": (
-        metrics.ACCEPT_OBSERVATIONS, metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES,
-        metrics.ACCEPT_TOKENS_SQUARED, metrics.ACCEPT_TOKENS_CYCLES, metrics.ACCEPT_CYCLES_SQUARED,
-    ),
-    "DecodeSpeed": (
-        metrics.DECODE_OBSERVATIONS, metrics.DECODE_TOKENS, metrics.DECODE_SECONDS,
-        metrics.DECODE_TOKENS_SQUARED, metrics.DECODE_TOKENS_SECONDS, metrics.DECODE_SECONDS_SQUARED,
-    ),
-}  # fmt: skip
-NAMES: Mapping[Metric, tuple[str, ...]] = {name: tuple(map(str, read)) for name, read in _READ.items()}
-"""For each metric the counters of n, Σx, Σy, Σx², Σxy, Σy²."""
+NAMES: Mapping[Metric, tuple[str, ...]] = {
+    "AcceptLength": tuple(map(str, (metrics.REQUESTS_FINISHED, metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES))),
+    "DecodeSpeed": tuple(map(str, (metrics.REQUESTS_FINISHED, metrics.DECODE_TOKENS, metrics.DECODE_SECONDS))),
+}
+"""For each metric the counters of finished requests, and of x and y, whose ratio it is."""
 
-
-LARGEST = 1e24
-"""Of a counter: a sum of squares of a trillion tokens."""
+LARGEST = 1e18
+"""Of a counter: more than any engine counts."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +30,28 @@ class Series:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side: a draft version and the steps that it drafts."""
+    """A draft version and the steps that it drafts."""
 
     version: int
     steps: int
 
 
 Row = tuple[float, ...]
-"""The six counters, or by how much each of them grew."""
+"""Requests, x and y: the counters, or by how much each of them grew."""
 _At = tuple[float, Row]
 
 
+@dataclass(frozen=True)
+class Span:
+    """What was added between two scrapes, in seconds since the epoch."""
+
+    start: float
+    end: float
+    row: Row
+
+
 def _rows(series: Sequence[Series], names: Sequence[str]) -> list[_At]:
-    """One scrape target's six counters, joined at the scrapes that have all six."""
+    """One scrape target's counters, joined at the scrapes that have all of them."""
     by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
     if any(name not in by_name for name in names):
         return []
@@ -73,11 +72,11 @@ def plus(one: Row | None, other: Row) -> Row:
     return other if one is None else tuple(map(sum, zip(one, other, strict=True)))
 
 
-def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At | None = None) -> list[_At]:
-    """What was added between scrapes after ``since``, each at the time of the scrape that saw it.
+def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At | None = None) -> list[Span]:
+    """What was added between scrapes after ``since``.
 
     A counter that went down was reset: all it shows was added since. The last scrape before ``since`` is the
-    baseline; without one it is zero where the series was from_zero within the window (a version that never served
+    baseline; without one it is zero where the series began within the window (a version that never served
     before), and else the first scrape itself, so that nothing of before is ever counted.
 
     Args:
@@ -86,7 +85,7 @@ def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At 
         from_zero: whether the series cannot have existed before the window.
         last: the newest scrape that was seen already; what is not newer is left out.
     """
-    out: list[_At] = []
+    out: list[Span] = []
     for time, row in rows:
         if last is not None and time <= last[0]:
             continue
@@ -94,24 +93,61 @@ def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At 
             base = last[1] if last is not None else ((0.0,) * len(row) if from_zero else row)
             if any(new < old for new, old in zip(row, base, strict=True)):
                 base = (0.0,) * len(row)
-            out.append((time, tuple(new - old for new, old in zip(row, base, strict=True))))
+            start = max(since, last[0]) if last is not None else since
+            out.append(Span(start, time, tuple(new - old for new, old in zip(row, base, strict=True))))
         last = time, row
     return out
 
 
+@dataclass
+class Slices:
+    """One engine's work under one arm, by time slice.
+
+    Attributes:
+        inside: by slice, what was added between scrapes that lie in it.
+        across: by slice, what was added between its last scrape and the next slice's first one, and the share of that
+            time which lies in the slice.
+        gaps: slices in which work was done that no scrape separates from that of others.
+    """
+
+    inside: dict[int, Row] = field(default_factory=dict)
+    across: dict[int, tuple[float, Row]] = field(default_factory=dict)
+    gaps: set[int] = field(default_factory=set)
+
+    def add(self, span: Span, since: float, length: float) -> None:
+        """Take in what was added between two scrapes."""
+        first = max(0, math.floor((span.start - since) / length))
+        last = max(first, math.ceil((span.end - since) / length) - 1)
+        if last == first:
+            self.inside[first] = plus(self.inside.get(first), span.row)
+        elif last == first + 1:
+            share = (since + last * length - span.start) / (span.end - span.start)
+            self.across[first] = (share, span.row)
+        elif any(span.row):
+            self.gaps.update(range(first, last + 1))
+
+    def total(self) -> Row | None:
+        """All that slices tell apart."""
+        found: Row | None = None
+        for row in (*self.inside.values(), *(row for _, row in self.across.values())):
+            found = plus(found, row)
+        return found
+
+
 class Counters:
-    """What one side's counters added since a moment, for each engine and time slice; read piece by piece.
+    """What one arm's counters added since a moment, for each engine and time slice; read piece by piece.
 
     Args:
-        metric: which six counters.
-        arm: which side.
+        metric: which counters.
+        arm: which arm.
         since: the moment, in seconds since the epoch.
-        from_zero: whether the side cannot have served before it.
-        index: the time slice of a time.
+        from_zero: whether the arm cannot have served before it.
+        length: of a time slice in seconds; the first begins at ``since``.
         trusted: whether a series, by its labels, is of one of the engines that are compared.
 
     Attributes:
-        slices: by engine and slice, what was added.
+        engines: by engine, what was added.
+        latest: time of the newest scrape, in seconds since the epoch.
         refused: scrapes with values that no counter can have.
     """
 
@@ -122,21 +158,22 @@ class Counters:
         since: float,
         *,
         from_zero: bool,
-        index: Callable[[float], int] = lambda _: 0,
+        length: float,
         trusted: Callable[[Mapping[str, str]], bool] = lambda _: True,
     ) -> None:
-        self.slices: dict[str, dict[int, Row]] = {}
+        self.engines: dict[str, Slices] = {}
+        self.latest = since
         self._names = NAMES[metric]
         self._labels = {metrics.VERSION: str(arm.version), metrics.STEPS: str(arm.steps)}
         self._since = since
         self._from_zero = from_zero
-        self._index = index
+        self._length = length
         self._trusted = trusted
         self._last: dict[str, _At] = {}
         self.refused = 0
 
     def add(self, series: Sequence[Series]) -> None:
-        """Take in a piece of time, not before any other; what overlaps with the piece before counts once.
+        """Take in a window of time, not before any other; what overlaps with the window before counts once.
 
         The same engine may be scraped by two jobs or two replicas of Prometheus; of such duplicates the one with the
         most scrapes counts.
@@ -151,13 +188,13 @@ class Counters:
             scrapes = max((_rows(duplicate, self._names) for duplicate in duplicates.values()), key=len)
             rows = [(time, row) for time, row in scrapes if is_possible(row)]
             self.refused += len(scrapes) - len(rows)
-            slices = self.slices.setdefault(engine, {})
-            for time, row in increments(rows, self._since, from_zero=self._from_zero, last=self._last.get(engine)):
-                at = self._index(time)
-                slices[at] = plus(slices.get(at), row)
+            slices = self.engines.setdefault(engine, Slices())
+            for span in increments(rows, self._since, from_zero=self._from_zero, last=self._last.get(engine)):
+                slices.add(span, self._since, self._length)
             if rows:
                 self._last[engine] = max(rows[-1], self._last.get(engine, rows[-1]))
+                self.latest = max(self.latest, self._last[engine][0])
 
-    def requests(self) -> Sums:
-        """All of it, requests as units."""
-        return sum((Sums(*row) for slices in self.slices.values() for row in slices.values()), Sums())
+    def requests(self) -> int:
+        """How many requests finished."""
+        return int(sum(row[0] for slices in self.engines.values() if (row := slices.total()) is not None))

@@ -1,11 +1,14 @@
 """The gate: evidence in, verdict and reason out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aurora_operator.api.promotion import Gate
-from aurora_operator.promotion.statistics import Interval, Sums, compare
+from aurora_operator.promotion.blocks import Trial
+from aurora_operator.promotion.eprocess import interval, log_e_down, log_e_up
+from aurora_operator.promotion.statistics import Interval
 
 
 class Verdict(StrEnum):
@@ -18,16 +21,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured since the trial began, both sides live at the same time.
+    """What was measured since the trial began, both arms live at the same time.
 
     Attributes:
-        candidate, stable: sums over units, which are time slices, of all engines (Switchback) or of each (Canary).
-        candidate_requests, stable_requests: finished requests behind them.
+        trial: its blocks.
+        candidate_requests, stable_requests: finished requests under each arm.
         problem: why there is no evidence, where there is none.
     """
 
-    candidate: Sums = field(default_factory=Sums)
-    stable: Sums = field(default_factory=Sums)
+    trial: Trial = field(default_factory=Trial)
     candidate_requests: int = 0
     stable_requests: int = 0
     problem: str = ""
@@ -44,12 +46,17 @@ class GuardResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's answer."""
+    """The gate's answer.
+
+    Attributes:
+        progress: from 0 to 1, how far the blocks have come towards a proof of better or of worse.
+    """
 
     verdict: Verdict
     reason: str
     message: str
     interval: Interval | None = None
+    progress: float | None = None
 
 
 def _missing(gate: Gate, evidence: Evidence) -> str | None:
@@ -57,9 +64,9 @@ def _missing(gate: Gate, evidence: Evidence) -> str | None:
     for arm, count in (("candidate", evidence.candidate_requests), ("stable", evidence.stable_requests)):
         if count < gate.min_requests:
             return f"{arm} has finished {count} of {gate.min_requests} requests"
-    for arm, sums in (("candidate", evidence.candidate), ("stable", evidence.stable)):
-        if sums.n < gate.min_slices:
-            return f"{arm} has had {sums.n:.0f} of {gate.min_slices} time slices"
+    if not evidence.trial.blocks:
+        void = f"; {evidence.trial.void} did not count" if evidence.trial.void else ""
+        return f"no block of two time slices in which both arms served{void}"
     return None
 
 
@@ -71,29 +78,39 @@ def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapse
     for guard in guards:
         if guard.breached:
             return Decision(Verdict.REJECT, "GuardBreached", f"guard {guard.name}: {guard.message}")
+    alpha, blocks = 1 - gate.confidence, evidence.trial.blocks
     missing = evidence.problem or _missing(gate, evidence)
-    interval = None if missing else compare(evidence.candidate, evidence.stable, gate.confidence)
+    found = None if missing else interval(blocks, alpha)
     over = elapsed_seconds >= gate.max_duration_seconds
-    if interval is None:
-        message = missing or "too little evidence for an interval"
+    if found is None:
+        message = missing or "no block of two time slices in which both arms served"
         if over and not evidence.problem:
             return Decision(Verdict.REJECT, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
-    return _weigh(gate, interval, next((guard for guard in guards if guard.breached is None), None), over=over)
+    bar = math.log1p(gate.min_improvement)
+    best = max(log_e_up(blocks, bar), log_e_down(blocks, bar))
+    progress = min(1.0, max(0.0, best / -math.log(alpha)))
+    unknown = next((guard for guard in guards if guard.breached is None), None)
+    return _weigh(gate, found, progress, unknown, over=over)
 
 
-def _weigh(gate: Gate, interval: Interval, unknown: GuardResult | None, *, over: bool) -> Decision:
+def _weigh(gate: Gate, found: Interval, progress: float, unknown: GuardResult | None, *, over: bool) -> Decision:
     """Decide by an interval; a guard that is not known holds back a promotion, never a rejection."""
     bar = 1 + gate.min_improvement
-    numbers = f"{interval.estimate:.3f} times stable (at least {interval.lower:.3f}, at most {interval.upper:.3f})"
-    if interval.upper < bar:
-        return Decision(Verdict.REJECT, "NotBetter", f"{numbers}, not {bar:.3f}", interval)
-    proved = interval.lower > bar
+    numbers = f"{found.estimate:.3f} times stable (at least {found.lower:.3f}, at most {found.upper:.3f})"
+
+    def decision(verdict: Verdict, reason: str, message: str) -> Decision:
+        return Decision(verdict, reason, message, found, progress)
+
+    if found.upper < bar:
+        return decision(Verdict.REJECT, "NotBetter", f"{numbers}, not {bar:.3f}")
+    proved = found.lower > bar
     if (proved or (over and gate.on_inconclusive == "Promote")) and unknown is None:
-        reason = "ProvedBetter" if proved else "Inconclusive"
-        return Decision(Verdict.PROMOTE, reason, f"{numbers}, asked for {bar:.3f}", interval)
+        return decision(
+            Verdict.PROMOTE, "ProvedBetter" if proved else "Inconclusive", f"{numbers}, asked for {bar:.3f}"
+        )
     if over:
-        return Decision(Verdict.REJECT, "Inconclusive", f"{numbers}, undecided for too long", interval)
+        return decision(Verdict.REJECT, "Inconclusive", f"{numbers}, no decision within maxDurationSeconds")
     if unknown is not None and proved:
-        return Decision(Verdict.WAIT, "GuardUnknown", f"guard {unknown.name}: {unknown.message}", interval)
-    return Decision(Verdict.WAIT, "Undecided", numbers, interval)
+        return decision(Verdict.WAIT, "GuardUnknown", f"guard {unknown.name}: {unknown.message}")
+    return decision(Verdict.WAIT, "Undecided", numbers)

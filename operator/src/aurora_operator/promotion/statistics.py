@@ -1,17 +1,17 @@
-"""The ratio of two ratios of sums, and an interval for it that is valid at every analysis.
+"""Whether a ratio of sums fell: the watch on stable, which begins trials and decides none.
 
-Each side's metric is R = Σx / Σy over independent units (requests, or time slices). By the delta method
+The metric is R = Σx / Σy over units (time slices). By the delta method
 
     Var(log R) ≈ (s_xx / x̄² - 2 s_xy / (x̄ ȳ) + s_yy / ȳ²) / n,
 
-and log(R_candidate / R_stable) has the sum of both sides' variances. Repeated analyses inflate the error of a
-fixed-horizon interval without bound, so the interval is an asymptotic confidence sequence, Robbins' normal mixture
+and the difference of two such logarithms has the sum of their variances. Repeated analyses inflate the error of a
+fixed-horizon interval without bound, so the alarm asks for an asymptotic confidence sequence, Robbins' normal mixture
 with the estimated variance plugged in:
 
     half-width = sqrt( V (V + τ²) / τ² · log((V + τ²) / (V α²)) ),
 
-where V is the variance of the estimate now and τ the scale of effects for which it is tightest. With probability
-1 - α it covers the truth at all analyses together, however many.
+where V is the variance of the estimate now and τ the scale of effects for which it is tightest. It is asymptotic, and
+assumes units that are alike: good enough for an alarm. Trials are decided by :mod:`aurora_operator.promotion.eprocess`.
 
 - H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Statist. 41 (1970).
 - R. Johari, P. Koomen, L. Pekelis, D. Walsh, Always valid inference, Operations Research 70 (2022).
@@ -26,15 +26,13 @@ from typing import Self
 
 _HUGE = 1e60
 """Sums beyond it, infinite ones and NaN prove nothing; below it no formula here overflows."""
-_NO_SPREAD = 1e-12
-"""A variance of logs that is below it is rounding of equal numbers."""
 EFFECT_SCALE = 0.1
 """τ: a tenth on the log scale, the size of improvement that one publication brings."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """The six sums of one side: n units, Σx, Σy, Σx², Σxy, Σy²."""
+    """The six sums of one arm: n units, Σx, Σy, Σx², Σxy, Σy²."""
 
     n: float = 0
     x: float = 0
@@ -115,31 +113,14 @@ def half_width(variance: float, alpha: float, scale: float = EFFECT_SCALE) -> fl
     return math.sqrt(variance * total / scale**2 * math.log(total / (variance * alpha**2)))
 
 
-def compare(candidate: Sums, stable: Sums, confidence: float) -> Interval | None:
-    """Candidate over stable; None while either side has too little to say anything.
-
-    Units of both sides that are all alike (one prober that repeats itself) show no spread: they are one observation
-    seen again, and prove nothing, however many.
-    """
-    a, b = candidate.log_variance(), stable.log_variance()
-    top, bottom = candidate.ratio, stable.ratio
-    if a is None or b is None or top is None or bottom is None:
-        return None
-    if a + b < _NO_SPREAD:
-        return None
-    width = half_width(max(a + b, 1e-8), 1 - confidence)
-    center = math.log(top / bottom)
-    return Interval(math.exp(center), math.exp(center - width), math.exp(min(700.0, center + width)))
-
-
 def regressed(now: Sums, before: float, before_variance: float, confidence: float, limit: float) -> bool:
-    """Whether a side's ratio is proved to have regressed by more than ``limit``, a negative difference of logs.
+    """Whether an arm's ratio is proved to have regressed by more than ``limit``, a negative difference of logs.
 
     Args:
-        now: the side's sums lately.
+        now: the arm's sums lately.
         before: its ratio then.
         before_variance: variance of the ratio's log then.
-        confidence: as in :func:`compare`.
+        confidence: 1 - the probability of a false alarm in a window.
         limit: for example log 0.95.
     """
     variance, ratio = now.log_variance(), now.ratio

@@ -189,13 +189,18 @@ def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published]
 
 def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> Candidate:
     interval = decision.interval
+    top, bottom = evidence.trial.candidate.ratio, evidence.trial.stable.ratio
     return candidate.model_copy(
         update={
             "analyses": candidate.analyses + 1,
+            "blocks": len(evidence.trial.blocks),
+            "void_blocks": evidence.trial.void,
+            "progress": rounded(decision.progress),
             "requests": evidence.candidate_requests,
-            "value": rounded(evidence.candidate.ratio),
-            "variance": evidence.candidate.log_variance(),
-            "stable_value": rounded(evidence.stable.ratio),
+            "value": rounded(top),
+            "variance": evidence.trial.candidate.log_variance(),
+            "stable_value": rounded(bottom),
+            "ratio_of_sums": rounded(top / bottom if top and bottom else None),
             "estimate": rounded(interval.estimate if interval else None),
             "lower": rounded(interval.lower if interval else None),
             "upper": rounded(interval.upper if interval else None),

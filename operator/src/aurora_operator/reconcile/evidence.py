@@ -14,16 +14,18 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
-from aurora_operator.promotion.assignment import candidate_slice, slice_index, strategy, trial_key
+from aurora_operator.promotion.assignment import candidate_slice, strategy, trial_key
+from aurora_operator.promotion.blocks import crossover, switchback, units
 from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Metric
 from aurora_operator.promotion.gate import Evidence, GuardResult
-from aurora_operator.promotion.measure import by_engine_slice, by_slice, closed_slices
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0
 """What stable did lately; and how old the scrape before a trial may be."""
+WATCHED_SECONDS = 30.0
+"""Length of a slice of what stable did."""
 OVERLAP_SECONDS = 120.0
 """Read again at every analysis: what a Prometheus behind others shows late."""
 
@@ -97,12 +99,15 @@ class Ledger:
         mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
         self.seen = False
         trusted = _trusted(resource)
-        self.candidate = Counters(candidate.metric, mine, self._since, from_zero=new, index=self.index, trusted=trusted)
-        self.stable = Counters(candidate.metric, other, self._since, from_zero=False, index=self.index, trusted=trusted)
+        self.candidate, self.stable = (
+            Counters(candidate.metric, arm, self._since, from_zero=fresh, length=self._length, trusted=trusted)
+            for arm, fresh in ((mine, new), (other, False))
+        )
 
-    def index(self, time: float) -> int:
-        """The time slice of a time, in seconds since the epoch."""
-        return slice_index(time - self._since, self._length)
+    @property
+    def closed(self) -> int:
+        """Time slices that are over and were scraped to their end."""
+        return int((max(self.candidate.latest, self.stable.latest) - self._since) // self._length)
 
     def read(self, prometheus: Prometheus, until: float) -> None:
         """Take in what is new."""
@@ -145,16 +150,11 @@ def _evidence(
             problem=f"{refused} scrapes have counters that are negative, infinite or no number: something else than "
             "the agents writes them, or an engine is broken"
         )
-    closed = ledger.index(now.timestamp())
-    top, bottom = closed_slices(ledger.candidate.slices, closed), closed_slices(ledger.stable.slices, closed)
     if strategy(resource.spec) == "Switchback":
-        sums = (
-            by_slice(top, lambda i: candidate_slice(trial, i)),
-            by_slice(bottom, lambda i: not candidate_slice(trial, i)),
-        )
+        found = switchback(ledger.candidate, ledger.stable, lambda at: candidate_slice(trial, at), ledger.closed)
     else:
-        sums = by_engine_slice(top, bottom), by_engine_slice(bottom, top)
-    return Evidence(*sums, int(ledger.candidate.requests().n), int(ledger.stable.requests().n))
+        found = crossover(ledger.candidate, ledger.stable, ledger.closed)
+    return Evidence(found, ledger.candidate.requests(), ledger.stable.requests())
 
 
 def _guards(
@@ -190,12 +190,17 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
     """What stable does lately, never counting what was before it became stable."""
     until = now.timestamp()
     since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
-    arm = Arm(stable.version, stable.steps)
-    accepted, timed = (Counters(metric, arm, since, from_zero=False, trusted=_trusted(resource)) for metric in NAMES)
-    for piece in prometheus.pieces(_selector(resource, *NAMES), since, until):
-        accepted.add(piece)
-        timed.add(piece)
-    return Watch(accepted.requests(), int(timed.requests().n))
+    counters = Counters(
+        "AcceptLength",
+        Arm(stable.version, stable.steps),
+        since,
+        from_zero=False,
+        length=WATCHED_SECONDS,
+        trusted=_trusted(resource),
+    )
+    for piece in prometheus.pieces(_selector(resource, "AcceptLength"), since, until):
+        counters.add(piece)
+    return Watch(units(counters), counters.requests())
 
 
 def measure(
