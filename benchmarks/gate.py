@@ -173,8 +173,12 @@ def main() -> None:
         for (c, effect), cells_of in table.items()
         for rule, cell in cells_of.items()
     ]
-    heading = {"benchmark": "gate", "date": datetime.now(UTC).isoformat(timespec="seconds"),
-               "machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version()}  # fmt: skip
+    heading = {
+        "benchmark": "gate",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+    }
     cpu = {"cpu_seconds_for_1000_deployments": round(arithmetic(), 3)}
     print(json.dumps({**heading, "trials": options.trials, **cpu, "rows": rows}))
 
