@@ -127,7 +127,7 @@ class Slices:
             self.gaps.update(range(first, last + 1))
 
     def total(self) -> Row | None:
-        """All that slices tell apart."""
+        """All that is known by slice."""
         found: Row | None = None
         for row in (*self.inside.values(), *(row for _, row in self.across.values())):
             found = plus(found, row)
