@@ -28,7 +28,7 @@ from statistics import NormalDist, median
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.assignment import candidate_slice
-from aurora_operator.promotion.blocks import Trial, crossover, switchback
+from aurora_operator.promotion.blocks import MEASURES, Trial, crossover, measured, switchback
 from aurora_operator.promotion.eprocess import Block, log_e_down, log_e_up
 from aurora_operator.promotion.gate import Evidence, Verdict, decide
 from aurora_operator.promotion.statistics import Sums, half_width
@@ -57,14 +57,16 @@ def _gate(condition: Condition, outcome: Outcome) -> Decided:
     """The product's."""
     slices = int(condition.hours * 3600 / condition.slice_seconds)
     if condition.engines == 1:
-        trial = switchback(outcome.candidate, outcome.stable, lambda at: candidate_slice(outcome.trial, at), slices)
+        dealt = switchback(outcome.candidate, outcome.stable, lambda at: candidate_slice(outcome.trial, at), slices)
     else:
-        trial = crossover(outcome.candidate, outcome.stable, slices)
+        dealt = crossover(outcome.candidate, outcome.stable, slices)
+    trial, speed = (measured(dealt, MEASURES[name]) for name in ("AcceptLength", "DecodeSpeed"))
     limit = -math.log(ALPHA)
     for count in range(6, len(trial.blocks) + 1):
         blocks = trial.blocks[:count]
         if max(log_e_up(blocks, 0.0), log_e_down(blocks, 0.0)) >= limit:
-            verdict = decide(Gate(), Evidence(Trial(blocks), 1000, 1000), (), 0.0).verdict
+            evidence = Evidence(Trial(blocks), Trial(speed.blocks[:count]), Trial(), 1000, 1000)
+            verdict = decide(Gate(), evidence, (), 0.0).verdict
             if verdict is not Verdict.WAIT:
                 # Blocks that are void take their time too.
                 share = count / (len(trial.blocks) + trial.void)
@@ -136,7 +138,11 @@ def summary(found: Sequence[dict[str, Decided]]) -> dict[str, Cell]:
 def arithmetic(deployments: int = 1000, blocks: int = 50) -> float:
     """CPU seconds of one analysis at so many deployments, from blocks to the decision."""
     rng = random.Random(0)
-    evidence = Evidence(Trial(tuple(Block(rng.gauss(0, 0.1), 1000.0) for _ in range(blocks))), 100, 100)
+    evidence = Evidence(
+        Trial(tuple(Block(rng.gauss(0, 0.1), 1000.0) for _ in range(blocks))),
+        candidate_requests=100,
+        stable_requests=100,
+    )
     started = time.process_time()
     for _ in range(deployments):
         decide(Gate(), evidence, (), 100)

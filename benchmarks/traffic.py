@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from aurora_operator.promotion.assignment import canaries, candidate_slice
-from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
+from aurora_operator.promotion.counters import NAMES, Arm, Counters, Row, Series
 
 NEW, OLD = Arm(2, 3), Arm(1, 3)
 TICK = 5.0
 """Seconds; slices and scrapes are multiples of it."""
+CYCLE_SECONDS = 0.05
+"""Of a verify cycle, whatever it accepts."""
 ACCEPT = 2.0
 """Stable's accept length on ordinary traffic."""
 
@@ -105,9 +107,7 @@ def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
     load = condition.load(rng, condition.engines, ticks)
     ease = ACCEPT * _ease(rng, condition, ticks)
     totals = {arm: np.zeros((condition.engines, 2)) for arm in (NEW, OLD)}
-    rows: dict[Arm, list[list[tuple[float, tuple[float, float, float]]]]] = {
-        arm: [[(0.0, (0.0, 0.0, 0.0))] for _ in names] for arm in totals
-    }
+    rows: dict[Arm, list[list[tuple[float, Row]]]] = {arm: [[(0.0, Row())] for _ in names] for arm in totals}
     cells: dict[Arm, dict[tuple[int, int], tuple[float, float]]] = {NEW: {}, OLD: {}}
     serves = np.zeros(condition.engines, dtype=bool)
     count = np.floor(rng.poisson(condition.cycles * load)).astype(float)
@@ -138,21 +138,19 @@ def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
                 if rng.random() >= condition.lost:
                     for arm, sums in totals.items():
                         x, y = map(float, sums[engine])
-                        rows[arm][engine].append((now, (y, x, y)))
+                        rows[arm][engine].append((now, Row(y / 40, 0, 0, x, y, x, CYCLE_SECONDS * y)))
     counters = {arm: _counters(arm, rows[arm], names, condition.slice_seconds) for arm in totals}
     return Outcome(counters[NEW], counters[OLD], trial, cells)
 
 
-def _counters(
-    arm: Arm, rows: Sequence[Sequence[tuple[float, tuple[float, ...]]]], names: Sequence[str], length: float
-) -> Counters:
-    counters = Counters("AcceptLength", arm, 0.0, from_zero=True, length=length)
+def _counters(arm: Arm, rows: Sequence[Sequence[tuple[float, Row]]], names: Sequence[str], length: float) -> Counters:
+    counters = Counters(arm, 0.0, from_zero=True, length=length)
     series = []
     for name, samples in zip(names, rows, strict=True):
         labels = {"engine": name, "version": str(arm.version), "steps": str(arm.steps)}
         series += [
             Series({**labels, "__name__": metric}, tuple((time, row[i]) for time, row in samples))
-            for i, metric in enumerate(NAMES["AcceptLength"])
+            for i, metric in enumerate(NAMES)
         ]
     counters.add(series)
     return counters

@@ -30,9 +30,7 @@ class Exporter:
         self.stop()
         registry = CollectorRegistry()
         names = [*LABELS, "engine"]
-        self._counters = [
-            Counter(name.removesuffix("_total"), "counter", names, registry=registry) for name in NAMES["AcceptLength"]
-        ]
+        self._counters = [Counter(name.removesuffix("_total"), "counter", names, registry=registry) for name in NAMES]
         self.finish(0, 0, requests=0)
         self.server, self._thread = start_http_server(self.port, "127.0.0.1", registry=registry)
 
@@ -45,7 +43,7 @@ class Exporter:
 
     def finish(self, tokens, cycles, version=NEW, requests=1):
         """A request ends."""
-        for counter, value in zip(self._counters, (requests, tokens, cycles), strict=True):
+        for counter, value in zip(self._counters, (requests, 0, 0, tokens, cycles, tokens, cycles), strict=True):
             counter.labels(**LABELS | {"version": version, "engine": self.engine}).inc(value)
 
 

@@ -4,8 +4,9 @@ import math
 import random
 
 import pytest
+from aurora_operator.promotion import blocks
 from aurora_operator.promotion.assignment import canaries, candidate_slice
-from aurora_operator.promotion.blocks import WARM_UP, crossover, switchback
+from aurora_operator.promotion.blocks import MEASURES, WARM_UP, measured
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
 from aurora_operator.promotion.eprocess import interval
 from hypothesis import given, settings
@@ -17,16 +18,16 @@ LENGTH = 10
 
 def record(arm, since, scrapes, engines):
     """Counters of an arm from what engines had added by each scrape: (time, {engine: (x, y)})."""
-    counters = Counters("AcceptLength", arm, since, from_zero=True, length=LENGTH)
+    counters = Counters(arm, since, from_zero=True, length=LENGTH)
     samples = {engine: [] for engine in engines}
     for time, sums in scrapes:
         for engine, (x, y) in sums.items():
-            samples[engine].append((time, (y, x, y)))
+            samples[engine].append((time, (y, 0.0, 0.0, x, y, x, y)))
     for engine, rows in samples.items():
         labels = {"engine": engine, "version": str(arm.version), "steps": str(arm.steps)}
         counters.add([
             Series({**labels, "__name__": name}, tuple((time, row[i]) for time, row in rows))
-            for i, name in enumerate(NAMES["AcceptLength"])
+            for i, name in enumerate(NAMES)
         ])  # fmt: skip
     return counters
 
@@ -53,6 +54,14 @@ def served(slices, assigned, ratio, engines=("a",), every=1.0, offset=0.0, work=
             for arm, sums in totals.items():
                 scrapes[arm].append((end, {e: tuple(v) for e, v in sums.items()}))
     return record(NEW, 0.0, scrapes[True], engines), record(OLD, 0.0, scrapes[False], engines)
+
+
+def switchback(*arguments):
+    return measured(blocks.switchback(*arguments), MEASURES["AcceptLength"])
+
+
+def crossover(*arguments):
+    return measured(blocks.crossover(*arguments), MEASURES["AcceptLength"])
 
 
 def coin(trial="t"):

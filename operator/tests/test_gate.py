@@ -17,7 +17,7 @@ def evidence(candidate, stable=2.0, n=30, spread=0.05, requests=200, **more):
     """Blocks whose difference alternates around the log of candidate over stable."""
     center = math.log(candidate / stable)
     blocks = tuple(Block(center + spread * (-1) ** i, 1000.0) for i in range(n))
-    return Evidence(Trial(blocks), requests, requests, **more)
+    return Evidence(Trial(blocks), candidate_requests=requests, stable_requests=requests, **more)
 
 
 def test_a_clearly_better_candidate_is_promoted():
@@ -41,7 +41,9 @@ def test_never_without_data(candidate, stable, n, requests, elapsed):
     decision = decide(GATE, few, (), elapsed)
     if requests < GATE.min_requests or not n:
         assert decision.verdict is not Verdict.PROMOTE
-    blind = decide(GATE, Evidence(few.trial, requests, requests, problem="down"), (), elapsed)
+    blind = decide(
+        GATE, Evidence(few.trial, candidate_requests=requests, stable_requests=requests, problem="down"), (), elapsed
+    )
     assert blind.verdict is Verdict.WAIT
     assert "down" in blind.message
 
@@ -62,9 +64,26 @@ def test_it_says_how_far_a_proof_has_come():
 
 
 def test_what_did_not_count_is_said():
-    decision = decide(GATE, Evidence(Trial(void=3), 500, 500), (), 100)
+    decision = decide(GATE, Evidence(Trial(void=3), candidate_requests=500, stable_requests=500), (), 100)
     assert decision.reason == "CollectingEvidence"
     assert "3 did not count" in decision.message
+
+
+def same(difference, n):
+    return Trial(tuple(Block(difference, 1000.0) for _ in range(n)))
+
+
+def test_a_candidate_that_is_proved_slower_is_rejected_though_its_accept_length_is_better():
+    slower = decide(GATE, evidence(2.4, speed=same(math.log(0.8), 15)), (), 100)
+    assert (slower.verdict, slower.reason) == (Verdict.REJECT, "ProvedSlower")
+    assert decide(GATE, evidence(2.4, speed=same(math.log(0.95), 60)), (), 100).verdict is Verdict.PROMOTE
+    assert decide(GATE, evidence(2.4, speed=same(math.log(0.5), 5)), (), 100).verdict is Verdict.PROMOTE
+
+
+def test_a_candidate_under_which_more_requests_fail_is_rejected():
+    failing = decide(GATE, evidence(2.4, failures=same(0.2, 15)), (), 100)
+    assert (failing.verdict, failing.reason) == (Verdict.REJECT, "ProvedFailing")
+    assert decide(GATE, evidence(2.4, failures=same(0.01, 200)), (), 100).verdict is Verdict.PROMOTE
 
 
 def test_a_breached_guard_rejects_and_an_unknown_one_holds_back():

@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series, increments
+from aurora_operator.promotion.counters import NAMES, Arm, Counters, Row, Series, increments
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,23 +12,28 @@ ARM = Arm(3, 3)
 
 
 def series(rows, engine="a", version=3, job="pods"):
-    """The counters of one engine from rows of (time, requests, x, y)."""
+    """The counters of one engine from rows of (time, finished requests, tokens, cycles)."""
     labels = {"engine": engine, "version": str(version), "steps": "3", "job": job}
+    at = dict(zip(NAMES, (1, None, None, 2, 3, None, None), strict=True))
     return [
-        Series({**labels, "__name__": name}, tuple((row[0], row[i + 1]) for row in rows))
-        for i, name in enumerate(NAMES["AcceptLength"])
+        Series({**labels, "__name__": name}, tuple((row[0], row[i] if i else 0.0) for row in rows))
+        for name, i in at.items()
     ]
 
 
+def plain(row):
+    return row.finished, row.tokens, row.cycles
+
+
 def counted(*pieces, from_zero=False, length=1e6):
-    counters = Counters("AcceptLength", ARM, 10.0, from_zero=from_zero, length=length)
+    counters = Counters(ARM, 10.0, from_zero=from_zero, length=length)
     for piece in pieces:
         counters.add(piece)
     return counters
 
 
 def totals(*pieces, **more):
-    rows = [slices.total() or (0.0,) * 3 for slices in counted(*pieces, **more).engines.values()]
+    rows = [plain(slices.total()) for slices in counted(*pieces, **more).engines.values()]
     return tuple(map(sum, zip(*rows, strict=True))) if rows else ()
 
 
@@ -70,13 +75,13 @@ def test_whatever_resets_and_scrapes_the_increase_is_what_was_added(steps, start
     value, rows, added = 0, [], []
     for time, (add, restart) in enumerate(steps):
         value = add if restart else value + add
-        rows.append((float(time), (float(value),)))
+        rows.append((float(time), Row(finished=float(value))))
         # A restart whose count at once reaches the old value cannot be seen; Prometheus has the same limit.
-        hidden = restart and time > 0 and value >= rows[time - 1][1][0]
-        added.append(value - rows[time - 1][1][0] if hidden else add)
+        hidden = restart and time > 0 and value >= rows[time - 1][1].finished
+        added.append(value - rows[time - 1][1].finished if hidden else add)
     since = min(start, len(steps) - 1)
     found = increments(rows, float(since), from_zero=False)
-    assert sum(span.row[0] for span in found) == pytest.approx(sum(added[since + 1 :]))
+    assert sum(span.row.finished for span in found) == pytest.approx(sum(added[since + 1 :]))
     assert [(span.start, span.end) for span in found] == [(t, t + 1) for t in range(since, len(steps) - 1)]
 
 
@@ -101,8 +106,8 @@ def test_work_is_sorted_into_slices_and_what_lies_across_a_border_is_kept_apart(
     """Slices of 10 s from second 10: 10 to 20, 20 to 30, 30 to 40, 40 to 50."""
     rows = [(10, 0, 0, 0), (14, 1, 10, 5), (20, 2, 30, 15), (24, 3, 36, 18), (34, 4, 46, 23), (38, 5, 48, 24)]
     (slices,) = counted(series(rows), length=10.0).engines.values()
-    assert slices.inside == {0: (2, 30, 15), 1: (1, 6, 3), 2: (1, 2, 1)}
-    assert slices.across == {1: (0.6, (1, 10, 5))}
+    assert {at: plain(row) for at, row in slices.inside.items()} == {0: (2, 30, 15), 1: (1, 6, 3), 2: (1, 2, 1)}
+    assert {at: (share, plain(row)) for at, (share, row) in slices.across.items()} == {1: (0.6, (1, 10, 5))}
     assert not slices.gaps
 
 

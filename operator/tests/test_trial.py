@@ -29,7 +29,7 @@ def units(ratio):
 def evidence(ratio):
     """30 blocks in which the candidate's metric is around ``ratio`` and stable's is 2."""
     blocks = tuple(Block(math.log(ratio / 2.0) + 0.05 * (-1) ** i, 1000.0) for i in range(30))
-    return Evidence(Trial(blocks, 0, units(ratio), units(2.0)), 100, 100)
+    return Evidence(Trial(blocks, 0, units(ratio), units(2.0)), candidate_requests=100, stable_requests=100)
 
 
 def analyse(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, watch=None, guards=(), **spec):
@@ -241,7 +241,43 @@ def test_a_breached_guard_undoes_a_promotion_while_it_is_on_probation():
     at = analyse(Status(stable=HELD, decided=2), guards=breach, now=later(60))
     assert (at.stable.version, at.history[0].verdict) == (1, "RolledBack")
     assert "errors" in at.history[0].reason
-    assert analyse(Status(stable=HELD, decided=2), guards=breach, now=later(1000)).stable == HELD
+    assert analyse(Status(stable=HELD, decided=2), guards=breach, now=later(1000)).stable.version == HELD.version
+
+
+GUARDED = {"prometheus": {"url": "http://p"}, "guards": [{"name": "errors", "query": "q", "max": 1}]}
+
+
+def test_a_breach_counts_once_it_lasted_for_three_analyses_and_holds_a_promotion_back_until_then():
+    breach = (GuardResult("errors", breached=True, message="5 is above 1"),)
+    status, reasons = on_trial(), []
+    for results in (breach, breach, (), breach, breach, breach):
+        found = results or (GuardResult("errors", breached=False, message="fine"),)
+        seen = Seen(NOW, {}, (), PODS, Found(evidence=evidence(2.0), guards=found))
+        at = advance(a_spec(promotion=GUARDED), status, seen)
+        reasons.append(at.reason)
+        status = after(at)
+    assert reasons[:5] == ["Undecided"] * 5
+    assert (at.history[0].verdict, at.history[0].reason.split(":")[0]) == ("Rejected", "GuardBreached")
+    better = Seen(NOW, {}, (), PODS, Found(evidence=evidence(2.5), guards=breach))
+    assert advance(a_spec(promotion=GUARDED), on_trial(), better).reason == "GuardUnknown"
+
+
+def test_a_guard_in_a_dry_run_only_reports():
+    guards = [GUARDED["guards"][0] | {"dryRun": True}]
+    breach = (GuardResult("errors", breached=True, message="5 is above 1"),)
+    status = Status(stable=STABLE, candidate=TRIAL.model_copy(update={"breaches": {"errors": 9}}), decided=4)
+    at = advance(
+        a_spec(promotion=GUARDED | {"guards": guards}),
+        status,
+        Seen(NOW, {}, (), PODS, Found(evidence=evidence(2.0), guards=breach)),
+    )
+    assert (at.reason, at.candidate.breaches) == ("Undecided", {"errors": 10})
+
+
+def test_on_probation_a_guard_compares_with_what_stable_had_before():
+    fine = (GuardResult("errors", breached=False, message="fine", reference=0.2),)
+    won = advance(a_spec(), on_trial(), Seen(NOW, {}, (), PODS, Found(evidence=evidence(2.5), guards=fine)))
+    assert won.stable.guard_references == {"errors": 0.2}
 
 
 def test_a_stable_version_that_no_engine_takes_goes_back_and_one_that_some_take_stays():

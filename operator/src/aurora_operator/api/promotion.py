@@ -49,6 +49,10 @@ class Gate(Config):
     """Seconds between two analyses."""
     max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)
     """After so long without a verdict, onInconclusive decides."""
+    max_slowdown: float = Field(0.1, ge=0.01, le=0.9)
+    """A candidate is rejected where it is proved to decode slower than stable by more than this share."""
+    max_failure_increase: float = Field(0.02, ge=0.001, le=0.9)
+    """The same where more requests end without an answer, by more than this share of all."""
     on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"
     """What then: keep what is proved, or take the candidate."""
 
@@ -63,7 +67,7 @@ class Guard(Config):
         ),
         (
             "!has(self.maxRatioToStable) || self.query.contains('$version')",
-            "a guard with maxRatioToStable is asked once for each side: its query must contain $version",
+            "a guard with maxRatioToStable is evaluated for candidate and stable: its query must contain $version",
         ),
     )
 
@@ -76,7 +80,12 @@ class Guard(Config):
     min: float | None = None
     """Breached below this."""
     max_ratio_to_stable: float | None = Field(None, gt=0)
-    """Breached where the candidate's value is more than this times stable's."""
+    """Breached where the candidate's value is more than this times stable's; on probation, than this times what stable
+    had before the promotion."""
+    for_analyses: int = Field(3, ge=1, le=1000)
+    """Analyses in a row at which it must be breached before it counts."""
+    dry_run: bool = False
+    """Only report breaches, in status and Events."""
 
 
 class Canary(Config):

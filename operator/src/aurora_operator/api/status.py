@@ -72,6 +72,10 @@ class Stable(_Status):
     """The stable version before, for a rollback."""
     previous_steps: Steps | None = None
     """Its draft steps."""
+    guard_references: dict[Text, float] = Field(default_factory=dict, max_length=16)
+    """What guards that compare with stable measured of the version before, when this one was promoted."""
+    breaches: dict[Text, int] = Field(default_factory=dict, max_length=16)
+    """Guards that are breached on probation, and at how many analyses in a row."""
 
 
 class Candidate(_Status):
@@ -105,6 +109,10 @@ class Candidate(_Status):
     """Variance of its logarithm."""
     stable_value: float | None = None
     """The metric, of stable, at the same time."""
+    speed_ratio: float | None = None
+    """Decode speed over stable's, of the blocks that count."""
+    breaches: dict[Text, int] = Field(default_factory=dict, max_length=16)
+    """Guards that are breached, and at how many analyses in a row."""
     ratio_of_sums: float | None = None
     """Candidate's value over stable's, without pairing: what all traffic together got."""
     estimate: float | None = None

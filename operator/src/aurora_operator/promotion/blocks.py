@@ -9,12 +9,13 @@ Each arm has counters of its own, so work is never credited to the wrong arm. Wh
 two slices, work of an arm that served in only one of them belongs to that one; else it is split by time.
 """
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aurora_operator.promotion.counters import Counters, Row, Slices, plus
+from aurora_operator.promotion.counters import Counters, Row, Slices
 from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.statistics import Sums
 
@@ -25,23 +26,92 @@ MAJORITY = 0.5
 came late must not void the block: whether it comes late depends on the coin, and what counts must not."""
 
 Side = Literal["candidate", "stable"]
-_NOTHING: Row = (0.0, 0.0, 0.0)
+_NOTHING = Row()
+Pairs = Sequence[tuple[Row, Row]]
+"""Of a block: what the candidate did in a slice, and what stable did in the one that is its control."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What blocks compare.
+
+    Attributes:
+        value: of what an arm did in a slice; None where that has none. A block's difference is the candidate's less
+            stable's.
+        weight: how much that was.
+        ratio: x and y where the value is the log of x / y.
+    """
+
+    value: Callable[[Row], float | None]
+    weight: Callable[[Row], float]
+    ratio: Callable[[Row], tuple[float, float]] | None = None
+
+
+def _ratio(x: Callable[[Row], float], y: Callable[[Row], float]) -> Measure:
+    def value(row: Row) -> float | None:
+        top, bottom = x(row), y(row)
+        return math.log(top / bottom) if top > 0 and bottom > 0 and 0 < top / bottom < math.inf else None
+
+    return Measure(value, x, lambda row: (x(row), y(row)))
+
+
+def _failed_share(row: Row) -> float | None:
+    ended = row.finished + row.aborted + row.failed
+    return (row.aborted + row.failed) / ended if ended > 0 else None
+
+
+MEASURES: Mapping[str, Measure] = {
+    "AcceptLength": _ratio(lambda row: row.tokens, lambda row: row.cycles),
+    "DecodeSpeed": _ratio(lambda row: row.timed_tokens, lambda row: row.seconds),
+    "Failures": Measure(_failed_share, lambda row: row.finished + row.aborted + row.failed),
+}
+"""Log of tokens per verify cycle, log of tokens per second, share of requests that ended without an answer."""
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """The blocks of a trial.
+
+    Attributes:
+        pairs: of each block that counts, in order.
+        void: closed blocks with work that do not count.
+    """
+
+    pairs: tuple[Pairs, ...] = ()
+    void: int = 0
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a trial's counters amount to so far.
+    """What a trial amounts to so far by one measure.
 
     Attributes:
         blocks: those that count, in order.
         void: closed blocks with work that do not count.
-        candidate, stable: sums over the slices of blocks that count, as units.
+        candidate, stable: of a ratio, sums over the slices of blocks that count, as units.
     """
 
     blocks: tuple[Block, ...] = ()
     void: int = 0
     candidate: Sums = field(default_factory=Sums)
     stable: Sums = field(default_factory=Sums)
+
+
+def measured(dealt: Dealt, measure: Measure) -> Trial:
+    """The blocks by a measure; those in which an arm has no value are void."""
+    blocks, tops, bottoms = [], [], []
+    for pairs in dealt.pairs:
+        values = [(measure.value(top), measure.value(bottom)) for top, bottom in pairs]
+        differences = [top - bottom for top, bottom in values if top is not None and bottom is not None]
+        if len(differences) < len(pairs):
+            continue
+        weights = [measure.weight(row) for pair in pairs for row in pair]
+        blocks.append(Block(sum(differences) / len(differences), len(weights) / sum(1 / weight for weight in weights)))
+        if measure.ratio is not None:
+            tops += [measure.ratio(top) for top, _ in pairs]
+            bottoms += [measure.ratio(bottom) for _, bottom in pairs]
+    void = dealt.void + len(dealt.pairs) - len(blocks)
+    return Trial(tuple(blocks), void, Sums.of(tops), Sums.of(bottoms))
 
 
 @dataclass
@@ -52,19 +122,18 @@ class _Cell:
     stable: Row = _NOTHING
     known: bool = True
 
-    def of(self, side: Side) -> Row:
-        return self.candidate if side == "candidate" else self.stable
+    def served(self, side: Side) -> bool:
+        """Whether most of the verify cycles were this arm's."""
+        mine, other = (self.candidate, self.stable) if side == "candidate" else (self.stable, self.candidate)
+        return mine.cycles > MAJORITY * (mine.cycles + other.cycles)
 
-    def share(self, side: Side) -> float:
-        total = self.candidate[2] + self.stable[2]
-        return self.of(side)[2] / total if total > 0 else 0.0
+    @property
+    def worked(self) -> bool:
+        """Whether anything was done in it."""
+        return self.candidate.cycles + self.stable.cycles > 0 or not self.known
 
     def __add__(self, other: "_Cell") -> "_Cell":
-        return _Cell(plus(self.candidate, other.candidate), plus(self.stable, other.stable), self.known and other.known)
-
-
-def _scaled(row: Row, share: float) -> Row:
-    return tuple(value * share for value in row)
+        return _Cell(self.candidate.plus(other.candidate), self.stable.plus(other.stable), self.known and other.known)
 
 
 def _by_slice(slices: Slices, serves: Callable[[int], bool | None]) -> dict[int, Row]:
@@ -74,8 +143,8 @@ def _by_slice(slices: Slices, serves: Callable[[int], bool | None]) -> dict[int,
         before, after = serves(at), serves(at + 1)
         if before is not after and None not in (before, after):
             share = 1.0 if before else 0.0  # noqa: PLW2901 (one of two cases)
-        out[at] = plus(out.get(at), _scaled(row, share))
-        out[at + 1] = plus(out.get(at + 1), _scaled(row, 1 - share))
+        out[at] = out.get(at, Row()).plus(row.times(share))
+        out[at + 1] = out.get(at + 1, Row()).plus(row.times(1 - share))
     return out
 
 
@@ -88,7 +157,7 @@ def _cells(candidate: Slices, stable: Slices, desired: Callable[[int], Side | No
     tops, bottoms = _by_slice(candidate, serves("candidate")), _by_slice(stable, serves("stable"))
     gaps = candidate.gaps | stable.gaps
     return {
-        at: _Cell(tops.get(at, _NOTHING), bottoms.get(at, _NOTHING), at not in gaps)
+        at: _Cell(tops.get(at, Row()), bottoms.get(at, Row()), at not in gaps)
         for at in tops.keys() | bottoms.keys() | gaps
     }
 
@@ -97,44 +166,22 @@ def _served(candidate: Slices, stable: Slices) -> Callable[[int], Side | None]:
     """Which arm an engine served in a slice, by what it did between the slice's own scrapes."""
 
     def served(at: int) -> Side | None:
-        top, bottom = candidate.inside.get(at, _NOTHING)[2], stable.inside.get(at, _NOTHING)[2]
+        top, bottom = candidate.inside.get(at, Row()).cycles, stable.inside.get(at, Row()).cycles
         return None if top == bottom else "candidate" if top > bottom else "stable"
 
     return served
 
 
-def _log_ratio(row: Row) -> float | None:
-    _, x, y = row
-    return math.log(x / y) if x > 0 and y > 0 and math.isfinite(x / y) and x / y > 0 else None
-
-
-def _block(pairs: list[tuple[Row, Row]]) -> Block | None:
-    """A block from pairs of a candidate's cell and the stable one that is its control; None where one is empty."""
-    differences, work = [], []
-    for top, bottom in pairs:
-        above, below = _log_ratio(top), _log_ratio(bottom)
-        if above is None or below is None:
-            return None
-        differences.append(above - below)
-        work += [top[1], bottom[1]]
-    return Block(sum(differences) / len(differences), len(work) / sum(1 / x for x in work))
-
-
-def _counted(pairs_of: Iterable[tuple[bool, list[tuple[Row, Row]] | None]]) -> Trial:
+def _dealt(found: Iterable[tuple[bool, Pairs | None]]) -> Dealt:
     """Blocks from what is known of each: whether anything was done in it, and its pairs where it counts."""
-    blocks, tops, bottoms, void = [], [], [], 0
-    for worked, pairs in pairs_of:
-        block = _block(pairs) if pairs else None
-        if block is None or pairs is None:
-            void += worked
-            continue
-        blocks.append(block)
-        tops += [(top[1], top[2]) for top, _ in pairs]
-        bottoms += [(bottom[1], bottom[2]) for _, bottom in pairs]
-    return Trial(tuple(blocks), void, Sums.of(tops), Sums.of(bottoms))
+    both = list(found)
+    return Dealt(
+        tuple(pairs for _, pairs in both if pairs is not None),
+        sum(worked for worked, pairs in both if pairs is None),
+    )
 
 
-def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool], closed: int) -> Trial:
+def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool], closed: int) -> Dealt:
     """Blocks where all engines serve one arm at a time.
 
     Args:
@@ -148,55 +195,47 @@ def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool
         for at, cell in _cells(mine_of, other, lambda at: "candidate" if mine(at) else "stable").items():
             together[at] = together[at] + cell if at in together else cell
 
-    def pairs(block: int) -> tuple[bool, list[tuple[Row, Row]] | None]:
+    def pairs(block: int) -> tuple[bool, Pairs | None]:
         first, second = (together.get(at, _Cell()) for at in (2 * block, 2 * block + 1))
         top, bottom = (first, second) if mine(2 * block) else (second, first)
-        served = top.share("candidate") >= MAJORITY and bottom.share("stable") >= MAJORITY
-        worked = any(cell.candidate[2] + cell.stable[2] > 0 or not cell.known for cell in (first, second))
-        counts = served and first.known and second.known
-        return worked, [(top.candidate, bottom.stable)] if counts else None
+        counts = first.known and second.known and top.served("candidate") and bottom.served("stable")
+        return first.worked or second.worked, [(top.candidate, bottom.stable)] if counts else None
 
-    return _counted(pairs(block) for block in range(WARM_UP, closed // 2))
+    return _dealt(pairs(block) for block in range(WARM_UP, closed // 2))
 
 
-def crossover(candidate: Counters, stable: Counters, closed: int) -> Trial:
+def crossover(candidate: Counters, stable: Counters, closed: int) -> Dealt:
     """Blocks where some engines serve the candidate in the first slice, and others in the second.
 
     Which engine did is read from what it did: one that came, left or did not change arms in a block is left out of it.
     Arguments as for :func:`switchback`.
     """
-    engines: dict[str, Mapping[int, _Cell]] = {}
+    engines: list[Mapping[int, _Cell]] = []
     for engine in candidate.engines.keys() | stable.engines.keys():
         mine, other = candidate.engines.get(engine, Slices()), stable.engines.get(engine, Slices())
-        engines[engine] = _cells(mine, other, _served(mine, other))
+        engines.append(_cells(mine, other, _served(mine, other)))
 
-    def pairs(block: int) -> tuple[bool, list[tuple[Row, Row]] | None]:
-        began: _Cell | None = None
-        ended: _Cell | None = None
-        controls: list[Row] = [_NOTHING, _NOTHING]
-        worked = False
-        for cells in engines.values():
-            first, second = (cells.get(at, _Cell()) for at in (2 * block, 2 * block + 1))
-            worked = worked or first.candidate[2] + second.candidate[2] > 0
-            if not (first.known and second.known):
-                continue
-            if first.share("candidate") > MAJORITY and second.share("stable") > MAJORITY:
-                began = first if began is None else began + first
-                controls[0] = plus(controls[0], second.stable)
-            elif first.share("stable") > MAJORITY and second.share("candidate") > MAJORITY:
-                ended = second if ended is None else ended + second
-                controls[1] = plus(controls[1], first.stable)
-        if began is None or ended is None:
-            return worked, None
-        return worked, [(began.candidate, controls[0]), (ended.candidate, controls[1])]
+    def pairs(block: int) -> tuple[bool, Pairs | None]:
+        both = [tuple(cells.get(at, _Cell()) for at in (2 * block, 2 * block + 1)) for cells in engines]
+        worked = any(first.candidate.cycles + second.candidate.cycles > 0 for first, second in both)
+        known = [(first, second) for first, second in both if first.known and second.known]
+        began = [(a.candidate, b.stable) for a, b in known if a.served("candidate") and b.served("stable")]
+        ended = [(b.candidate, a.stable) for a, b in known if a.served("stable") and b.served("candidate")]
+        return worked, [_together(began), _together(ended)] if began and ended else None
 
-    return _counted(pairs(block) for block in range(WARM_UP, closed // 2))
+    return _dealt(pairs(block) for block in range(WARM_UP, closed // 2))
+
+
+def _together(pairs: Pairs) -> tuple[Row, Row]:
+    """A set of engines as one."""
+    tops, bottoms = zip(*pairs, strict=True)
+    return functools.reduce(Row.plus, tops), functools.reduce(Row.plus, bottoms)
 
 
 def units(counters: Counters) -> Sums:
-    """An arm's work, time slices of all engines together as units."""
+    """An arm's tokens and cycles, time slices of all engines together as units."""
     together: dict[int, Row] = {}
     for slices in counters.engines.values():
         for at, row in _by_slice(slices, lambda _: None).items():
-            together[at] = plus(together.get(at), row)
-    return Sums.of((row[1], row[2]) for row in together.values() if row[1] > 0 and row[2] > 0)
+            together[at] = together.get(at, Row()).plus(row)
+    return Sums.of((row.tokens, row.cycles) for row in together.values() if row.cycles > 0)

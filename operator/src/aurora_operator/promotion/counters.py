@@ -1,20 +1,41 @@
 """From raw counter samples, as Prometheus stores them, to what was added: exact under resets, restarts, duplicates."""
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import NamedTuple
 
 from aurora_core.protocol import metrics
 
-Metric = Literal["AcceptLength", "DecodeSpeed"]
 
-NAMES: Mapping[Metric, tuple[str, ...]] = {
-    "AcceptLength": tuple(map(str, (metrics.REQUESTS_FINISHED, metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES))),
-    "DecodeSpeed": tuple(map(str, (metrics.REQUESTS_FINISHED, metrics.DECODE_TOKENS, metrics.DECODE_SECONDS))),
-}
-"""For each metric the counters of finished requests, and of x and y, whose ratio it is."""
+class Row(NamedTuple):
+    """An arm's counters, or by how much each of them grew."""
+
+    finished: float = 0.0
+    aborted: float = 0.0
+    failed: float = 0.0
+    tokens: float = 0.0
+    cycles: float = 0.0
+    timed_tokens: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: "Row") -> "Row":
+        """Both together."""
+        return Row(*map(sum, zip(self, other, strict=True)))
+
+    def times(self, share: float) -> "Row":
+        """A share of it."""
+        return Row(*(value * share for value in self))
+
+
+_READ = (
+    metrics.REQUESTS_FINISHED, metrics.REQUESTS_ABORTED, metrics.REQUESTS_FAILED,
+    metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES, metrics.DECODE_TOKENS, metrics.DECODE_SECONDS,
+)  # fmt: skip
+NAMES = tuple(map(str, _READ))
+"""The counters that a trial reads, as :class:`Row` has them."""
 
 LARGEST = 1e18
 """Of a counter: more than any engine counts."""
@@ -36,8 +57,6 @@ class Arm:
     steps: int
 
 
-Row = tuple[float, ...]
-"""Requests, x and y: the counters, or by how much each of them grew."""
 _At = tuple[float, Row]
 
 
@@ -50,13 +69,13 @@ class Span:
     row: Row
 
 
-def _rows(series: Sequence[Series], names: Sequence[str]) -> list[_At]:
+def _rows(series: Sequence[Series]) -> list[_At]:
     """One scrape target's counters, joined at the scrapes that have all of them."""
     by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
-    if any(name not in by_name for name in names):
+    if any(name not in by_name for name in NAMES):
         return []
-    times = set.intersection(*(set(by_name[name]) for name in names))
-    return [(time, tuple(by_name[name][time] for name in names)) for time in sorted(times)]
+    times = set.intersection(*(set(by_name[name]) for name in NAMES))
+    return [(time, Row(*(by_name[name][time] for name in NAMES))) for time in sorted(times)]
 
 
 def is_possible(row: Row) -> bool:
@@ -65,11 +84,6 @@ def is_possible(row: Row) -> bool:
     What is not possible comes from a broken or a hostile source, and proves nothing.
     """
     return all(math.isfinite(value) and 0 <= value <= LARGEST for value in row)
-
-
-def plus(one: Row | None, other: Row) -> Row:
-    """Both together; None is nothing yet."""
-    return other if one is None else tuple(map(sum, zip(one, other, strict=True)))
 
 
 def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At | None = None) -> list[Span]:
@@ -90,11 +104,11 @@ def increments(rows: Sequence[_At], since: float, *, from_zero: bool, last: _At 
         if last is not None and time <= last[0]:
             continue
         if time > since:
-            base = last[1] if last is not None else ((0.0,) * len(row) if from_zero else row)
+            base = last[1] if last is not None else (Row() if from_zero else row)
             if any(new < old for new, old in zip(row, base, strict=True)):
-                base = (0.0,) * len(row)
+                base = Row()
             start = max(since, last[0]) if last is not None else since
-            out.append(Span(start, time, tuple(new - old for new, old in zip(row, base, strict=True))))
+            out.append(Span(start, time, Row(*(new - old for new, old in zip(row, base, strict=True)))))
         last = time, row
     return out
 
@@ -119,26 +133,23 @@ class Slices:
         first = max(0, math.floor((span.start - since) / length))
         last = max(first, math.ceil((span.end - since) / length) - 1)
         if last == first:
-            self.inside[first] = plus(self.inside.get(first), span.row)
+            self.inside[first] = self.inside.get(first, Row()).plus(span.row)
         elif last == first + 1:
             share = (since + last * length - span.start) / (span.end - span.start)
             self.across[first] = (share, span.row)
         elif any(span.row):
             self.gaps.update(range(first, last + 1))
 
-    def total(self) -> Row | None:
+    def total(self) -> Row:
         """All that is known by slice."""
-        found: Row | None = None
-        for row in (*self.inside.values(), *(row for _, row in self.across.values())):
-            found = plus(found, row)
-        return found
+        rows = (*self.inside.values(), *(row for _, row in self.across.values()))
+        return functools.reduce(Row.plus, rows, Row())
 
 
 class Counters:
     """What one arm's counters added since a moment, for each engine and time slice; read piece by piece.
 
     Args:
-        metric: which counters.
         arm: which arm.
         since: the moment, in seconds since the epoch.
         from_zero: whether the arm cannot have served before it.
@@ -153,7 +164,6 @@ class Counters:
 
     def __init__(
         self,
-        metric: Metric,
         arm: Arm,
         since: float,
         *,
@@ -163,7 +173,6 @@ class Counters:
     ) -> None:
         self.engines: dict[str, Slices] = {}
         self.latest = since
-        self._names = NAMES[metric]
         self._labels = {metrics.VERSION: str(arm.version), metrics.STEPS: str(arm.steps)}
         self._since = since
         self._from_zero = from_zero
@@ -180,12 +189,12 @@ class Counters:
         """
         engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
         for one in series:
-            named = one.labels.get("__name__") in self._names
+            named = one.labels.get("__name__") in NAMES
             if named and self._labels.items() <= one.labels.items() and self._trusted(one.labels):
                 scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
                 engines[one.labels.get(metrics.ENGINE, "")][scrape].append(one)
         for engine, duplicates in engines.items():
-            scrapes = max((_rows(duplicate, self._names) for duplicate in duplicates.values()), key=len)
+            scrapes = max((_rows(duplicate) for duplicate in duplicates.values()), key=len)
             rows = [(time, row) for time, row in scrapes if is_possible(row)]
             self.refused += len(scrapes) - len(rows)
             slices = self.engines.setdefault(engine, Slices())
@@ -197,4 +206,4 @@ class Counters:
 
     def requests(self) -> int:
         """How many requests finished."""
-        return int(sum(row[0] for slices in self.engines.values() if (row := slices.total()) is not None))
+        return int(sum(slices.total().finished for slices in self.engines.values()))

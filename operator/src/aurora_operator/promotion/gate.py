@@ -10,6 +10,9 @@ from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import interval, log_e_down, log_e_up
 from aurora_operator.promotion.statistics import Interval
 
+HARM = 0.01
+"""Probability, for each kind of harm, that a trial ends for it though there is none."""
+
 
 class Verdict(StrEnum):
     """What to do with the candidate now."""
@@ -24,12 +27,16 @@ class Evidence:
     """What was measured since the trial began, both arms live at the same time.
 
     Attributes:
-        trial: its blocks.
+        trial: its blocks, by the metric that decides.
+        speed: by decode speed.
+        failures: by the share of requests that ended without an answer.
         candidate_requests, stable_requests: finished requests under each arm.
         problem: why there is no evidence, where there is none.
     """
 
     trial: Trial = field(default_factory=Trial)
+    speed: Trial = field(default_factory=Trial)
+    failures: Trial = field(default_factory=Trial)
     candidate_requests: int = 0
     stable_requests: int = 0
     problem: str = ""
@@ -37,11 +44,17 @@ class Evidence:
 
 @dataclass(frozen=True)
 class GuardResult:
-    """A guard's answer: breached, fine, or (None) not known."""
+    """A guard's answer.
+
+    Attributes:
+        breached: None where it is not known.
+        reference: stable's value, of a guard that compares with it.
+    """
 
     name: str
     breached: bool | None
     message: str
+    reference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,17 @@ def _missing(gate: Gate, evidence: Evidence) -> str | None:
     return None
 
 
+def _harm(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
+    """Reason and message where it is proved that users of the candidate are worse off."""
+    limit = -math.log(HARM)
+    if log_e_down(evidence.speed.blocks, math.log1p(-gate.max_slowdown)) >= limit:
+        return "ProvedSlower", f"decode speed is lower by more than {gate.max_slowdown:.0%} than stable's"
+    if log_e_up(evidence.failures.blocks, gate.max_failure_increase) >= limit:
+        more = f"more than {gate.max_failure_increase:.1%} of requests"
+        return "ProvedFailing", f"{more} end without an answer beyond those that do under stable"
+    return None
+
+
 def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapsed_seconds: float) -> Decision:
     """Decide about a candidate; never promotes on missing data, and a breached guard rejects at once.
 
@@ -78,6 +102,9 @@ def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapse
     for guard in guards:
         if guard.breached:
             return Decision(Verdict.REJECT, "GuardBreached", f"guard {guard.name}: {guard.message}")
+    harm = None if evidence.problem else _harm(gate, evidence)
+    if harm is not None:
+        return Decision(Verdict.REJECT, *harm)
     alpha, blocks = 1 - gate.confidence, evidence.trial.blocks
     missing = evidence.problem or _missing(gate, evidence)
     found = None if missing else interval(blocks, alpha)

@@ -1,5 +1,6 @@
 """How a trial ends, and how stable changes: one transition each, with its Event and its place in the history."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -35,8 +36,25 @@ def _accept_length(at: Progress, candidate: Candidate, *, proved: bool) -> dict[
     return {"accept_length": None, "accept_variance": None}
 
 
-def won(at: Progress, candidate: Candidate, reason: str, now: datetime, *, proved: bool = True) -> Progress:
-    """The candidate becomes stable."""
+def won(
+    at: Progress,
+    candidate: Candidate,
+    reason: str,
+    now: datetime,
+    *,
+    proved: bool = True,
+    references: Mapping[str, float] | None = None,
+) -> Progress:
+    """The candidate becomes stable.
+
+    Args:
+        at: where promotion stands.
+        candidate: the winner.
+        reason: why it won.
+        now: the time.
+        proved: whether its accept length was proved.
+        references: what guards measured of the version that was stable.
+    """
     stable = at.stable
     back: tuple[int | None, int | None]
     match candidate.kind:
@@ -53,6 +71,7 @@ def won(at: Progress, candidate: Candidate, reason: str, now: datetime, *, prove
         since=now,
         previous=back[0],
         previous_steps=back[1],
+        guard_references=dict(references or {}),
         # Only a trial by speed says whether speculation pays.
         checked=now if candidate.metric == "DecodeSpeed" else stable.checked,
         **_accept_length(at, candidate, proved=proved),

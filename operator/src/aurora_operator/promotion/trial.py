@@ -8,7 +8,7 @@ from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import outcome
+from aurora_operator.promotion import guards, outcome
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.challenge import Watch, baseline, begin, challenge_gate, newest
 from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
@@ -85,6 +85,11 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
         at = _restored(at, seen)
     at = replace(at, stable=_identified(at.stable, seen.versions or ()))
     stable = at.stable
+    if seen.found.stable_guards:
+        # One that is not known now neither adds to its row nor breaks it.
+        breaches = guards.rows(seen.found.stable_guards, stable.breaches)
+        stable = stable.model_copy(update={"breaches": breaches})
+        at = replace(at, stable=stable)
     why = _reason_to_roll_back(spec, stable, seen)
     if why is not None:
         return outcome.rolled_back(at, why, now)
@@ -132,7 +137,7 @@ def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
     if reported and len(refused) == len(reported):
         return f"refused by every engine: {refused[0].failed[stable.version]}"
     if not spec.suspend and on_probation(spec, stable, seen.now):
-        for guard in seen.found.stable_guards:
+        for guard in guards.confirmed(spec.promotion.guards, seen.found.stable_guards, stable.breaches):
             if guard.breached:
                 return f"guard {guard.name}: {guard.message}"
     return None
@@ -146,12 +151,15 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
         return replace(at, reason="WaitingForApproval", message=f"kubectl aurora promote: version {candidate.version}")
     gate = spec.promotion.gate if candidate.kind == "NewVersion" else challenge_gate(spec)
     evidence = seen.found.evidence or Evidence(problem="not measured")
-    decision = decide(gate, evidence, seen.found.guards, (seen.now - candidate.since).total_seconds())
+    breaches = guards.rows(seen.found.guards, candidate.breaches)
+    candidate = candidate.model_copy(update={"breaches": breaches})
+    known = guards.confirmed(spec.promotion.guards, seen.found.guards, breaches)
+    decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds())
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     match decision.verdict:
         case Verdict.PROMOTE:
-            return outcome.won(at, candidate, decision.message, seen.now)
+            return outcome.won(at, candidate, decision.message, seen.now, references=guards.references(known))
         case Verdict.REJECT:
             return outcome.lost(at, candidate, f"{decision.reason}: {decision.message}", seen.now)
         case Verdict.WAIT:
@@ -187,6 +195,10 @@ def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published]
     return f"version {fresh.version} has {fresh.holdout / score:.2f} times its holdout accept length"
 
 
+def _over(top: float | None, bottom: float | None) -> float | None:
+    return top / bottom if top and bottom else None
+
+
 def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> Candidate:
     interval = decision.interval
     top, bottom = evidence.trial.candidate.ratio, evidence.trial.stable.ratio
@@ -200,7 +212,8 @@ def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> C
             "value": rounded(top),
             "variance": evidence.trial.candidate.log_variance(),
             "stable_value": rounded(bottom),
-            "ratio_of_sums": rounded(top / bottom if top and bottom else None),
+            "ratio_of_sums": rounded(_over(top, bottom)),
+            "speed_ratio": rounded(_over(evidence.speed.candidate.ratio, evidence.speed.stable.ratio)),
             "estimate": rounded(interval.estimate if interval else None),
             "lower": rounded(interval.lower if interval else None),
             "upper": rounded(interval.upper if interval else None),

@@ -15,9 +15,9 @@ from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
 from aurora_operator.promotion.assignment import candidate_slice, strategy, trial_key
-from aurora_operator.promotion.blocks import crossover, switchback, units
+from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback, units
 from aurora_operator.promotion.challenge import Watch
-from aurora_operator.promotion.counters import NAMES, Arm, Counters, Metric
+from aurora_operator.promotion.counters import NAMES, Arm, Counters
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.render.identity import Resource
@@ -59,9 +59,8 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted:
     )
 
 
-def _selector(resource: Resource, *metrics: Metric) -> str:
-    names = "|".join(name for metric in metrics for name in NAMES[metric])
-    return f'{{__name__=~"{names}",{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"}}'
+def _selector(resource: Resource) -> str:
+    return f'{{__name__=~"{"|".join(NAMES)}",{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"}}'
 
 
 def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
@@ -93,14 +92,14 @@ class Ledger:
         self.key = key
         self._since = candidate.since.timestamp()
         self._length = resource.spec.promotion.gate.slice_seconds
-        self._selector = _selector(resource, candidate.metric)
+        self._selector = _selector(resource)
         self._until = self._since - LOOKBACK_SECONDS
         new = candidate.kind == "NewVersion"
         mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
         self.seen = False
         trusted = _trusted(resource)
         self.candidate, self.stable = (
-            Counters(candidate.metric, arm, self._since, from_zero=fresh, length=self._length, trusted=trusted)
+            Counters(arm, self._since, from_zero=fresh, length=self._length, trusted=trusted)
             for arm, fresh in ((mine, new), (other, False))
         )
 
@@ -151,16 +150,33 @@ def _evidence(
             "the agents writes them, or an engine is broken"
         )
     if strategy(resource.spec) == "Switchback":
-        found = switchback(ledger.candidate, ledger.stable, lambda at: candidate_slice(trial, at), ledger.closed)
+        dealt = switchback(ledger.candidate, ledger.stable, lambda at: candidate_slice(trial, at), ledger.closed)
     else:
-        found = crossover(ledger.candidate, ledger.stable, ledger.closed)
-    return Evidence(found, ledger.candidate.requests(), ledger.stable.requests())
+        dealt = crossover(ledger.candidate, ledger.stable, ledger.closed)
+    deciding, speed, failures = (
+        measured(dealt, MEASURES[name]) for name in (candidate.metric, "DecodeSpeed", "Failures")
+    )
+    return Evidence(deciding, speed, failures, ledger.candidate.requests(), ledger.stable.requests())
 
 
 def _guards(
-    prometheus: Prometheus, resource: Resource, subject: Arm, stable: Arm | None, now: datetime
+    prometheus: Prometheus,
+    resource: Resource,
+    subject: Arm,
+    stable: Arm | None,
+    now: datetime,
+    references: Mapping[str, float] | None = None,
 ) -> tuple[GuardResult, ...]:
-    """What the guards say of a version, beside stable where there is one to compare with."""
+    """What the guards say of a version.
+
+    Args:
+        prometheus: to query.
+        resource: whose guards.
+        subject: the version.
+        stable: what to compare with; None on probation, where ``references`` has what stable was measured with before.
+        now: the time of the queries.
+        references: by guard.
+    """
     out = []
     for guard in resource.spec.promotion.guards:
 
@@ -169,20 +185,21 @@ def _guards(
             filled = filled.replace("$speculator", resource.full_name)
             return prometheus.number(filled, now.timestamp())
 
-        value = query_of(subject)
-        ratio = guard.max_ratio_to_stable if stable is not None else None
-        other = query_of(stable) if ratio is not None and stable is not None else None
-        if value is None or (ratio is not None and not other):
+        value, ratio = query_of(subject), guard.max_ratio_to_stable
+        other = (references or {}).get(guard.name) if stable is None else None if ratio is None else query_of(stable)
+        # After a promotion that no guard watched there is nothing to compare with.
+        compares = ratio is not None and (stable is not None or other is not None)
+        if value is None or (compares and not other):
             out.append(GuardResult(guard.name, None, "the query gives no number"))
             continue
-        share = None if ratio is None or other is None else ratio * other
+        share = ratio * other if compares and ratio is not None and other is not None else None
         checks = (
             (f"{value:.4g} is above {guard.max}", guard.max is not None and value > guard.max),
             (f"{value:.4g} is below {guard.min}", guard.min is not None and value < guard.min),
             (f"{value:.4g} is above {share}, stable's share", share is not None and value > share),
         )
         broken = [message for message, breaks in checks if breaks]
-        out.append(GuardResult(guard.name, bool(broken), broken[0] if broken else "fine"))
+        out.append(GuardResult(guard.name, bool(broken), broken[0] if broken else "fine", other))
     return tuple(out)
 
 
@@ -191,14 +208,13 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
     until = now.timestamp()
     since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
     counters = Counters(
-        "AcceptLength",
         Arm(stable.version, stable.steps),
         since,
         from_zero=False,
         length=WATCHED_SECONDS,
         trusted=_trusted(resource),
     )
-    for piece in prometheus.pieces(_selector(resource, "AcceptLength"), since, until):
+    for piece in prometheus.pieces(_selector(resource), since, until):
         counters.add(piece)
     return Watch(units(counters), counters.requests())
 
@@ -225,7 +241,8 @@ def measure(
         with closing(_prometheus(cluster, resource.namespace, spec.promotion.prometheus, trusted)) as prometheus:
             probation: tuple[GuardResult, ...] = ()
             if on_probation(spec, stable, now):
-                probation = _guards(prometheus, resource, Arm(stable.version, stable.steps), None, now)
+                arm = Arm(stable.version, stable.steps)
+                probation = _guards(prometheus, resource, arm, None, now, stable.guard_references)
             if candidate is None:
                 return Found(watch=_watch(prometheus, resource, stable, now), stable_guards=probation)
             return Found(
