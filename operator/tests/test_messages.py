@@ -20,11 +20,12 @@ MEASURED = {"estimate": 1.1, "lower": 0.99, "upper": 1.22, "value": 2.2, "stable
 
 
 def test_an_explanation_has_the_numbers_and_what_is_missing():
-    status = trial(**MEASURED, blocks=12, void_blocks=2, progress=0.5)
+    status = trial(**MEASURED, blocks=12, void_blocks=2, progress=0.5, alpha=0.0125)
     text = "\n".join(messages.explain("chat", a_spec(), status, LATER))
     for part in (
         "version 4", "Version 7", "In 12 blocks", "1.100 times stable", "2 more did not count",
-        "between 0.990 and 1.220", "2.2 under it and 2.0 under stable: 1.08 times", "50% of a proof", "60 min",
+        "at least 0.990 (wrong with a probability of at most 1.25%)", "at most 1.220 (5.00%)",
+        "2.2 under it and 2.0 under stable: 1.08 times", "50% of a proof", "60 min",
     ):  # fmt: skip
         assert part in text
 

@@ -39,6 +39,8 @@ class Gate(Config):
 
     confidence: float = Field(0.95, ge=0.8, le=0.9999)
     """1 - the highest probability that one trial promotes a draft that is not better, for any traffic."""
+    false_promotions_per_week: float = Field(0.35, gt=0, le=10_000)
+    """Budget for promotions that are not better, over all trials together; a trial takes half of what is left of it."""
     min_improvement: float = Field(0.0, ge=-0.5, le=10)
     """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
     min_requests: int = Field(20, ge=2, le=1_000_000)

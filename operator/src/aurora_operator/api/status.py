@@ -23,6 +23,7 @@ Version = Annotated[int, Field(ge=0, lt=MOST_VERSION)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """A count that every reader of JSON reads exactly."""
 Steps = Annotated[int, Field(ge=0, le=64)]
+Alpha = Annotated[float, Field(gt=0, le=1)]
 Digest = Annotated[str, Field(max_length=MOST_DIGEST)]
 
 
@@ -121,6 +122,8 @@ class Candidate(_Status):
     """Lower end of the interval of the estimate, valid at every analysis."""
     upper: float | None = None
     """Its upper end."""
+    alpha: Alpha | None = None
+    """Highest probability that this trial promotes a draft that is not better: its part of the budget."""
     verdict: Text = "Waiting"
     """Waiting, or why it waits."""
     holdout_accept_length: float | None = None
@@ -157,6 +160,15 @@ class Training(_Status):
     """Newest version on the volume."""
     precision: Text | None = None
     """Type of the trainer's forward and backward pass."""
+
+
+class Budget(_Status):
+    """What is left of the probability of false promotions."""
+
+    left: Alpha
+    """Its amount."""
+    since: AwareDatetime
+    """When; it grows from then on."""
 
 
 class Entry(_Status):
@@ -203,6 +215,8 @@ class Status(_Status):
     """The trainer."""
     decided: Version = 0
     """Newest version that had its verdict; older ones are never tried again."""
+    budget: Budget | None = None
+    """For false promotions; full before the first trial."""
     history: list[Entry] = Field(default_factory=list, max_length=HISTORY)
     """The last ten verdicts, newest first."""
 

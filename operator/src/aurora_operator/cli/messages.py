@@ -59,10 +59,14 @@ def _numbers(candidate: Candidate, margin: float, confidence: float, now: dateti
     if candidate.estimate is None:
         return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it{void}."]
     estimate = f"In {candidate.blocks} blocks of two time slices it was {candidate.estimate:.3f} times stable{void}"
-    ends = f"between {candidate.lower:.3f} and {candidate.upper:.3f}, each end wrong with a probability of at most"
+    wrong = 1 - confidence
+    ends = (
+        f"at least {candidate.lower:.3f} (wrong with a probability of at most {candidate.alpha or wrong:.2%}), "
+        f"at most {candidate.upper:.3f} ({wrong:.2%})"
+    )
     both = f"{candidate.value} under it and {candidate.stable_value} under stable: {candidate.ratio_of_sums} times"
     lines = [
-        f"{estimate}; {ends} {1 - confidence:.1%}, at all analyses together.",
+        f"{estimate}; {ends}, at all analyses together.",
         f"All traffic of these slices together measured {both}.",
         f"It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below.",
     ]

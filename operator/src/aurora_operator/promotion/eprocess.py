@@ -89,11 +89,12 @@ def log_e_down(blocks: Sequence[Block], margin: float) -> float:
     return _log_e(_scaled(blocks), margin, -1.0)
 
 
-def interval(blocks: Sequence[Block], alpha: float) -> Interval | None:
+def interval(blocks: Sequence[Block], alpha: float, alpha_upper: float | None = None) -> Interval | None:
     """Candidate over stable: all effects that neither bet refutes, and the mean of differences, weighted as they are.
 
-    Each end is wrong, ever, with a probability of at most ``alpha``. E_up falls and E_down grows with the margin,
-    because scales do not depend on it: an end is found by bisection.
+    The lower end is wrong, ever, with a probability of at most ``alpha``, the upper one with at most ``alpha_upper``,
+    which is the same where it is not given. E_up falls and E_down grows with the margin, because scales do not depend
+    on it: an end is found by bisection.
 
     Returns:
         None without a block.
@@ -101,16 +102,16 @@ def interval(blocks: Sequence[Block], alpha: float) -> Interval | None:
     scaled = _scaled(blocks)
     if not scaled:
         return None
-    limit = -math.log(alpha)
+    limits = {1.0: -math.log(alpha), -1.0: -math.log(alpha if alpha_upper is None else alpha_upper)}
     center = sum(one.difference * one.factor for one in scaled) / sum(one.factor for one in scaled)
 
     def end(sign: float) -> float:
         refuted, kept = -sign * WIDEST, center
-        if _log_e(scaled, refuted, sign) < limit:
+        if _log_e(scaled, refuted, sign) < limits[sign]:
             return refuted
         for _ in range(60):
             middle = (refuted + kept) / 2
-            if _log_e(scaled, middle, sign) >= limit:
+            if _log_e(scaled, middle, sign) >= limits[sign]:
                 refuted = middle
             else:
                 kept = middle

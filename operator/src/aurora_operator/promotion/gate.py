@@ -94,10 +94,23 @@ def _harm(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
     return None
 
 
-def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapsed_seconds: float) -> Decision:
+def decide(
+    gate: Gate,
+    evidence: Evidence,
+    guards: Sequence[GuardResult],
+    elapsed_seconds: float,
+    alpha: float | None = None,
+) -> Decision:
     """Decide about a candidate; never promotes on missing data, and a breached guard rejects at once.
 
     A gate that is blind (no Prometheus) waits past the trial's end: that says nothing of the candidate.
+
+    Args:
+        gate: its settings.
+        evidence: what was measured.
+        guards: their results.
+        elapsed_seconds: since the trial began.
+        alpha: highest probability of a false promotion; None for 1 - confidence.
     """
     for guard in guards:
         if guard.breached:
@@ -105,9 +118,10 @@ def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapse
     harm = None if evidence.problem else _harm(gate, evidence)
     if harm is not None:
         return Decision(Verdict.REJECT, *harm)
-    alpha, blocks = 1 - gate.confidence, evidence.trial.blocks
+    rejection, blocks = 1 - gate.confidence, evidence.trial.blocks
+    promotion = rejection if alpha is None else min(alpha, rejection)
     missing = evidence.problem or _missing(gate, evidence)
-    found = None if missing else interval(blocks, alpha)
+    found = None if missing else interval(blocks, promotion, rejection)
     over = elapsed_seconds >= gate.max_duration_seconds
     if found is None:
         message = missing or "no block of two time slices in which both arms served"
@@ -115,8 +129,8 @@ def decide(gate: Gate, evidence: Evidence, guards: Sequence[GuardResult], elapse
             return Decision(Verdict.REJECT, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
     bar = math.log1p(gate.min_improvement)
-    best = max(log_e_up(blocks, bar), log_e_down(blocks, bar))
-    progress = min(1.0, max(0.0, best / -math.log(alpha)))
+    best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, bar) / -math.log(rejection))
+    progress = min(1.0, max(0.0, best))
     unknown = next((guard for guard in guards if guard.breached is None), None)
     return _weigh(gate, found, progress, unknown, over=over)
 

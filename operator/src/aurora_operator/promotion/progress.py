@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aurora_core.protocol.agent import Volume
 
-from aurora_operator.api.status import HISTORY, Candidate, Entry, Stable
+from aurora_operator.api.status import HISTORY, Budget, Candidate, Entry, Stable
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Progress:
 
     Attributes:
         provisional: whether stable is a guess: no status, and no agent has reported yet what the volume records.
+        budget: for false promotions.
     """
 
     stable: Stable
@@ -72,6 +73,7 @@ class Progress:
     reason: str
     message: str
     provisional: bool = False
+    budget: Budget | None = None
 
     def reported(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
         """The same, with an Event and the reason that conditions show."""

@@ -8,7 +8,7 @@ from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import guards, outcome
+from aurora_operator.promotion import budget, guards, outcome
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.challenge import Watch, baseline, begin, challenge_gate, newest
 from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
@@ -77,7 +77,16 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     """One analysis."""
     now = seen.now
     stable = status.stable or first_stable(spec, now)
-    at = Progress(stable, status.candidate, status.decided, tuple(status.history), (), "NoCandidate", "no candidate")
+    at = Progress(
+        stable,
+        status.candidate,
+        status.decided,
+        tuple(status.history),
+        (),
+        "NoCandidate",
+        "no candidate",
+        budget=status.budget,
+    )
     if status.stable is None:
         if seen.versions is None:
             message = "no agent has reported yet which versions the volume has"
@@ -154,7 +163,7 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     breaches = guards.rows(seen.found.guards, candidate.breaches)
     candidate = candidate.model_copy(update={"breaches": breaches})
     known = guards.confirmed(spec.promotion.guards, seen.found.guards, breaches)
-    decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds())
+    decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds(), candidate.alpha)
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     match decision.verdict:
@@ -235,6 +244,9 @@ def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
+    if strategy(spec) not in {"Immediate", "Manual"}:
+        alpha, left = budget.taken(spec.promotion.gate, at.budget, seen.now)
+        candidate, at = candidate.model_copy(update={"alpha": alpha}), replace(at, budget=left)
     how = f"{strategy(spec)}, {candidate.metric}, {candidate.kind}"
     message = f"version {candidate.version} with {candidate.steps} steps is on trial ({how}){_WHY[candidate.kind]}"
     at = replace(at, candidate=candidate).reported("TrialBegan", message)

@@ -218,6 +218,7 @@ def _status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> S
             },
             "training": trained or snapshot.status.training,
             "decided": progress.decided,
+            "budget": progress.budget,
             "history": progress.history,
         }
     )
