@@ -153,25 +153,25 @@ def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200, help="of each condition and effect")
+    parser.add_argument("--equal", action="store_true", help="only equal drafts")
+    parser.add_argument("--condition", default="", help="only those whose name contains this")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    jobs = [(c, e, s) for c in range(len(CONDITIONS)) for e in EFFECTS for s in range(options.trials)]
+    chosen = [c for c, condition in enumerate(CONDITIONS) if options.condition in condition.name]
+    effects = EFFECTS[:1] if options.equal else EFFECTS
+    jobs = [(c, e, s) for c in chosen for e in effects for s in range(options.trials)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(jobs, pool.map(trial, jobs, chunksize=20), strict=True))
-    table = {
-        (c, e): summary([found[c, e, s] for s in range(options.trials)])
-        for c in range(len(CONDITIONS))
-        for e in EFFECTS
-    }
+    table = {(c, e): summary([found[c, e, s] for s in range(options.trials)]) for c in chosen for e in effects}
     print("Promoted of equal drafts, of 2 % worse ones, of 5 % better ones; median minutes to a verdict on the last.")
     print("| condition | " + " | ".join(RULES) + " |")
     print("|---" * (1 + len(RULES)) + "|")
-    for number, condition in enumerate(CONDITIONS):
+    for number in chosen:
         cells = []
         for rule in RULES:
-            equal, worse, better = (table[number, effect][rule] for effect in EFFECTS)
-            cells.append(f"{equal.promoted:.1%}, {worse.promoted:.1%}, {better.promoted:.0%}, {better.minutes:.0f}")
-        print(f"| {condition.name} | " + " | ".join(cells) + " |")
+            shares = [f"{table[number, effect][rule].promoted:.1%}" for effect in effects]
+            cells.append(", ".join([*shares, f"{table[number, effects[-1]][rule].minutes:.0f}"]))
+        print(f"| {CONDITIONS[number].name} | " + " | ".join(cells) + " |")
     if options.plot:
         plot(table, options.plot)
     rows = [
@@ -194,17 +194,18 @@ def plot(table: dict[tuple[int, float], dict[str, Cell]], path: Path) -> None:
     import matplotlib.pyplot as plt  # noqa: PLC0415 (only for the picture)
 
     figure, axes = plt.subplots(1, 2, figsize=(12, 8), sharey=True, layout="constrained")
-    ys = range(len(CONDITIONS))
+    shown = sorted({number for number, _ in table})
+    ys = range(len(shown))
     for axis, effect, title in (
         (axes[0], 1.0, "equal draft promoted, % (every one is wrong)"),
         (axes[1], 1.05, "5 % better draft promoted, %"),
     ):
         for rule, marker in zip(RULES, "osx|", strict=True):
-            axis.plot([100 * table[c, effect][rule].promoted for c in ys], list(ys), marker, label=rule)
+            axis.plot([100 * table[c, effect][rule].promoted for c in shown], list(ys), marker, label=rule)
         axis.set(title=title, xlim=(-2, 102))
         axis.grid(axis="y", color="0.92")
     axes[0].axvline(100 * ALPHA, color="grey", lw=0.8, ls=":")
-    axes[0].set_yticks(list(ys), [condition.name for condition in CONDITIONS])
+    axes[0].set_yticks(list(ys), [CONDITIONS[c].name for c in shown])
     axes[0].invert_yaxis()
     axes[0].legend(loc="lower right")
     figure.savefig(path, dpi=120)
