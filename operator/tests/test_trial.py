@@ -223,6 +223,25 @@ def test_speculation_proves_itself_against_none_every_hour_and_is_switched_off_w
     assert (on.stable.version, on.stable.steps, on.history[0].verdict) == (2, 3, "SpeculationOn")
 
 
+def test_a_comparison_with_none_that_changes_nothing_is_repeated_ever_more_rarely():
+    status, at = Status(stable=HELD, decided=2), NOW
+    waits = []
+    for _ in range(7):
+        began = at
+        while True:
+            at += timedelta(minutes=10)
+            begun = analyse(status, versions=ON_DISK, watch=watching(2.0), now=at)
+            if begun.candidate is not None:
+                break
+        waits.append((at - began).total_seconds() / 3600)
+        kept = analyse(after(begun), versions=ON_DISK, found=evidence(1.5), now=at)
+        status = after(kept)
+    assert waits == [1, 2, 4, 8, 16, 24, 24]
+    won = analyse(after(begun), versions=ON_DISK, found=evidence(2.5), now=at)
+    again = analyse(after(won), versions=ON_DISK, watch=Watch(Sums(), 100), now=at + timedelta(hours=1))
+    assert again.candidate.kind == "Again"
+
+
 def test_without_traffic_nothing_is_challenged():
     status = Status(stable=HELD, decided=2)
     for watch in (None, watching(2.0, requests=0)):

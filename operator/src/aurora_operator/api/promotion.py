@@ -120,4 +120,5 @@ class PromotionSpec(Config):
     probation_seconds: int = Field(900, ge=0, le=604_800)
     """For so long after a promotion a breached guard undoes it at once."""
     recheck_seconds: int = Field(3600, ge=0, le=604_800)
-    """How often speculation proves itself against none, and is tried again while it is off; 0: never."""
+    """Seconds until speculation proves itself against none, and is tried again while it is off; twice as many after
+    each time that changed nothing, up to a day. 0: never."""

@@ -18,10 +18,12 @@ from typing import Literal
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Candidate, Stable
+from aurora_operator.api.status import Candidate, Entry, Stable
 from aurora_operator.promotion.progress import Published, rounded
 from aurora_operator.promotion.statistics import Sums, regressed
 
+LONGEST_RECHECK_SECONDS = 86400.0
+"""Between two comparisons of speculation with none, where recheckSeconds is not longer."""
 FALL = 0.05
 """Only a fall of accept length that is proved to be larger than this share is worth a trial."""
 
@@ -82,8 +84,35 @@ def _regressed(spec: Spec, stable: Stable, watch: Watch) -> bool:
     )  # fmt: skip
 
 
+def recheck_seconds(spec: Spec, kept: int) -> float:
+    """Seconds between two comparisons of speculation with none: twice as many after each that changed nothing.
+
+    Half of a comparison's traffic is served by the slower arm, so repeating often what ends alike each time costs more
+    than it can gain.
+    """
+    first = spec.promotion.recheck_seconds
+    return max(first, min(LONGEST_RECHECK_SECONDS, first * 2.0 ** min(kept, 20)))
+
+
+def kept_in_a_row(history: Sequence[Entry]) -> int:
+    """How many of the last comparisons of speculation with none changed nothing."""
+    count = 0
+    for entry in history:
+        if entry.verdict in {"SpeculationKept", "SpeculationStaysOff"}:
+            count += 1
+        elif entry.verdict in {"SpeculationOn", "SpeculationOff", "Promoted", "RolledBack"}:
+            break
+    return count
+
+
 def begin(
-    spec: Spec, stable: Stable, decided: int, versions: Sequence[Published], watch: Watch | None, now: datetime
+    spec: Spec,
+    stable: Stable,
+    decided: int,
+    versions: Sequence[Published],
+    watch: Watch | None,
+    now: datetime,
+    history: Sequence[Entry] = (),
 ) -> Candidate | None:
     """The next trial, or None."""
     fresh = newest(decided, stable, versions)
@@ -95,7 +124,8 @@ def begin(
         if _regressed(spec, stable, watch) and stable.previous in on_disk and stable.previous is not None:
             return _candidate("Previous", stable, stable.previous, steps, now)
         since = stable.checked or stable.since
-        due = spec.promotion.recheck_seconds and now - since >= timedelta(seconds=spec.promotion.recheck_seconds)
+        wait = recheck_seconds(spec, kept_in_a_row(history))
+        due = wait and now - since >= timedelta(seconds=wait)
         # A token tree cannot be switched off while the engine runs.
         if due and spec.draft.top_k == 1:
             if stable.steps:

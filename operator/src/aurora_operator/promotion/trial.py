@@ -240,7 +240,7 @@ _WHY = {
 
 
 def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
-    candidate = begin(spec, at.stable, at.decided, seen.versions or (), seen.found.watch, seen.now)
+    candidate = begin(spec, at.stable, at.decided, seen.versions or (), seen.found.watch, seen.now, at.history)
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
