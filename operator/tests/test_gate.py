@@ -58,9 +58,16 @@ def test_six_blocks_that_agree_decide(effect, verdict):
     assert decide(GATE, evidence(2 * effect, n=6), (), 100).verdict is verdict
 
 
+def test_a_draft_that_is_proved_to_be_hardly_better_makes_room_for_the_next():
+    futile = decide(GATE, evidence(2.0, n=400, spread=0.01), (), 100)
+    assert (futile.verdict, futile.reason) == (Verdict.REJECT, "NotWorthwhile")
+    assert decide(Gate(min_worthwhile=0), evidence(2.0, n=400, spread=0.01), (), 100).verdict is Verdict.WAIT
+    assert decide(GATE, evidence(2.02, n=400, spread=0.01), (), 100).verdict is Verdict.PROMOTE
+
+
 def test_it_says_how_far_a_proof_has_come():
     assert decide(GATE, evidence(2.2, n=3), (), 100).progress == pytest.approx(0.5, abs=0.25)
-    assert decide(GATE, evidence(2.0), (), 100).progress == 0
+    assert decide(Gate(min_worthwhile=0), evidence(2.0), (), 100).progress == 0
 
 
 def test_what_did_not_count_is_said():

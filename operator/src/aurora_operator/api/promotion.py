@@ -43,6 +43,8 @@ class Gate(Config):
     """Budget for promotions that are not better, over all trials together; a trial takes half of what is left of it."""
     min_improvement: float = Field(0.0, ge=-0.5, le=10)
     """How much better a candidate must be, as a share: 0.05 is 5 %. Below 0 it allows that much worse."""
+    min_worthwhile: float = Field(0.02, ge=0, le=10)
+    """A candidate that is proved to be better by less than this share is rejected: the next version has its turn."""
     min_requests: int = Field(20, ge=2, le=1_000_000)
     """Finished requests of each arm before any verdict."""
     slice_seconds: int = Field(60, ge=5, le=86400)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from aurora_core.protocol.agent import VersionInfo
 
+from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Condition, Status
 from aurora_operator.promotion.assignment import strategy
@@ -48,18 +49,18 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
             f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is "
             f"{_METRIC[candidate.metric]}, {candidate.analyses} analyses so far."
         )
-        lines += _numbers(candidate, gate.min_improvement, gate.confidence, now)
+        lines += _numbers(candidate, gate, now)
     lines += [f"{c.type}: {c.status}, {c.reason}. {c.message}".strip() for c in status.conditions]
     return lines
 
 
-def _numbers(candidate: Candidate, margin: float, confidence: float, now: datetime) -> list[str]:
-    bar = 1 + margin
+def _numbers(candidate: Candidate, gate: Gate, now: datetime) -> list[str]:
+    bar, worthwhile = 1 + gate.min_improvement, 1 + max(gate.min_improvement, gate.min_worthwhile)
     void = f", {candidate.void_blocks} more did not count" if candidate.void_blocks else ""
     if candidate.estimate is None:
         return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it{void}."]
     estimate = f"In {candidate.blocks} blocks of two time slices it was {candidate.estimate:.3f} times stable{void}"
-    wrong = 1 - confidence
+    wrong = 1 - gate.confidence
     ends = (
         f"at least {candidate.lower:.3f} (wrong with a probability of at most {candidate.alpha or wrong:.2%}), "
         f"at most {candidate.upper:.3f} ({wrong:.2%})"
@@ -68,7 +69,7 @@ def _numbers(candidate: Candidate, margin: float, confidence: float, now: dateti
     lines = [
         f"{estimate}; {ends}, at all analyses together.",
         f"All traffic of these slices together measured {both}.",
-        f"It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below.",
+        f"It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below {worthwhile:.3f}.",
     ]
     if not candidate.progress or candidate.progress < _TOO_LITTLE:
         lines.append("The blocks so far say next to nothing of which it will be.")

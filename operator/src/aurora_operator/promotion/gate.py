@@ -128,8 +128,8 @@ def decide(
         if over and not evidence.problem:
             return Decision(Verdict.REJECT, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
-    bar = math.log1p(gate.min_improvement)
-    best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, bar) / -math.log(rejection))
+    bar, worthwhile = math.log1p(gate.min_improvement), math.log1p(max(gate.min_improvement, gate.min_worthwhile))
+    best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, worthwhile) / -math.log(rejection))
     progress = min(1.0, max(0.0, best))
     unknown = next((guard for guard in guards if guard.breached is None), None)
     return _weigh(gate, found, progress, unknown, over=over)
@@ -146,6 +146,8 @@ def _weigh(gate: Gate, found: Interval, progress: float, unknown: GuardResult | 
     if found.upper < bar:
         return decision(Verdict.REJECT, "NotBetter", f"{numbers}, not {bar:.3f}")
     proved = found.lower > bar
+    if not proved and found.upper < 1 + gate.min_worthwhile:
+        return decision(Verdict.REJECT, "NotWorthwhile", f"{numbers}, less than {1 + gate.min_worthwhile:.3f}")
     if (proved or (over and gate.on_inconclusive == "Promote")) and unknown is None:
         return decision(
             Verdict.PROMOTE, "ProvedBetter" if proved else "Inconclusive", f"{numbers}, asked for {bar:.3f}"
