@@ -16,7 +16,7 @@ import math
 import platform
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from aurora_operator.api.promotion import Gate
@@ -32,7 +32,7 @@ GATE = Gate(max_duration_seconds=int(LONGEST.total_seconds()))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 Rule = Callable[[list[Block], float], bool | None]
-"""Blocks so far and the trial's α in; promote, reject or (None) wait out."""
+"""Blocks so far and the trial's alpha in; promote, reject or (None) wait out."""
 
 
 def gate(blocks: list[Block], alpha: float) -> bool | None:
@@ -54,8 +54,11 @@ def blind(_: list[Block], __: float) -> bool | None:
 
 
 RULES: dict[str, tuple[Rule, bool]] = {
-    "gate, budget": (gate, True), "gate, 5 % each": (gate, False), "threshold": (threshold, False), "blind": (blind, False),
-}  # fmt: skip
+    "gate, budget": (gate, True),
+    "gate, 5 % each": (gate, False),
+    "threshold": (threshold, False),
+    "blind": (blind, False),
+}
 
 
 @dataclass
@@ -71,7 +74,7 @@ class Outcome:
     wrong: int = 0
     promoted: int = 0
     worst_step: float = 0.0
-    behind: list[float] | None = None
+    behind: list[float] = field(default_factory=list)
     days: float = 0.0
 
 
@@ -79,7 +82,7 @@ def run(rule: Rule, *, budgeted: bool, rising: bool, jitter: float, trials: int,
     """So many trials, one after the other."""
     rng = random.Random(seed)
     now, stable, budget = START, 0.0, None
-    out = Outcome(behind=[])
+    out = Outcome()
 
     def level(at: datetime) -> float:
         return 0.005 * min(60.0, (at - START) / PUBLISHED) if rising else 0.0
@@ -104,7 +107,6 @@ def run(rule: Rule, *, budgeted: bool, rising: bool, jitter: float, trials: int,
                 out.wrong += 1
                 out.worst_step = max(out.worst_step, stable - candidate)
             stable = candidate
-        assert out.behind is not None
         out.behind.append(level(now) - stable)
     out.days = (now - START) / timedelta(days=1)
     return out
@@ -116,15 +118,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     options = parser.parse_args()
     rows = []
-    print(
-        "| trainer | rule | trials a day | promoted | not better, a week | worst of them | stable behind: mean | worst |"
-    )
+    columns = "trainer", "rule", "trials a day", "promoted", "not better, a week", "worst of them"
+    print(f"| {' | '.join(columns)} | stable behind: mean | worst |")
     print("|---" * 8 + "|")
     for name, rising, jitter in (("plateau, all equal", False, 0.0), ("plateau, jitter 1 %", False, 0.01),
                                  ("rising, jitter 1 %", True, 0.01)):  # fmt: skip
         for rule, (decided, budgeted) in RULES.items():
             found = run(decided, budgeted=budgeted, rising=rising, jitter=jitter, trials=options.trials, seed=1)
-            behind = found.behind or [0.0]
+            behind = found.behind
             row = {
                 "trainer": name, "rule": rule, "trials_per_day": round(options.trials / found.days, 1),
                 "promoted": found.promoted, "wrong_per_week": round(7 * found.wrong / found.days, 2),
