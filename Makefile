@@ -1,6 +1,6 @@
 # `make quickstart` shows the product on real input; `make test` proves it. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart loop test lint dev unit format generate lock cluster-start cluster-stop install
+.PHONY: gpu-check help quickstart loop test lint dev unit format generate lock cluster-start cluster-stop install
 
 help:
 	@echo "make quickstart     a real Kubernetes node here, the operator on it, and a draft that earns its promotion"
@@ -12,6 +12,7 @@ help:
 	@echo "make generate       write CRD, dashboards and generated pages again from the models"
 	@echo "make cluster-start  the node; make install puts the product on it; make cluster-stop ends it"
 	@echo "                    CLUSTER=kind: a kind cluster instead; CLUSTER=current: the current kube context"
+	@echo "make gpu-check      what only an accelerator can show, with PYTHON=an environment that has SGLang on it"
 	@echo "make lock           resolve dependencies again"
 
 quickstart:
@@ -46,6 +47,10 @@ install:
 
 cluster-stop:
 	@tools/cluster.sh stop
+
+PYTHON ?= python3
+gpu-check:
+	@cd benchmarks && exec $(PYTHON) gpu_check.py $(ARGS)
 
 lock:
 	@tools/bootstrap.sh >/dev/null; tools/lock.sh
