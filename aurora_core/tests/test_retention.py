@@ -148,7 +148,7 @@ def test_a_request_that_opted_out_is_counted_and_leaves_no_sample():
             output_ids_through_stop=[3, 4],
             kv=SimpleNamespace(req_pool_idx=0),
         )
-        runtime.released(request, torch.zeros(1, 8, dtype=torch.int64), aborted=False)
+        runtime.released(request, torch.zeros(1, 8, dtype=torch.int64), "finished")
     assert runtime.capture.got == ["usual"]
     assert dropped == ["opted_out"]
 
