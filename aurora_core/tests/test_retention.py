@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from aurora_core.engine import sender as sender_module
+from aurora_core.engine.counters import CycleCounters
 from aurora_core.engine.runtime import Runtime
 from aurora_core.engine.sender import Sender
 from aurora_core.protocol.request import NOT_CAPTURED, may_be_captured
@@ -136,7 +137,7 @@ class Capture:
 def test_a_request_that_opted_out_is_counted_and_leaves_no_sample():
     runtime = Runtime.__new__(Runtime)
     dropped = []
-    runtime.counters = SimpleNamespace(finish=lambda *_, **__: None)
+    runtime.counters = CycleCounters(0)
     runtime.sender = SimpleNamespace(drop=dropped.append)
     runtime.capture = Capture()
     runtime.swap = SimpleNamespace(state=SimpleNamespace(live=0))
