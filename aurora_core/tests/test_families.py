@@ -7,15 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig, TrainingConfig
+from aurora_core.config.parts import DraftShape
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers, quantised
-from aurora_core.models.eagle3 import Eagle3Config
+from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from families import HIDDEN, LAYERS, NAMES, VOCAB, as_fp8, edit, make, text_model
+from transformers import LlamaConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CPU = torch.device("cpu")
@@ -165,13 +167,32 @@ def test_rope_as_transformers_4_writes_it_is_not_lost(saved, tmp_path):
          (64, 8, 128, 18432)),
         ({"architectures": ["MiniMaxM2ForCausalLM"]}, (48, 8, 128, 12288)),
         ({"architectures": ["GptOssForCausalLM"]}, (64, 8, 64, 11520)),
-        ({"architectures": ["Glm4MoeForCausalLM"], "head_dim": 128}, (96, 8, 128, 10944)),
+        ({"architectures": ["Glm4MoeForCausalLM"], "head_dim": 128}, (64, 8, 128, 10944)),
+        ({"architectures": ["Glm4MoeForCausalLM"], "head_dim": 128, "hidden_size": 5120}, (80, 8, 128, 10944)),
     ],
 )  # fmt: skip
 def test_drafts_of_large_targets_have_heads_and_mlp_of_a_dense_layer(tmp_path, raw, shape):
     (tmp_path / "config.json").write_text(json.dumps(raw))
     c = Eagle3Config.for_target(Target(tmp_path), 32000, None)
     assert (c.num_attention_heads, c.num_key_value_heads, c.head_dim, c.intermediate_size) == shape
+    LlamaConfig(**c.to_hf("bfloat16"))
+    with torch.device("meta"):
+        Eagle3Draft(c)
+
+
+def test_a_drafts_shape_can_be_given_and_the_rest_follows_from_the_target(saved, tmp_path):
+    target = Target(saved("deepseek_v3")[0])
+    wish = DraftShape(num_attention_heads=8, num_key_value_heads=2, head_dim=24, intermediate_size=80)
+    c = first_draft(DRAFT.model_copy(update={"shape": wish}), target, 0).config
+    assert (c.num_attention_heads, c.num_key_value_heads, c.head_dim, c.intermediate_size) == (8, 2, 24, 80)
+    assert (c.hidden_size, c.vocab_size) == (HIDDEN, VOCAB)
+    for heads, key_heads in ((4, 3), (6, 2)):
+        wrong = DraftShape(num_attention_heads=heads, num_key_value_heads=key_heads)
+        with pytest.raises(ConfigError, match=f"width 64 cannot have {heads} heads and {key_heads} key heads"):
+            first_draft(DRAFT.model_copy(update={"shape": wrong}), target, 0)
+    checkpoint.write(tmp_path, first_draft(DRAFT, target, 0))
+    with pytest.raises(ConfigError, match="has its own"):
+        first_draft(DraftConfig(checkpoint=str(tmp_path), shape=wish), target, 0)
 
 
 FP8 = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic"}

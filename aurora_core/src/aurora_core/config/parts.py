@@ -23,6 +23,19 @@ class TargetConfig(Config):
     a float16 checkpoint on a GPU."""
 
 
+class DraftShape(Config):
+    """The shape of a new draft's layer; what is left out follows from the target."""
+
+    num_attention_heads: int | None = Field(None, ge=1, le=1024)
+    """Heads of its queries; the GPUs that share the target must share them evenly."""
+    num_key_value_heads: int | None = Field(None, ge=1, le=1024)
+    """Heads of its keys and values."""
+    head_dim: int | None = Field(None, ge=2, le=1024, multiple_of=2)
+    """Width of a head."""
+    intermediate_size: int | None = Field(None, ge=1, le=1_000_000)
+    """Width of its MLP."""
+
+
 class DraftConfig(Config):
     """The draft's architecture and how many tokens it proposes."""
 
@@ -37,6 +50,9 @@ class DraftConfig(Config):
     aux_layers: tuple[int, int, int] | None = None
     """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
     those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
+    shape: DraftShape | None = None
+    """Shape of a new draft; by default the target's, or a dense layer's where the target is a mixture of experts or has
+    latent attention."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)

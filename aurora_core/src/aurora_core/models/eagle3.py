@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from aurora_core.config.parts import DraftShape
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers, shape, vocabulary
 from aurora_core.models.target import Target
@@ -39,24 +40,31 @@ class Eagle3Config:
     aux_layers: tuple[int, ...]
 
     @classmethod
-    def for_target(cls, target: Target, draft_vocab_size: int, layers: tuple[int, ...] | None) -> Self:
+    def for_target(
+        cls,
+        target: Target,
+        draft_vocab_size: int,
+        layers: tuple[int, ...] | None,
+        wish: DraftShape | None = None,
+    ) -> Self:
         """A draft of one layer, as its target's own as a dense layer can be.
 
         Args:
             target: the target.
             draft_vocab_size: tokens that the draft can propose; at most the target's.
             layers: the target's layers that feed it, or None for the default.
+            wish: what of its shape does not follow from the target.
 
         Raises:
-            ConfigError: the target's architecture is not known, or has no such layers.
+            ConfigError: the target's architecture is not known, or has no such layers, or the shape is impossible.
         """
-        heads = shape.attention(target)
+        heads = shape.attention(target, wish)
         layers = layers or aux_layers.default(target)
         aux_layers.check(layers, target, "a new draft cannot be fed by layers")
         return cls(
             hidden_size=target.hidden_size,
             target_hidden_size=target.hidden_size,
-            intermediate_size=shape.mlp_width(target),
+            intermediate_size=(wish and wish.intermediate_size) or shape.mlp_width(target),
             num_attention_heads=heads.heads,
             num_key_value_heads=heads.key_heads,
             head_dim=heads.width,

@@ -93,7 +93,8 @@ def family(raw: dict[str, Any]) -> Family:
     if found is None:
         message = (
             f"the target's architecture is {', '.join(named) or 'not named'} (model_type {raw.get('model_type')}), "
-            f"and how its head, embedding and norms are stored is not known here; known are {', '.join(FAMILIES)}"
+            f"and how its head, embedding and norms are stored is not known here: known are {', '.join(FAMILIES)}; "
+            "docs/targets.md says what another one needs"
         )
         raise ConfigError(message)
     for key in ("logit_scale", "logits_scaling", "lm_head_multiplier"):

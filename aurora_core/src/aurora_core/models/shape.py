@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from aurora_core.config.parts import DraftShape
+from aurora_core.errors import ConfigError
 from aurora_core.models.target import Target
 
 _KEY_HEADS = 8
@@ -24,8 +26,28 @@ class Attention:
     width: int
 
 
-def attention(target: Target) -> Attention:
-    """A new draft's attention: the target's, or for latent attention heads of its value's width over its own width."""
+def attention(target: Target, wish: DraftShape | None = None) -> Attention:
+    """A new draft's attention: the target's, or for latent attention heads of its value's width over its own width.
+
+    Args:
+        target: the target.
+        wish: heads or a width that replace those.
+
+    Raises:
+        ConfigError: key heads do not divide the heads.
+    """
+    own, wish = _attention(target), wish or DraftShape()
+    heads = wish.num_attention_heads or own.heads
+    key_heads = wish.num_key_value_heads or own.key_heads
+    if heads % key_heads or target.hidden_size % heads:
+        raise ConfigError(
+            f"a new draft of width {target.hidden_size} cannot have {heads} heads and {key_heads} key heads: "
+            "draft.shape.numAttentionHeads must divide the width, and numKeyValueHeads must divide that"
+        )
+    return Attention(heads, key_heads, wish.head_dim or own.width)
+
+
+def _attention(target: Target) -> Attention:
     c = target.shape
     if target.family.shape == "latent":
         width = int(c.v_head_dim)
@@ -34,7 +56,10 @@ def attention(target: Target) -> Attention:
         return Attention(heads, min(heads, _KEY_HEADS), width)
     heads = int(c.num_attention_heads)
     width = int(getattr(c, "head_dim", None) or target.hidden_size // heads)
-    return Attention(heads, int(getattr(c, "num_key_value_heads", None) or heads), width)
+    key_heads = int(getattr(c, "num_key_value_heads", None) or heads)
+    # Llama's configuration, which is a draft's, wants heads that divide the width. Not all targets have such.
+    fitting = [n for n in range(key_heads, heads + 1, key_heads) if target.hidden_size % n == 0]
+    return Attention(fitting[-1], key_heads, width) if fitting else Attention(1, 1, width)
 
 
 def mlp_width(target: Target) -> int:

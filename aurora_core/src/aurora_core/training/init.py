@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from aurora_core.config.parts import DraftConfig
-from aurora_core.errors import WeightsError
+from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models import aux_layers, day_zero, vocabulary
 from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
 from aurora_core.models.target import Target
@@ -24,11 +24,13 @@ def first_draft(config: DraftConfig, target: Target, seed: int) -> Eagle3Draft:
         WeightsError: the given checkpoint is none, or fits another target or other layers of it.
     """
     if config.checkpoint is None:
-        shape = Eagle3Config.for_target(target, config.draft_vocab_size, config.aux_layers)
+        shape = Eagle3Config.for_target(target, config.draft_vocab_size, config.aux_layers, config.shape)
         draft = Eagle3Draft(shape)
         ids = vocabulary.choose(torch.zeros(target.vocab_size), shape.draft_vocab_size)
         day_zero.initialise(draft, target, ids, seed)
         return draft
+    if config.shape is not None:
+        raise ConfigError(f"draft.shape is of a new draft: {config.checkpoint} has its own")
     draft = checkpoint.read(Path(config.checkpoint), config.aux_layers or aux_layers.default(target))
     shape = draft.config
     if shape.vocab_size != target.vocab_size or shape.target_hidden_size != target.hidden_size:

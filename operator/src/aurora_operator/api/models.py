@@ -3,7 +3,7 @@
 from typing import Literal
 
 from aurora_core.config.base import Config
-from aurora_core.config.parts import DraftConfig, Dtype
+from aurora_core.config.parts import DraftConfig, DraftShape, Dtype
 from pydantic import Field
 
 from aurora_operator.api.fields import Name, SecretKey, rules, unchanged
@@ -76,8 +76,23 @@ class DraftSpec(Config):
             "draft.auxLayers must be three different layers, numbered from 0; the last layer cannot be one",
         ),
         (
-            unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?"),
-            "draft.checkpoint, revision, draftVocabSize, auxLayers cannot change: all versions have them; make another",
+            unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?", "shape?"),
+            "draft.checkpoint, revision, draftVocabSize, auxLayers, shape cannot change: versions depend on them",
+        ),
+        (
+            "!has(self.shape) || !has(self.checkpoint)",
+            "draft.shape is of a new draft: a draft that draft.checkpoint names has its own",
+        ),
+        (
+            "!has(self.shape) || has(self.shape.numAttentionHeads) == has(self.shape.numKeyValueHeads)",
+            "draft.shape needs both numAttentionHeads and numKeyValueHeads, or neither",
+        ),
+        (
+            (
+                "!has(self.shape) || !has(self.shape.numAttentionHeads) || !has(self.shape.numKeyValueHeads) || "
+                "self.shape.numAttentionHeads % self.shape.numKeyValueHeads == 0"
+            ),
+            "draft.shape.numAttentionHeads must be a multiple of draft.shape.numKeyValueHeads",
         ),
     )
 
@@ -97,6 +112,9 @@ class DraftSpec(Config):
     aux_layers: tuple[int, int, int] | None = None
     """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
     those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
+    shape: DraftShape | None = None
+    """Shape of a new draft; by default the target's, or a dense layer's where the target is a mixture of experts or has
+    latent attention."""
     num_steps: int = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
     top_k: int = Field(1, ge=1, le=16)
