@@ -24,7 +24,7 @@ from aurora_core.loop.view import View
 from aurora_core.models.target import Target
 
 SPECULATE_AT = 1.35
-"""Held-out accept length from which the lab switches speculation on: about where a verify cycle pays for itself."""
+"""Held-out accept length from which a draft is tried; measured decode speed decides whether it stays."""
 
 _TICK_SECONDS = 2.0
 _PROBE_SECONDS = 40.0
@@ -86,6 +86,7 @@ def _phase(
         time.sleep(_TICK_SECONDS)
         stack.check()
         swapped = stack.follow(SPECULATE_AT)
+        stack.keep_faster()
         now = time.monotonic()
         if swapped is not None:
             timeline.swaps.append((now - began, *swapped))

@@ -18,6 +18,7 @@ from aurora_core.engine.settings import EngineSettings
 from aurora_core.errors import EngineError
 from aurora_core.loop import store
 from aurora_core.loop.processes import Process
+from aurora_core.loop.speculation import Comparison, advance, begin
 from aurora_core.models.target import Target
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
@@ -98,6 +99,7 @@ class Stack:
         self._admin_key = secrets.token_urlsafe(24)
         self.processes: dict[str, Process] = {}
         self.pinned: set[int] = set()
+        self._comparison: Comparison | None = None
         self.agent = AgentClient(f"http://{config.serving.host}:{config.serving.agent_port}", self._token)
 
     def _start(self, name: str, process: Process) -> Process:
@@ -199,6 +201,21 @@ class Stack:
             self.set_steps(self.config.draft.num_steps)
         self.store.prune(self.config.weights.keep, (self.live, *self.pinned))
         return newest, stall
+
+    def keep_faster(self) -> None:
+        """Serve with the draft or without it, whichever decodes faster, once the draft was switched on.
+
+        A token tree cannot be switched off in a running engine, and is left as it is.
+        """
+        if self.config.draft.top_k != 1 or (self._comparison is None and not self.steps):
+            return
+        state = self.agent.live()
+        comparison = self._comparison
+        # Steps that something else has set, such as a new version's trial, are measured from here.
+        if comparison is None or comparison.steps != self.steps:
+            comparison = begin(state, self.steps)
+        self._comparison = advance(comparison, state, self.config.draft.num_steps)
+        self.set_steps(self._comparison.steps)
 
     def stop(self, *names: str) -> None:
         """Stop processes by name, or all."""
