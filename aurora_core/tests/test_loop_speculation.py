@@ -22,7 +22,7 @@ class Engine:
     @property
     def state(self):
         arms = tuple(
-            ArmCounters(version=v, steps=s, decode_observations=n, decode_tokens=t, decode_seconds=d)
+            ArmCounters(version=v, steps=s, requests_finished=n, decode_tokens=t, decode_seconds=d)
             for (v, s), (n, t, d) in self.arms.items()
         )
         return EngineState(draft=DraftState(live=self.version), steps=0, capture=CaptureState(rate=1.0), arms=arms)
@@ -80,7 +80,7 @@ def test_an_engine_that_started_again_is_compared_from_its_new_counters():
     engine.arms.clear()
     engine.serve(STEPS, 5.0)
     comparison = advance(comparison, engine.state, STEPS)
-    assert comparison.since.decode_observations == 1
+    assert comparison.since.requests_finished == 1
 
 
 @given(none=st.floats(0.1, 100), draft=st.floats(0.1, 100), first=st.sampled_from([0, STEPS]))

@@ -1,6 +1,6 @@
 """Whether the loop drafts: by measured decode speed, so that it never stays on a draft that is slower than none.
 
-The loop has no gate and no Prometheus. It compares the engine's counters of finished requests: a block with the draft,
+The loop has no gate and no Prometheus. It compares the engine's counters: a block of requests with the draft,
 a block target-only, then the faster of the two for a longer while, and again. Blocks are counted in requests and not in
 seconds, so a slow machine compares as many as a fast one.
 """
@@ -46,10 +46,10 @@ def advance(comparison: Comparison, state: EngineState, drafted: int) -> Compari
     """
     version = state.draft.live
     now, since = state.arm(version, comparison.steps), comparison.since
-    if since.version != version or now.decode_observations < since.decode_observations:
+    if since.version != version or now.requests_finished < since.requests_finished:
         return begin(state, comparison.steps)
     decided = {0, drafted} <= comparison.rates.keys()
-    finished = now.decode_observations - since.decode_observations
+    finished = now.requests_finished - since.requests_finished
     if finished < (HOLD if decided else BLOCK):
         return comparison
     if decided:
