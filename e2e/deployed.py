@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from machine import patience
+
 NAME = "smollm2"
 DAMAGED = Path(__file__).parent / "damaged.py"
 
@@ -85,7 +87,7 @@ def quieten() -> None:
     """Training publishes nothing more; ends once the trainer that was reported so runs, and nothing is on trial."""
     before = pods("trainer")
     patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + patience(180)
     while time.monotonic() < deadline:
         candidate = status().get("candidate")
         if candidate:

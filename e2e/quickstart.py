@@ -94,7 +94,7 @@ def rolled_back(timeline: Timeline) -> None:
     """Undo the promotion, and wait until the pods serve the version before."""
     stable = status()["stable"]["version"]
     annotate("rollback", stable)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while time.monotonic() < deadline:
         now = status()
         if now["stable"]["version"] != stable and now["serving"]["versions"] == [now["stable"]["version"]]:
@@ -161,7 +161,7 @@ def perform(timeline: Timeline, address: str, prompts: list[str], seconds: float
     record = stream.stop()
     patch({"suspend": True})
     timeline.say("training suspended for the measurement")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + patience(90)
     while pods("trainer") and time.monotonic() < deadline:
         time.sleep(1)
     adapted = measure(address, prompts[:HELD_OUT], 1, 64)

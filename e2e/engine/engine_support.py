@@ -14,6 +14,7 @@ from aurora_core.samples.schema import decode
 from aurora_core.training.init import first_draft
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
+from machine import patience
 
 ROOT = Path(__file__).parents[2]
 ADMIN_KEY, API_KEY = "e2e-admin-0123456789", "e2e-user-0123456789"
@@ -33,7 +34,7 @@ class Running:
     def ask(self, text, rid, tokens=48, **sampling):
         body = {"rid": rid, "sampling_params": {"temperature": 0, "max_new_tokens": tokens, **sampling}}
         body |= {"text": text} if isinstance(text, str) else {"input_ids": text}
-        answer = httpx.post(f"{self.url}/generate", json=body, timeout=300)
+        answer = httpx.post(f"{self.url}/generate", json=body, timeout=patience(300))
         answer.raise_for_status()
         return answer.json()
 

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig
 from engine_support import ADMIN_KEY
+from machine import patience
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def wait_for(running, requests, timeout=20):
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + patience(timeout)
     while time.monotonic() < deadline:
         samples = running.samples()
         if requests <= samples.keys():

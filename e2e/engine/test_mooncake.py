@@ -10,6 +10,7 @@ from aurora_core.errors import TransportError
 from aurora_core.loop import store
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.schema import Sample, decode, encode
+from machine import patience
 from ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -44,7 +45,7 @@ def started(settings):
     """A source whose endpoint answers."""
     made = MooncakeSource(settings, TOKEN)
     made.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience(10)
     while time.monotonic() < deadline:
         try:
             httpx.get(settings.trainer_url, timeout=1)
@@ -140,7 +141,7 @@ def test_a_store_that_dies_and_comes_back_is_used_again(tmp_path):
             sink.put("meanwhile", b"bytes")
         assert caught.value.reason == "store_lost"
         process = store.start(settings, tmp_path / "log")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patience(30)
         while True:
             try:
                 sink.put("after", b"bytes")
