@@ -64,3 +64,10 @@ def test_a_version_is_shown_with_what_became_of_it():
 def test_what_needs_attention(kind, truth, reason, fine):
     one = Condition(type=kind, status=truth, reason=reason, last_transition_time=NOW)
     assert messages.is_fine(one) == fine
+
+
+def test_speculation_that_a_person_switched_off_is_not_called_drafting():
+    one = Condition(type="Speculating", status="False", reason="SwitchedOff", last_transition_time=NOW)
+    status = trial().model_copy(update={"candidate": None, "conditions": [one]})
+    assert "without speculation because a person" in messages.explain("chat", a_spec(), status, LATER)[0]
+    assert "speculation" in dict(messages.overview("chat", a_spec(), status, LATER))

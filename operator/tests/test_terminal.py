@@ -20,9 +20,9 @@ if words[0] == "logs":
     sys.stdout.buffer.write({log!r} + b"\\xff\\n")
 elif words[0] == "exec":
     print({manifest!r}); print("null"); print({log!r}.decode())
-elif "json" in words:
+elif words[0] == "get" and "json" in words and "--namespace=bad" not in words:
     print({resource!r})
-elif "bad" in words:
+elif "--namespace=bad" in words:
     sys.stderr.buffer.write({log!r}); sys.exit(1)
 else:
     print(1)
@@ -67,7 +67,8 @@ def run(monkeypatch, *words):
     "words",
     [
         ("status", "chat"), ("explain", "chat"), ("versions", "chat"), ("logs", "chat"), ("doctor", "chat"),
-        ("promote", "chat"), ("rollback", "chat"), ("pause", EVIL[:-2]), ("status", "chat", "-n", "bad"),
+        ("promote", "chat", "--timeout", "0"), ("rollback", "chat", "--timeout", "0"), ("status",), ("status", "-A"),
+        ("pause", EVIL[:-2], "--timeout", "0"), ("status", "chat", "-n", "bad"), ("explain", "chat", "-o", "json"),
     ],
 )  # fmt: skip
 def test_what_a_command_shows_has_no_effect(words, capsys, monkeypatch):

@@ -10,9 +10,10 @@ from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.gate import Evidence, GuardResult
+from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT, ROLL_BACK, SPECULATION
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.statistics import Sums
-from aurora_operator.promotion.trial import PAUSE, PROMOTE, REJECT, ROLL_BACK, Found, Seen, advance, first_stable
+from aurora_operator.promotion.trial import Found, Seen, advance, first_stable
 from hypothesis import given
 from hypothesis import strategies as st
 from operator_support import NOW, a_spec
@@ -113,6 +114,39 @@ def test_rolling_back_acts_once():
     at = analyse(on_trial(), {ROLL_BACK: "2"})
     again = analyse(Status(stable=at.stable, decided=at.decided), {ROLL_BACK: "2"})
     assert again.stable == at.stable
+
+
+@pytest.mark.parametrize(
+    ("to", "version", "steps"), [("1", 1, 3), ("0", 0, 0), ("4", 4, 3), ("2", 2, 3), ("9", 2, 3), ("x", 2, 3)]
+)
+def test_a_person_rolls_back_to_any_version_that_the_volume_has_and_no_other(to, version, steps):
+    versions = [Published(v, 2.0, f"digest-{v}") for v in (0, 1, 2, 4)]
+    at = analyse(on_trial(), {ROLL_BACK: f"2:{to}"}, found=evidence(2.0), versions=versions)
+    assert (at.stable.version, at.stable.steps) == (version, steps)
+    if version != 2:
+        assert (at.candidate, at.history[0].verdict, at.stable.previous) == (None, "RolledBack", None)
+        again = analyse(after(at), {ROLL_BACK: f"2:{to}"}, versions=versions)
+        assert again.stable == at.stable.model_copy(update={"digest": f"digest-{version}"})
+    else:
+        assert (at.history, at.candidate.version) == ((), 5)
+        assert at.message.startswith(f"no rollback to version {to}: the volume does not have it; ") == (to != "2")
+
+
+def test_a_rollback_by_two_steps_keeps_what_was_above_from_being_tried_again():
+    versions = [Published(v, 2.0) for v in (0, 1, 2)]
+    at = analyse(on_trial(), {ROLL_BACK: "2:0"}, versions=versions)
+    assert at.decided == 4
+    assert analyse(after(at), {ROLL_BACK: "2:0"}, versions=versions).candidate is None
+
+
+def test_while_speculation_is_switched_off_there_is_no_trial_and_none_begins():
+    annotations = {SPECULATION: "off"}
+    at = analyse(on_trial(), annotations, found=evidence(2.5), versions=[Published(5, 2.0)])
+    assert (at.candidate, at.stable, at.reason) == (None, STABLE, "SpeculationSwitchedOff")
+    assert analyse(after(at), annotations, versions=[Published(5, 2.0)]).candidate is None
+    assert analyse(after(at), versions=[Published(5, 2.0)]).candidate.version == 5
+    tree = {"draft": {"topK": 2, "checkpoint": "org/draft"}, "mode": "ExternalWithDraft"}
+    assert analyse(on_trial(), annotations, found=evidence(2.5), **tree).history[0].verdict == "Promoted"
 
 
 def test_suspended_nothing_is_decided():

@@ -44,6 +44,7 @@ _GAUGES = {
         metrics.GATE_BLIND,
         metrics.REPLICAS_DESIRED,
         metrics.REPLICAS_READY,
+        metrics.SPECULATION_SWITCHED_OFF,
         metrics.SUSPENDED,
     )
 }
@@ -62,6 +63,7 @@ def show(name: str, spec: Spec, status: Status) -> None:
         metrics.GATE_BLIND: float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
         metrics.REPLICAS_DESIRED: spec.serving.replicas,
         metrics.REPLICAS_READY: status.serving.ready,
+        metrics.SPECULATION_SWITCHED_OFF: float(reasons.get("Speculating") in {"SwitchedOff", "SwitchingOff"}),
         metrics.SUSPENDED: float(spec.suspend),
     }
     for gauge, value in values.items():

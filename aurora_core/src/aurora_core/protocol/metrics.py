@@ -142,6 +142,7 @@ CANDIDATE_VERSION = _gauge("candidate_version", "Version on trial, -1 without on
 CANDIDATE_SINCE_SECONDS = _gauge("candidate_since_seconds", "When the trial began, NaN without one", *_OF)
 REPLICAS_DESIRED = _gauge("replicas_desired", "Engine pods that the spec asks for", *_OF)
 REPLICAS_READY = _gauge("replicas_ready", "Engine pods that are ready", *_OF)
+SPECULATION_SWITCHED_OFF = _gauge("speculation_switched_off", "1 where a person keeps speculation off", *_OF)
 SUSPENDED = _gauge("suspended", "1 where spec.suspend is true", *_OF)
 
 ALL: tuple[Metric, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Metric))

@@ -204,7 +204,7 @@ class Status(_Status):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """Observations: Available, TrainingHealthy, PromotionProgressing, StorageReady, Degraded."""
+    """Observations: Available, StorageReady, TrainingHealthy, PromotionProgressing, Speculating, Degraded."""
     stable: Stable | None = None
     """The version that serves."""
     candidate: Candidate | None = None

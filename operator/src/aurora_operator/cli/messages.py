@@ -29,6 +29,11 @@ def _ago(then: datetime, now: datetime) -> str:
     return f"{seconds} s"
 
 
+def is_switched_off(status: Status) -> bool:
+    """Whether a person keeps speculation off, whatever stable has."""
+    return any(c.type == "Speculating" and c.reason in {"SwitchedOff", "SwitchingOff"} for c in status.conditions)
+
+
 def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
     """Why things are as they are, and what a verdict still needs."""
     lines = []
@@ -36,6 +41,8 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
     if stable is None:
         return [f"{name}: nothing is served yet."]
     speculation = f"drafting {stable.steps} tokens a cycle" if stable.steps else "without speculation"
+    if is_switched_off(status):
+        speculation = "without speculation because a person switched it off"
     lines.append(f"{name} serves version {stable.version}, {speculation}, for {_ago(stable.since, now)}.")
     if candidate is None:
         newest = status.training.last_published
@@ -90,6 +97,8 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
     if stable is not None:
         length = f", accept length {stable.accept_length:.2f}" if stable.accept_length else ""
         rows.append(("stable", f"version {stable.version}, {stable.steps} steps{length}, {_ago(stable.since, now)}"))
+    if is_switched_off(status):
+        rows.append(("speculation", "switched off by a person, until aurora speculation on"))
     if candidate is not None:
         interval = "no estimate yet"
         if candidate.estimate is not None:
@@ -104,10 +113,31 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
     return rows
 
 
+LIST = ("namespace", "name", "ready", "stable", "steps", "candidate", "verdict", "degraded")
+
+
+def list_row(namespace: str, name: str, spec: Spec, status: Status) -> tuple[str, ...]:
+    """A row of the table of all resources."""
+    stable, candidate = status.stable, status.candidate
+    degraded = next((c.reason for c in status.conditions if c.type == "Degraded" and c.status == "True"), "")
+    return (
+        namespace,
+        name,
+        f"{status.serving.ready}/{spec.serving.replicas}",
+        "-" if stable is None else str(stable.version),
+        "-" if stable is None else str(stable.steps),
+        "-" if candidate is None else str(candidate.version),
+        "-" if candidate is None else candidate.verdict,
+        degraded or "-",
+    )
+
+
 def is_fine(condition: Condition) -> bool:
     """Whether a condition says that nothing is to be done: a trial may run or not, but must not be blind."""
     if condition.type == "PromotionProgressing":
         return condition.reason != "NoData"
+    if condition.type == "Speculating":
+        return condition.reason != "CannotSwitchOff"
     return condition.status == ("False" if condition.type == "Degraded" else "True")
 
 

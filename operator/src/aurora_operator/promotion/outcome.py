@@ -110,12 +110,10 @@ def paused(at: Progress, candidate: Candidate, now: datetime) -> Progress:
     return at.reported("Paused", f"version {candidate.version}: the trial is paused, and begins again on resume")
 
 
-def rolled_back(at: Progress, reason: str, now: datetime) -> Progress:
-    """Stable goes back to the one before; the version that had to go is not tried again."""
+def rolled_back(at: Progress, back: Stable, reason: str, now: datetime) -> Progress:
+    """Stable is an earlier version again; the version that had to go is not tried again."""
     stable = at.stable
-    assert stable.previous is not None  # noqa: S101 (callers checked)
-    back = Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
-    message = f"rolled back from version {stable.version} to {stable.previous}: {reason}"
+    message = f"rolled back from version {stable.version} to {back.version}: {reason}"
     entry = Entry(time=now, version=stable.version, verdict="RolledBack", reason=message)
-    at = replace(at, stable=back, candidate=None, decided=max(at.decided, stable.version)).recorded(entry)
+    at = replace(at, stable=back, candidate=None, decided=max(at.decided, stable.version, back.version)).recorded(entry)
     return at.reported("RolledBack", message, warn=True)

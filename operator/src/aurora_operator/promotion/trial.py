@@ -8,21 +8,17 @@ from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import budget, guards, outcome
+from aurora_operator.promotion import budget, guards, manual, outcome
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.challenge import Watch, baseline, begin, challenge_gate, newest
 from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
+from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
 from aurora_operator.promotion.progress import Pod, Progress, Published, rounded
 
 SUPERSEDE = 1.1
 """A newer version takes an undecided candidate's place where its holdout accept length is this much better."""
 SUPERSEDE_YOUNG = 1.03
 """The same, while the candidate has too little evidence for any estimate: then little is lost."""
-PROMOTE, REJECT, ROLL_BACK, PAUSE = (
-    f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause")
-)
-"""Annotations by which a person decides. The value is the version that is meant, so that each acts once; any value
-of the last one holds all trials until it is taken away."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +95,29 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
         breaches = guards.rows(seen.found.stable_guards, stable.breaches)
         stable = stable.model_copy(update={"breaches": breaches})
         at = replace(at, stable=stable)
+    target = manual.rollback_target(spec, stable, seen.annotations, seen.versions, now)
+    if isinstance(target, Stable):
+        return outcome.rolled_back(at, target, "manually", now)
     why = _reason_to_roll_back(spec, stable, seen)
     if why is not None:
-        return outcome.rolled_back(at, why, now)
+        return outcome.rolled_back(at, manual.before(stable, now), why, now)
+    at = _on_trial(spec, at, seen)
+    return replace(at, message=f"{target}; {at.message}") if target else at
+
+
+def _on_trial(spec: Spec, at: Progress, seen: Seen) -> Progress:
+    """What becomes of the candidate, and which one is next."""
+    now = seen.now
     if spec.suspend:
         return replace(at, reason="Suspended", message="spec.suspend is true: nothing is decided")
     if PAUSE in seen.annotations:
         if at.candidate is not None:
             at = outcome.paused(at, at.candidate, now)
         return replace(at, reason="Paused", message=f"annotation {PAUSE} is set: kubectl aurora resume ends it")
+    if manual.switched_off(spec, seen.annotations):
+        if at.candidate is not None:
+            at = outcome.paused(at, at.candidate, now)
+        return replace(at, reason="SpeculationSwitchedOff", message="no trial without drafting")
     if at.candidate is not None:
         at = _decide(spec, at, at.candidate, seen)
     if at.candidate is None and at.reason in {"NoCandidate", "Superseded"}:
@@ -139,8 +149,6 @@ def _identified(stable: Stable, versions: Sequence[Published]) -> Stable:
 def _reason_to_roll_back(spec: Spec, stable: Stable, seen: Seen) -> str | None:
     if stable.previous is None:
         return None
-    if seen.annotations.get(ROLL_BACK) == str(stable.version):
-        return "manually"
     reported = [pod for pod in seen.pods if pod.live is not None]
     refused = [pod for pod in reported if stable.version in pod.failed and pod.live != stable.version]
     if reported and len(refused) == len(reported):

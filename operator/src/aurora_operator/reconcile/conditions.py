@@ -8,6 +8,7 @@ from aurora_operator.api.status import Condition
 from aurora_operator.printable import printable
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
+from aurora_operator.reconcile import speculation
 from aurora_operator.reconcile.snapshot import Key, Snapshot, succeeded
 from aurora_operator.render.identity import COMPONENT
 
@@ -258,6 +259,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         "StorageReady": _storage(snapshot),
         "TrainingHealthy": _training(snapshot),
         "PromotionProgressing": _Seen(promoting, progress.reason, message),
+        speculation.CONDITION: _Seen(*speculation.speculating(snapshot, progress)),
         "Degraded": _degraded(snapshot, taken),
     }
     before = {condition.type: condition for condition in snapshot.status.conditions}

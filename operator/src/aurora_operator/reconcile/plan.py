@@ -10,7 +10,7 @@ from aurora_operator.api.status import Status
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
-from aurora_operator.reconcile import conditions, rival
+from aurora_operator.reconcile import conditions, rival, speculation
 from aurora_operator.reconcile.drift import HASH, matches
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
 from aurora_operator.render import config, credentials, serving, training
@@ -97,7 +97,11 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
         config.config_map(resource),
         _signed(
             config.desired_map(
-                resource, stable.version, stable.steps, stable.digest or "", None if progress.provisional else in_use
+                resource,
+                stable.version,
+                speculation.steps(snapshot, stable.steps),
+                stable.digest or "",
+                None if progress.provisional else in_use,
             ),
             snapshot.operator,
         ),
@@ -167,6 +171,7 @@ def _loads(snapshot: Snapshot, progress: Progress) -> list[Load]:
     desired = assignments(snapshot.spec, progress.stable, progress.candidate, resource.uid, snapshot.pods, snapshot.now)
     if progress.provisional:
         return []
+    desired = {name: (version, speculation.steps(snapshot, steps)) for name, (version, steps) in desired.items()}
     rate = 0.0 if snapshot.spec.suspend else snapshot.spec.samples.sample_rate
     digests = {progress.stable.version: progress.stable.digest or ""}
     if progress.candidate is not None:
@@ -239,7 +244,9 @@ def plan(snapshot: Snapshot) -> Plan:
     taken = snapshot.taken & set(map(key, desired))
     delete = _jobs_to_replace(snapshot, desired) | _no_longer_desired(snapshot, desired)
     apply = [b for b in desired if key(b) not in delete | taken and _must_apply(b, snapshot.children.get(key(b)))]
-    status = _status(snapshot, progress, taken).model_dump(mode="json", by_alias=True)
+    observed = _status(snapshot, progress, taken)
+    status = observed.model_dump(mode="json", by_alias=True)
+    notes = (*progress.notes, *speculation.notes(snapshot.status, observed.conditions))
     loads = _loads(snapshot, progress)
     waits = [RESYNC_SECONDS]
     if progress.candidate is not None:
@@ -248,11 +255,11 @@ def plan(snapshot: Snapshot) -> Plan:
     if to_slice is not None:
         waits.append(to_slice + 0.2)
     # What was refused just now, or not taken, is tried again at the usual pace.
-    if (loads or apply or delete or progress.notes) and not snapshot.problems:
+    if (loads or apply or delete or notes) and not snapshot.problems:
         waits.append(SETTLE_SECONDS)
     return Plan(
         status=None if status == snapshot.status.model_dump(mode="json", by_alias=True) else status,
-        notes=progress.notes,
+        notes=notes,
         delete=tuple(sorted(delete)),
         apply=tuple(apply),
         loads=tuple(loads),

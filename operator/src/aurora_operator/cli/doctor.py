@@ -1,0 +1,177 @@
+"""What is wrong in the cluster, and what to do; what cannot be seen is not called missing."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import httpx
+from aurora_core.protocol import metrics
+
+from aurora_operator.api import GROUP, VERSION
+from aurora_operator.api.promotion import PrometheusSpec
+from aurora_operator.cli import messages, plot
+from aurora_operator.cli.kubectl import Answer, Failure, Found, Kubectl
+
+_TIMEOUT = 15.0
+
+
+class Result(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    MISSING = "MISSING"
+    FAILING = "FAILING"
+    UNREACHABLE = "UNREACHABLE"
+    FORBIDDEN = "FORBIDDEN"
+
+
+BAD = {Result.MISSING, Result.FAILING, Result.UNREACHABLE}
+"""What ends the command with 1; what these credentials may not see may be all right."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was checked, what was found, and what to do about it."""
+
+    name: str
+    result: Result
+    message: str = ""
+
+    def row(self) -> dict[str, str]:
+        """As JSON shows it."""
+        return {key: str(value) for key, value in asdict(self).items()}
+
+
+_RESULTS = {
+    Failure.UNREACHABLE: Result.UNREACHABLE,
+    Failure.UNAUTHENTICATED: Result.FORBIDDEN,
+    Failure.FORBIDDEN: Result.FORBIDDEN,
+    Failure.NO_KIND: Result.MISSING,
+    Failure.MISSING: Result.MISSING,
+    Failure.OTHER: Result.FAILING,
+}
+
+
+def from_answer(name: str, answer: Answer, fine: Callable[[str], bool], remedy: str) -> Check:
+    """A check from what kubectl answered.
+
+    Args:
+        name: of what is checked.
+        answer: kubectl's.
+        fine: whether its output is as it should be.
+        remedy: what to do where it is not, or where nothing is there.
+    """
+    if answer.failure is None:
+        return Check(name, Result.OK) if fine(answer.out) else Check(name, Result.MISSING, remedy)
+    result = _RESULTS[answer.failure]
+    if result is Result.MISSING:
+        return Check(name, result, remedy)
+    if result is Result.FORBIDDEN:
+        return Check(name, result, f"cannot be checked with these credentials: {_last(answer.error)}")
+    return Check(name, result, _last(answer.error))
+
+
+def _last(text: str) -> str:
+    return text.strip().splitlines()[-1] if text.strip() else ""
+
+
+def _cluster(kubectl: Kubectl, *, gpus: bool, claim: bool) -> Iterator[Check]:
+    api = kubectl.attempt("get", "--raw", f"/apis/{GROUP}/{VERSION}")
+    remedy = "helm install the chart aurora-operator"
+    if api.failure is Failure.OTHER and "404" in api.error:
+        api = Answer("", api.error, Failure.MISSING)
+    yield from_answer("CustomResourceDefinition", api, bool, remedy)
+    ready = ("-l", "app.kubernetes.io/name=aurora-operator", "-o", "jsonpath={.items[*].status.readyReplicas}")
+    operators = kubectl.attempt("get", "deployments", "--all-namespaces", *ready)
+    remedy = "its Deployment is missing or not ready: see its pod's log"
+    yield from_answer("operator", operators, lambda out: bool(out.strip()), remedy)
+    if claim:
+        classes = kubectl.attempt("get", "storageclasses", "-o", "jsonpath={.items[*].metadata.name}")
+        remedy = "there is none: name an existing claim in weights.claimName"
+        yield from_answer("storage class", classes, lambda out: bool(out.strip()), remedy)
+    if gpus:
+        nodes = kubectl.attempt("get", "nodes", "-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}")
+        remedy = "no node offers nvidia.com/gpu: install the device plugin, or set device: cpu"
+        yield from_answer("GPUs", nodes, lambda out: any(n not in {"", "0"} for n in out.split()), remedy)
+
+
+def queried(kubectl: Kubectl, spec: PrometheusSpec, query: str) -> Answer:
+    """An instant query: through the API server where the URL is a Service's, else directly."""
+    path = plot.proxy_path(spec.url)
+    below = f"/api/v1/query?{httpx.QueryParams(query=query)}"
+    if path is not None:
+        return kubectl.attempt("get", "--raw", path + below)
+    try:
+        return Answer(httpx.get(spec.url.rstrip("/") + below, timeout=_TIMEOUT).raise_for_status().text)
+    except httpx.HTTPStatusError as error:
+        refused = error.response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+        return Answer("", str(error), Failure.FORBIDDEN if refused else Failure.OTHER)
+    except httpx.HTTPError as error:
+        return Answer("", f"{spec.url}: {error}", Failure.UNREACHABLE)
+
+
+def prometheus(found: Found, answer: Answer) -> Check:
+    """Whether that Prometheus has the engines that the gate needs, from its answer."""
+    name = "Prometheus"
+    if answer.failure is Failure.FORBIDDEN:
+        text = f"cannot be asked from here: {_last(answer.error)}; PromotionProgressing has what the operator sees"
+        return Check(name, Result.FORBIDDEN, text)
+    if answer.failure is not None:
+        return Check(name, Result.UNREACHABLE, f"promotion.prometheus.url does not answer: {_last(answer.error)}")
+    try:
+        series = json.loads(answer.out)["data"]["result"]
+        engines = {one["metric"].get(metrics.ENGINE, "?"): (one["metric"], float(one["value"][1])) for one in series}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return Check(name, Result.FAILING, "promotion.prometheus.url answers, but not as a Prometheus does")
+    return _scraped(found, engines)
+
+
+def _scraped(found: Found, engines: Mapping[str, tuple[Mapping[str, str], float]]) -> Check:
+    name, full = "Prometheus", f"{found.namespace}/{found.name}"
+    if not engines:
+        text = (
+            f"it answers and has no engine of {full}: let it scrape port 30001 of the engine pods (podMonitor.enabled "
+            "and podMonitor.labels of the chart, or the pods' annotations)"
+        )
+        return Check(name, Result.MISSING, text)
+    foreign = [engine for engine, (labels, _) in engines.items() if labels.get("namespace") != found.namespace]
+    if foreign:
+        text = f"series of {foreign[0]} lack the target label namespace={found.namespace}, so they prove nothing"
+        return Check(name, Result.FAILING, text)
+    down = sorted(engine for engine, (_, value) in engines.items() if value != 1)
+    if down:
+        text = f"{len(down)} of {len(engines)} engines do not answer their agent: {down[0]}"
+        return Check(name, Result.FAILING, text)
+    return Check(name, Result.OK, f"has {len(engines)} engines of {full}")
+
+
+def _resource(kubectl: Kubectl, found: Found) -> Iterator[Check]:
+    spec = found.spec.promotion.prometheus
+    if spec is not None:
+        query = f'{metrics.ENGINE_UP}{{{metrics.SPECULATOR}="{found.namespace}/{found.name}"}}'
+        yield prometheus(found, queried(kubectl, spec, query))
+    for one in found.status.conditions:
+        fine = messages.is_fine(one)
+        result = Result.OK if fine else Result.FAILING
+        yield Check(one.type, result, f"{one.reason} {one.message}".strip())
+    if not found.status.conditions:
+        yield Check("status", Result.MISSING, "the operator has not reported anything of this resource yet")
+
+
+def checks(kubectl: Kubectl, name: str | None) -> Iterator[Check]:
+    """All checks, in the order in which they matter; none after the first where the API server does not answer."""
+    answer = kubectl.attempt("get", "--raw", "/version")
+    if answer.failure in {Failure.UNREACHABLE, Failure.UNAUTHENTICATED}:
+        what = (
+            "log in again" if answer.failure is Failure.UNAUTHENTICATED else "check the context, the network, the VPN"
+        )
+        result = _RESULTS[answer.failure]
+        yield Check("API server", result, f"{_last(answer.error)}: {what}; nothing else could be checked")
+        return
+    yield Check("API server", Result.OK)
+    found = kubectl.get(name) if name else None
+    gpus = found is None or "cuda" in {found.spec.serving.device, found.spec.training.device}
+    yield from _cluster(kubectl, gpus=gpus, claim=found is None or found.spec.weights.claim_name is None)
+    if found is not None:
+        yield from _resource(kubectl, found)

@@ -1,0 +1,50 @@
+"""What a person asked for through annotations."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from aurora_operator.api.spec import Spec
+from aurora_operator.api.status import Stable
+from aurora_operator.promotion.progress import Published
+
+PROMOTE, REJECT, ROLL_BACK, PAUSE, SPECULATION = (
+    f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause", "speculation")
+)
+"""Annotations by which a person decides. The value of the first three is the version that is meant, so that each acts
+once; that of a rollback may name where to, as ``stable:target``. Any value of ``pause`` holds all trials, and the value
+``off`` of ``speculation`` keeps engines from drafting, until it is removed."""
+OFF = "off"
+
+
+def switched_off(spec: Spec, annotations: Mapping[str, str]) -> bool:
+    """Whether a person keeps speculation off; a token tree cannot be switched off while the engine runs."""
+    return annotations.get(SPECULATION) == OFF and spec.draft.top_k == 1
+
+
+def rollback_target(
+    spec: Spec, stable: Stable, annotations: Mapping[str, str], versions: Sequence[Published] | None, now: datetime
+) -> Stable | str | None:
+    """What a person wants stable to be.
+
+    Returns:
+        The new stable; or why it cannot be; or None where nobody asked, or it was done already.
+    """
+    meant, _, target = annotations.get(ROLL_BACK, "").partition(":")
+    if meant != str(stable.version) or target == meant:
+        return None
+    if not target:
+        return None if stable.previous is None else before(stable, now)
+    if stable.previous is not None and target == str(stable.previous):
+        return before(stable, now)
+    found = next((one for one in versions or () if str(one.version) == target), None)
+    if found is None:
+        return f"no rollback to version {target[:20]}: the volume does not have it"
+    drafts = found.version > 0 or spec.mode == "ExternalWithDraft"
+    steps = spec.draft.num_steps if drafts else 0
+    return Stable(version=found.version, steps=steps, digest=found.digest or None, since=now, checked=stable.checked)
+
+
+def before(stable: Stable, now: datetime) -> Stable:
+    """The stable version before, as it was served; ``stable.previous`` must be known."""
+    assert stable.previous is not None  # noqa: S101 (callers checked)
+    return Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
