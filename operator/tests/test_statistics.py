@@ -49,3 +49,7 @@ def test_a_fall_is_noticed_and_none_is_seen_where_there_is_none():
     assert regressed(lately(1.6), 2.0, 1e-4, 0.95, math.log(0.95))
     assert not regressed(lately(1.98), 2.0, 1e-4, 0.95, math.log(0.95))
     assert not regressed(Sums.of([(160, 100)] * 2), 2.0, 1e-4, 0.95, math.log(0.95))
+
+
+def test_sums_so_small_that_their_square_is_zero_have_no_variance():
+    assert Sums(5, 1e-200, 1, 1, 1, 1).log_variance() is None

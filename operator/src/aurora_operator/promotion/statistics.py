@@ -80,6 +80,9 @@ class Sums:
         if not all(abs(value) < _HUGE for value in (self.n, self.xx, self.xy, self.yy)):
             return None
         mean_x, mean_y = self.x / self.n, self.y / self.n
+        if 0 in {mean_x**2, mean_x * mean_y, mean_y**2}:
+            # Tokens in so small a number that their square is none.
+            return None
         s_xx = self.xx / self.n - mean_x**2
         s_xy = self.xy / self.n - mean_x * mean_y
         s_yy = self.yy / self.n - mean_y**2
