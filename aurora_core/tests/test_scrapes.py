@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aurora_core.agent.app import make
 from aurora_core.agent.engine import Engine
-from aurora_core.agent.recent import RecentState
+from aurora_core.agent.recent import Recent
 from aurora_core.errors import EngineError
 from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
 from aurora_core.weights.store import WeightsStore
@@ -36,7 +36,7 @@ class Reads:
 
 def test_callers_at_the_same_time_share_one_read():
     reads = Reads()
-    recent = RecentState(reads, max_age=60)
+    recent = Recent(reads, max_age=60)
     with ThreadPoolExecutor(45) as callers:
         found = [callers.submit(recent.get) for _ in range(45)]
         reads.answer.set()
@@ -47,7 +47,7 @@ def test_callers_at_the_same_time_share_one_read():
 def test_an_answer_is_read_again_once_it_is_old():
     reads = Reads()
     reads.answer.set()
-    recent = RecentState(reads, max_age=0)
+    recent = Recent(reads, max_age=0)
     assert [recent.get(), recent.get()] == [STATE, STATE]
     assert reads.count == 2
 
@@ -55,7 +55,7 @@ def test_an_answer_is_read_again_once_it_is_old():
 def test_a_failure_is_shared_like_an_answer():
     reads = Reads("the engine is down")
     reads.answer.set()
-    recent = RecentState(reads, max_age=60)
+    recent = Recent(reads, max_age=60)
     for _ in range(3):
         with pytest.raises(EngineError, match="the engine is down"):
             recent.get()
@@ -64,7 +64,7 @@ def test_a_failure_is_shared_like_an_answer():
 
 def test_nobody_waits_for_a_read_that_hangs_longer_than_the_first_did():
     reads = Reads()
-    recent = RecentState(reads, patience=0.2)
+    recent = Recent(reads, patience=0.2)
     try:
         for _ in range(45):
             with pytest.raises(EngineError, match=r"for 0\.2 s"):

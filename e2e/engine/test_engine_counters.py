@@ -5,9 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from aurora_core.agent.serving import ServingCollector
 from aurora_core.engine.counters import KEPT
+from aurora_core.protocol import metrics
 from aurora_core.protocol.engine import ArmCounters, measured
 from engine_support import ADMIN_KEY, publish
+from prometheus_client import CollectorRegistry
 from workshop.waiting import wait
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -66,3 +69,15 @@ def test_counters_are_kept_of_the_versions_that_were_live_last(engine, prompts):
         engine.ask(prompts[145], f"kept-{version}", 8)
     assert {version for version, _ in arms(engine)} == set(served[-KEPT:])
     engine.control.load(live)
+
+
+def test_sglangs_own_metrics_of_serving_are_passed_on(engine, prompts):
+    engine.ask(prompts[146], "served", 16)
+    registry = CollectorRegistry()
+    labels = {"speculator": "ns/chat", "engine": "e"}
+    registry.register(ServingCollector(engine.control.metrics, labels))
+    found = {family.name: family for family in registry.collect()}
+    assert {one.name for one in metrics.SGLANG} == found.keys()
+    assert all(s.labels.items() >= labels.items() for family in found.values() for s in family.samples)
+    first = found[metrics.FIRST_TOKEN_SECONDS.name]
+    assert sum(s.value for s in first.samples if s.name.endswith("_count")) >= 1

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.protocol.agent import Volume
 from aurora_core.protocol.engine import ArmCounters, CaptureState, DraftState, EngineState
+from aurora_core.protocol.metrics import SGLANG
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_operator import metrics as operator_metrics
 from aurora_operator.promotion.counters import NAMES
@@ -30,6 +31,12 @@ The gate reads these, and nothing else; dashboards and alerts read the rest:
 {", ".join(f"`{name}`" for name in NAMES)}.
 
 Rules and alerts are in `charts/aurora-operator/rules/aurora.yaml`.
+"""
+
+_SGLANG = """## SGLang's own, by the agent (port 30001)
+
+SGLang's `/metrics` needs the admin key, so the agent passes on what dashboards read, with the labels `speculator` and
+`engine`, and SGLang's own labels.
 """
 
 
@@ -65,4 +72,9 @@ def page() -> str:
     ):
         table = ["| metric | type | labels | what it is |", "|---|---|---|---|", *_rows(families, own)]
         parts += [f"## {title}\n", "\n".join(table) + "\n"]
+    passed = [
+        f"| `{one.name}{'_total' if one.kind == 'counter' else ''}` | {one.kind} | {one.text} |" for one in SGLANG
+    ]
+    table = ["| metric | type | what it is |", "|---|---|---|", *passed]
+    parts += [_SGLANG, "\n".join(table) + "\n"]
     return "\n".join(parts)

@@ -1,9 +1,12 @@
 """Alerts lead to their pages, and dashboards to what they show."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from aurora_core.protocol import metrics
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "aurora-operator"
@@ -33,3 +36,56 @@ def test_each_page_belongs_to_an_alert_and_is_listed():
 def test_an_alert_about_a_resource_has_the_namespace_of_that_resource(name):
     # The series have the operator's; a tenant's routes select by this label.
     assert ("namespace" in ALERTS[name]["labels"]) == ("$labels.speculator" in ALERTS[name]["annotations"]["summary"])
+
+
+BOARDS = {path.stem: json.loads(path.read_text()) for path in (CHART / "dashboards").glob("*.json")}
+PANELS = [(name, panel) for name, board in BOARDS.items() for panel in board["panels"] if panel["type"] != "row"]
+
+
+def queries(panel):
+    return [target["expr"] for target in panel["targets"]]
+
+
+def test_every_query_reads_metrics_that_exist():
+    known = {name for metric in metrics.ALL for name in metric.series}
+    known |= {metrics.unrolled("accuracy", 0).name.removesuffix("0")}
+    for name, panel in PANELS:
+        for query in queries(panel):
+            used = set(re.findall(r"(?:aurora_|sglang:)[a-z0-9_]+", query))
+            assert used, (name, panel["title"])
+            assert used <= known, (name, panel["title"])
+
+
+def test_a_number_is_not_0_where_nothing_is_scraped():
+    assert [panel["title"] for _, panel in PANELS for query in queries(panel) if "vector(" in query] == []
+    counts = [query for _, panel in PANELS if panel["title"] == "Degraded" for query in queries(panel)]
+    assert (
+        'count(aurora_condition{speculator=~"$speculator",type="Degraded"} == 1) or 0 * count(' in counts[0] + counts[1]
+    )
+
+
+def test_the_fleet_table_says_which_one_and_leads_to_it():
+    (table,) = [panel for name, panel in PANELS if panel["type"] == "table"]
+    columns = next(t for t in table["transformations"] if t["id"] == "organize")["options"]["renameByName"]
+    assert {"Degraded", "Ready", "Desired", "Stable", "Candidate"} <= set(columns.values())
+    assert "/d/aurora-deployment?var-speculator=" in json.dumps(table)
+
+
+def test_what_users_see_is_beside_accept_length():
+    shown = " ".join(query for name, panel in PANELS if name == "deployment" for query in queries(panel))
+    for metric in (metrics.FIRST_TOKEN_SECONDS, metrics.INTER_TOKEN_SECONDS):
+        assert f"{metric.name}_bucket" in shown
+    for metric in (metrics.REQUESTS_QUEUED, metrics.REQUESTS_RUNNING, metrics.KV_USED, metrics.ACCEPT_TOKENS):
+        assert str(metric) in shown
+
+
+def test_panels_have_units_and_say_how_to_read_them():
+    for name, panel in PANELS:
+        assert panel["description"], (name, panel["title"])
+        assert panel["fieldConfig"]["defaults"]["unit"], (name, panel["title"])
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_dashboards_lead_to_each_other_with_what_is_chosen(name):
+    (link,) = BOARDS[name]["links"]
+    assert (link["tags"], link["includeVars"], link["keepTime"]) == (["aurora"], True, True)

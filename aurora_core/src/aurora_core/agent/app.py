@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from aurora_core import regular
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
-from aurora_core.agent.recent import RecentState
+from aurora_core.agent.recent import Recent
+from aurora_core.agent.serving import ServingCollector
 from aurora_core.errors import AuroraError, EngineError, WeightsError
 from aurora_core.protocol.agent import Contents, Loaded, LoadRequest, RateRequest, Record, Refusal, Route, StepsRequest
 from aurora_core.protocol.message import explained
@@ -58,7 +59,9 @@ class Agent:
         self._training = training
         self._record = record
         self._registry = CollectorRegistry()
-        self._registry.register(EngineCollector(RecentState(engine.state).get, self._volume.measure, labels))
+        self._registry.register(EngineCollector(Recent(engine.state).get, self._volume.measure, labels))
+        # An engine that hangs is waited for once: both together leave a scrape of 10 s its time.
+        self._registry.register(ServingCollector(Recent(engine.metrics, patience=1.5).get, labels))
         # Anybody may scrape: scrapes never take the threads that the operator's calls run on.
         self._scrapes = ThreadPoolExecutor(2, thread_name_prefix="scrape")
 

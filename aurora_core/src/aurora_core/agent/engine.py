@@ -35,6 +35,20 @@ class Engine:
             raise EngineError(message)
         return state
 
+    def metrics(self) -> str:
+        """SGLang's own metrics, in the text format of Prometheus.
+
+        Raises:
+            EngineError: the engine does not answer.
+        """
+        try:
+            response = self._admin.get("/metrics", timeout=5)
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            message = f"the engine at {self._admin.base_url} does not report its metrics: {error}"
+            raise EngineError(message) from error
+        return response.text
+
     def _check_closed(self) -> None:
         """That its control routes are closed to those without the key, once: an image of an engine can be anybody's.
 

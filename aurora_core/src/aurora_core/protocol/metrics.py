@@ -77,6 +77,30 @@ ENGINE_UP = _gauge("engine_up", "1 if the engine reported its state")
 VOLUME_FREE_BYTES = _gauge("volume_free_bytes", "Bytes that the volume has left, 0 where it does not answer")
 VOLUME_BYTES = _gauge("volume_bytes", "Bytes of the volume, 0 where it does not answer")
 
+# --- SGLang's own, of which the agent passes on these; its access control keeps the rest from Prometheus ------------
+
+
+def _sglang(name: str, kind: Literal["gauge", "histogram"], text: str) -> Metric:
+    return Metric(f"sglang:{name}", kind, text)
+
+
+FIRST_TOKEN_SECONDS = _sglang("time_to_first_token_seconds", "histogram", "Time to first token")
+INTER_TOKEN_SECONDS = _sglang("inter_token_latency_seconds", "histogram", "Time between two tokens of a request")
+REQUEST_SECONDS = _sglang("e2e_request_latency_seconds", "histogram", "Time from a request to the end of its answer")
+REQUESTS_RUNNING = _sglang("num_running_reqs", "gauge", "Requests that run")
+REQUESTS_QUEUED = _sglang("num_queue_reqs", "gauge", "Requests that wait")
+KV_USED = _sglang("token_usage", "gauge", "Share of the KV cache that is in use")
+PREFIX_HIT_RATE = _sglang("cache_hit_rate", "gauge", "Share of prompt tokens that a cached prefix had")
+SGLANG = (
+    FIRST_TOKEN_SECONDS,
+    INTER_TOKEN_SECONDS,
+    REQUEST_SECONDS,
+    REQUESTS_RUNNING,
+    REQUESTS_QUEUED,
+    KV_USED,
+    PREFIX_HIT_RATE,
+)
+
 # --- trainer; ``tracked`` gives the name that Weights & Biases shows ------------------------------------------------
 
 TRAIN_STEP = _gauge("train_step", "Optimizer steps taken")
