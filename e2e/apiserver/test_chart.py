@@ -1,5 +1,7 @@
 """The chart renders what a real API server takes, asks for no more rights than it uses, and refuses bad values."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,6 +36,13 @@ def test_it_lints():
         ("networkPolicy.enabled=false",),
         ("replicas=2",),
         ("dashboards.enabled=true",),
+        (
+            "priorityClassName=system-cluster-critical",
+            "podLabels.team=ml",
+            "podAnnotations.a=b",
+            "fullnameOverride=other",
+        ),
+        ("podSecurityContext.runAsUser=null", "podSecurityContext.runAsGroup=null", "extraEnv[0].name=HTTPS_PROXY"),
     ],
 )
 def test_the_api_server_takes_it(values):
@@ -108,6 +117,10 @@ def test_the_crd_is_upgraded_by_the_chart_and_kept_when_it_goes():
         "replicas=9",
         "watchNamespaces={Not_A_Name}",
         "images.registry=",
+        "images.engine.digest=latest",
+        "extraEnv[0].name=AURORA_OPERATOR_LEASE",
+        "extraEnv[0].value=nameless",
+        "podLabels.number=7",
     ],
 )
 def test_bad_values_are_refused(value):
@@ -148,3 +161,109 @@ def test_pages_of_alerts_can_be_elsewhere():
     alerts = [rule for group in wrapped["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
     expected = [f"https://wiki.example.org/aurora/{alert['alert']}.md" for alert in alerts]
     assert [alert["annotations"]["runbook_url"] for alert in alerts] == expected
+
+
+class Strict(yaml.SafeLoader):
+    """Refuses a key that is there twice, as kustomize and Flux do."""
+
+
+def _once(loader, node, *, deep=False):
+    keys = [loader.construct_object(key, deep=deep) for key, _ in node.value]
+    assert len(keys) == len(set(keys)), keys
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _once)
+
+
+def of_kind(kind, *values):
+    text = rendered(*(part for value in values for part in ("--set", value)))
+    return next(body for body in yaml.load_all(text, Strict) if body and body["kind"] == kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "at", "expected"),
+    [
+        ("Deployment", (r"podAnnotations.prometheus\.io/scrape=no",), "spec.template.metadata.annotations",
+         {"prometheus.io/scrape": "no", "prometheus.io/port": "9100"}),
+        ("PodMonitor", ("podMonitor.enabled=true", r"podMonitor.labels.app\.kubernetes\.io/instance=kps"),
+         "metadata.labels", {"app.kubernetes.io/instance": "kps"}),
+        ("PrometheusRule", ("prometheusRule.enabled=true", r"prometheusRule.labels.app\.kubernetes\.io/name=x"),
+         "metadata.labels", {"app.kubernetes.io/name": "x"}),
+        ("ConfigMap", ("dashboards.enabled=true", r"dashboards.labels.app\.kubernetes\.io/name=x"),
+         "metadata.labels", {"app.kubernetes.io/name": "x"}),
+        ("Deployment", (r"podLabels.app\.kubernetes\.io/name=x", "podLabels.team=ml"), "spec.template.metadata.labels",
+         {"app.kubernetes.io/name": "aurora-operator", "team": "ml"}),
+    ],
+)  # fmt: skip
+def test_a_key_of_values_that_the_chart_has_too_is_there_once(kind, values, at, expected):
+    found = of_kind(kind, *values)
+    for part in at.split("."):
+        found = found[part]
+    assert found.items() >= expected.items()
+
+
+def test_each_image_may_come_from_elsewhere():
+    digest = "sha256:" + 64 * "a"
+    body = of_kind(
+        "Deployment",
+        "images.registry=mirror.example.org/aurora",
+        "images.tag=v1",
+        "images.engine.registry=sglang.example.org",
+        "images.engine.repository=engine",
+        f"images.trainer.digest={digest}",
+        "images.operator.tag=v2",
+    )
+    (container,) = body["spec"]["template"]["spec"]["containers"]
+    env = {one["name"]: one.get("value") for one in container["env"]}
+    assert container["image"] == "mirror.example.org/aurora/aurora-operator:v2"
+    assert env["AURORA_OPERATOR_ENGINE_IMAGE"] == "sglang.example.org/engine:v1"
+    assert env["AURORA_OPERATOR_TRAINER_IMAGE"] == f"mirror.example.org/aurora/aurora-trainer@{digest}"
+
+
+def test_the_pod_fits_clusters_with_rules_of_their_own():
+    body = of_kind(
+        "Deployment",
+        "podSecurityContext.runAsUser=null",
+        "podSecurityContext.runAsGroup=null",
+        "securityContext.seccompProfile.type=RuntimeDefault",
+        "priorityClassName=high",
+        "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy:3128",
+        "serviceAccount.name=mine",
+    )
+    spec = body["spec"]["template"]["spec"]
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["containers"][0]["securityContext"].keys() > {"seccompProfile"}
+    assert (spec["priorityClassName"], spec["serviceAccountName"]) == ("high", "mine")
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy:3128"} in spec["containers"][0]["env"]
+
+
+def test_rights_are_bound_to_the_service_account_whose_name_and_annotations_values_give():
+    values = ("serviceAccount.name=mine", r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn")
+    text = rendered(*(part for value in values for part in ("--set", value)))
+    bodies = [body for body in yaml.safe_load_all(text) if body]
+    (account,) = [body for body in bodies if body["kind"] == "ServiceAccount"]
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn"}
+    subjects = {one["name"] for body in bodies if "subjects" in body for one in body["subjects"]}
+    assert subjects == {account["metadata"]["name"]} == {"mine"}
+    existing = rendered("--set", "serviceAccount.create=false,serviceAccount.name=mine")
+    assert "kind: ServiceAccount\n" not in existing
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_parent_chart_can_leave_it_out(tmp_path, enabled):
+    parent = tmp_path / "parent"
+    shutil.copytree(CHART, parent / "charts" / "aurora-operator")
+    dependency = {"name": "aurora-operator", "version": "0.1.0", "condition": "aurora-operator.enabled"}
+    chart = {"apiVersion": "v2", "name": "parent", "version": "0.1.0", "dependencies": [dependency]}
+    (parent / "Chart.yaml").write_text(json.dumps(chart))
+    (parent / "values.yaml").write_text(json.dumps({"aurora-operator": {"enabled": enabled}}))
+    done = helm("template", "aurora", str(parent), "--kube-version", "1.34.0")
+    assert done.returncode == 0, done.stderr
+    assert ("kind: Deployment" in done.stdout) == enabled
+
+
+def test_enabled_false_without_a_parent_is_refused_rather_than_ignored():
+    done = helm("template", "aurora", CHART, "--kube-version", "1.34.0", "--set", "enabled=false")
+    assert done.returncode != 0
+    assert "only in a parent chart" in done.stderr

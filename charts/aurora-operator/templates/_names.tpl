@@ -9,11 +9,23 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 app.kubernetes.io/name: aurora-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
-{{- define "aurora.tag" -}}
-{{ .Values.images.tag | default .Chart.AppVersion }}
+{{- /* An image: list of the root and the component's name. */ -}}
+{{- define "aurora.image" -}}
+{{- $root := index . 0 }}{{- $own := index $root.Values.images (index . 1) }}
+{{- $from := printf "%s/%s" ($own.registry | default $root.Values.images.registry) $own.repository }}
+{{- if $own.digest }}{{ $from }}@{{ $own.digest }}
+{{- else }}{{ $from }}:{{ $own.tag | default $root.Values.images.tag | default $root.Chart.AppVersion }}
+{{- end }}
 {{- end }}
 {{- define "aurora.name" -}}
-{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{ .Values.fullnameOverride | default .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- define "aurora.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "aurora.name" .) }}
+{{- end }}
+{{- /* Labels or annotations of the chart and of values, each key once: list of YAML and of a map that wins. */ -}}
+{{- define "aurora.merged" -}}
+{{ toYaml (mergeOverwrite (index . 0 | fromYaml) (deepCopy (index . 1))) }}
 {{- end }}
 {{- define "aurora.allow" -}}
 an administrator can allow it by the label aurora-operator.io/pod-templates=unrestricted on the namespace

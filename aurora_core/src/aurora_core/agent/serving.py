@@ -19,7 +19,7 @@ _LABEL = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")
 class ServingCollector(Collector):
     """Passes on the families that are known, at every scrape; an engine that does not answer has none.
 
-    Whether it answers is in ``aurora_engine_up`` already.
+    Whether it answers is a metric of its own already.
 
     Args:
         read: gives SGLang's metrics as text, and raises EngineError where there are none.
