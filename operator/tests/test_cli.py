@@ -74,9 +74,18 @@ def test_what_does_not_happen_in_time_ends_with_1_and_how_to_take_it_back(kubect
     kubectl.answer({GET: (0, resource(on_trial()), ""), "annotate": (0, "", "")})
     code, out = run("reject", "chat", "--timeout", "0.05")
     assert code == 1
-    assert "the operator has not decided yet" in out
+    assert "not complete after 0 s: the operator has not decided yet" in out
     assert "aurora doctor chat" in out
     assert "kubectl annotate specdep chat --namespace ns aurora-operator.io/reject-" in out
+
+
+def test_a_server_that_is_away_for_a_moment_does_not_end_the_wait(kubectl, run):
+    kubectl.answer({GET: (0, resource(on_trial()), ""), "annotate": (0, "", "")})
+    kubectl.after({GET: (1, "", REFUSED)})
+    code, out = run("reject", "chat", "--timeout", "0.5")
+    assert code == 1
+    assert "cannot be read now: The connection to the server 10.0.0.1:6443 was refused" in out
+    assert "nothing was changed" not in out
 
 
 def test_timeout_0_only_asks(kubectl, run):

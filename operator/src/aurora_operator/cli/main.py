@@ -103,7 +103,11 @@ def main() -> None:
         print(completion.SCRIPTS[options.shell], end="")
         return
     nesting.guard()
-    _READING.get(options.command, _change)(Kubectl(options.context, options.kubeconfig, options.namespace), options)
+    try:
+        _READING.get(options.command, _change)(Kubectl(options.context, options.kubeconfig, options.namespace), options)
+    except KeyboardInterrupt:
+        # What was asked for is asked for; only the waiting ends.
+        sys.exit(130)
 
 
 if __name__ == "__main__":
