@@ -58,10 +58,11 @@ def test_every_query_reads_metrics_that_exist():
 
 def test_a_number_is_not_0_where_nothing_is_scraped():
     assert [panel["title"] for _, panel in PANELS for query in queries(panel) if "vector(" in query] == []
-    counts = [query for _, panel in PANELS if panel["title"] == "Degraded" for query in queries(panel)]
-    assert (
-        'count(aurora_condition{speculator=~"$speculator",type="Degraded"} == 1) or 0 * count(' in counts[0] + counts[1]
-    )
+    counts = [
+        query for name, panel in PANELS if (name, panel["title"]) == ("fleet", "Degraded") for query in queries(panel)
+    ]
+    assert all(f"count({metrics.CONDITION}" in query and "== 1) or 0 * count(" in query for query in counts)
+    assert len(counts) == 1
 
 
 def test_the_fleet_table_says_which_one_and_leads_to_it():

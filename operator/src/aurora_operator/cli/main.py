@@ -70,7 +70,7 @@ def _version(kubectl: Kubectl, options: argparse.Namespace) -> None:
     served = kubectl.attempt("get", "--raw", f"/apis/{GROUP}/{VERSION}")
     found = {
         "aurora": version("aurora-operator"),
-        "operator": operator.out.strip() or (f"not known: {operator.failure}" if operator.failure else "not found"),
+        "operator": f"not known: {operator.failure}" if operator.failure else operator.out.strip() or "not found",
         "api": f"{GROUP}/{VERSION}" if served.failure is None else f"not served: {served.failure}",
     }
     if options.output == "json":
