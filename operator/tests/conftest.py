@@ -2,7 +2,12 @@
 
 import pytest
 from aurora_operator.render.identity import Resource
+from hypothesis import settings
 from operator_support import a_spec
+
+# How long one example takes depends on what else the machine does; pytest's own timeout ends what hangs.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
