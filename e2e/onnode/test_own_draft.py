@@ -129,17 +129,17 @@ def test_a_better_draft_is_promoted_by_one_of_two_pods(stream):
     serves_on(stream)
 
 
-def test_a_breached_guard_rejects_a_candidate_and_undoes_a_promotion_within_an_interval(stream):
+def test_a_guard_that_is_breached_twice_in_a_row_rejects_a_candidate_and_undoes_a_promotion(stream):
     before = status()["stable"]["version"]
-    guards = [{"name": "answers", "query": "vector(0)", "min": 1}]
+    guards = [{"name": "answers", "query": "vector(0)", "min": 1, "forAnalyses": 2}]
     version = publish_copy(before)
     promote_manually(version)
     patch({"promotion": {"guards": guards}})
-    undone = eventually("rolled back", lambda: decisions(version, "RolledBack"), 30)[0]
+    undone = eventually("rolled back", lambda: decisions(version, "RolledBack"), 60)[0]
     assert "guard answers" in undone["reason"]
     assert status()["stable"]["version"] == before
     candidate = publish_copy(before)
-    rejected = eventually("rejected", lambda: decisions(candidate, "Rejected"), 60)[0]
+    rejected = eventually("rejected", lambda: decisions(candidate, "Rejected"), 90)[0]
     assert "GuardBreached" in rejected["reason"]
     patch({"promotion": {"guards": []}})
     serves_on(stream)
