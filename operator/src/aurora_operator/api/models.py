@@ -77,7 +77,7 @@ class DraftSpec(Config):
         ),
         (
             unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?", "shape?"),
-            "draft.checkpoint, revision, draftVocabSize, auxLayers, shape cannot change: versions depend on them",
+            "draft.checkpoint, revision, draftVocabSize, auxLayers, shape cannot change: make another resource",
         ),
         (
             "!has(self.shape) || !has(self.checkpoint)",

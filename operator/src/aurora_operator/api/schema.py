@@ -11,7 +11,8 @@ from aurora_operator.api.status import Status
 
 _KEPT = (
     "type", "description", "enum", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum",
-    "maximum", "format", "required", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "maximum", "multipleOf", "format", "required", "x-kubernetes-validations", "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
 )  # fmt: skip
 
 
