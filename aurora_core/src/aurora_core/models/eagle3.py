@@ -16,7 +16,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from aurora_core.config.parts import DraftShape
 from aurora_core.errors import ConfigError
-from aurora_core.models import aux_layers, shape, vocabulary
+from aurora_core.models import aux_layers, foreign, shape, vocabulary
 from aurora_core.models.target import Target
 
 ARCHITECTURE = "LlamaForCausalLMEagle3"
@@ -86,27 +86,29 @@ class Eagle3Config:
         if ARCHITECTURE not in (raw.get("architectures") or []):
             message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
             raise ConfigError(message)
-        eagle = raw.get("eagle_config") or {}
-        variants = [k for k in ("norm_before_fc", "fc_norm", "use_aux_norm", "norm_output") if raw.get(k)]
-        if variants or eagle.get("norm_before_fc") or int(raw.get("num_hidden_layers", 1)) != 1:
-            message = f"this EAGLE3 variant cannot be trained here: {variants or raw.get('num_hidden_layers')}"
+        foreign.check_keys(raw)
+        hidden, heads = foreign.whole(raw, "hidden_size"), foreign.whole(raw, "num_attention_heads")
+        if foreign.whole(raw, "target_hidden_size", hidden) != hidden:
+            message = f"hidden_size {hidden} is not target_hidden_size: a draft shares its target's embedding here"
             raise ConfigError(message)
-        heads = int(raw["num_attention_heads"])
-        hidden = int(raw["hidden_size"])
-        rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {"rope_type": "default"}
+        layers = (raw.get("eagle_config") or {}).get("eagle_aux_hidden_state_layer_ids") or ()
+        if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
+            message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not whole numbers"
+            raise ConfigError(message)
+        vocabulary = foreign.whole(raw, "vocab_size")
         return cls(
             hidden_size=hidden,
-            target_hidden_size=int(raw.get("target_hidden_size", hidden)),
-            intermediate_size=int(raw["intermediate_size"]),
+            target_hidden_size=hidden,
+            intermediate_size=foreign.whole(raw, "intermediate_size"),
             num_attention_heads=heads,
-            num_key_value_heads=int(raw.get("num_key_value_heads", heads)),
-            head_dim=int(raw.get("head_dim") or hidden // heads),
-            vocab_size=int(raw["vocab_size"]),
-            draft_vocab_size=int(raw.get("draft_vocab_size") or raw["vocab_size"]),
-            rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
-            max_position_embeddings=int(raw.get("max_position_embeddings", 4096)),
-            rope_parameters={"rope_theta": float(raw.get("rope_theta", 10000.0)), **rope},
-            aux_layers=tuple(eagle.get("eagle_aux_hidden_state_layer_ids") or ()),
+            num_key_value_heads=foreign.whole(raw, "num_key_value_heads", heads),
+            head_dim=foreign.whole(raw, "head_dim", max(1, hidden // heads)),
+            vocab_size=vocabulary,
+            draft_vocab_size=foreign.whole(raw, "draft_vocab_size", vocabulary),
+            rms_norm_eps=foreign.real(raw, "rms_norm_eps", 1e-6),
+            max_position_embeddings=foreign.whole(raw, "max_position_embeddings", 4096),
+            rope_parameters=foreign.rope(raw),
+            aux_layers=tuple(layers),
         )
 
     def to_hf(self, dtype: str) -> dict[str, Any]:

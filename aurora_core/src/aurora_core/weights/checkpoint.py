@@ -9,11 +9,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
-from aurora_core.errors import ConfigError, WeightsError
+from aurora_core.errors import AuroraError, ConfigError, WeightsError
+from aurora_core.models import foreign
 from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
+_MOST_TEXT = 1000
+"""Characters of an error that quotes a file."""
 
 
 def write(folder: Path, draft: Eagle3Draft, dtype: torch.dtype = torch.bfloat16) -> None:
@@ -98,20 +101,26 @@ def from_contents(contents: Mapping[str, bytes], where: str) -> Eagle3Draft:
     return _assembled(parse_config(config, f"{CONFIG} of {where}"), tensors, where)
 
 
-def _assembled(config: Eagle3Config, tensors: dict[str, torch.Tensor], where: str) -> Eagle3Draft:
-    draft = Eagle3Draft(config)
+def _assembled(config: Eagle3Config, tensors: Mapping[str, torch.Tensor], where: str) -> Eagle3Draft:
+    tensors = foreign.renamed(tensors)
     try:
+        foreign.check_maps(tensors, config.vocab_size)
+        draft = Eagle3Draft(config)
         missing, unexpected = draft.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise WeightsError(f"cannot load {where}: {error}") from error
+    except Exception as error:  # files of others: whatever does not fit is this checkpoint's own problem
+        kind = "" if isinstance(error, AuroraError) else f"{type(error).__name__}: "
+        raise WeightsError(f"cannot load {where}: {kind}{error}"[:_MOST_TEXT]) from error
     lacking = [name for name in missing if name not in {"d2t", "t2d"}]
-    # A draft over the target's whole vocabulary carries no maps.
-    if "d2t" in missing and draft.config.draft_vocab_size == draft.config.vocab_size:
-        draft.set_vocabulary(torch.arange(draft.config.vocab_size))
-        missing.clear()
-    if lacking or "d2t" in missing:
-        message = f"{where} lacks {', '.join(missing)}"
+    # A draft over the target's full vocabulary carries no maps.
+    full = draft.config.draft_vocab_size == draft.config.vocab_size
+    if "d2t" in missing and not full:
+        lacking.append("d2t")
+    if lacking:
+        head = "; a head that is shared with the target is not supported" if "lm_head.weight" in lacking else ""
+        message = f"{where} lacks {', '.join(lacking)}{head}"
         raise WeightsError(message)
+    if "d2t" in missing or "t2d" in missing:
+        draft.set_vocabulary(torch.arange(draft.config.vocab_size) if "d2t" in missing else draft.ids.clone())
     extra = [name for name in unexpected if not name.startswith("embed_tokens")]
     if extra:
         message = f"{where} has tensors that EAGLE3 does not: {', '.join(extra)}"
