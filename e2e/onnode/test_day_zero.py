@@ -115,6 +115,7 @@ def test_every_panel_of_every_dashboard_has_data(stream):
         ]
         for path in sorted((ROOT / "charts" / "aurora-operator" / "dashboards").glob("*.json"))
         for panel in json.loads(path.read_text())["panels"]
+        if panel["type"] != "row"
     }
     assert len(panels) > 20
 

@@ -86,7 +86,8 @@ FLEET = (
           [(quantile(0.5, metrics.OPERATOR_RECONCILE_SECONDS, ""), "50 %"),
            (quantile(0.99, metrics.OPERATOR_RECONCILE_SECONDS, ""), "99 %")], unit="s"),
     Panel("Failures", "Per second, by what failed; each is tried again.",
-          [(f"sum by (what) (rate({metrics.OPERATOR_FAILURES}{_ALL}{WINDOW}))", "{{what}}")], unit=PER_SECOND),
+          [(f"sum by (what) (rate({metrics.OPERATOR_FAILURES}{_ALL}{WINDOW}))", "{{what}}"),
+           (f"0 * count({metrics.STABLE_VERSION}{_ALL})", "none")], unit=PER_SECOND),
 )  # fmt: skip
 
 DEPLOYMENT = (
@@ -159,7 +160,8 @@ DEPLOYMENT = (
           [(f"{metrics.VOLUME_FREE_BYTES}{_ONE} / ({metrics.VOLUME_BYTES}{_ONE} > 0)", "{{engine}}")],
           unit="percentunit"),
     Panel("Exceptions in the plugin", "By hook. No request fails of them; samples or counts may miss.",
-          [(f"sum by (hook) (rate({metrics.HOOK_ERRORS}{_ONE}{WINDOW}))", "{{hook}}")], unit=PER_SECOND),
+          [(f"sum by (hook) (rate({metrics.HOOK_ERRORS}{_ONE}{WINDOW}))", "{{hook}}"),
+           (f"0 * sum({metrics.ENGINE_UP}{_ONE})", "none")], unit=PER_SECOND),
 )  # fmt: skip
 
 _UNROLLED = metrics.unrolled("accuracy", 0).name.removesuffix("0")
