@@ -171,3 +171,19 @@ def test_the_secret_of_the_holdout_is_made_once_for_its_owner_alone_and_again_wh
     assert again != first
     assert holdout.salt(folder) == again
     assert names(folder) == [holdout.FILE]
+
+
+def test_a_spool_that_cannot_be_listed_for_a_while_ends_nothing_and_brings_nothing_twice(tmp_path, monkeypatch):
+    SpoolSink(tmp_path / "spool", 1 << 20).put("a", b"one")
+    source = SpoolSource(tmp_path / "spool")
+    assert len(list(source.poll())) == 1
+
+    def refused(_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "listdir", refused)
+        broken.setattr(type(tmp_path), "is_dir", refused)
+        assert list(source.poll()) == []
+        assert source.backlog() == 0
+    assert list(source.poll()) == []

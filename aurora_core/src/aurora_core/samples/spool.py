@@ -5,6 +5,7 @@ that a trainer that is killed finds its pool again. The folder's size is bounded
 """
 
 import contextlib
+import logging
 import math
 import os
 import shutil
@@ -16,6 +17,8 @@ from uuid import uuid4
 
 from aurora_core import regular
 from aurora_core.errors import SampleError, TransportError
+
+log = logging.getLogger(__name__)
 
 _SUFFIX, _PART = ".sample", ".part"
 _ABANDONED_SECONDS = 3600.0
@@ -173,6 +176,7 @@ class SpoolSource:
         self._most_bytes = most_bytes
         self._max_age_seconds = max_age_seconds
         self._seen: set[str] = set()
+        self._failing = False
         for part in folder.glob(f".*{_PART}"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
@@ -180,12 +184,12 @@ class SpoolSource:
 
     def poll(self) -> Iterator[SpoolDelivery]:
         """Files that were not there at the last call; those that are too old go first."""
-        if not self._folder.is_dir():
-            return
         with contextlib.suppress(OSError):
-            # A volume that fails shows where its files are read.
+            # A volume that fails shows where its files are listed and read.
             expire(self._folder, self._max_age_seconds)
-        files = _files(self._folder)
+        files = self._listed()
+        if files is None:
+            return
         present = {path.name for _, path in files}
         self._seen &= present
         for _, path in files:
@@ -195,9 +199,23 @@ class SpoolSource:
 
     def backlog(self) -> int:
         """Files that no call has yielded yet."""
-        if not self._folder.is_dir():
-            return 0
-        return sum(path.name not in self._seen for _, path in _files(self._folder))
+        return sum(path.name not in self._seen for _, path in self._listed() or ())
+
+    def _listed(self) -> list[tuple[int, Path]] | None:
+        """The files that are there; None while the volume cannot be read, which must not end training."""
+        try:
+            next(self._folder.iterdir(), None)
+            found = _files(self._folder)
+        except FileNotFoundError:
+            # Nothing was captured yet.
+            found = []
+        except OSError as error:
+            if not self._failing:
+                log.error("the spool %s cannot be listed: %s", self._folder, error.strerror)  # noqa: TRY400 (says all)
+            self._failing = True
+            return None
+        self._failing = False
+        return found
 
     def close(self) -> None:
         """Nothing to release: the files stay for the next trainer."""
