@@ -20,7 +20,8 @@ ACCEPT = 2.0
 """Stable's accept length on ordinary traffic."""
 
 Shape = Callable[[np.random.Generator, int, int], np.ndarray]
-"""Factors by engine and tick: [engines, ticks]."""
+"""Factors by engine and tick: [engines, ticks]. Load and ease of a trial draw the same numbers, so that a burst can be
+of easier requests."""
 
 
 def flat(_: np.random.Generator, engines: int, ticks: int) -> np.ndarray:
@@ -45,7 +46,6 @@ class Condition:
         restart: ticks between two restarts of an engine; 0 for none.
         present: by tick, how many engines there are; None for all.
         long: mean ticks of a request whose length says how hard it is; 0 where requests are short.
-        interference: how much of the accept length that clients saw in the slice before makes the next one harder.
         slice_seconds, hours: of the trial.
     """
 
@@ -80,9 +80,13 @@ class Outcome:
     cells: dict[Arm, dict[tuple[int, int], tuple[float, float]]] = field(default_factory=dict)
 
 
-def _ease(rng: np.random.Generator, condition: Condition, ticks: int) -> np.ndarray:
+def _traffic(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 1])
+
+
+def _ease(rng: np.random.Generator, condition: Condition, ticks: int, seed: int) -> np.ndarray:
     """Accept length of stable by engine and tick: requests come and go, and each has a rate of its own."""
-    own = condition.ease(rng, condition.engines, ticks)
+    own = condition.ease(_traffic(seed), condition.engines, ticks)
     if not condition.long:
         # About six requests run in a tick, each with its own rate.
         spread: np.ndarray = own * np.exp(rng.normal(0, 0.18 / np.sqrt(6), own.shape))
@@ -104,8 +108,8 @@ def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
     ticks = int(condition.hours * 3600 / TICK)
     trial = f"simulated/{condition.name}/{seed}"
     names = [f"p{i}" for i in range(condition.engines)]
-    load = condition.load(rng, condition.engines, ticks)
-    ease = ACCEPT * _ease(rng, condition, ticks)
+    load = condition.load(_traffic(seed), condition.engines, ticks)
+    ease = ACCEPT * _ease(rng, condition, ticks, seed)
     totals = {arm: np.zeros((condition.engines, 2)) for arm in (NEW, OLD)}
     rows: dict[Arm, list[list[tuple[float, Row]]]] = {arm: [[(0.0, Row())] for _ in names] for arm in totals}
     cells: dict[Arm, dict[tuple[int, int], tuple[float, float]]] = {NEW: {}, OLD: {}}
@@ -197,13 +201,12 @@ def alternating(size: float, per: int = 12) -> Shape:
     return shape
 
 
-def rarely(share: float, size: float, per: int = 12, seed: int = 1) -> Shape:
-    """In a share of the periods a factor; the same periods for load and ease where the seed is the same."""
+def rarely(share: float, size: float, per: int = 12) -> Shape:
+    """In a share of the periods a factor."""
 
     def shape(rng: np.random.Generator, engines: int, ticks: int) -> np.ndarray:
-        chosen = np.random.default_rng(rng.integers(1 << 30) if seed == 0 else seed + ticks)
         steps = ticks // per + 1
-        return held(np.tile(np.where(chosen.random(steps) < share, size, 1.0), (engines, 1)), per, ticks)
+        return held(np.tile(np.where(rng.random(steps) < share, size, 1.0), (engines, 1)), per, ticks)
 
     return shape
 
@@ -211,8 +214,8 @@ def rarely(share: float, size: float, per: int = 12, seed: int = 1) -> Shape:
 def pareto(index: float, per: int = 12, sign: float = 0.0) -> Shape:
     """Heavy-tailed load of slices; with a sign, how much easier a heavier slice is."""
 
-    def shape(_: np.random.Generator, engines: int, ticks: int) -> np.ndarray:
-        drawn = 1 + np.random.default_rng(ticks + engines).pareto(index, ticks // per + 1)
+    def shape(rng: np.random.Generator, engines: int, ticks: int) -> np.ndarray:
+        drawn = 1 + rng.pareto(index, ticks // per + 1)
         load = np.minimum(drawn, 200) / 2
         values = load**sign if sign else load
         return held(np.tile(values, (engines, 1)), per, ticks)
@@ -292,6 +295,6 @@ CONDITIONS = (
     replace(_STEADY, name="mix wanders, bursts and a cycle together", load=times(walk(0.5, 0.9), rarely(0.02, 30.0)),
             ease=times(walk(0.15, 0.9), cycle(0.25, 720))),
     replace(_STEADY, name="slices of 15 s, a scrape each 5 s", slice_seconds=15, scrape=5.0, hours=1.0),
-    replace(_STEADY, name="rate of clients that retry follows speed", load=walk(0.8, 0.5), ease=walk(0.1, 0.5)),
+    replace(_STEADY, name="load and mix change from slice to slice", load=walk(0.8, 0.5), ease=walk(0.1, 0.5)),
 )  # fmt: skip
 """Those of production that are known to mislead other rules, and more."""

@@ -1,5 +1,6 @@
 """Files as nobody publishes them: mutations of the bytes and of the JSON of real ones, the same for the same seed."""
 
+import contextlib
 import copy
 import json
 import random
@@ -76,12 +77,28 @@ def manifest(rng: random.Random, text: str) -> bytes:
         return json.dumps(changed).encode()
 
 
+def parts(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """A sample's header and body."""
+    size = struct.unpack("<Q", payload[:8])[0]
+    return json.loads(payload[8 : 8 + size]), payload[8 + size :]
+
+
+def reseal(header: dict[str, Any], body: bytes) -> None:
+    """Put the checksum into a changed header that is right for it."""
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            dtype = {"I32": torch.int32, "F32": torch.float32}[entry["dtype"]]
+            tensors[name] = torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(entry["shape"])
+    header["__metadata__"]["crc32"] = schema._checksum(tensors, header["__metadata__"])
+
+
 def sample(rng: random.Random, payload: bytes) -> bytes:
     """A sample with other bytes, or with other labels and shapes and a checksum that is right where it can be."""
     if rng.random() < 0.3:
         return bytes_changed(rng, payload)
-    size = struct.unpack("<Q", payload[:8])[0]
-    header, body = json.loads(payload[8 : 8 + size]), payload[8 + size :]
+    header, body = parts(payload)
     labels = header["__metadata__"]
     if rng.random() < 0.6:
         # One that only its labels give away.
@@ -89,16 +106,9 @@ def sample(rng: random.Random, payload: bytes) -> bytes:
         labels[field] = str(rng.choice([*ODD, "3", "-3", "0", "11", "12"]))
     else:
         header = json_changed(rng, header)
-    try:
-        tensors = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
-                start, end = entry["data_offsets"]
-                dtype = {"I32": torch.int32, "F32": torch.float32}[entry["dtype"]]
-                tensors[name] = torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(entry["shape"])
-        header["__metadata__"]["crc32"] = schema._checksum(tensors, header["__metadata__"])
-    except Exception:  # noqa: BLE001, S110 (then its checksum is wrong as well)
-        pass
+    # A header that names no tensors any more has no checksum that would be right.
+    with contextlib.suppress(Exception):
+        reseal(header, body)
     text = json.dumps(header).encode()
     return struct.pack("<Q", rng.choice([len(text), len(text), len(text), 2**63, 0])) + text + body
 

@@ -4,9 +4,9 @@ import json
 import os
 import struct
 
+import hostile_files
 import pytest
 import torch
-from aurora_core.samples import schema
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode, encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
@@ -18,17 +18,9 @@ MOST = 1 << 22
 
 def forged(payload, **labels):
     """A sample with other labels and a checksum that is right."""
-    size = struct.unpack("<Q", payload[:8])[0]
-    header, body = json.loads(payload[8 : 8 + size]), payload[8 + size :]
+    header, body = hostile_files.parts(payload)
     header["__metadata__"] |= labels
-    tensors = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, end = entry["data_offsets"]
-            dtype = {"I32": torch.int32, "F32": torch.float32}[entry["dtype"]]
-            tensors[name] = torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(entry["shape"])
-    metadata = header["__metadata__"]
-    metadata["crc32"] = schema._checksum(tensors, metadata)
+    hostile_files.reseal(header, body)
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
 

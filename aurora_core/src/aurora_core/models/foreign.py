@@ -30,7 +30,9 @@ _WITHOUT_MEANING = frozenset(
         "sliding_window",
     }
 )  # fmt: skip
-_ONLY: Mapping[str, Callable[[Any], bool]] = {
+_Only = Mapping[str, Callable[[Any], bool]]
+"""Whether a key's value is the one that is supported."""
+_ONLY: _Only = {
     "hidden_act": lambda value: value == "silu",
     "num_hidden_layers": lambda value: value == 1,
     "rope_is_neox_style": lambda value: value is True,
@@ -38,7 +40,7 @@ _ONLY: Mapping[str, Callable[[Any], bool]] = {
     "layer_types": lambda value: value == ["full_attention"],
     "tie_word_embeddings": lambda value: value is False,
 }
-_EAGLE_ONLY: Mapping[str, Callable[[Any], bool]] = {
+_EAGLE_ONLY: _Only = {
     "use_aux_hidden_state": lambda value: value is True,
     "eagle_aux_hidden_state_layer_ids": lambda value: isinstance(value, list),
 }
@@ -54,6 +56,15 @@ def _set(value: Any) -> bool:  # noqa: ANN401 (JSON)
     return value is not None and value is not False and value not in ("", [], {})
 
 
+def _wrong(values: Mapping[str, Any], only: _Only, neutral: frozenset[str]) -> list[str]:
+    """Keys that are set to what may change the arithmetic; null is as if a key were not there."""
+    return [
+        name
+        for name, value in values.items()
+        if (value is not None and not only[name](value) if name in only else name not in neutral and _set(value))
+    ]
+
+
 def check_keys(raw: Mapping[str, Any]) -> None:
     """Refuse a configuration with anything that is not known to leave the arithmetic as it is here.
 
@@ -66,18 +77,12 @@ def check_keys(raw: Mapping[str, Any]) -> None:
         raise ConfigError(message)
     layers = eagle.get("eagle_aux_hidden_state_layer_ids")
     states = len(layers) if isinstance(layers, list) and layers else _STATES
-    wrong = [name for name, value in raw.items() if name in _ONLY and value is not None and not _ONLY[name](value)]
-    if raw.get("num_aux_hidden_states") not in (None, states):
-        wrong.append("num_aux_hidden_states")
-    known = _READ | _WITHOUT_MEANING | _ONLY.keys() | {"num_aux_hidden_states"}
-    wrong += [name for name, value in raw.items() if name not in known and _set(value)]
-    both = {f"eagle_config.{name}": (name, value) for name, value in eagle.items() if value is not None}
-    wrong += [path for path, (name, value) in both.items() if name in _EAGLE_ONLY and not _EAGLE_ONLY[name](value)]
-    counted = {"num_aux_hidden_states": states}
-    wrong += [path for path, (name, value) in both.items() if name in counted and value != counted[name]]
-    wrong += [path for path, (name, value) in both.items() if name not in _EAGLE_ONLY.keys() | counted and _set(value)]
+    counted: _Only = {"num_aux_hidden_states": lambda value: value == states}
+    wrong = {name: raw[name] for name in _wrong(raw, {**_ONLY, **counted}, _READ | _WITHOUT_MEANING)}
+    inner = _wrong(eagle, {**_EAGLE_ONLY, **counted}, frozenset())
+    wrong |= {f"eagle_config.{name}": eagle[name] for name in inner}
     if wrong:
-        shown = ", ".join(f"{path} {(both[path][1] if path in both else raw[path])!r:.60}" for path in sorted(wrong))
+        shown = ", ".join(f"{path} {value!r:.60}" for path, value in sorted(wrong.items()))
         message = f"a draft with {shown} computes something else than is supported here"
         raise ConfigError(message)
 

@@ -14,6 +14,9 @@ HARM = 0.01
 """Probability, for each kind of harm, that a trial ends for it though there is none."""
 
 
+_NO_BLOCK = "no block of two time slices in which both arms served"
+
+
 class Verdict(StrEnum):
     """What to do with the candidate now."""
 
@@ -79,7 +82,7 @@ def _missing(gate: Gate, evidence: Evidence) -> str | None:
             return f"{arm} has finished {count} of {gate.min_requests} requests"
     if not evidence.trial.blocks:
         void = f"; {evidence.trial.void} did not count" if evidence.trial.void else ""
-        return f"no block of two time slices in which both arms served{void}"
+        return f"{_NO_BLOCK}{void}"
     return None
 
 
@@ -124,7 +127,7 @@ def decide(
     found = None if missing else interval(blocks, promotion, rejection)
     over = elapsed_seconds >= gate.max_duration_seconds
     if found is None:
-        message = missing or "no block of two time slices in which both arms served"
+        message = missing or _NO_BLOCK
         if over and not evidence.problem:
             return Decision(Verdict.REJECT, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
