@@ -65,7 +65,9 @@ def _gate(condition: Condition, outcome: Outcome) -> Decided:
     for count in range(6, len(trial.blocks) + 1):
         blocks = trial.blocks[:count]
         if max(log_e_up(blocks, 0.0), log_e_down(blocks, 0.0)) >= limit:
-            evidence = Evidence(Trial(blocks), Trial(speed.blocks[:count]), Trial(), 1000, 1000)
+            evidence = Evidence(
+                Trial(blocks), Trial(speed.blocks[:count]), candidate_requests=1000, stable_requests=1000
+            )
             verdict = decide(Gate(), evidence, (), 0.0).verdict
             if verdict is not Verdict.WAIT:
                 # Blocks that are void take their time too.

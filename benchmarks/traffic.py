@@ -142,7 +142,7 @@ def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
                 if rng.random() >= condition.lost:
                     for arm, sums in totals.items():
                         x, y = map(float, sums[engine])
-                        rows[arm][engine].append((now, Row(y / 40, 0, 0, x, y, x, CYCLE_SECONDS * y)))
+                        rows[arm][engine].append((now, Row(y / 40, 0, 0, x, y, x, CYCLE_SECONDS * y, y / 40, y / 400)))
     counters = {arm: _counters(arm, rows[arm], names, condition.slice_seconds) for arm in totals}
     return Outcome(counters[NEW], counters[OLD], trial, cells)
 

@@ -66,7 +66,8 @@ def activate(runtime, version):
 
 def serve(runtime, rid, steps=3, cycles=2):
     """A request, from its first verify cycle to its end."""
-    request = SimpleNamespace(rid=rid, is_retracted=False, finished=lambda: False)
+    times = SimpleNamespace(scheduler_recv_time=10.0, prefill_finished_time=10.5)
+    request = SimpleNamespace(rid=rid, is_retracted=False, finished=lambda: False, time_stats=times)
     result = SimpleNamespace(
         logits_output=None, speculative_num_draft_tokens=steps + 1, num_correct_drafts_per_req_cpu=[1]
     )

@@ -46,6 +46,17 @@ def test_requests_that_run_side_by_side_each_bring_their_own_seconds():
     assert (totals.timed_tokens, totals.seconds, totals.tokens) == (8, 4.0, 12)
 
 
+def test_the_wait_for_the_first_token_counts_once_for_the_arm_of_the_first_cycle():
+    counters = counters_of(1, 2)
+    counters.cycle("a", Arm(1, 3), 2, 1.0, 0.25)
+    counters.cycle("a", Arm(2, 3), 2, 2.0, 0.25)
+    counters.cycle("b", Arm(2, 3), 2, 2.0, 0.5)
+    counters.cycle("c", Arm(2, 3), 2, 2.0, None)
+    found = {arm.version: totals.reported(arm) for arm, totals in counters.arms.items()}
+    assert (found[1].first_tokens, found[1].first_seconds) == (1, 0.25)
+    assert (found[2].first_tokens, found[2].first_seconds) == (1, 0.5)
+
+
 @pytest.mark.parametrize("how", ["finished", "aborted", "failed"])
 def test_how_a_request_ended_counts_for_its_last_arm_and_takes_no_work_back(how):
     counters = counters_of(1, 2)

@@ -82,6 +82,8 @@ def test_results_carry_what_is_read_of_them():
     } <= fields(f"{SRT}.managers.utils:GenerationBatchResult")
     output = f"{SRT}.layers.logits_processor:LogitsProcessorOutput"
     assert {"hidden_states", "last_hidden_states"} <= fields(output)
+    times = fields(f"{SRT}.observability.req_time_stats:SchedulerReqTimeStats")
+    assert {"scheduler_recv_time", "prefill_finished_time"} <= times
     made = resolve(output)(next_token_logits=None)
     made.aurora_staged = 1  # attributes can be added, and removed
     del made.aurora_staged

@@ -43,7 +43,9 @@ class Exporter:
 
     def finish(self, tokens, cycles, version=NEW, requests=1):
         """A request ends."""
-        for counter, value in zip(self._counters, (requests, 0, 0, tokens, cycles, tokens, cycles), strict=True):
+        for counter, value in zip(
+            self._counters, (requests, 0, 0, tokens, cycles, tokens, cycles, requests, requests), strict=True
+        ):
             counter.labels(**LABELS | {"version": version, "engine": self.engine}).inc(value)
 
 

@@ -22,7 +22,7 @@ def record(arm, since, scrapes, engines):
     samples = {engine: [] for engine in engines}
     for time, sums in scrapes:
         for engine, (x, y) in sums.items():
-            samples[engine].append((time, (y, 0.0, 0.0, x, y, x, y)))
+            samples[engine].append((time, (y, 0.0, 0.0, x, y, x, y, y, x)))
     for engine, rows in samples.items():
         labels = {"engine": engine, "version": str(arm.version), "steps": str(arm.steps)}
         counters.add([

@@ -93,6 +93,17 @@ def test_a_candidate_under_which_more_requests_fail_is_rejected():
     assert decide(GATE, evidence(2.4, failures=same(0.01, 200)), (), 100).verdict is Verdict.PROMOTE
 
 
+@given(st.floats(1.02, 1.2), st.lists(st.floats(-0.2, 0.2), min_size=30, max_size=80))
+def test_a_longer_wait_for_the_first_token_rejects_where_it_is_proved_and_only_beyond_the_limit(ratio, noise):
+    """``noise`` is of either sign with the same size, as a coin would deal it."""
+    waits = [math.log(ratio) + sign * abs(one) for one in noise for sign in (1, -1)]
+    within = Trial(tuple(Block(one, 100.0) for one in waits))
+    assert decide(GATE, evidence(2.4, first_token=within), (), 100).verdict is Verdict.PROMOTE
+    beyond = decide(GATE, evidence(2.4, first_token=same(math.log(1.6), 15)), (), 100)
+    assert (beyond.verdict, beyond.reason) == (Verdict.REJECT, "ProvedLater")
+    assert decide(GATE, evidence(2.4, first_token=same(math.log(1.6), 5)), (), 100).verdict is Verdict.PROMOTE
+
+
 def test_a_breached_guard_rejects_and_an_unknown_one_holds_back():
     better = evidence(2.4)
     assert decide(GATE, better, (GuardResult("errors", True, "0.2 is above 0.1"),), 1).reason == "GuardBreached"

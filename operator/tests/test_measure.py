@@ -14,7 +14,7 @@ ARM = Arm(3, 3)
 def series(rows, engine="a", version=3, job="pods"):
     """The counters of one engine from rows of (time, finished requests, tokens, cycles)."""
     labels = {"engine": engine, "version": str(version), "steps": "3", "job": job}
-    at = dict(zip(NAMES, (1, None, None, 2, 3, None, None), strict=True))
+    at = dict(zip(NAMES, (1, None, None, 2, 3, None, None, None, None), strict=True))
     return [
         Series({**labels, "__name__": name}, tuple((row[0], row[i] if i else 0.0) for row in rows))
         for name, i in at.items()
@@ -66,7 +66,14 @@ def test_engines_add_up_and_other_versions_do_not():
 def test_scrapes_with_nan_or_with_a_missing_counter_are_left_out():
     rows = [(8, 5, 50, 25), (11, 6, math.nan, 30), (12, 7, 70, 35)]
     assert totals(series(rows)) == (2, 20, 10)
-    assert totals(series(rows)[:-1]) == (0, 0, 0)
+    assert totals(series(rows)[1:]) == (0, 0, 0)
+
+
+def test_an_engine_from_before_first_tokens_were_counted_brings_all_else():
+    rows = series([(8, 5, 50, 25), (12, 7, 70, 35)])
+    old = [one for one in rows if "first" not in one.labels["__name__"]]
+    assert len(old) == len(rows) - 2
+    assert totals(old) == totals(rows) == (2, 20, 10)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.integers(0, 39))

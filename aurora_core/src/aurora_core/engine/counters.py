@@ -1,10 +1,12 @@
 """What each arm did, counted while it does it: plain sums that only grow.
 
-An arm is a draft version and the steps that it drafts. Two ratios of sums compare arms:
+An arm is a draft version and the steps that it drafts. Three ratios of sums compare arms:
 
 - accept length: tokens emitted in verify cycles, over the cycles;
 - decode speed: tokens that requests emitted after their first cycle, over the seconds that they took, summed over
-  requests. It counts with speculation off too, where accept length says nothing.
+  requests. It counts with speculation off too, where accept length says nothing;
+- time to first token: seconds from requests' arrival to their first token, over the requests, counted at their first
+  cycle.
 
 A cycle counts when it ends, for the arm that it ran under, and whatever becomes of its request later: work that an
 arm did is in the period in which it did it, for a request of an hour or one that is aborted as for any other.
@@ -39,6 +41,8 @@ class ArmTotals:
     cycles: int = 0
     timed_tokens: int = 0
     seconds: float = 0.0
+    first_tokens: int = 0
+    first_seconds: float = 0.0
 
     def reported(self, arm: Arm) -> ArmCounters:
         """As the engine reports it."""
@@ -52,6 +56,8 @@ class ArmTotals:
             accept_cycles=self.cycles,
             decode_tokens=self.timed_tokens,
             decode_seconds=self.seconds,
+            first_tokens=self.first_tokens,
+            first_seconds=self.first_seconds,
         )
 
 
@@ -85,8 +91,16 @@ class CycleCounters:
         self._served = [version, *(one for one in self._served if one != version)][:KEPT]
         self.arms = {arm: totals for arm, totals in self.arms.items() if arm.version in self._served}
 
-    def cycle(self, request: str, arm: Arm, tokens: int, now: float) -> None:
-        """A verify cycle of a request emitted ``tokens`` tokens, the bonus token included, and ended at ``now``."""
+    def cycle(self, request: str, arm: Arm, tokens: int, now: float, first_seconds: float | None = None) -> None:
+        """A verify cycle ended.
+
+        Args:
+            request: whose.
+            arm: that it ran under.
+            tokens: that it emitted, the bonus token included.
+            now: seconds, of a clock that only grows.
+            first_seconds: from the request's arrival to its first token; None where that is not known.
+        """
         last = self._running.get(request)
         self._running[request] = _Last(arm, now)
         totals = self._of(arm)
@@ -95,6 +109,9 @@ class CycleCounters:
         totals.tokens += tokens
         totals.cycles += 1
         # When a request's first cycle began is not known.
+        if last is None and first_seconds is not None:
+            totals.first_tokens += 1
+            totals.first_seconds += first_seconds
         if last is not None:
             totals.timed_tokens += tokens
             totals.seconds += max(0.0, now - last.ended)

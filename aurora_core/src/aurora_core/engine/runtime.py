@@ -33,6 +33,12 @@ def _make_sink(settings: EngineSettings) -> SampleSink:
     return MooncakeSink(samples, settings.sample_token)
 
 
+def _first_token_seconds(request: Any) -> float | None:
+    """Seconds from a request's arrival at the scheduler, waiting included, to its first token."""
+    arrived, came = request.time_stats.scheduler_recv_time, request.time_stats.prefill_finished_time
+    return came - arrived if 0 < arrived <= came else None
+
+
 class Runtime:
     """Capture, counters, swap and steps of one scheduler."""
 
@@ -93,7 +99,7 @@ class Runtime:
         now = time.monotonic()
         for request, correct in zip(requests, result.num_correct_drafts_per_req_cpu, strict=True):
             if not (request.is_retracted or request.finished()):
-                self.counters.cycle(request.rid, arm, correct + 1, now)
+                self.counters.cycle(request.rid, arm, correct + 1, now, _first_token_seconds(request))
 
     def released(self, request: Any, req_to_token: torch.Tensor, how: Ending) -> None:
         """A request that ended is about to give back its KV slots."""

@@ -34,6 +34,8 @@ class ArmCounters(Message):
     accept_cycles: Annotated[Amount, metrics.ACCEPT_CYCLES] = 0
     decode_tokens: Annotated[Amount, metrics.DECODE_TOKENS] = 0
     decode_seconds: Annotated[Amount, metrics.DECODE_SECONDS] = 0
+    first_tokens: Annotated[Number, metrics.FIRST_TOKENS] = 0
+    first_seconds: Annotated[Amount, metrics.FIRST_SECONDS] = 0
 
 
 class DraftState(Message):

@@ -60,6 +60,8 @@ ACCEPT_TOKENS = _counter("accept_tokens", "Tokens emitted in verify cycles, coun
 ACCEPT_CYCLES = _counter("accept_cycles", "Verify cycles of requests", *_ARM)
 DECODE_TOKENS = _counter("decode_tokens", "Tokens emitted after a request's first cycle, counted at each cycle", *_ARM)
 DECODE_SECONDS = _counter("decode_seconds", "Seconds that those tokens took, summed over requests", *_ARM)
+FIRST_TOKENS = _counter("first_tokens", "Requests whose first token came, counted at their first cycle", *_ARM)
+FIRST_SECONDS = _counter("first_seconds", "Seconds from those requests' arrival to their first token", *_ARM)
 
 CAPTURE_SAMPLES = _counter("capture_samples", "Samples sent")
 CAPTURE_BYTES = _counter("capture_bytes", "Bytes of samples sent")

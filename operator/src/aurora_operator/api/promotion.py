@@ -55,6 +55,8 @@ class Gate(Config):
     """After so long without a verdict, onInconclusive decides."""
     max_slowdown: float = Field(0.1, ge=0.01, le=0.9)
     """A candidate is rejected where it is proved to decode slower than stable by more than this share."""
+    max_first_token_increase: float = Field(0.25, ge=0.01, le=100)
+    """The same where users are proved to wait longer for the first token, by more than this share."""
     max_failure_increase: float = Field(0.02, ge=0.001, le=0.9)
     """The same where more requests end without an answer, by more than this share of all."""
     on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"

@@ -112,6 +112,8 @@ class Candidate(_Status):
     """The metric, of stable, at the same time."""
     speed_ratio: float | None = None
     """Decode speed over stable's, of the blocks that count."""
+    first_token_ratio: float | None = None
+    """Time to first token over stable's, of the same blocks."""
     breaches: dict[Text, int] = Field(default_factory=dict, max_length=16)
     """Guards that are breached, and at how many analyses in a row."""
     ratio_of_sums: float | None = None

@@ -47,12 +47,16 @@ class Measure:
     ratio: Callable[[Row], tuple[float, float]] | None = None
 
 
-def _ratio(x: Callable[[Row], float], y: Callable[[Row], float]) -> Measure:
+def _ratio(
+    x: Callable[[Row], float], y: Callable[[Row], float], weight: Callable[[Row], float] | None = None
+) -> Measure:
+    """Of x over y, weighed by x where nothing else is given."""
+
     def value(row: Row) -> float | None:
         top, bottom = x(row), y(row)
         return math.log(top / bottom) if top > 0 and bottom > 0 and 0 < top / bottom < math.inf else None
 
-    return Measure(value, x, lambda row: (x(row), y(row)))
+    return Measure(value, weight or x, lambda row: (x(row), y(row)))
 
 
 def _failed_share(row: Row) -> float | None:
@@ -63,9 +67,11 @@ def _failed_share(row: Row) -> float | None:
 MEASURES: Mapping[str, Measure] = {
     "AcceptLength": _ratio(lambda row: row.tokens, lambda row: row.cycles),
     "DecodeSpeed": _ratio(lambda row: row.timed_tokens, lambda row: row.seconds),
+    "FirstToken": _ratio(lambda row: row.first_seconds, lambda row: row.first_tokens, lambda row: row.first_tokens),
     "Failures": Measure(_failed_share, lambda row: row.finished + row.aborted + row.failed),
 }
-"""Log of tokens per verify cycle, log of tokens per second, share of requests that ended without an answer."""
+"""Log of tokens per verify cycle, of tokens per second, of seconds to the first token; share of requests that ended
+without an answer."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Row(NamedTuple):
     cycles: float = 0.0
     timed_tokens: float = 0.0
     seconds: float = 0.0
+    first_tokens: float = 0.0
+    first_seconds: float = 0.0
 
     def plus(self, other: "Row") -> "Row":
         """Both together."""
@@ -33,9 +35,12 @@ class Row(NamedTuple):
 _READ = (
     metrics.REQUESTS_FINISHED, metrics.REQUESTS_ABORTED, metrics.REQUESTS_FAILED,
     metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES, metrics.DECODE_TOKENS, metrics.DECODE_SECONDS,
+    metrics.FIRST_TOKENS, metrics.FIRST_SECONDS,
 )  # fmt: skip
 NAMES = tuple(map(str, _READ))
 """The counters that a trial reads, as :class:`Row` has them."""
+_LATER = (str(metrics.FIRST_TOKENS), str(metrics.FIRST_SECONDS))
+"""Those that an engine from before they were counted does not have: zero there, so that they compare nothing."""
 
 LARGEST = 1e18
 """Of a counter: more than any engine counts."""
@@ -72,10 +77,11 @@ class Span:
 def _rows(series: Sequence[Series]) -> list[_At]:
     """One scrape target's counters, joined at the scrapes that have all of them."""
     by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
-    if any(name not in by_name for name in NAMES):
+    there = [name for name in NAMES if name in by_name or name not in _LATER]
+    if any(name not in by_name for name in there):
         return []
-    times = set.intersection(*(set(by_name[name]) for name in NAMES))
-    return [(time, Row(*(by_name[name][time] for name in NAMES))) for time in sorted(times)]
+    times = set.intersection(*(set(by_name[name]) for name in there))
+    return [(time, Row(*(by_name[name][time] if name in there else 0.0 for name in NAMES))) for time in sorted(times)]
 
 
 def is_possible(row: Row) -> bool:

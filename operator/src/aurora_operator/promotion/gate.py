@@ -33,6 +33,7 @@ class Evidence:
         trial: its blocks, by the metric that decides.
         speed: by decode speed.
         failures: by the share of requests that ended without an answer.
+        first_token: by the time to first token.
         candidate_requests, stable_requests: finished requests under each arm.
         problem: why there is no evidence, where there is none.
     """
@@ -40,6 +41,7 @@ class Evidence:
     trial: Trial = field(default_factory=Trial)
     speed: Trial = field(default_factory=Trial)
     failures: Trial = field(default_factory=Trial)
+    first_token: Trial = field(default_factory=Trial)
     candidate_requests: int = 0
     stable_requests: int = 0
     problem: str = ""
@@ -91,6 +93,9 @@ def _harm(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
     limit = -math.log(HARM)
     if log_e_down(evidence.speed.blocks, math.log1p(-gate.max_slowdown)) >= limit:
         return "ProvedSlower", f"decode speed is lower by more than {gate.max_slowdown:.0%} than stable's"
+    if log_e_up(evidence.first_token.blocks, math.log1p(gate.max_first_token_increase)) >= limit:
+        later = f"more than {gate.max_first_token_increase:.0%} longer than under stable"
+        return "ProvedLater", f"users wait for the first token {later}"
     if log_e_up(evidence.failures.blocks, gate.max_failure_increase) >= limit:
         more = f"more than {gate.max_failure_increase:.1%} of requests"
         return "ProvedFailing", f"{more} end without an answer beyond those that do under stable"

@@ -231,6 +231,9 @@ def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> C
             "stable_value": rounded(bottom),
             "ratio_of_sums": rounded(_over(top, bottom)),
             "speed_ratio": rounded(_over(evidence.speed.candidate.ratio, evidence.speed.stable.ratio)),
+            "first_token_ratio": rounded(
+                _over(evidence.first_token.candidate.ratio, evidence.first_token.stable.ratio)
+            ),
             "estimate": rounded(interval.estimate if interval else None),
             "lower": rounded(interval.lower if interval else None),
             "upper": rounded(interval.upper if interval else None),

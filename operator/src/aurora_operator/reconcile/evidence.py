@@ -153,10 +153,10 @@ def _evidence(
         dealt = switchback(ledger.candidate, ledger.stable, lambda at: candidate_slice(trial, at), ledger.closed)
     else:
         dealt = crossover(ledger.candidate, ledger.stable, ledger.closed)
-    deciding, speed, failures = (
-        measured(dealt, MEASURES[name]) for name in (candidate.metric, "DecodeSpeed", "Failures")
+    deciding, speed, failures, first_token = (
+        measured(dealt, MEASURES[name]) for name in (candidate.metric, "DecodeSpeed", "Failures", "FirstToken")
     )
-    return Evidence(deciding, speed, failures, ledger.candidate.requests(), ledger.stable.requests())
+    return Evidence(deciding, speed, failures, first_token, ledger.candidate.requests(), ledger.stable.requests())
 
 
 def _guards(
