@@ -153,6 +153,7 @@ def trial(url, since, **promotion):
 def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_that_starts_finds_the_same(serve):
     """Two engines take turns in each of three blocks, the better one first in the first; each is its own control."""
     engines = [Exporter("chat-engine-1"), Exporter("chat-engine-2")]
+    names = {engine.engine for engine in engines}
     for engine in engines:
         engine.finish(2, 1, OLD)
     server = serve([engine.port for engine in engines])
@@ -169,9 +170,9 @@ def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_t
                 easy = 20 if engine is engines[0] else 10
                 engine.finish(easy * (1.2 if engine is canary else 1), 10, NEW if engine is canary else OLD)
         time.sleep(max(0.0, since.timestamp() + 5 * (number + 1) - time.time()))
-        measure(None, resource, status, datetime.now(UTC), ledgers)
+        measure(None, resource, status, datetime.now(UTC), ledgers, names)
     time.sleep(SCRAPED)
-    found, fresh = (measure(None, resource, status, datetime.now(UTC), known) for known in (ledgers, {}))
+    found, fresh = (measure(None, resource, status, datetime.now(UTC), known, names) for known in (ledgers, {}))
     assert found == fresh
     assert (found.evidence.candidate_requests, found.evidence.stable_requests) == (24, 24)
     assert (len(found.evidence.trial.blocks), found.evidence.trial.void) == (2, 0)

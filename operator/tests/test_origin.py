@@ -9,7 +9,7 @@ from aurora_operator.promotion.blocks import MEASURES, Dealt, measured
 from aurora_operator.promotion.counters import LARGEST, NAMES, Arm, Counters, Row, Series
 from aurora_operator.promotion.eprocess import Block, interval
 from aurora_operator.promotion.gate import Evidence, decide
-from aurora_operator.reconcile.evidence import _guards, _selector, _trusted
+from aurora_operator.reconcile.evidence import _guards, _selector, believed
 from aurora_operator.render.identity import Resource
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +18,8 @@ from operator_support import a_spec
 ARM = Arm(3, 3)
 RESOURCE = Resource("chat", "ns", "u-1", a_spec())
 LABELS = {"version": "3", "steps": "3", "engine": "chat-engine-a", "pod": "chat-engine-a", "namespace": "ns"}
+ENGINES = frozenset({"chat-engine-a"})
+"""The pods that the operator listed and made; chat-engine-b is another's."""
 NUMBERS = st.floats() | st.sampled_from([math.inf, -math.inf, math.nan, -1.0, 1e300, LARGEST * 2, 0.0])
 
 
@@ -30,7 +32,7 @@ def scrapes(values, **labels):
 
 
 def counters():
-    return Counters(ARM, -1.0, from_zero=True, length=60.0, trusted=_trusted(RESOURCE))
+    return Counters(ARM, -1.0, from_zero=True, length=60.0)
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, -1.0, 1e300])
@@ -75,18 +77,19 @@ def test_the_largest_counters_that_can_be_overflow_nothing():
         ({"engine": "other-engine-a", "pod": "other-engine-a"}, False),
         ({"pod": "attacker"}, False),
         ({"engine": "chat-engine-a", "pod": "chat-engine-b"}, False),
+        ({"engine": "chat-engine-b", "pod": "chat-engine-b"}, False),
         ({"engine": ""}, False),
     ],
 )
 def test_only_the_resource_s_own_pods_count(labels, counts):
     found = counters()
-    found.add(scrapes([0.0, 7.0], **labels))
+    found.add(believed(scrapes([0.0, 7.0], **labels), ENGINES))
     assert found.requests() == (7.0 if counts else 0.0)
 
 
 def test_a_duplicate_of_another_pod_does_not_speak_for_an_engine():
     found = counters()
-    found.add(scrapes([0.0, 7.0]) + scrapes([0.0, 50.0, 100.0, 150.0], pod="attacker"))
+    found.add(believed(scrapes([0.0, 7.0]) + scrapes([0.0, 50.0, 100.0, 150.0], pod="attacker"), ENGINES))
     assert found.requests() == 7.0
 
 

@@ -156,7 +156,7 @@ def test_servers_of_one_namespace_that_hang_leave_another_s_asked_in_time(server
 def test_a_question_that_ends_after_its_resource_leaves_nothing_behind(resource):
     held, ended = threading.Event(), threading.Event()
 
-    def measure(about, status, now, ledgers):
+    def measure(about, status, now, ledgers, engines):
         held.wait(10)
         ledgers[about.full_name] = "read"
         ended.set()

@@ -184,9 +184,9 @@ def test_a_secret_that_says_nothing_is_used_for_nothing(metadata):
 def test_a_secret_is_not_sent_where_it_does_not_say_so(echo, kind):
     scheme, given_secrets = AUTHENTICATIONS[kind]
     spec = a_spec(promotion={"prometheus": {"url": f"{scheme}://{echo}", **given_secrets}})
-    found = measure(Stored(PEM.encode(), "other"), Resource("chat", "ns", "u-1", spec), STATUS, NOW, {})
+    found = measure(Stored(PEM.encode(), "other"), Resource("chat", "ns", "u-1", spec), STATUS, NOW, {}, ())
     assert "secret prom does not allow its use for 127.0.0.1" in found.evidence.problem
     trusted = measure(
-        Stored(b"\n", "other"), Resource("chat", "ns", "u-1", spec), STATUS, NOW, {}, trusted=("127.0.0.1",)
+        Stored(b"\n", "other"), Resource("chat", "ns", "u-1", spec), STATUS, NOW, {}, (), trusted=("127.0.0.1",)
     )
     assert "allow" not in trusted.evidence.problem

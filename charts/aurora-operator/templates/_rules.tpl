@@ -8,6 +8,10 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
+# Whose Deployment a pod's ReplicaSet is of.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list, watch]
 # A Job is recreated where its template changes; what is owned goes with its owner.
 - apiGroups: [batch]
   resources: [jobs]

@@ -26,6 +26,7 @@ KINDS = (
     ("v1", "ConfigMap"),
     ("v1", "PersistentVolumeClaim"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "ReplicaSet"),
     ("batch/v1", "Job"),
     ("policy/v1", "PodDisruptionBudget"),
 )

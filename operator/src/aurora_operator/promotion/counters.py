@@ -3,7 +3,7 @@
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -160,7 +160,6 @@ class Counters:
         since: the moment, in seconds since the epoch.
         from_zero: whether the arm cannot have served before it.
         length: of a time slice in seconds; the first begins at ``since``.
-        trusted: whether a series, by its labels, is of one of the engines that are compared.
 
     Attributes:
         engines: by engine, what was added.
@@ -175,7 +174,6 @@ class Counters:
         *,
         from_zero: bool,
         length: float,
-        trusted: Callable[[Mapping[str, str]], bool] = lambda _: True,
     ) -> None:
         self.engines: dict[str, Slices] = {}
         self.latest = since
@@ -183,7 +181,6 @@ class Counters:
         self._since = since
         self._from_zero = from_zero
         self._length = length
-        self._trusted = trusted
         self._last: dict[str, _At] = {}
         self.refused = 0
 
@@ -196,7 +193,7 @@ class Counters:
         engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
         for one in series:
             named = one.labels.get("__name__") in NAMES
-            if named and self._labels.items() <= one.labels.items() and self._trusted(one.labels):
+            if named and self._labels.items() <= one.labels.items():
                 scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
                 engines[one.labels.get(metrics.ENGINE, "")][scrape].append(one)
         for engine, duplicates in engines.items():

@@ -224,6 +224,16 @@ def _first(problems: Mapping[str, str]) -> str:
     return next((f"{name}: {problem}" for name, problem in problems.items() if problem), "")
 
 
+def _strange(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown, more = ", ".join(names[:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
+    return (
+        f"pods with this resource's labels that it did not make: {shown}{more}; what they report counts for nothing, "
+        "but its Service may send them requests: find out who made them, and delete them"
+    )
+
+
 def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
     if taken:
         _, kind, name = min(taken)
@@ -240,6 +250,7 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
         ("AgentSilent", _first({pod.name: pod.problem for pod in pods})),
         ("ServingTargetOnly", _first({pod.name: pod.fallback for pod in pods})),
         ("StableRefused", _first(refused)),
+        ("ForeignPods", _strange(snapshot.strangers)),
     ):
         if found:
             return _Seen("True", reason, found)

@@ -1,6 +1,6 @@
 """What Prometheus knows of both arms, as evidence; whatever it does not know is a problem with a message."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from aurora_operator.errors import ClusterError, PrometheusError, SecretValueErr
 from aurora_operator.promotion.assignment import candidate_slice, strategy, trial_key
 from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback, units
 from aurora_operator.promotion.challenge import Watch
-from aurora_operator.promotion.counters import NAMES, Arm, Counters
+from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.render.identity import Resource
@@ -63,19 +63,22 @@ def _selector(resource: Resource) -> str:
     return f'{{__name__=~"{"|".join(NAMES)}",{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"}}'
 
 
-def _trusted(resource: Resource) -> Callable[[Mapping[str, str]], bool]:
-    """Whether a series comes from an engine pod of this resource.
+def believed(series: Sequence[Series], engines: Collection[str]) -> list[Series]:
+    """The series that come from one of these pods.
 
     The labels ``speculator`` and ``engine`` are of the exposition: any pod that is scraped can write them. Service
     discovery sets ``namespace`` and ``pod``, so that a pod of another namespace cannot have ours, and a pod that names
     another one as its engine is not believed.
+
+    Args:
+        series: as Prometheus has them.
+        engines: names of the resource's own engine pods, see :mod:`aurora_operator.reconcile.ownership`.
     """
-
-    def trusted(labels: Mapping[str, str]) -> bool:
-        engine = labels.get(ENGINE, "")
-        return engine.startswith(f"{resource.engine}-") and labels.get("pod", engine) == engine
-
-    return trusted
+    return [
+        one
+        for one in series
+        if (engine := one.labels.get(ENGINE, "")) in engines and one.labels.get("pod", engine) == engine
+    ]
 
 
 class Ledger:
@@ -85,7 +88,8 @@ class Ledger:
 
     Attributes:
         candidate, stable: their counters.
-        seen: whether there were any of this resource, of whatever version.
+        seen: whether there were any of this resource's own pods, of whatever version.
+        strangers: whether there were any that only say that they are of this resource.
     """
 
     def __init__(self, key: str, resource: Resource, stable: Stable, candidate: Candidate) -> None:
@@ -96,10 +100,9 @@ class Ledger:
         self._until = self._since - LOOKBACK_SECONDS
         new = candidate.kind == "NewVersion"
         mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
-        self.seen = False
-        trusted = _trusted(resource)
+        self.seen = self.strangers = False
         self.candidate, self.stable = (
-            Counters(arm, self._since, from_zero=fresh, length=self._length, trusted=trusted)
+            Counters(arm, self._since, from_zero=fresh, length=self._length)
             for arm, fresh in ((mine, new), (other, False))
         )
 
@@ -108,13 +111,15 @@ class Ledger:
         """Time slices that are over and were scraped to their end."""
         return int((max(self.candidate.latest, self.stable.latest) - self._since) // self._length)
 
-    def read(self, prometheus: Prometheus, until: float) -> None:
-        """Take in what is new."""
+    def read(self, prometheus: Prometheus, until: float, engines: Collection[str]) -> None:
+        """Take in what is new of these engine pods; what was taken in of one that is gone since still counts."""
         start = max(self._until - OVERLAP_SECONDS, self._since - LOOKBACK_SECONDS)
         for piece in prometheus.pieces(self._selector, start, until):
-            self.seen = self.seen or bool(piece)
-            self.candidate.add(piece)
-            self.stable.add(piece)
+            own = believed(piece, engines)
+            self.seen = self.seen or bool(own)
+            self.strangers = self.strangers or len(own) < len(piece)
+            self.candidate.add(own)
+            self.stable.add(own)
         self._until = until
 
 
@@ -129,6 +134,7 @@ def _evidence(
     candidate: Candidate,
     now: datetime,
     ledgers: Ledgers,
+    engines: Collection[str],
 ) -> Evidence:
     trial = trial_key(resource.uid, candidate)
     key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{resource.spec.promotion.gate.slice_seconds}"
@@ -136,9 +142,14 @@ def _evidence(
     ledger = ledgers.get(name)
     if ledger is None or ledger.key != key:
         ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
-    ledger.read(prometheus, now.timestamp())
+    ledger.read(prometheus, now.timestamp(), engines)
     if not ledger.seen:
         where = f"{SPECULATOR}={resource.full_name} and namespace={resource.namespace}"
+        if ledger.strangers:
+            return Evidence(
+                problem=f"Prometheus has counters with the labels {where}, but of none of the resource's own engine "
+                "pods: what other pods export proves nothing"
+            )
         return Evidence(
             problem=f"Prometheus has no counters with the labels {where}: it must scrape the engine pods' agents, and "
             "set the target labels namespace and pod"
@@ -203,7 +214,9 @@ def _guards(
     return tuple(out)
 
 
-def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: datetime) -> Watch:
+def _watch(
+    prometheus: Prometheus, resource: Resource, stable: Stable, now: datetime, engines: Collection[str]
+) -> Watch:
     """What stable does lately, never counting what was before it became stable."""
     until = now.timestamp()
     since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
@@ -212,10 +225,9 @@ def _watch(prometheus: Prometheus, resource: Resource, stable: Stable, now: date
         since,
         from_zero=False,
         length=WATCHED_SECONDS,
-        trusted=_trusted(resource),
     )
     for piece in prometheus.pieces(_selector(resource), since, until):
-        counters.add(piece)
+        counters.add(believed(piece, engines))
     return Watch(units(counters), counters.requests())
 
 
@@ -225,10 +237,21 @@ def measure(
     status: Status,
     now: datetime,
     ledgers: Ledgers,
+    engines: Collection[str],
     *,
     trusted: Collection[str] = (),
 ) -> Found:
-    """Everything that promotion wants to know of Prometheus now; ``trusted`` as in :func:`secrets.check_consent`."""
+    """Everything that promotion wants to know of Prometheus now.
+
+    Args:
+        cluster: has the Secrets.
+        resource: whose versions are compared.
+        status: which those are.
+        now: the time of the queries.
+        ledgers: what was read before.
+        engines: names of the resource's own engine pods; other series prove nothing.
+        trusted: as in :func:`secrets.check_consent`.
+    """
     spec, candidate = resource.spec, status.candidate
     if candidate is None:
         ledgers.pop(resource.full_name, None)
@@ -244,9 +267,9 @@ def measure(
                 arm = Arm(stable.version, stable.steps)
                 probation = _guards(prometheus, resource, arm, None, now, stable.guard_references)
             if candidate is None:
-                return Found(watch=_watch(prometheus, resource, stable, now), stable_guards=probation)
+                return Found(watch=_watch(prometheus, resource, stable, now, engines), stable_guards=probation)
             return Found(
-                evidence=_evidence(prometheus, resource, stable, candidate, now, ledgers),
+                evidence=_evidence(prometheus, resource, stable, candidate, now, ledgers, engines),
                 guards=_guards(
                     prometheus,
                     resource,

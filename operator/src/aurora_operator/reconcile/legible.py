@@ -31,6 +31,7 @@ class _Metadata(_Part):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owners: list[_Owner] | None = Field(None, alias="ownerReferences")
+    created: Time | None = Field(None, alias="creationTimestamp")
 
 
 class _Condition(_Part):

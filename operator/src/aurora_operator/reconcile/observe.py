@@ -24,6 +24,7 @@ from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.conditions import is_ready
 from aurora_operator.reconcile.legible import flaw
+from aurora_operator.reconcile.ownership import Pods, made_by, sorted_out
 from aurora_operator.reconcile.polling import Polling
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, is_credential, succeeded
 from aurora_operator.render.config import AGENT_PORT
@@ -166,6 +167,16 @@ def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Cr
     return _Credentials(api_key, next(filter(None, problems), ""), frozenset(unusable))
 
 
+def _pods(cluster: Cluster, resource: Resource, children: Mapping[Key, Mapping[str, Any]], now: datetime) -> Pods:
+    """The pods that carry the resource's labels and can be read; ReplicaSets only where there are any."""
+    pods = [pod for pod in cluster.list("v1", "Pod", resource.namespace, resource.everything) if not flaw(pod, "Pod")]
+    sets: list[dict[str, Any]] = []
+    if any(pod["metadata"]["labels"].get(COMPONENT) == "engine" for pod in pods):
+        sets = cluster.list("apps/v1", "ReplicaSet", resource.namespace, resource.everything)
+    legible = [one for one in sets if not flaw(one, "ReplicaSet")]
+    return sorted_out(pods, made_by(resource, children, legible), now)
+
+
 def _read_agents(pods: list[dict[str, Any]], token: str) -> list[_Report]:
     ready = [pod for pod in pods if is_ready(pod)]
     if not (ready and token):
@@ -193,9 +204,10 @@ def observe(
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
     children, taken, illegible = _children(cluster, resource)
     token = decoded(children.get(("v1", "Secret", resource.keys)), "agent").strip()
-    pods = [pod for pod in cluster.list("v1", "Pod", resource.namespace, resource.everything) if not flaw(pod, "Pod")]
-    engines = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
-    trainers = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
+    now = datetime.now(UTC)
+    pods = _pods(cluster, resource, children, now)
+    engines = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
+    trainers = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     reports = _read_agents(engines, token if is_credential(token) else "")
     contents = [one.contents for one in reports if one.contents is not None]
     versions = None
@@ -203,8 +215,7 @@ def observe(
         versions = published(contents[0])
     init = children.get(("batch/v1", "Job", resource.init))
     credentials = _credentials(cluster, resource, prepared=succeeded(init))
-    now = datetime.now(UTC)
-    found = polling.found(resource, status, now)
+    found = polling.found(resource, status, now, frozenset(pod["metadata"]["name"] for pod in engines))
     return Snapshot(
         body=body,
         spec=spec,
@@ -223,6 +234,7 @@ def observe(
         training=next((one.training for one in reports if one.training is not None), None),
         found=found,
         problems=(*problems, *illegible),
+        strangers=pods.strangers,
         new_keys={name: secrets.token_urlsafe(24) for name in NAMES},
         api_key=credentials.api_key,
         credential_problem=credentials.problem,

@@ -28,7 +28,8 @@ _QUERIES_AT_ONCE, _OF_A_NAMESPACE = 256, 16
 _SOON_SECONDS = 0.05
 """How long a reconcile waits for a server that was late the last time: one that hangs costs nobody a thread."""
 
-Measure = Callable[[Resource, Status, datetime, Ledgers], Found]
+Measure = Callable[[Resource, Status, datetime, Ledgers, frozenset[str]], Found]
+"""The last are the names of the resource's own engine pods."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,15 @@ class Polling:
         self._open: dict[str, Future[_Answer]] = {}
         self._last: dict[str, _Answer] = {}
 
-    def found(self, resource: Resource, status: Status, now: datetime) -> Found:
-        """Prometheus' newest answer; where it is late its last one about the same, or that it does not answer."""
+    def found(self, resource: Resource, status: Status, now: datetime, engines: frozenset[str] = frozenset()) -> Found:
+        """Prometheus' newest answer; where it is late its last one about the same, or that it does not answer.
+
+        Counters of other pods than ``engines`` prove nothing.
+        """
         name, about = resource.full_name, _about(resource, status)
         if name not in self._open or self._took(name, 0):
             current = self._current[name] = object()
-            ask = partial(self._ask, current, about, resource, status, now)
+            ask = partial(self._ask, current, about, resource, status, now, engines)
             self._open[name] = self._threads.submit(resource.namespace, ask)
         if self._took(name, min(_SOON_SECONDS, self._patience) if name in self._late else self._patience):
             self._late.discard(name)
@@ -105,10 +109,16 @@ class Polling:
         self._threads.close()
 
     def _ask(
-        self, current: object, about: tuple[Any, ...], resource: Resource, status: Status, now: datetime
+        self,
+        current: object,
+        about: tuple[Any, ...],
+        resource: Resource,
+        status: Status,
+        now: datetime,
+        engines: frozenset[str],
     ) -> _Answer:
         try:
-            found = self._measure(resource, status, now, self._ledgers)
+            found = self._measure(resource, status, now, self._ledgers, engines)
         except Exception as error:  # noqa: BLE001 (counted, logged and shown in a condition)
             # Whatever it is: repairs and swaps need no evidence, and continue without it. What the exception quotes may
             # be a credential or a stranger's text: its type and the lines of code say where it came from.

@@ -71,7 +71,8 @@ class Snapshot:
         body: the resource as the API server has it.
         children: the objects that it should have, where they exist.
         taken: those whose name an object of another owner has.
-        engine_pods, trainer_pods: as the API server has them.
+        engine_pods, trainer_pods: those that the resource made, as the API server has them.
+        strangers: names of pods that carry the resource's labels, and that it did not make.
         pods: what the agents of ready engine pods report.
         versions: what is on the volume; None while no agent reports it.
         damaged: what of the volume cannot be read, and why.
@@ -96,6 +97,7 @@ class Snapshot:
     taken: frozenset[Key] = frozenset()
     engine_pods: tuple[Mapping[str, Any], ...] = ()
     trainer_pods: tuple[Mapping[str, Any], ...] = ()
+    strangers: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None
     damaged: Mapping[str, str] = field(default_factory=dict)
