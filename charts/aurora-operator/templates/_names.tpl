@@ -27,6 +27,24 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "aurora.merged" -}}
 {{ toYaml (mergeOverwrite (index . 0 | fromYaml) (deepCopy (index . 1))) }}
 {{- end }}
+{{- /* Whom the operator's policies for the pods of deployments name. */ -}}
+{{- define "aurora.peers" -}}
+operator:
+  - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .Release.Namespace }}}}
+    podSelector:
+      matchLabels: {{- include "aurora.selector" . | nindent 8 }}
+{{- with .Values.networkPolicy }}
+monitoring: {{- toYaml .monitoring | nindent 2 }}
+{{- with .deployments }}
+clients: {{- .clients | default list | toYaml | nindent 2 }}
+dns: {{- .dns.to | default list | toYaml | nindent 2 }}
+dnsPorts: {{- toYaml .dns.ports | nindent 2 }}
+hub: {{- .hub.to | default list | toYaml | nindent 2 }}
+hubPorts: {{- toYaml .hub.ports | nindent 2 }}
+mooncake: {{- .mooncake.to | default list | toYaml | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- define "aurora.allow" -}}
 an administrator can allow it by the label aurora-operator.io/pod-templates=unrestricted on the namespace
 {{- end }}

@@ -114,7 +114,7 @@ class Reconciler:
         metrics.contested.labels(str(name)).set(bool(other))
         text = f"the operator {other} watches this namespace too: let one of them watch it, or uninstall one"
         problems = (*snapshot.problems, Problem("TwoOperators", text)) if other else snapshot.problems
-        return replace(snapshot, operator=self._settings.instance, problems=problems)
+        return replace(snapshot, operator=self._settings.instance, network=self._settings.network, problems=problems)
 
     def _stand_back(self, name: Name, snapshot: Snapshot, stamped: Mapping[str, str]) -> None:
         """Leave a resource to the other installation that acts on it, and have that one show it."""

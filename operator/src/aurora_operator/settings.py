@@ -1,5 +1,6 @@
 """The operator's own settings, from its environment."""
 
+import json
 import os
 from typing import Self
 
@@ -8,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from aurora_operator.errors import OperatorError
 from aurora_operator.render.identity import Images
+from aurora_operator.render.network import NetworkPeers
 
 _PREFIX = "AURORA_OPERATOR_"
 
@@ -33,11 +35,21 @@ class Settings(Config):
     """Servers that any Secret which a resource names may be used for, separated by commas."""
     metrics_port: int = Field(9100, ge=1, le=65535)
     """Port of the operator's metrics."""
+    network: NetworkPeers | None = None
+    """Who may reach the pods of deployments, as JSON in the environment; empty: no NetworkPolicy is made for them."""
 
     @field_validator("watch_namespaces", mode="before")
     @classmethod
     def _listed(cls, given: object) -> object:
         return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _parsed(cls, given: object) -> object:
+        try:
+            return (json.loads(given) if given.strip() else None) if isinstance(given, str) else given
+        except ValueError:
+            raise ValueError("must be JSON") from None
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:

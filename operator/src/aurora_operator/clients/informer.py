@@ -29,6 +29,7 @@ KINDS = (
     ("apps/v1", "ReplicaSet"),
     ("batch/v1", "Job"),
     ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
 )
 """Secrets are not among them: the right to watch their metadata is the right to read all of them."""
 _PAGE = 50

@@ -54,6 +54,9 @@ def _children(
         ("batch/v1", "Job", resource.trainer),
         ("apps/v1", "Deployment", resource.engine),
         ("policy/v1", "PodDisruptionBudget", resource.engine),
+        ("networking.k8s.io/v1", "NetworkPolicy", resource.engine),
+        ("networking.k8s.io/v1", "NetworkPolicy", resource.trainer),
+        ("networking.k8s.io/v1", "NetworkPolicy", resource.init),
     ]
     found, problems = {}, []
     for at in names:

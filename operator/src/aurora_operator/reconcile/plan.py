@@ -13,7 +13,7 @@ from aurora_operator.promotion.trial import Seen, advance
 from aurora_operator.reconcile import conditions, rival, speculation
 from aurora_operator.reconcile.drift import HASH, matches
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
-from aurora_operator.render import config, credentials, serving, training
+from aurora_operator.render import config, credentials, network, serving, training
 from aurora_operator.render.pods import digest
 
 RESYNC_SECONDS = 7.0
@@ -93,6 +93,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
         in_use.add(candidate.version)
     children = _Children()
     children.add(
+        # First: no pod runs before what limits it.
+        *network.policies(resource, snapshot.network),
         training.claim(resource),
         config.config_map(resource),
         _signed(
@@ -145,11 +147,10 @@ def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[K
 
 
 def _no_longer_desired(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
-    """A budget for what is a single pod now, a Service for an unused store; once there is anything to serve."""
-    if not snapshot.prepared:
-        return set()
+    """Policies that nobody asked for; once there is anything to serve, a budget for one pod, and an unused Service."""
     kept = set(map(key, desired))
-    return {at for at in snapshot.children if at[1] in {"Service", "PodDisruptionBudget"} and at not in kept}
+    kinds = {"NetworkPolicy", "Service", "PodDisruptionBudget"} if snapshot.prepared else {"NetworkPolicy"}
+    return {at for at in snapshot.children if at[1] in kinds and at not in kept}
 
 
 def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:

@@ -17,6 +17,7 @@ from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.trial import Found
 from aurora_operator.render import credentials
 from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.network import NetworkPeers
 from aurora_operator.render.training import CLAIM
 
 _EMPTY = timedelta(minutes=5)
@@ -80,6 +81,7 @@ class Snapshot:
         training: how training goes; None before the trainer reported anything.
         found: what Prometheus reported.
         operator: the installation that acts, stamped on NAME-desired; empty where none is to be distinguished.
+        network: who may reach pods; None where that is not limited.
         problems: what the last reconcile could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
@@ -106,6 +108,7 @@ class Snapshot:
     found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()
     operator: str = ""
+    network: NetworkPeers | None = None
     new_keys: Mapping[str, str] = field(default_factory=dict)
     api_key: str = field(default="", repr=False)
     credential_problem: str = ""
