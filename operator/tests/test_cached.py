@@ -174,6 +174,22 @@ def test_what_no_watch_covers_is_read_again_the_rarer_the_more_resources_there_a
     assert server.requests <= 8
 
 
+def test_what_should_not_be_there_is_not_asked_for_again_while_its_watch_is_silent(server, versions, cluster, now):
+    at, claim = key(MAP), key(("v1", "PersistentVolumeClaim"))
+    for seconds in (0, 300, 600):
+        now[0] = seconds
+        assert cluster.get(*at) is None
+    assert server.requests == 1
+    server.put(at)
+    versions.note(at, server.version(at))
+    assert cluster.get(*at) is not None
+    # A claim that the spec names may come without the label, which no watch shows.
+    assert cluster.get(*claim) is None
+    server.put(claim)
+    now[0] += 300
+    assert cluster.get(*claim) is not None
+
+
 def test_while_a_watch_is_broken_each_reconcile_reads(server, versions, cluster):
     at = key(MAP)
     server.put(at)

@@ -28,6 +28,8 @@ _UNWATCHED_SECONDS = 6.0, 200.0
 _SECONDS_FOR_EACH = 2.0
 """Of that age, for each resource."""
 RESOURCE = (f"{GROUP}/{VERSION}", KIND)
+CLAIM = ("v1", "PersistentVolumeClaim")
+"""One that the spec names may be there without the operator's label, and is used as it is."""
 
 
 class _Held(NamedTuple):
@@ -161,8 +163,12 @@ class CachedCluster(Cluster):
             covered = key[:2] == RESOURCE or self._versions.covered(*key[:3])
             return covered and known == held.version and age < _LONGEST_SECONDS
         # No watch has it: it is not there, or without the operator's label, or of a kind that is not watched.
-        if key[:2] in KINDS and held.version and not self._versions.covered(*key[:3]):
+        covered = key[:2] in KINDS and self._versions.covered(*key[:3])
+        if key[:2] in KINDS and held.version and not covered:
             return False
+        if covered and not held.version and key[:2] != CLAIM:
+            # The watch shows one with the label as soon as it is there; one without is another's, and `apply` finds it.
+            return age < _LONGEST_SECONDS
         least, most = _UNWATCHED_SECONDS
         return age < min(most, max(least, _SECONDS_FOR_EACH * self.resources))
 
