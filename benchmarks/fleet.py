@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -167,12 +168,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="of steady state that are watched")
     parser.add_argument("--events", type=int, default=200, help="whose time to a decision is measured")
     parser.add_argument("--repairs", type=int, default=20)
+    log = Host().state / "log" / "operator.log"
+    parser.add_argument("--log", type=Path, default=log, help="of the operator")
     options = parser.parse_args()
     count = options.resources
     kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     wait("the CRD", served, 60)
     kubectl("create", "namespace", NAMESPACE)
-    operator = Operator(NAMESPACE, Host().state / "log" / "operator.log")
+    operator = Operator(NAMESPACE, options.log)
     try:
         apply(count, f"http://127.0.0.1:{free_port()}")
         wait("all jobs", lambda: len(names("jobs")) == count, 600)

@@ -12,6 +12,7 @@ from aurora_core import credentials
 from aurora_core.config import DeploymentConfig, load, read
 from aurora_core.errors import AuroraError, ConfigError
 from aurora_core.protocol.trainer import STATUS_FILE
+from aurora_core.weights.signing import Signing
 
 if TYPE_CHECKING:
     from aurora_core.models.target import Target
@@ -87,7 +88,8 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
-    paths = Paths(work / "weights", work / "training", work / "training" / STATUS_FILE, arguments.in_use, lease)
+    status, signing = work / "training" / STATUS_FILE, Signing.from_environment()
+    paths = Paths(work / "weights", work / "training", status, arguments.in_use, lease, signing)
     training = TrainingRun(
         resume(config.training, target, paths),
         config.draft,
@@ -115,7 +117,8 @@ def _engine(arguments: argparse.Namespace) -> None:
 
     config = read(arguments.config, DeploymentConfig)
     work: Path = arguments.work
-    store = WeightsStore(work / "weights")
+    signing = Signing.from_environment()
+    store = WeightsStore(work / "weights", signing=signing)
     desired = Desired.read(arguments.desired)
     version, steps, fallback = store.to_serve(desired.version, desired.steps, desired.digest)
     if fallback:
@@ -130,6 +133,8 @@ def _engine(arguments: argparse.Namespace) -> None:
         fallback=fallback,
         initial_steps=steps,
         samples=config.samples,
+        signing_keys=signing.keys if signing else (),
+        signing_required=signing is None or signing.required,
         sample_token=credentials.from_environment("AURORA_SAMPLE_TOKEN"),
     )
     command = launch.speculative(
@@ -155,7 +160,7 @@ def _agent(arguments: argparse.Namespace) -> None:
 
     engine = Engine(arguments.engine, _required("AURORA_ADMIN_KEY"))
     app = make(
-        WeightsStore(arguments.work / "weights"),
+        WeightsStore(arguments.work / "weights", signing=Signing.from_environment()),
         engine,
         _required("AURORA_AGENT_TOKEN"),
         training=arguments.work / "training" / STATUS_FILE,
@@ -171,7 +176,7 @@ def _init(arguments: argparse.Namespace) -> None:
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
-    store = WeightsStore(arguments.work / "weights")
+    store = WeightsStore(arguments.work / "weights", signing=Signing.from_environment())
     models = arguments.models or _models()
     target, draft = resolve(config.target, models), fetched(config.draft, models)
     print(ensure_first(store, draft, target, config.training.seed).model_dump_json(indent=2))
@@ -188,7 +193,7 @@ def _label(text: str) -> tuple[str, str]:
 def _verify(arguments: argparse.Namespace) -> None:
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    store = WeightsStore(arguments.weights)
+    store = WeightsStore(arguments.weights, signing=Signing.from_environment())
     for version in store.versions():
         manifest = store.verify(version)
         print(f"{version:06d} verified, step {manifest.step}, held-out accept length {manifest.holdout_accept_length}")
@@ -197,7 +202,7 @@ def _verify(arguments: argparse.Namespace) -> None:
 def _versions(arguments: argparse.Namespace) -> None:
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    store = WeightsStore(arguments.work / "weights")
+    store = WeightsStore(arguments.work / "weights", signing=Signing.from_environment())
     for version in store.versions():
         manifest = store.manifest(version)
         print(manifest.info().model_dump_json())

@@ -49,7 +49,7 @@ class Runtime:
         Raises:
             WeightsError: that version cannot be read, or is another target's.
         """
-        store = WeightsStore(settings.weights)
+        store = WeightsStore(settings.weights, signing=settings.signing)
         live = read(store, settings.version, settings.target)
         return cls(settings, DraftSwap(store, live, settings.target))
 

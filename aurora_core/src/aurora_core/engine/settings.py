@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from aurora_core.config.base import Config
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import ConfigError
+from aurora_core.weights.signing import Signing
 
 VARIABLE = "AURORA_ENGINE"
 ADMIN_KEY, API_KEY = "AURORA_ADMIN_KEY", "AURORA_API_KEY"
@@ -59,8 +60,17 @@ class EngineSettings(Config):
     """Draft steps from the start: 0 where no draft is worth running yet."""
     samples: SamplesConfig
     """What to capture and where to send it."""
+    signing_keys: tuple[str, ...] = ()
+    """Keys of which one must have signed a version; empty where versions are not signed."""
+    signing_required: bool = True
+    """Whether a version without any signature is refused."""
     sample_token: str = ""
     """Bearer token of the trainer's endpoint (Mooncake transport)."""
+
+    @property
+    def signing(self) -> Signing | None:
+        """How versions are signed."""
+        return Signing(self.signing_keys, self.signing_required) if self.signing_keys else None
 
     @classmethod
     def from_environment(cls) -> Self | None:

@@ -62,7 +62,7 @@ class TrainingRun:
         self._target = target
         self._paths = paths
         self._metrics = training_metrics
-        store = WeightsStore(paths.weights, paths.lease)
+        store = WeightsStore(paths.weights, paths.lease, paths.signing)
         self._states = WeightsStore(paths.state, paths.lease)
         self._stopping = False
         self._status_written = True

@@ -13,6 +13,7 @@ from aurora_core.training import state
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from aurora_core.weights.lease import WriterLease
+from aurora_core.weights.signing import Signing
 from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Paths:
         status: JSON file with the training status, for others to read; None for none.
         in_use: file of the versions, comma separated, that must be kept; None where versions are pruned elsewhere.
         lease: what this process must hold to write; None where no other writer can be.
+        signing: of versions; None where they are not signed. A training state never is.
     """
 
     weights: Path
@@ -35,6 +37,7 @@ class Paths:
     status: Path | None = None
     in_use: Path | None = None
     lease: WriterLease | None = None
+    signing: Signing | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths) -> Start:
         WeightsError: there is neither, or it cannot be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    states, store = WeightsStore(places.state, places.lease), WeightsStore(places.weights, places.lease)
+    states, store = WeightsStore(places.state, places.lease), WeightsStore(places.weights, places.lease, places.signing)
     damaged = 0
     while (found := state.load_draft(states, target)) is not None:
         version, draft = found

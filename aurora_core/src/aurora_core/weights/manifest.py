@@ -63,9 +63,13 @@ class Manifest(BaseModel):
     files: dict[str, FileEntry] = Field(min_length=1, max_length=1000)
     checksum: str = Field("", max_length=64)
     """sha256 of all of the above, as canonical JSON."""
+    signature: str = Field("", max_length=64, pattern=r"^([0-9a-f]{64})?$")
+    """Of the checksum, see :mod:`aurora_core.weights.signing`; empty where versions are not signed."""
 
     def _own_checksum(self) -> str:
-        said = json.dumps(self.model_dump(mode="json", exclude={"checksum"}), sort_keys=True, separators=(",", ":"))
+        said = json.dumps(
+            self.model_dump(mode="json", exclude={"checksum", "signature"}), sort_keys=True, separators=(",", ":")
+        )
         return hashlib.sha256(said.encode()).hexdigest()
 
     def sealed(self) -> Self:
@@ -76,6 +80,10 @@ class Manifest(BaseModel):
     def intact(self) -> bool:
         """Whether it says what was sealed."""
         return self.checksum == self._own_checksum()
+
+    def text(self) -> str:
+        """As it is written: without a signature also for readers that know of none."""
+        return self.model_dump_json(indent=2, exclude=None if self.signature else {"signature"}) + "\n"
 
     @property
     def digest(self) -> str:
@@ -90,7 +98,7 @@ class Manifest(BaseModel):
         """What is reported of it to others."""
         size = sum(entry.bytes for entry in self.files.values())
         return VersionInfo(
-            **self.model_dump(exclude={"files", "provenance", "checksum"}), digest=self.digest, bytes=size
+            **self.model_dump(exclude={"files", "provenance", "checksum", "signature"}), digest=self.digest, bytes=size
         )
 
 

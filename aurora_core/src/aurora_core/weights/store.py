@@ -21,6 +21,7 @@ from aurora_core import regular
 from aurora_core.errors import LeaseLostError, WeightsError
 from aurora_core.weights.lease import WriterLease
 from aurora_core.weights.manifest import FileEntry, Manifest, Provenance, parse
+from aurora_core.weights.signing import Signing
 
 MANIFEST = "manifest.json"
 _DIGITS = 9
@@ -50,11 +51,13 @@ class WeightsStore:
     Args:
         root: the folder.
         lease: what this process must hold to publish and to delete; None where no other writer can be.
+        signing: signs what is published, and refuses what is not signed; None where versions are not signed.
     """
 
-    def __init__(self, root: Path, lease: WriterLease | None = None) -> None:
+    def __init__(self, root: Path, lease: WriterLease | None = None, signing: Signing | None = None) -> None:
         self.root = root
         self._lease = lease
+        self._signing = signing
         self._versions = root / "versions"
         self._staging = root / "staging"
         self._damaged = root / "damaged"
@@ -75,7 +78,7 @@ class WeightsStore:
         """What a version says of itself.
 
         Raises:
-            WeightsError: there is no such version, or its manifest is damaged.
+            WeightsError: there is no such version, or its manifest is damaged or not signed as it must be.
         """
         path = self.folder(version) / MANIFEST
         try:
@@ -89,6 +92,8 @@ class WeightsStore:
         if manifest.version != version:
             message = f"{path} is the manifest of version {manifest.version}"
             raise WeightsError(message)
+        if self._signing is not None:
+            self._signing.check(manifest.checksum, manifest.signature, f"version {version}")
         return manifest
 
     def verify(self, version: int) -> Manifest:
@@ -248,7 +253,9 @@ class WeightsStore:
                 provenance=provenance,
                 files=files,
             ).sealed()
-            (staged / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            if self._signing is not None:
+                manifest = manifest.model_copy(update={"signature": self._signing.sign(manifest.checksum)})
+            (staged / MANIFEST).write_text(manifest.text())
             staged.chmod(_FOLDER_MODE)
             for path in staged.iterdir():
                 # Whoever writes, readers may run as another user.

@@ -147,6 +147,15 @@ class ClaimTemplate(Config):
     """ReadWriteOnce keeps all pods on one node, the one that has the volume."""
 
 
+class SigningSpec(Config):
+    """Signatures of versions by a key of a Secret: a version that another writer put on the volume is not used."""
+
+    secret_name: Name
+    """Secret with the keys ``key``, which signs, and ``previous``, which may be left out and is accepted as well."""
+    required: bool = True
+    """Refuse versions without a signature; false while what is on the volume was made before there was a key."""
+
+
 class WeightsSpec(Config):
     """The volume of versions, samples, training state and fetched models."""
 
@@ -165,6 +174,8 @@ class WeightsSpec(Config):
     """Existing claim."""
     template: ClaimTemplate | None = None
     """Claim to make; the default where no claimName is given."""
+    signing: SigningSpec | None = None
+    """Sign versions, and use none that is not signed; off where it is left out."""
     keep: int = Field(5, ge=2, le=1000)
     """Newest versions that are kept besides those in use."""
     on_delete: Literal["Retain", "Delete"] = "Retain"

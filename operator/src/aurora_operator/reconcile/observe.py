@@ -14,6 +14,7 @@ from aurora_core.errors import ConfigError, EngineError
 from aurora_core.exchange import within
 from aurora_core.protocol.agent import Contents
 from aurora_core.protocol.trainer import TrainerStatus
+from aurora_core.weights.signing import Signing
 
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.reading import read
@@ -28,7 +29,7 @@ from aurora_operator.reconcile.ownership import Pods, made_by, sorted_out
 from aurora_operator.reconcile.polling import Polling
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, is_credential, succeeded
 from aurora_operator.render.config import AGENT_PORT
-from aurora_operator.render.credentials import NAMES
+from aurora_operator.render.credentials import ACCEPTED, NAMES, SIGNING
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 
 _AGENT_TIMEOUT = 20.0
@@ -135,6 +136,7 @@ class _Credentials(NamedTuple):
     """The user's own: see :class:`Snapshot`."""
 
     api_key: str = ""
+    signing: tuple[str, ...] = ()
     problem: str = ""
     unusable: frozenset[str] = frozenset()
 
@@ -154,12 +156,30 @@ def _named(cluster: Cluster, resource: Resource, field: str, at: SecretKey, url:
         return "", str(error), False
 
 
+def _signing(cluster: Cluster, resource: Resource, host: str) -> tuple[tuple[str, ...], str]:
+    """The keys that sign versions, and what is wrong with them."""
+    spec, field = resource.spec.weights.signing, "weights.signing"
+    if spec is None:
+        return (), ""
+    secret = cluster.get("v1", "Secret", resource.namespace, spec.secret_name) or {}
+    names = [SIGNING, *([ACCEPTED] if ACCEPTED in (secret.get("data") or {}) else [])]
+    found = [_named(cluster, resource, field, SecretKey(name=spec.secret_name, key=name), host) for name in names]
+    problem = next((problem for _, problem, _ in found if problem), "")
+    keys = () if problem else tuple(key for key, _, _ in found)
+    try:
+        if keys:
+            Signing(keys)
+    except ConfigError as error:
+        return (), f"{field}: Secret {resource.namespace}/{spec.secret_name}: {error}"
+    return keys, problem
+
+
 def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Credentials:
     """What pods get of the user's Secrets. Whoever may create a resource chooses the image that reads them there."""
     serving, target = resource.spec.serving, resource.spec.target
     api_key, problems, unusable = "", [], set()
+    host = f"http://{resource.name}.{resource.namespace}.svc"
     if serving.api_key_secret is not None:
-        host = f"http://{resource.name}.{resource.namespace}.svc"
         api_key, problem, refused = _named(cluster, resource, "serving.apiKeySecret", serving.api_key_secret, host)
         problems.append(problem)
         unusable |= {"serving.apiKeySecret"} if refused else set()
@@ -167,7 +187,11 @@ def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Cr
         _, problem, refused = _named(cluster, resource, "target.tokenSecret", target.token_secret, HUB)
         problems.append(problem)
         unusable |= {"target.tokenSecret"} if refused else set()
-    return _Credentials(api_key, next(filter(None, problems), ""), frozenset(unusable))
+    signing, problem = _signing(cluster, resource, host)
+    problems.append(problem)
+    # Nothing starts without the key: what it made would be unsigned, or refused.
+    unusable |= {"weights.signing"} if problem else set()
+    return _Credentials(api_key, signing, next(filter(None, problems), ""), frozenset(unusable))
 
 
 def _pods(cluster: Cluster, resource: Resource, children: Mapping[Key, Mapping[str, Any]], now: datetime) -> Pods:
@@ -240,6 +264,7 @@ def observe(
         strangers=pods.strangers,
         new_keys={name: secrets.token_urlsafe(24) for name in NAMES},
         api_key=credentials.api_key,
+        signing=credentials.signing,
         credential_problem=credentials.problem,
         unusable=credentials.unusable,
     )

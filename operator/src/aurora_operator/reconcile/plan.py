@@ -74,13 +74,13 @@ class _Children:
         self.desired.extend(_stamped(body) for body in bodies if body is not None)
 
 
-def _stamp(snapshot: Snapshot) -> str:
-    """What engine pods were started with; an API key that cannot work restarts no pod that still has one that does."""
+def _stamp(snapshot: Snapshot, at: Key, *values: str) -> str:
+    """What pods were started with; a credential that cannot work restarts no pod that still has one that does."""
     if snapshot.credential_problem:
-        live = snapshot.children.get(("apps/v1", "Deployment", snapshot.resource.engine)) or {}
+        live = snapshot.children.get(at) or {}
         template = live.get("spec", {}).get("template", {}).get("metadata", {})
         return str((template.get("annotations") or {}).get(credentials.ANNOTATION, ""))
-    return credentials.stamp(snapshot.keys, *snapshot.keys.values(), snapshot.api_key)
+    return credentials.stamp(snapshot.keys, *values, *snapshot.signing)
 
 
 def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
@@ -110,18 +110,23 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     )
     if snapshot.own_keys.keys() != snapshot.keys.keys():
         children.add(config.keys(resource, snapshot.keys))
-    if "target.tokenSecret" not in snapshot.unusable:
+    unsigned = "weights.signing" in snapshot.unusable
+    if "target.tokenSecret" not in snapshot.unusable and not unsigned:
         children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid))
-    engines_wait = "serving.apiKeySecret" in snapshot.unusable
+    engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned
     if snapshot.prepared:
+        engine, trainer = ("apps/v1", "Deployment", resource.engine), ("batch/v1", "Job", resource.trainer)
+        stamp = _stamp(snapshot, engine, *snapshot.keys.values(), snapshot.api_key)
         children.add(
             serving.service(resource),
             # Not without the key either: what should be closed is never served open.
-            serving.deployment(resource, snapshot.images, _stamp(snapshot)) if not engines_wait else None,
+            serving.deployment(resource, snapshot.images, stamp) if not engines_wait else None,
             serving.disruption_budget(resource),
             training.trainer_service(resource),
-            training.trainer_job(resource, snapshot.images, credentials.stamp(snapshot.keys, snapshot.keys["samples"])),
         )
+        if not unsigned:
+            stamp = _stamp(snapshot, trainer, snapshot.keys["samples"])
+            children.add(training.trainer_job(resource, snapshot.images, stamp))
     return children.desired
 
 

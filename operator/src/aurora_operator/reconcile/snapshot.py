@@ -85,6 +85,7 @@ class Snapshot:
         problems: what the last reconcile could not do.
         new_keys: fresh random keys, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
+        signing: the keys that weights.signing names, the one that signs first; empty where it names none.
         credential_problem: what is wrong with a Secret of the user; empty where nothing is.
         unusable: fields of the spec that name a Secret which does not allow this use.
         ignored: paths of the resource that this operator does not know or cannot read, and ignores.
@@ -111,6 +112,7 @@ class Snapshot:
     network: NetworkPeers | None = None
     new_keys: Mapping[str, str] = field(default_factory=dict)
     api_key: str = field(default="", repr=False)
+    signing: tuple[str, ...] = field(default=(), repr=False)
     credential_problem: str = ""
     unusable: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 NAMES = ("admin", "agent", "samples")
 """Keys of the Secret NAME-keys: of the engine's control routes, of the agent, of the trainer's sample endpoint."""
+SIGNING, ACCEPTED = "key", "previous"
+"""Keys of the Secret that weights.signing names; the second may be missing."""
 ANNOTATION = "aurora-operator.io/credentials"
 """On pod templates: another value means other pods."""
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from aurora_operator.api.spec import Resources
+from aurora_operator.render import credentials
 from aurora_operator.render.identity import INSTANCE, Resource
 
 USER = 65532
@@ -17,9 +18,22 @@ def digest(value: Any) -> str:  # noqa: ANN401 (JSON)
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def secret_env(name: str, secret: str, key: str) -> dict[str, Any]:
+def secret_env(name: str, secret: str, key: str, *, optional: bool = False) -> dict[str, Any]:
     """An environment variable from a Secret."""
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+    reference: dict[str, Any] = {"name": secret, "key": key}
+    return {"name": name, "valueFrom": {"secretKeyRef": {**reference, "optional": True} if optional else reference}}
+
+
+def signing_env(resource: Resource) -> list[dict[str, Any]]:
+    """How versions are signed, for whoever reads or writes them."""
+    signing = resource.spec.weights.signing
+    if signing is None:
+        return []
+    return [
+        secret_env("AURORA_SIGNING_KEY", signing.secret_name, credentials.SIGNING),
+        secret_env("AURORA_SIGNING_KEY_PREVIOUS", signing.secret_name, credentials.ACCEPTED, optional=True),
+        {"name": "AURORA_SIGNING_REQUIRED", "value": "true" if signing.required else "false"},
+    ]
 
 
 def container(

@@ -19,6 +19,7 @@ from aurora_operator.render.pods import (
     model_mounts,
     pod,
     secret_env,
+    signing_env,
 )
 
 ENGINE = "engine"
@@ -31,6 +32,7 @@ def _engine(resource: Resource, images: Images) -> dict[str, Any]:
     env = [secret_env("AURORA_ADMIN_KEY", keys, "admin"), secret_env("AURORA_SAMPLE_TOKEN", keys, "samples")]
     if spec.api_key_secret is not None:
         env.append(secret_env("AURORA_API_KEY", spec.api_key_secret.name, spec.api_key_secret.key))
+    env += signing_env(resource)
     health = {"httpGet": {"path": "/health", "port": "http"}}
     made = container(
         "engine",
@@ -68,6 +70,7 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
         secret_env("AURORA_ADMIN_KEY", keys, "admin"),
         secret_env("AURORA_AGENT_TOKEN", keys, "agent"),
         {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        *signing_env(resource),
     ]
     made = container(
         "agent",

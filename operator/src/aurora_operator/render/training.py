@@ -19,6 +19,7 @@ from aurora_operator.render.pods import (
     model_mounts,
     pod,
     secret_env,
+    signing_env,
 )
 
 CLAIM = "aurora-operator.io/claim"
@@ -60,7 +61,7 @@ def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[st
     """
     target = resource.spec.target
     token = target.token_secret
-    env = [secret_env("HF_TOKEN", token.name, token.key)] if token else []
+    env = [*([secret_env("HF_TOKEN", token.name, token.key)] if token else []), *signing_env(resource)]
     made = container(
         "init",
         resource.spec.training.image or images.trainer,
@@ -100,6 +101,7 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
         env=[
             secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples"),
             {"name": "AURORA_IMAGE", "value": spec.image or images.trainer},
+            *signing_env(resource),
         ],
         mounts=[
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 (torch shares memory there)
