@@ -22,6 +22,7 @@ from aurora_core.loop.speculation import Comparison, advance, begin
 from aurora_core.models.target import Target
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
+from aurora_core.weights.signing import Signing
 from aurora_core.weights.store import WeightsStore
 
 _START_SECONDS = 300
@@ -83,14 +84,16 @@ class Stack:
     @classmethod
     def prepared(cls, config: LoopConfig, target: Target, work: Work) -> Self:
         """A stack with a first version to serve, published where there is none."""
-        first = ensure_first(WeightsStore(work.weights), config.draft, target, config.training.seed)
+        first = ensure_first(
+            WeightsStore(work.weights, signing=Signing.from_environment()), config.draft, target, config.training.seed
+        )
         return cls(config, target, work, first.version)
 
     def __init__(self, config: LoopConfig, target: Target, work: Work, live: int) -> None:
         self.config = config
         self.work = work
         self.target = target
-        self.store = WeightsStore(work.weights)
+        self.store = WeightsStore(work.weights, signing=Signing.from_environment())
         self.dtype = engine_dtype(target.path, config.target, config.serving)
         self.url = f"http://{config.serving.host}:{config.serving.port}"
         self.live = live
