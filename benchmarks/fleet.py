@@ -126,7 +126,7 @@ def decisions(operator: Operator, cluster: DynamicClient, count: int, events: in
         for i in range(first, due):
             cluster.patch(
                 kind,
-                body={"metadata": {"annotations": {"example.com/event": f"{began}-{i}"}}},
+                body={"metadata": {"annotations": {"example.com/event": f"{time.time_ns()}"}}},
                 name=f"speculator-{i % count}",
                 namespace=NAMESPACE,
                 content_type="application/merge-patch+json",
@@ -186,6 +186,7 @@ def main() -> None:
         time.sleep(15)
         refused = watched(operator, options.seconds) | decisions(operator, cluster, count, options.events)
         refused |= {"repair_seconds": repairs(count, options.repairs)}
+        print(f"Prometheus refuses: {refused}", flush=True)
         with silent() as address:
             apply(count, address)
             time.sleep(30)
