@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 import torch
-from aurora_core.models import vocabulary
+from aurora_core.drafts.eagle3 import maps
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 
 
 def publish_copy(store: WeightsStore, parent: int, damage: str | None = None) -> int:
     """The new version, with its parent's holdout score."""
-    draft = checkpoint.read(store.folder(parent))
+    draft = checkpoint.read(store.folder(parent), "EAGLE3")
     order = torch.randperm(draft.lm_head.weight.shape[0], generator=torch.Generator().manual_seed(0))
     if damage == "rows":
         draft.lm_head.weight.data = draft.lm_head.weight.data[order].clone()
     elif damage == "vocabulary":
-        draft.d2t.copy_(vocabulary.to_d2t(draft.ids[order]))
+        draft.d2t.copy_(maps.to_d2t(draft.ids[order]))
     manifest = store.manifest(parent)
     return store.publish(
         lambda folder: checkpoint.write(folder, draft),

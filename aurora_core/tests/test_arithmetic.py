@@ -125,7 +125,7 @@ def test_a_version_is_the_same_draft_on_either_kind_of_machine(target, tmp_path,
         TrainingConfig(precision=precision), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU
     )
     checkpoint.write(tmp_path, trainer.draft)
-    read = checkpoint.read(tmp_path)
+    read = checkpoint.read(tmp_path, "EAGLE3")
     for name, tensor in trainer.draft.state_dict().items():
         kept = tensor.to(torch.bfloat16).to(tensor.dtype) if tensor.is_floating_point() else tensor
         assert torch.equal(read.state_dict()[name], kept), name

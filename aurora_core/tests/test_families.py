@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.config.parts import DraftShape
+from aurora_core.drafts.eagle3 import layers as eagle_layers
+from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers, quantised
-from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
 from aurora_core.training.init import first_draft
@@ -297,13 +298,13 @@ def of_layers(folder, layers, name="LlamaForCausalLM"):
 )  # fmt: skip
 def test_a_new_draft_is_fed_by_the_layers_that_sglang_takes_itself(tmp_path, layers, chosen):
     target = of_layers(tmp_path, layers)
-    assert aux_layers.default(target) == chosen
+    assert eagle_layers.default(target) == chosen
     aux_layers.check(chosen, target, "layers")
 
 
 def test_a_target_of_three_layers_is_too_small(tmp_path):
     with pytest.raises(ConfigError, match="has 3 layers, and a draft is fed by 3"):
-        aux_layers.default(of_layers(tmp_path, 3))
+        eagle_layers.default(of_layers(tmp_path, 3))
 
 
 @pytest.mark.parametrize("layers", [(4, 8, 11), (4, 8, 40), (4, 4, 8), (-1, 4, 8)])

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from aurora_core.drafts.eagle3 import foreign
+from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.errors import WeightsError
-from aurora_core.models import foreign
-from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
 from aurora_core.weights import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +60,7 @@ def same(one, other):
 )  # fmt: skip
 def test_what_leaves_the_arithmetic_as_it_is_passes(tmp_path, config):
     draft = published(tmp_path, config)
-    assert same(checkpoint.read(tmp_path), draft)
+    assert same(checkpoint.read(tmp_path, "EAGLE3"), draft)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_leaves_the_arithmetic_as_it_is_passes(tmp_path, config):
 def test_what_would_compute_something_else_is_refused_by_name(tmp_path, config, name):
     published(tmp_path, config)
     with pytest.raises(WeightsError, match=name):
-        checkpoint.read(tmp_path)
+        checkpoint.read(tmp_path, "EAGLE3")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_would_compute_something_else_is_refused_by_name(tmp_path, config, 
 )
 def test_other_names_of_the_same_tensors_are_known(tmp_path, rename):
     draft = published(tmp_path, tensors=lambda found: {rename(name): tensor for name, tensor in found.items()})
-    assert same(checkpoint.read(tmp_path), draft)
+    assert same(checkpoint.read(tmp_path, "EAGLE3"), draft)
 
 
 def test_an_embedding_of_its_own_is_the_target_s_and_a_missing_mask_is_made(tmp_path):
@@ -116,7 +116,7 @@ def test_an_embedding_of_its_own_is_the_target_s_and_a_missing_mask_is_made(tmp_
         return {name: t for name, t in found.items() if name != "t2d"} | {"embed_tokens.weight": torch.zeros(64, 32)}
 
     draft = published(tmp_path, tensors=edited)
-    assert same(checkpoint.read(tmp_path), draft)
+    assert same(checkpoint.read(tmp_path, "EAGLE3"), draft)
 
 
 @pytest.mark.parametrize("gone", ["lm_head.weight", "norm.weight", "midlayer.mlp.up_proj.weight"])
@@ -128,7 +128,7 @@ def test_what_a_draft_over_the_full_vocabulary_lacks_is_named(tmp_path, gone):
         torch.arange(64),
     )
     with pytest.raises(WeightsError, match=gone):
-        checkpoint.read(tmp_path)
+        checkpoint.read(tmp_path, "EAGLE3")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_a_draft_over_the_full_vocabulary_lacks_is_named(tmp_path, gone):
 def test_a_map_that_is_none_is_refused(tmp_path, maps, words):
     published(tmp_path, tensors=lambda found: found | maps)
     with pytest.raises(WeightsError, match=words):
-        checkpoint.read(tmp_path)
+        checkpoint.read(tmp_path, "EAGLE3")
 
 
 JSON = st.recursive(
@@ -161,14 +161,14 @@ JSON = st.recursive(
 @given(JSON)
 def test_no_json_ends_with_a_traceback(body):
     with pytest.raises(WeightsError):
-        checkpoint.parse_config(json.dumps(body).encode(), "config.json")
+        checkpoint.parse_config(json.dumps(body).encode(), "EAGLE3", "config.json")
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.dictionaries(st.sampled_from([*CONFIG, "rope_scaling", "rope_parameters", "head_dim", "hidden_act"]), JSON))
 def test_no_value_of_a_known_key_does_either(changes):
     try:
-        config = checkpoint.parse_config(json.dumps(CONFIG | changes).encode(), "config.json")
+        config = checkpoint.parse_config(json.dumps(CONFIG | changes).encode(), "EAGLE3", "config.json")
     except WeightsError:
         return
     assert config.hidden_size > 0

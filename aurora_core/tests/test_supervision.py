@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from aurora_core.config import DraftConfig, TrainingConfig
-from aurora_core.models.chains import chains
-from aurora_core.models.unroll import unroll
+from aurora_core.drafts.eagle3 import supervision
+from aurora_core.drafts.eagle3.chains import chains
+from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.packed import Packed
-from aurora_core.training import supervision
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +30,7 @@ def trainer_of(target, **changes):
 
 def run(trainer, how, samples, steps):
     trainer.draft.zero_grad()
-    sums = how(trainer.draft, trainer._teacher, samples, steps, 0.8, 0.1)
+    sums = how(trainer.draft, trainer.teacher, samples, steps, 0.8, 0.1)
     grads = {name: None if p.grad is None else p.grad.clone() for name, p in trainer.draft.named_parameters()}
     return sums, grads
 
@@ -61,7 +61,7 @@ def test_ragged_samples_of_any_prompt_share(target, make_sample, data):
 
 
 def test_long_samples_attend_in_chunks(monkeypatch, target, make_sample):
-    monkeypatch.setattr("aurora_core.models.chains._CHUNK", 7)
+    monkeypatch.setattr("aurora_core.drafts.eagle3.chains._CHUNK", 7)
     samples = [make_sample("a", length=40, prompt=9), make_sample("b", length=23, prompt=2, seed=1)]
     assert_same(trainer_of(target), samples, 5)
 
@@ -102,8 +102,8 @@ def test_chains_are_the_unrolled_rows(target, make_sample):
     samples = [make_sample("a", length=17), make_sample("b", length=11, seed=1)]
     batch, packed = Batch.of(samples, torch.float32), Packed.of(samples, torch.float32)
     where = [(i, s.prompt_tokens - 1 + j) for i, s in enumerate(samples) for j in range(packed.spans[i][3])]
-    plain = list(unroll(trainer.draft, trainer.embedding, batch, 4))
-    for step, (roots, out) in enumerate(chains(trainer.draft, trainer.embedding, packed, 4)):
+    plain = list(unroll(trainer.draft, trainer.teacher.embedding, batch, 4))
+    for step, (roots, out) in enumerate(chains(trainer.draft, trainer.teacher.embedding, packed, 4)):
         expected = torch.stack([plain[step][where[r]] for r in roots.tolist()])
         assert torch.allclose(out, expected, atol=2e-5), step
 
@@ -113,7 +113,7 @@ def test_the_prompt_s_rows_carry_no_loss(target, make_sample):
     trainer = trainer_of(target)
     sample = make_sample("a", length=24, prompt=12)
     sums, grads = run(trainer, supervision.packed, [sample], 1)
-    assert sums.rows == [sum(int(trainer._teacher.to_draft[t]) >= 0 for t in sample.tokens[13:].tolist())]
+    assert sums.rows == [sum(int(trainer.teacher.to_draft[t]) >= 0 for t in sample.tokens[13:].tolist())]
     other = replace(sample, last=torch.cat([sample.last[:12] * 7, sample.last[12:]]))
     assert other.last[:12].ne(sample.last[:12]).any()
     for how in (supervision.packed, supervision.plain):

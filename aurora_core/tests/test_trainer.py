@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig, WeightsConfig
+from aurora_core.drafts.eagle3 import maps, supervision
 from aurora_core.errors import TrainingError
 from aurora_core.evaluation.accept import coverage, simulate
 from aurora_core.models import vocabulary
 from aurora_core.samples.schema import encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
-from aurora_core.training import holdout, state, supervision
+from aurora_core.training import holdout, state
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.run import TrainingRun
@@ -43,7 +44,7 @@ def test_training_raises_the_accept_length(target, samples):
     trainer.set_vocabulary(torch.arange(8, 56))
 
     def length():
-        return simulate(trainer.draft, trainer.embedding, samples[20:], steps=3, dtype=torch.float32).length
+        return simulate(trainer.draft, trainer.teacher, samples[20:], steps=3).length
 
     before = length()
     first = trainer.train_step([samples[:4]])
@@ -133,8 +134,8 @@ def test_the_vocabulary_is_what_traffic_uses():
     assert vocabulary.choose(counts, 3).tolist() == [5, 50, 99]
     assert vocabulary.choose(counts, 5).tolist() == [0, 1, 5, 50, 99]
     ids = vocabulary.choose(counts, 10)
-    assert torch.equal(vocabulary.from_d2t(vocabulary.to_d2t(ids)), ids)
-    assert vocabulary.to_t2d(ids, 100).sum() == 10
+    assert torch.equal(maps.from_d2t(maps.to_d2t(ids)), ids)
+    assert maps.to_t2d(ids, 100).sum() == 10
 
 
 def test_the_learning_rate_warms_up_and_decays():
@@ -258,7 +259,7 @@ def test_answers_of_one_token_are_refused_and_counted(tmp_path, target, samples,
 
 def test_a_step_without_a_row_is_none(tmp_path, target, samples):
     trainer = make_trainer(target, weight_decay=0.5)
-    trainer._teacher.to_draft.fill_(-1)
+    trainer.teacher.to_draft.fill_(-1)
     before = copy.deepcopy(trainer.draft.state_dict())
     result = trainer.train_step([samples[:4]])
     assert (result.taken, result.tokens, trainer.step) == (False, 0, 0)
@@ -266,7 +267,7 @@ def test_a_step_without_a_row_is_none(tmp_path, target, samples):
     fill(tmp_path, samples)
     run = make_run(tmp_path, target, reuse=20)
     run._review_vocabulary = lambda: None
-    run.trainer._teacher.to_draft.fill_(-1)
+    run.trainer.teacher.to_draft.fill_(-1)
     refill, rounds = run._refill, []
 
     def end_when_idle():

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig
+from aurora_core.drafts.eagle3.draft import rotate
+from aurora_core.drafts.eagle3.unroll import unroll
+from aurora_core.drafts.family import Teacher
 from aurora_core.evaluation.accept import simulate, walk
-from aurora_core.models.eagle3 import rotate
-from aurora_core.models.unroll import unroll
 from aurora_core.samples.batch import Batch
 from aurora_core.training.init import first_draft
 from hypothesis import given
@@ -105,7 +106,7 @@ def greedy_cycles(draft, embedding, sample, steps):
 def test_simulated_accept_length_is_that_of_cycle_by_cycle_serving(draft, target, make_sample):
     samples = [make_sample(str(i), length=14 + i, prompt=3 + i, seed=i) for i in range(6)]
     for steps in (1, 3):
-        simulated = simulate(draft, target.embedding, samples, steps=steps, dtype=torch.float32)
+        simulated = simulate(draft, Teacher.of(target, draft, torch.float32, torch.device("cpu")), samples, steps=steps)
         served = [greedy_cycles(draft, target.embedding, s, steps) for s in samples]
         assert simulated.tokens == sum(t for t, _ in served)
         assert simulated.cycles == sum(v for _, v in served)

@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 from aurora_core.config import DraftConfig
+from aurora_core.drafts.eagle3 import layers
+from aurora_core.drafts.eagle3.draft import Eagle3Config
 from aurora_core.errors import ConfigError, WeightsError
-from aurora_core.models import aux_layers
-from aurora_core.models.eagle3 import Eagle3Config
 from aurora_core.models.source import fetched
 from aurora_core.protocol.agent import Volume
 from aurora_core.training.init import ensure_first, first_draft
@@ -148,7 +148,7 @@ def test_a_writer_killed_at_any_moment_leaves_only_whole_versions(tmp_path):
 def test_a_draft_survives_the_checkpoint(tmp_path, target):
     draft = first_draft(DraftConfig(draft_vocab_size=40), target, seed=3)
     checkpoint.write(tmp_path, draft, torch.float32)
-    back = checkpoint.read(tmp_path)
+    back = checkpoint.read(tmp_path, "EAGLE3")
     assert back.config == draft.config
     for name, tensor in draft.state_dict().items():
         assert torch.equal(back.state_dict()[name], tensor), name
@@ -166,7 +166,7 @@ def test_a_draft_for_another_target_is_refused(tmp_path, target):
 
 def published(folder, target):
     """A draft as its authors publish it: no layers named, and in several files."""
-    draft = first_draft(DraftConfig(draft_vocab_size=40, aux_layers=aux_layers.default(target)), target, seed=3)
+    draft = first_draft(DraftConfig(draft_vocab_size=40, aux_layers=layers.default(target)), target, seed=3)
     checkpoint.write(folder, draft, torch.float32)
     raw = json.loads((folder / "config.json").read_text())
     del raw["eagle_config"]

@@ -61,7 +61,7 @@ def trained(engine, prompts):
 
 def test_training_and_engine_agree_on_the_accept_length(trained):
     trainer, measured, held, _ = trained
-    simulated = simulate(trainer.draft, trainer.embedding, held, steps=3, dtype=trainer.dtype).length
+    simulated = simulate(trainer.draft, trainer.teacher, held, steps=3).length
     print(f"simulated {simulated:.3f}, engine {measured.accept_length:.3f}")
     assert measured.accept_length > 1.3
     assert simulated == pytest.approx(measured.accept_length, rel=0.05)

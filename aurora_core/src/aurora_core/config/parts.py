@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from aurora_core.config.algorithms import DEFAULT, Algorithm
 from aurora_core.config.base import Config
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
@@ -39,7 +40,7 @@ class DraftShape(Config):
 class DraftConfig(Config):
     """The draft's architecture and how many tokens it proposes."""
 
-    algorithm: Literal["EAGLE3"] = "EAGLE3"
+    algorithm: Algorithm = DEFAULT
     """Draft architecture."""
     checkpoint: str | None = Field(None, min_length=1)
     """Draft to start from, a Hugging Face model id or a folder; without one a draft is made from nothing (day-0)."""

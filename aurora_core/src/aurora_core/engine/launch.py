@@ -1,6 +1,5 @@
 """Starts SGLang with the plugin: its command line and environment, from the configuration."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ import torch
 
 from aurora_core.arithmetic import ComputeDtype, compute_dtype
 from aurora_core.config.parts import DraftConfig, ServingConfig, TargetConfig
+from aurora_core.drafts.registry import family
 from aurora_core.engine.settings import ADMIN_KEY, API_KEY, VARIABLE, EngineSettings
 from aurora_core.models.target import Target
 
@@ -120,28 +120,24 @@ def speculative(
 ) -> Command:
     """SGLang with a draft and the plugin.
 
-    With top-k 1 the engine prepares draft steps 0 too, so that speculation can be switched off and on while it
-    runs; with a token tree SGLang cannot, and the steps stay as they are.
+    Raises:
+        ConfigError: the draft's family is not known.
     """
+    own = family(draft.algorithm).launch(draft, runtime_folder)
+    for path, text in own.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     arguments = _base(target, config, serving)
     arguments += [
         "--speculative-algorithm", draft.algorithm,
         "--speculative-draft-model-path", str(draft_path),
-        "--speculative-num-steps", str(draft.num_steps),
-        "--speculative-eagle-topk", str(draft.top_k),
-        "--speculative-num-draft-tokens", str(draft.num_draft_tokens),
+        *own.arguments,
     ]  # fmt: skip
-    if draft.top_k == 1:
-        runtime_folder.mkdir(parents=True, exist_ok=True)
-        steps = runtime_folder / "steps.json"
-        steps.write_text(json.dumps({"1": {"candidate_steps": [0, draft.num_steps]}}))
-        arguments += ["--speculative-adaptive", "--speculative-adaptive-config", str(steps)]
     environment = {
         **_environment(serving),
+        **own.environment,
         VARIABLE: settings.model_dump_json(by_alias=True),
         ADMIN_KEY: secrets.admin_key,
         **({API_KEY: secrets.api_key} if secrets.api_key else {}),
-        # With drafting off, keeping the draft's KV warm would slow serving below target-only.
-        "SGLANG_SPEC_SKIP_ZERO_STEP_DRAFT_EXTEND": "1",
     }
     return Command((*arguments, *serving.extra_args), environment)

@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from aurora_core.errors import EngineError, WeightsError
-from aurora_core.models.eagle3 import Eagle3Config
+from aurora_core.drafts.family import CheckpointConfig
+from aurora_core.drafts.registry import family
+from aurora_core.errors import ConfigError, EngineError, WeightsError
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 
@@ -29,7 +30,8 @@ class Loaded:
     """A version in memory."""
 
     version: int
-    config: Eagle3Config
+    algorithm: str
+    config: CheckpointConfig
     tensors: dict[str, Tensor]
 
 
@@ -62,7 +64,8 @@ def read(store: WeightsStore, version: int, target: str) -> Loaded:
         config = contents[checkpoint.CONFIG]
     except (KeyError, SafetensorError) as error:
         raise WeightsError(f"version {version} cannot be read: {error}") from error
-    return Loaded(version, checkpoint.parse_config(config, f"{checkpoint.CONFIG} of version {version}"), tensors)
+    read_config = checkpoint.parse_config(config, manifest.algorithm, f"{checkpoint.CONFIG} of version {version}")
+    return Loaded(version, manifest.algorithm, read_config, tensors)
 
 
 class DraftSwap:
@@ -86,6 +89,11 @@ class DraftSwap:
     def _check(self, loaded: Loaded) -> None:
         """A draft fits the engine only in the shape and on the layers that it was started with."""
         live = self._live
+        if loaded.algorithm != live.algorithm:
+            message = (
+                f"version {loaded.version} is a draft of {loaded.algorithm}, and this engine runs {live.algorithm}"
+            )
+            raise WeightsError(message)
         if loaded.config != live.config:
             old, new = live.config.to_hf(""), loaded.config.to_hf("")
             changed = ", ".join(f"{k}: {old[k]} -> {new[k]}" for k in old if old[k] != new[k])
@@ -139,11 +147,11 @@ class DraftSwap:
             raise EngineError(message)
         started = time.perf_counter()
         try:
-            _load(draft_worker, loaded.tensors)
-        except (RuntimeError, ValueError, AttributeError) as error:
+            _load(draft_worker, loaded)
+        except (ConfigError, RuntimeError, ValueError, AttributeError) as error:
             self.state.failures += 1
             self.state.failed = {version: str(error)}
-            _load(draft_worker, self._live.tensors)
+            _load(draft_worker, self._live)
             message = f"the engine refused version {version}: {error}"
             raise EngineError(message) from error
         seconds = time.perf_counter() - started
@@ -156,17 +164,10 @@ class DraftSwap:
         return seconds
 
 
-def _load(draft_worker: Any, tensors: dict[str, Tensor]) -> None:
-    """Load weights through the draft's own loaders, and the draft-to-target map that the worker keeps a copy of."""
-    inner = getattr(draft_worker, "draft_worker", draft_worker)
+def _load(draft_worker: Any, loaded: Loaded) -> None:
+    """Load weights as the draft's family does, with the device's work done before and after."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    for _, runner in draft_worker.weight_update_runners():
-        runner.weight_updater.begin_weight_update()
-        runner.model.load_weights(iter(tensors.items()))
-        runner.weight_updater.end_weight_update(run_post_load=False)
-    hot = inner.hot_token_id
-    if hot is not None:
-        hot.copy_(inner.draft_runner.model.hot_token_id)
+    family(loaded.algorithm).load(draft_worker, loaded.tensors)
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -6,16 +6,14 @@ next one where the last ended, so walking the rows this way gives the cycles of 
 engine's arithmetic), and not an average over rows that no cycle starts at.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from aurora_core.models import vocabulary
-from aurora_core.models.eagle3 import Eagle3Draft
-from aurora_core.models.unroll import unroll
+from aurora_core.drafts.family import Draft, Teacher
+from aurora_core.drafts.registry import family_of
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 
@@ -64,43 +62,38 @@ def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> tuple[int,
     return tokens, cycles
 
 
-def _correct(draft: Eagle3Draft, embedding: Tensor, batch: Batch, steps: int) -> Iterator[Tensor]:
-    """Per step, bool [B, T]: the draft's choice is the token that the target generated."""
-    ids = draft.ids.to(batch.tokens.device)
-    for step, out in enumerate(unroll(draft, embedding, batch, steps)):
-        supervised = batch.supervised(step)
-        choice = torch.zeros_like(batch.shifted(0))
-        choice[supervised] = ids[F.linear(out[supervised], draft.lm_head.weight.to(out.dtype)).argmax(-1)]
-        yield supervised & (choice == batch.shifted(step + 2))
+def _correct(draft: Draft, teacher: Teacher, batch: Batch, steps: int) -> Tensor:
+    """Bool [B, steps, T]: the draft's proposal is the token that the target generated."""
+    proposals = family_of(draft).proposals(draft, teacher, batch, steps)
+    return torch.stack(
+        [batch.supervised(step) & (each == batch.shifted(step + 2)) for step, each in enumerate(proposals)], 1
+    )
 
 
 @torch.no_grad()
 def simulate(
-    draft: Eagle3Draft,
-    embedding: Tensor,
+    draft: Draft,
+    teacher: Teacher,
     samples: Sequence[Sample],
     *,
     steps: int,
-    dtype: torch.dtype,
     micro_batch: int = 8,
 ) -> Accepted:
     """Accept length of a draft on samples.
 
     Args:
         draft: the draft.
-        embedding: the target's embedding, [vocab, width].
+        teacher: the draft's, or where the draft has a head of its own that of another draft for the same target.
         samples: held-out requests.
         steps: draft steps of a cycle.
-        dtype: arithmetic.
         micro_batch: samples at a time.
     """
-    device = draft.norm.weight.device
     counts: list[tuple[int, int]] = []
     ordered = sorted(samples, key=lambda sample: sample.tokens.shape[0])
     for start in range(0, len(ordered), micro_batch):
-        batch = Batch.of(ordered[start : start + micro_batch], dtype).to(device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            correct = torch.stack(list(_correct(draft, embedding, batch, steps)), 1).tolist()
+        batch = Batch.of(ordered[start : start + micro_batch], teacher.dtype).to(teacher.device)
+        with teacher.autocast():
+            correct = _correct(draft, teacher, batch, steps).tolist()
         for flags, prompt, rows in zip(correct, batch.prompt.tolist(), batch.rows.tolist(), strict=True):
             if prompt < rows:
                 counts.append(walk(flags, prompt - 1, rows))
@@ -110,7 +103,7 @@ def simulate(
 def coverage(samples: Sequence[Sample], ids: Tensor, vocab_size: int) -> float:
     """Share of generated_counts tokens that a draft vocabulary holds; no draft can accept the others."""
     counts = generated_counts(samples, vocab_size)
-    covered = counts[vocabulary.to_t2d(ids, vocab_size)].sum()
+    covered = counts[ids].sum()
     return float(covered / counts.sum().clamp(min=1))
 
 

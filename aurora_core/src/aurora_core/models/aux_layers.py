@@ -1,34 +1,13 @@
-"""The target's layers whose outputs feed a draft: which a new draft takes, and which the engine can give.
+"""The target's layers whose outputs feed a draft: which of them the engine can give.
 
-A layer is named by its number from 0 and stands for its output, as in a draft's ``eagle_aux_hidden_state_layer_ids``.
-SGLang reads that as the next layer's input, so the last layer's cannot be had.
+A layer is named by its number from 0 and stands for its output. SGLang reads that as the next layer's input, so the
+last layer's cannot be had.
 """
 
 from collections.abc import Sequence
 
 from aurora_core.errors import ConfigError
 from aurora_core.models.target import Target
-
-COUNT = 3
-
-
-def default(target: Target) -> tuple[int, ...]:
-    """An early, the middle and a late layer: those that SGLang takes for a draft that names none.
-
-    A target of less than seven layers has not so many, so that there the three are the last ones that can be had.
-
-    Raises:
-        ConfigError: the target has too few layers.
-    """
-    layers = target.num_layers
-    if layers < COUNT + 1:
-        raise ConfigError(f"{target.path} has {layers} layers, and a draft is fed by {COUNT}, none of them the last")
-    theirs = (1, layers // 2 - 1, layers - 4)
-    return (
-        theirs
-        if len(set(theirs)) == COUNT and theirs == tuple(sorted(theirs))
-        else tuple(range(layers - 4, layers - 1))
-    )
 
 
 def check(layers: Sequence[int], target: Target, who: str) -> None:

@@ -1,4 +1,4 @@
-"""The shape of a new draft: what of its target's shape can be a dense layer of Llama's, which EAGLE3 is."""
+"""The shape of a new draft: what of its target's shape can be a dense layer of Llama's."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -23,23 +23,6 @@ def choose(token_counts: Tensor, size: int) -> Tensor:
     return order.sort().values
 
 
-def to_d2t(ids: Tensor) -> Tensor:
-    """EAGLE3's ``d2t``: [draft vocab], target id minus draft id."""
-    return ids - torch.arange(ids.numel())
-
-
-def from_d2t(d2t: Tensor) -> Tensor:
-    """The inverse of :func:`to_d2t`."""
-    return d2t + torch.arange(d2t.numel())
-
-
-def to_t2d(ids: Tensor, vocab_size: int) -> Tensor:
-    """EAGLE3's ``t2d``: bool [vocab], True where the draft can propose the token."""
-    mask = torch.zeros(vocab_size, dtype=torch.bool)
-    mask[ids] = True
-    return mask
-
-
 def target_to_draft(ids: Tensor, vocab_size: int) -> Tensor:
     """int64 [vocab]: the draft's id of each target token, -1 where it has none."""
     table = torch.full((vocab_size,), -1, dtype=torch.int64)

@@ -2,36 +2,32 @@
 
 from pathlib import Path
 
-import torch
-
 from aurora_core.config.parts import DraftConfig
+from aurora_core.drafts.family import Draft
+from aurora_core.drafts.registry import family
 from aurora_core.errors import ConfigError, WeightsError
-from aurora_core.models import aux_layers, day_zero, vocabulary
-from aurora_core.models.eagle3 import Eagle3Config, Eagle3Draft
+from aurora_core.models import aux_layers
 from aurora_core.models.target import Target
 from aurora_core.weights import checkpoint
 from aurora_core.weights.manifest import Manifest
 from aurora_core.weights.store import WeightsStore
 
 
-def first_draft(config: DraftConfig, target: Target, seed: int) -> Eagle3Draft:
+def first_draft(config: DraftConfig, target: Target, seed: int) -> Draft:
     """The draft that training starts from.
 
-    A new draft's vocabulary is a guess (low ids, which tokenizers give to common tokens) until traffic is seen.
-
     Raises:
-        ConfigError: the target cannot be read, or has no such layers.
+        ConfigError: the target cannot be read or has no such layers, or the family is not known.
         WeightsError: the given checkpoint is none, or fits another target or other layers of it.
     """
+    of_kind = family(config.algorithm)
     if config.checkpoint is None:
-        shape = Eagle3Config.for_target(target, config.draft_vocab_size, config.aux_layers, config.shape)
-        draft = Eagle3Draft(shape)
-        ids = vocabulary.choose(torch.zeros(target.vocab_size), shape.draft_vocab_size)
-        day_zero.initialise(draft, target, ids, seed)
-        return draft
+        new: Draft = of_kind.initialise(config, target, seed)
+        return new
     if config.shape is not None:
         raise ConfigError(f"draft.shape is of a new draft: {config.checkpoint} has its own")
-    draft = checkpoint.read(Path(config.checkpoint), config.aux_layers or aux_layers.default(target))
+    layers = config.aux_layers or of_kind.default_layers(target)
+    draft = checkpoint.read(Path(config.checkpoint), config.algorithm, layers)
     shape = draft.config
     if shape.vocab_size != target.vocab_size or shape.target_hidden_size != target.hidden_size:
         message = (
@@ -52,4 +48,8 @@ def ensure_first(store: WeightsStore, config: DraftConfig, target: Target, seed:
     if versions:
         return store.manifest(versions[-1])
     draft = first_draft(config, target, seed)
-    return store.publish(lambda folder: checkpoint.write(folder, draft), target_fingerprint=target.fingerprint)
+    return store.publish(
+        lambda folder: checkpoint.write(folder, draft),
+        target_fingerprint=target.fingerprint,
+        algorithm=draft.algorithm,
+    )

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aurora_core.config.parts import DraftConfig, WeightsConfig
+from aurora_core.drafts.family import Draft
 from aurora_core.errors import WeightsError
 from aurora_core.evaluation.accept import coverage, simulate
-from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.protocol import metrics
 from aurora_core.samples.schema import Sample
@@ -83,6 +83,7 @@ class Publisher:
         return self._store.publish(
             lambda folder: checkpoint.write(folder, trainer.draft),
             target_fingerprint=self._target.fingerprint,
+            algorithm=trainer.draft.algorithm,
             parent=self.published,
             step=trainer.step,
             tokens=trainer.tokens,
@@ -93,9 +94,8 @@ class Publisher:
             after=self.published,
         ).version
 
-    def _simulated(self, draft: Eagle3Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
-        steps = self._draft_config.num_steps
-        return simulate(draft, trainer.embedding, heldout, steps=steps, dtype=trainer.dtype).length
+    def _simulated(self, draft: Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+        return simulate(draft, trainer.teacher, heldout, steps=self._draft_config.num_steps).length
 
     def _evaluate(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
         """The draft's simulated accept length."""
@@ -112,8 +112,8 @@ class Publisher:
         if self.published not in self._store.versions():
             log.warning("version %d is not on the volume any more: the next version need not beat it", self.published)
             return 0.0
-        _, contents = self._store.read(self.published)
-        draft = checkpoint.from_contents(contents, f"version {self.published}").to(trainer.device)
+        manifest, contents = self._store.read(self.published)
+        draft = checkpoint.from_contents(contents, manifest.algorithm, f"version {self.published}").to(trainer.device)
         length = self._simulated(draft, trainer, heldout)
         self._metrics.report({metrics.EVAL_LIVE_ACCEPT_LENGTH: length})
         return length

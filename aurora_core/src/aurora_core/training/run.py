@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from aurora_core.arithmetic import STATE_DTYPES, short_name
 from aurora_core.config.parts import DraftConfig, SamplesConfig, WeightsConfig
+from aurora_core.drafts.registry import family_of
 from aurora_core.errors import TrainingError, WeightsError
 from aurora_core.evaluation.accept import coverage, generated_counts
 from aurora_core.models import vocabulary
@@ -67,7 +68,7 @@ class TrainingRun:
         self._stopping = False
         self._status_written = True
         self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, paths.in_use)
-        width = len(self.trainer.draft.config.aux_layers) * target.hidden_size
+        aux_width, width = family_of(self.trainer.draft).sample_widths(self.trainer.draft.config)
         dtypes = STATE_DTYPES if samples.dtype == "auto" else (getattr(torch, samples.dtype),)
         self.pool = Pool(
             source,
@@ -75,8 +76,8 @@ class TrainingRun:
                 payload,
                 target=target.fingerprint,
                 vocab_size=target.vocab_size,
-                aux_width=width,
-                hidden=target.hidden_size,
+                aux_width=aux_width,
+                hidden=width,
                 dtypes=dtypes,
             ).cut(training.max_seq_length),
             size=samples.max_sample_pool_size,

@@ -83,8 +83,8 @@ def resume(config: TrainingConfig, target: Target, places: Paths) -> Start:
         return Start(trainer, uses, published, damaged)
     for version in reversed(store.versions()):
         try:
-            _, contents = store.read(version)
-            draft = checkpoint.from_contents(contents, f"version {version}")
+            manifest, contents = store.read(version)
+            draft = checkpoint.from_contents(contents, manifest.algorithm, f"version {version}")
         except WeightsError as error:
             log.warning("version %d is passed over: %s", version, error)
             damaged += 1

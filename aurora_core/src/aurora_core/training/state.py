@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from aurora_core.drafts.family import Draft
 from aurora_core.errors import WeightsError
-from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
@@ -50,17 +50,25 @@ def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published:
         (folder / _EXTRA).write_text(json.dumps({"uses": uses, "published": published}))
 
     fingerprint = trainer.target_fingerprint
-    store.publish(write, target_fingerprint=fingerprint, step=trainer.step, tokens=trainer.tokens)
+    store.publish(
+        write,
+        target_fingerprint=fingerprint,
+        algorithm=trainer.draft.algorithm,
+        step=trainer.step,
+        tokens=trainer.tokens,
+    )
     store.prune(2, ())
 
 
-def load_draft(store: WeightsStore, target: Target) -> tuple[int, Eagle3Draft] | None:
+def load_draft(store: WeightsStore, target: Target) -> tuple[int, Draft] | None:
     """The newest state that verifies, and its draft; None where there is none for this target."""
     for version in reversed(store.versions()):
         try:
             manifest, contents = store.read(version)
             if manifest.target_fingerprint == target.fingerprint:
-                return version, checkpoint.from_contents(contents, f"the state of version {version}")
+                return version, checkpoint.from_contents(
+                    contents, manifest.algorithm, f"the state of version {version}"
+                )
         except WeightsError as error:
             # A damaged state is skipped for the one before: its steps are lost, but nothing is wrong.
             log.warning("training state %d is passed over: %s", version, error)

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from aurora_core.arithmetic import training_precision
 from aurora_core.config.training import TrainingConfig
+from aurora_core.drafts.family import Draft, Teacher
+from aurora_core.drafts.registry import family_of
 from aurora_core.models import vocabulary
-from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
-from aurora_core.training import supervision
 from aurora_core.training.schedule import learning_rate
-from aurora_core.training.supervision import MicroBatch, Teacher
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class StepResult:
 class Trainer:
     """Trains a draft for a target."""
 
-    def __init__(self, config: TrainingConfig, draft: Eagle3Draft, target: Target, device: torch.device) -> None:
+    def __init__(self, config: TrainingConfig, draft: Draft, target: Target, device: torch.device) -> None:
         self.config = config
         self.draft = draft.to(device)
         self.device = device
@@ -54,36 +53,27 @@ class Trainer:
         self.dtype = training_precision(config.precision, device)
         self._target = target
         self.target_fingerprint = target.fingerprint
-        self.embedding = target.embedding.to(device, self.dtype)
         self.optimizer = torch.optim.AdamW(
             draft.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
-        self._micro_batch: MicroBatch = supervision.packed if config.loss == "fused" else supervision.plain
-        self._read_vocabulary()
-
-    def _read_vocabulary(self) -> None:
-        ids = self.draft.ids
-        self._teacher = Teacher(
-            embedding=self.embedding,
-            head=self._target.lm_head[ids].to(self.device, self.dtype),
-            soft_cap=self._target.soft_cap,
-            to_draft=vocabulary.target_to_draft(ids, self.draft.config.vocab_size).to(self.device),
-            dtype=self.dtype,
-            device=self.device,
-        )
+        self._micro_batch = family_of(draft).micro_batch(config.loss)
+        self.teacher = Teacher.of(target, self.draft, self.dtype, device)
 
     def set_vocabulary(self, ids: Tensor) -> int:
         """Give the draft another vocabulary of the same size; returns how many tokens are new in it.
 
-        Rows of the head that stay keep their weights and moments; new ones start from the target's head.
+        Rows of the head that stay keep their weights and moments; new ones start from the target's head. A draft that
+        has no head of its own proposes every token, and nothing is new to it.
         """
+        parameter = self.draft.head
+        if parameter is None:
+            return 0
         old = self.draft.ids
         position = vocabulary.target_to_draft(old, self.draft.config.vocab_size)[ids].to(self.device)
         kept = position >= 0
         if bool(kept.all()):
             return 0
         fresh = self._target.head_rows(ids).to(self.device)
-        parameter = self.draft.lm_head.weight
         source = position.clamp(min=0)
         with torch.no_grad():
             parameter.copy_(torch.where(kept[:, None], parameter[source], fresh))
@@ -92,7 +82,7 @@ class Trainer:
             if name in state:
                 state[name] = torch.where(kept[:, None], state[name][source], 0.0)
         self.draft.set_vocabulary(ids.to(self.device))
-        self._read_vocabulary()
+        self.teacher = self.teacher.with_vocabulary(self._target, self.draft)
         return int((~kept).sum())
 
     def train_step(self, micro_batches: Sequence[Sequence[Sample]]) -> StepResult:
@@ -107,7 +97,7 @@ class Trainer:
         sums = [
             self._micro_batch(
                 self.draft,
-                self._teacher,
+                self.teacher,
                 samples,
                 config.ttt_length,
                 config.step_weight_decay,

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aurora_core.config.algorithms import DEFAULT
 from aurora_core.errors import WeightsError
 from aurora_core.protocol.agent import VersionInfo
 
@@ -49,7 +50,8 @@ class Manifest(BaseModel):
     parent: int | None = Field(default=None, ge=0, lt=10**9)
     created: datetime
     target_fingerprint: str = Field(max_length=500)
-    algorithm: str = Field("EAGLE3", max_length=100)
+    algorithm: str = Field(DEFAULT, max_length=100)
+    """The draft family that reads it."""
     step: int = Field(default=0, ge=0, lt=2**53)
     """Optimizer steps behind it."""
     tokens: int = Field(default=0, ge=0, lt=2**53)

@@ -18,6 +18,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from aurora_core import regular
+from aurora_core.config.algorithms import DEFAULT
 from aurora_core.errors import LeaseLostError, WeightsError
 from aurora_core.weights.lease import WriterLease
 from aurora_core.weights.manifest import FileEntry, Manifest, Provenance, parse
@@ -194,11 +195,12 @@ class WeightsStore:
             return other, 0, f"{problem}; serving target-only"
         raise WeightsError(f"{problem}, and there is no other version to start with")
 
-    def publish(
+    def publish(  # noqa: PLR0913 (all but the first are given by name)
         self,
         write: Callable[[Path], None],
         *,
         target_fingerprint: str,
+        algorithm: str = DEFAULT,
         parent: int | None = None,
         step: int = 0,
         tokens: int = 0,
@@ -215,6 +217,7 @@ class WeightsStore:
         Args:
             write: puts the files into a folder.
             target_fingerprint: of the target that the draft is for.
+            algorithm: of the draft's family.
             parent: the version that it was trained from.
             step, tokens: optimizer steps and tokens behind it.
             holdout_accept_length, parent_holdout_accept_length: see :class:`Manifest`.
@@ -246,6 +249,7 @@ class WeightsStore:
                 parent=parent,
                 created=datetime.now(UTC),
                 target_fingerprint=target_fingerprint,
+                algorithm=algorithm,
                 step=step,
                 tokens=tokens,
                 holdout_accept_length=holdout_accept_length,

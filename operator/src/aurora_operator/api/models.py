@@ -1,7 +1,6 @@
 """The parts of the spec that name models: the target, and the draft."""
 
-from typing import Literal
-
+from aurora_core.config.algorithms import DEFAULT, Algorithm
 from aurora_core.config.base import Config
 from aurora_core.config.parts import DraftConfig, DraftShape, Dtype
 from pydantic import Field
@@ -96,7 +95,7 @@ class DraftSpec(Config):
         ),
     )
 
-    algorithm: Literal["EAGLE3"] = "EAGLE3"
+    algorithm: Algorithm = DEFAULT
     """Draft architecture."""
     checkpoint: str | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from aurora_core.config.algorithms import FAMILIES
 from aurora_core.config.base import Config
 from aurora_core.config.parts import Dtype
 from aurora_core.config.training import TrainingConfig
@@ -19,10 +20,11 @@ Quantities = Annotated[
     Field(max_length=16),
 ]
 
+OF_FAMILIES = tuple(argument for family in FAMILIES.values() for argument in family.arguments)
 OWNED_ARGUMENTS = (
     "--model-path", "--host", "--port", "--device", "--dtype", "--tp-size", "--tensor-parallel-size",
     "--enable-metrics", "--api-key", "--admin-api-key", "--speculative-algorithm", "--speculative-draft-model-path",
-    "--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens",
+    "--speculative-num-steps", *OF_FAMILIES, "--speculative-num-draft-tokens",
     "--speculative-adaptive", "--speculative-adaptive-config", "--trust-remote-code", "--revision",
     "--config", "--tokenizer-worker-num", "--enable-http2", "--grpc-mode", "--smg-grpc-mode", "--grpc-port",
     "--fastapi-root-path", "--encoder-only", "--use-ray",

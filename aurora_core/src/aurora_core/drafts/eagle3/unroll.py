@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aurora_core.models.eagle3 import Eagle3Draft
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.samples.batch import Batch
 
 

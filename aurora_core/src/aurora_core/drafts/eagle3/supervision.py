@@ -1,57 +1,19 @@
 """Forward and backward of one micro-batch: plainly, as the definition of what is meant, and packed, which is fast."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from aurora_core.drafts.eagle3.chains import chains
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
+from aurora_core.drafts.eagle3.unroll import unroll
+from aurora_core.drafts.family import StepSums, Teacher
 from aurora_core.losses import fused, reference
 from aurora_core.losses.reference import TargetRows, target_rows
-from aurora_core.models.chains import chains
-from aurora_core.models.eagle3 import Eagle3Draft
-from aurora_core.models.unroll import unroll
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.packed import Packed
 from aurora_core.samples.schema import Sample
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """What a draft is trained against.
-
-    Attributes:
-        embedding: the target's, [target vocabulary, D].
-        head: its head's rows of the draft's vocabulary, [V, H].
-        soft_cap: what the target holds its logits within, or None.
-        to_draft: int64 [target vocabulary], draft id of each target token, -1 where it has none.
-        dtype: arithmetic of the forward and backward pass.
-        device: where.
-    """
-
-    embedding: Tensor
-    head: Tensor
-    soft_cap: float | None
-    to_draft: Tensor
-    dtype: torch.dtype
-    device: torch.device
-
-    def autocast(self) -> torch.autocast:
-        """The context that computes in that arithmetic."""
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
-
-
-@dataclass(frozen=True)
-class StepSums:
-    """Sums over a micro-batch, by unrolled step: of the rows' losses, of correct predictions, and of rows."""
-
-    loss: list[float]
-    correct: list[float]
-    rows: list[int]
-
-
-MicroBatch = Callable[[Eagle3Draft, Teacher, Sequence[Sample], int, float, float], StepSums]
-"""draft, teacher, samples, unrolled steps, weight of each further step, scale of the loss."""
 
 
 def _summed(step_N: Tensor, loss_N: Tensor, correct_N: Tensor, steps: int) -> StepSums:

@@ -5,8 +5,8 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.errors import ConfigError
-from aurora_core.models.eagle3 import Eagle3Draft
 from aurora_core.models.target import Target
 
 log = logging.getLogger(__name__)

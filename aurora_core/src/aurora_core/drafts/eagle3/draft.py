@@ -5,6 +5,7 @@ the hidden state is the target's own (three layers, projected by ``fc``); at lat
 before its final norm. Letters in shapes: B sequences, T positions, D draft width, V draft vocabulary.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,8 +16,11 @@ from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from aurora_core.config.parts import DraftShape
+from aurora_core.drafts.eagle3 import foreign, maps
+from aurora_core.drafts.eagle3 import layers as feeding
+from aurora_core.drafts.family import Draft
 from aurora_core.errors import ConfigError
-from aurora_core.models import aux_layers, foreign, shape, vocabulary
+from aurora_core.models import aux_layers, shape
 from aurora_core.models.target import Target
 
 ARCHITECTURE = "LlamaForCausalLMEagle3"
@@ -59,7 +63,7 @@ class Eagle3Config:
             ConfigError: the target's architecture is not known, or has no such layers, or the shape is impossible.
         """
         heads = shape.attention(target, wish)
-        layers = layers or aux_layers.default(target)
+        layers = layers or feeding.default(target)
         aux_layers.check(layers, target, "a new draft cannot be fed by layers")
         return cls(
             hidden_size=target.hidden_size,
@@ -77,7 +81,7 @@ class Eagle3Config:
         )
 
     @classmethod
-    def from_hf(cls, raw: dict[str, Any]) -> Self:
+    def from_hf(cls, raw: Mapping[str, Any]) -> Self:
         """Read a checkpoint's config.json.
 
         Raises:
@@ -188,9 +192,11 @@ def rotate(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x_BHTK * cos + turned * sin
 
 
-class Eagle3Draft(nn.Module):
+class Eagle3Draft(Draft):
     """The draft's weights and the parts of its forward pass that training and evaluation share."""
 
+    algorithm = "EAGLE3"
+    config: Eagle3Config
     d2t: Tensor
     t2d: Tensor
     _rope: LlamaRotaryEmbedding
@@ -218,13 +224,18 @@ class Eagle3Draft(nn.Module):
 
     def set_vocabulary(self, ids: Tensor) -> None:
         """Record which target tokens the draft's ids stand for, [V] ascending."""
-        self.d2t.copy_(vocabulary.to_d2t(ids))
-        self.t2d.copy_(vocabulary.to_t2d(ids, self.config.vocab_size))
+        self.d2t.copy_(maps.to_d2t(ids))
+        self.t2d.copy_(maps.to_t2d(ids, self.config.vocab_size))
 
     @property
     def ids(self) -> Tensor:
         """Target ids of the draft's vocabulary, [V]."""
-        return vocabulary.from_d2t(self.d2t.cpu())
+        return maps.from_d2t(self.d2t.cpu())
+
+    @property
+    def head(self) -> Tensor:
+        """Its own head, [V, D]."""
+        return self.lm_head.weight
 
     def rope_tables(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cos and sin for positions, each [B, 1, T, head_dim], fp32."""

@@ -1,4 +1,4 @@
-"""The chains of :mod:`aurora_core.models.unroll`, computing only what a loss needs.
+"""The chains of :mod:`aurora_core.drafts.eagle3.unroll`, computing only what a loss needs.
 
 The reference runs every row of every sample through every step. Here the prompt's rows give keys and values once, and
 all else runs over roots alone, fewer with each step; the half of the projections that reads a token's embedding is
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aurora_core.models.eagle3 import Eagle3Draft, rotate
+from aurora_core.drafts.eagle3.draft import Eagle3Draft, rotate
 from aurora_core.samples.packed import Packed
 
 _CHUNK = 256

@@ -52,7 +52,7 @@ _PREFIXES = ("model.", "draft_model.")
 _LAYER = "midlayer."
 
 
-def _set(value: Any) -> bool:  # noqa: ANN401 (JSON)
+def _set(value: Any) -> bool:
     return value is not None and value is not False and value not in ("", [], {})
 
 

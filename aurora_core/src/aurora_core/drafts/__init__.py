@@ -1,0 +1,1 @@
+"""Draft families: what each of them is made of, behind one protocol."""

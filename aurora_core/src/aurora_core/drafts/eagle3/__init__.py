@@ -1,0 +1,75 @@
+"""EAGLE3 (Li et al., 2025, arXiv 2503.01840): a layer that reads three of the target's, one token after the other."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aurora_core.config.parts import DraftConfig
+from aurora_core.drafts.eagle3 import assemble, day_zero, layers, serving, supervision
+from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.unroll import unroll
+from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher
+from aurora_core.models import vocabulary
+from aurora_core.models.target import Target
+from aurora_core.samples.batch import Batch
+
+
+class Eagle3Family:
+    """See :class:`aurora_core.drafts.family.DraftFamily`."""
+
+    def default_layers(self, target: Target) -> tuple[int, ...]:
+        """An early, the middle and a late one."""
+        return layers.default(target)
+
+    def initialise(self, config: DraftConfig, target: Target, seed: int) -> Eagle3Draft:
+        """A layer like the target's last.
+
+        Its vocabulary is a guess (low ids, which tokenizers give to common tokens) until traffic is seen.
+        """
+        shape = Eagle3Config.for_target(target, config.draft_vocab_size, config.aux_layers, config.shape)
+        draft = Eagle3Draft(shape)
+        ids = vocabulary.choose(torch.zeros(target.vocab_size), shape.draft_vocab_size)
+        day_zero.initialise(draft, target, ids, seed)
+        return draft
+
+    def read_config(self, raw: Mapping[str, Any]) -> Eagle3Config:
+        """Of anyone's EAGLE3 checkpoint."""
+        return Eagle3Config.from_hf(raw)
+
+    def assemble(self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layers: tuple[int, ...]) -> Eagle3Draft:
+        """Of anyone's EAGLE3 checkpoint."""
+        config = Eagle3Config.from_hf(raw)
+        return assemble.assemble(config if config.aux_layers else replace(config, aux_layers=layers), tensors)
+
+    def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
+        """The layers that feed the draft, side by side, and the target's last."""
+        return len(config.aux_layers) * config.target_hidden_size, config.target_hidden_size
+
+    def micro_batch(self, loss: Literal["fused", "reference"]) -> MicroBatch[Eagle3Draft]:
+        """Packed, or every row of padded samples."""
+        return supervision.packed if loss == "fused" else supervision.plain
+
+    def proposals(self, draft: Eagle3Draft, teacher: Teacher, batch: Batch, steps: int) -> Iterator[Tensor]:
+        """The likeliest token of each step of the chains."""
+        ids = draft.ids.to(batch.tokens.device)
+        for step, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
+            supervised = batch.supervised(step)
+            choice = torch.zeros_like(batch.shifted(0))
+            choice[supervised] = ids[F.linear(out[supervised], draft.lm_head.weight.to(out.dtype)).argmax(-1)]
+            yield choice
+
+    def launch(self, config: DraftConfig, folder: Path) -> Launch:
+        """Steps and branches."""
+        return serving.launch(config, folder)
+
+    def load(self, draft_worker: Any, tensors: Mapping[str, Tensor]) -> None:
+        """The layer's weights, and the map of its vocabulary."""
+        serving.load(draft_worker, tensors)
+
+
+FAMILY: DraftFamily[Eagle3Draft] = Eagle3Family()

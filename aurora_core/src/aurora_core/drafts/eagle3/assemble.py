@@ -1,0 +1,37 @@
+"""An EAGLE3 draft of a checkpoint's tensors, its own or of those who published it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from aurora_core.drafts.eagle3 import foreign
+from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.errors import ConfigError
+
+_MAPS = ("d2t", "t2d")
+
+
+def assemble(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> Eagle3Draft:
+    """Put tensors into a draft.
+
+    Raises:
+        ConfigError: some are missing or too many, or the maps are none.
+    """
+    tensors = foreign.renamed(tensors)
+    foreign.check_maps(tensors, config.vocab_size)
+    draft = Eagle3Draft(config)
+    missing, unexpected = draft.load_state_dict(tensors, strict=False)
+    lacking = [name for name in missing if name not in _MAPS]
+    # A draft over the target's full vocabulary carries no maps.
+    if "d2t" in missing and config.draft_vocab_size != config.vocab_size:
+        lacking.append("d2t")
+    if lacking:
+        head = "; a head that is shared with the target is not supported" if "lm_head.weight" in lacking else ""
+        raise ConfigError(f"it lacks {', '.join(lacking)}{head}")
+    extra = [name for name in unexpected if not name.startswith("embed_tokens")]
+    if extra:
+        raise ConfigError(f"it has tensors that EAGLE3 does not: {', '.join(extra)}")
+    if "d2t" in missing or "t2d" in missing:
+        draft.set_vocabulary(torch.arange(config.vocab_size) if "d2t" in missing else draft.ids.clone())
+    return draft
