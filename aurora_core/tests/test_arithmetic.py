@@ -51,13 +51,14 @@ torch.set_num_threads(1)
 def seconds(dtype):
     a, b = torch.ones(128, 256, dtype=dtype), torch.ones(256, 512, dtype=dtype)
     a @ b
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(20):
         a @ b
-    return time.perf_counter() - began
+    return time.process_time() - began
 chosen = training_precision("auto", cpu)
 other = torch.float32 if chosen == torch.bfloat16 else torch.bfloat16
-print(compute_dtype("auto", cpu, "bfloat16"), chosen, seconds(chosen) < 2 * seconds(other))
+# Emulated bf16 takes tens of times as long; with units it can take twice as long for products as small as these.
+print(compute_dtype("auto", cpu, "bfloat16"), chosen, seconds(chosen) < 5 * seconds(other))
 """
 
 
