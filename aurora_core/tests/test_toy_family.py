@@ -1,6 +1,8 @@
 """A second draft family goes all the way: a folder and a line, and nothing else of the core is touched."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +25,11 @@ from aurora_core.weights.manifest import Provenance
 from aurora_core.weights.store import WeightsStore
 from pydantic import ValidationError
 
+import aurora_core
+
 CPU = torch.device("cpu")
+CORE = Path(aurora_core.__file__).parent
+OPERATOR = CORE.parents[2] / "operator/src"
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +163,15 @@ def test_an_unknown_family_is_refused_by_name():
         DraftConfig(algorithm="MEDUSA")
     with pytest.raises(ConfigError, match="no draft family 'MEDUSA'"):
         family("MEDUSA")
+
+
+def test_no_family_is_named_outside_its_folder():
+    """But in the registry, and where SGLang itself has an option of that name."""
+    files = [path for root in (CORE, OPERATOR) for path in root.rglob("*.py") if "eagle3" not in path.parts]
+    assert len(files) > 100
+    named = {
+        f"{path.name}: {found}"
+        for path in files
+        for found in re.findall(r"\w*eagle\w*", path.read_text(encoding="utf-8"), re.IGNORECASE)
+    }
+    assert {name for name in named if not name.startswith("algorithms.py")} == {"plugin.py: speculative_eagle_topk"}

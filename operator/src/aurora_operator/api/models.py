@@ -75,8 +75,11 @@ class DraftSpec(Config):
             "draft.auxLayers must be three different layers, numbered from 0; the last layer cannot be one",
         ),
         (
-            unchanged("checkpoint?", "revision?", "draftVocabSize", "auxLayers?", "shape?"),
-            "draft.checkpoint, revision, draftVocabSize, auxLayers, shape cannot change: make another resource",
+            unchanged("algorithm", "checkpoint?", "revision?", "draftVocabSize", "auxLayers?", "shape?"),
+            (
+                "draft.algorithm, checkpoint, revision, draftVocabSize, auxLayers, shape cannot change: "
+                "make another resource"
+            ),
         ),
         (
             "!has(self.shape) || !has(self.checkpoint)",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aurora_core.config.parts import DraftConfig
 from aurora_core.drafts.family import Launch
+from aurora_core.drafts.loading import load_parameters
 
 
 def launch(config: DraftConfig, folder: Path) -> Launch:
@@ -35,11 +36,8 @@ def launch(config: DraftConfig, folder: Path) -> Launch:
 
 
 def load(draft_worker: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Load weights through the draft's own loaders, and the draft-to-target map that the worker keeps a copy of."""
-    for _, runner in draft_worker.weight_update_runners():
-        runner.weight_updater.begin_weight_update()
-        runner.model.load_weights(iter(tensors.items()))
-        runner.weight_updater.end_weight_update(run_post_load=False)
+    """Load weights, and the draft-to-target map that the worker keeps a copy of."""
+    load_parameters(draft_worker, tensors)
     inner = getattr(draft_worker, "draft_worker", draft_worker)
     hot = inner.hot_token_id
     if hot is not None:
