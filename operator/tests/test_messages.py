@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from aurora_core.protocol.agent import VersionInfo
-from aurora_operator.api.status import Candidate, Condition, Stable, Status
+from aurora_operator.api.status import Candidate, Condition, Forecast, Stable, Status
 from aurora_operator.cli import messages
 from operator_support import NOW, a_spec
 
@@ -71,3 +71,16 @@ def test_speculation_that_a_person_switched_off_is_not_called_drafting():
     status = trial().model_copy(update={"candidate": None, "conditions": [one]})
     assert "without speculation because a person" in messages.explain("chat", a_spec(), status, LATER)[0]
     assert "speculation" in dict(messages.overview("chat", a_spec(), status, LATER))
+
+
+def test_explain_says_what_traffic_can_decide():
+    found = Forecast(
+        requests_per_minute=12, spread=0.061, seconds_per_block=120, worthwhile_seconds=9000, smallest=0.01
+    )
+    stable = Stable(version=0, steps=0, since=NOW)
+    text = "\n".join(messages.explain("chat", a_spec(), Status(stable=stable, forecast=found), LATER))
+    assert "At 12 requests a minute" in text
+    assert "is about 1%; one of 2% takes about 150 min in half of trials" in text
+    never = found.model_copy(update={"worthwhile_seconds": None, "smallest": None})
+    text = "\n".join(messages.explain("chat", a_spec(), Status(stable=stable, forecast=never), LATER))
+    assert "NotDecidable, and no trial begins" in text

@@ -7,13 +7,14 @@ import pytest
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.assignment import assignments
 from aurora_operator.promotion.blocks import Trial
-from aurora_operator.promotion.challenge import Watch
 from aurora_operator.promotion.eprocess import Block
+from aurora_operator.promotion.forecast import Pace
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT, ROLL_BACK, SPECULATION
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.statistics import Sums
 from aurora_operator.promotion.trial import Found, Seen, advance, first_stable
+from aurora_operator.promotion.watch import PATIENCE_SECONDS, Watch, Window
 from hypothesis import given
 from hypothesis import strategies as st
 from operator_support import NOW, a_spec
@@ -195,8 +196,15 @@ HELD = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3, accep
 ON_DISK = [Published(v, 2.0) for v in range(3)]
 
 
-def watching(length, requests=100):
-    return Watch(units(length), requests)
+def watching(length, requests=100, now=NOW, pace=None):
+    """60 windows up to ``now``, in which accept length is around ``length``."""
+    windows = [Window(now.timestamp() - 60 * i, math.log(length * (1 + 0.05 * (-1) ** i))) for i in range(60)]
+    return Watch(units(length), requests, tuple(reversed(windows)), pace)
+
+
+def target_only(now):
+    """Traffic without speculation."""
+    return Watch(Sums(), 100, (Window(now.timestamp(), 0.0),))
 
 
 def later(seconds):
@@ -204,7 +212,8 @@ def later(seconds):
 
 
 def after(at):
-    return Status(stable=at.stable, candidate=at.candidate, decided=at.decided, history=list(at.history))
+    return Status(stable=at.stable, candidate=at.candidate, decided=at.decided, history=list(at.history),
+                  challenged=at.challenged, forecast=at.forecast)  # fmt: skip
 
 
 def test_a_fall_of_accept_length_puts_the_version_before_on_trial_and_its_win_is_a_rollback():
@@ -222,7 +231,50 @@ def test_where_traffic_changed_for_both_stable_stays_and_is_measured_afresh():
     kept = analyse(after(at), versions=ON_DISK, found=evidence(1.0), now=later(99))
     assert (kept.stable.version, kept.stable.accept_length, kept.history[0].verdict) == (2, None, "StableKept")
     following = analyse(after(kept), versions=ON_DISK, watch=watching(1.5), now=later(120))
-    assert (following.stable.accept_length, following.candidate) == (1.5, None)
+    assert (following.stable.accept_length, following.candidate) == (pytest.approx(1.5), None)
+
+
+def test_a_challenge_in_vain_forbids_another_for_a_month_whatever_traffic_does():
+    at = analyse(Status(stable=HELD, decided=2), versions=ON_DISK, watch=watching(1.5))
+    kept = analyse(after(at), versions=ON_DISK, found=evidence(1.0), now=later(99))
+    assert kept.challenged == later(99)
+    held = after(kept).model_copy(update={"stable": HELD.model_copy(update={"checked": later(PATIENCE_SECONDS)})})
+    for seconds, kind in ((200, None), (PATIENCE_SECONDS, None), (PATIENCE_SECONDS + 100, "Previous")):
+        begun = analyse(held, versions=ON_DISK, watch=watching(1.5, now=later(seconds)), now=later(seconds)).candidate
+        assert (begun and begun.kind) == kind
+
+
+@pytest.mark.parametrize(("measured", "held"), [(1.95, 1.95), (2.1, 2.1), (1.8, 2.0)])
+def test_what_a_winner_is_held_to_is_measured_again_unless_it_fell(measured, held):
+    promoted = HELD.model_copy(update={"previous": None})
+    at = analyse(Status(stable=promoted, decided=2), versions=ON_DISK, watch=watching(measured))
+    assert (at.stable.accept_length, at.stable.accept_confirmed) == (pytest.approx(held), measured != 1.8)
+
+
+RARE = Pace("AcceptLength", 0.3, 3600.0, 0.02)
+
+
+def test_a_trial_that_cannot_end_is_not_begun_and_says_at_how_many_requests_a_minute():
+    status, versions = Status(stable=STABLE, decided=4), [Published(5, 2.0)]
+    at = analyse(status, versions=versions, watch=watching(2.0, pace=RARE))
+    assert (at.candidate, at.reason, at.forecast.smallest) == (None, "NotDecidable", None)
+    assert "version 5 waits: not decidable at 0.02 requests a minute" in at.message
+    assert at.budget is None
+    still = analyse(after(at), versions=versions)
+    assert (still.candidate, still.reason) == (None, "NotDecidable")
+    busy = watching(2.0, pace=Pace("AcceptLength", 0.05, 120.0, 60.0))
+    begun = analyse(after(at), versions=versions, watch=busy)
+    assert (begun.candidate.version, begun.forecast.smallest) == (5, 0.01)
+
+
+def test_a_trial_under_way_says_so_where_it_cannot_end():
+    wild = tuple(Block(0.8 * (-1) ** i, 10.0) for i in range(8))
+    found = Evidence(Trial(wild, 0, units(2.0), units(2.0)), candidate_requests=30, stable_requests=30)
+    at = analyse(on_trial(), found=found, now=later(80_000))
+    assert (at.candidate.version, at.reason) == (5, "NotDecidable")
+    assert "not decidable at 0.045 requests a minute" in at.message
+    fine = analyse(on_trial(), found=evidence(2.0), now=later(3600))
+    assert (fine.reason, fine.forecast.seconds_per_block) == ("Undecided", 120.0)
 
 
 @pytest.mark.parametrize("watch", [None, watching(2.0), watching(1.95), watching(1.5, requests=3)])
@@ -240,8 +292,8 @@ def test_a_promotion_manually_answers_for_what_was_served_before():
 
 def test_speculation_proves_itself_against_none_every_hour_and_is_switched_off_where_it_is_slower():
     status = Status(stable=HELD, decided=2)
-    assert analyse(status, versions=ON_DISK, watch=watching(2.0), now=later(3500)).candidate is None
-    at = analyse(status, versions=ON_DISK, watch=watching(2.0), now=later(3700))
+    assert analyse(status, versions=ON_DISK, watch=watching(2.0, now=later(3500)), now=later(3500)).candidate is None
+    at = analyse(status, versions=ON_DISK, watch=watching(2.0, now=later(3700)), now=later(3700))
     assert (at.candidate.kind, at.candidate.version, at.candidate.steps) == ("TargetOnly", 2, 0)
     assert at.candidate.metric == "DecodeSpeed"
     kept = analyse(after(at), versions=ON_DISK, found=evidence(1.5), now=later(3800))
@@ -249,9 +301,9 @@ def test_speculation_proves_itself_against_none_every_hour_and_is_switched_off_w
     off = analyse(after(at), versions=ON_DISK, found=evidence(2.5), now=later(3800))
     assert (off.stable.version, off.stable.steps, off.stable.previous) == (2, 0, 1)
     assert off.history[0].verdict == "SpeculationOff"
-    idle = analyse(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(5000))
+    idle = analyse(after(off), versions=ON_DISK, watch=target_only(later(5000)), now=later(5000))
     assert idle.candidate is None
-    again = analyse(after(off), versions=ON_DISK, watch=Watch(Sums(), 100), now=later(7500))
+    again = analyse(after(off), versions=ON_DISK, watch=target_only(later(7500)), now=later(7500))
     assert (again.candidate.kind, again.candidate.version, again.candidate.steps) == ("Again", 2, 3)
     on = analyse(after(again), versions=ON_DISK, found=evidence(2.5), now=later(7600))
     assert (on.stable.version, on.stable.steps, on.history[0].verdict) == (2, 3, "SpeculationOn")
@@ -264,7 +316,7 @@ def test_a_comparison_with_none_that_changes_nothing_is_repeated_ever_more_rarel
         began = at
         while True:
             at += timedelta(minutes=10)
-            begun = analyse(status, versions=ON_DISK, watch=watching(2.0), now=at)
+            begun = analyse(status, versions=ON_DISK, watch=watching(2.0, now=at), now=at)
             if begun.candidate is not None:
                 break
         waits.append((at - began).total_seconds() / 3600)
@@ -272,7 +324,9 @@ def test_a_comparison_with_none_that_changes_nothing_is_repeated_ever_more_rarel
         status = after(kept)
     assert waits == [1, 2, 4, 8, 16, 24, 24]
     won = analyse(after(begun), versions=ON_DISK, found=evidence(2.5), now=at)
-    again = analyse(after(won), versions=ON_DISK, watch=Watch(Sums(), 100), now=at + timedelta(hours=1))
+    again = analyse(
+        after(won), versions=ON_DISK, watch=target_only(at + timedelta(hours=1)), now=at + timedelta(hours=1)
+    )
     assert again.candidate.kind == "Again"
 
 
@@ -286,7 +340,7 @@ def test_without_traffic_nothing_is_challenged():
 
 def test_day_zero_is_not_tried_again_before_there_is_a_draft():
     stable = Stable(version=0, steps=0, since=NOW)
-    assert analyse(Status(stable=stable), watch=Watch(Sums(), 100), now=later(9999)).candidate is None
+    assert analyse(Status(stable=stable), watch=target_only(later(9999)), now=later(9999)).candidate is None
 
 
 def test_a_breached_guard_undoes_a_promotion_while_it_is_on_probation():

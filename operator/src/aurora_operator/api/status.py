@@ -67,6 +67,10 @@ class Stable(_Status):
     """Tokens per verify cycle that it is held to: of its trial, or of its first requests."""
     accept_variance: float | None = None
     """Variance of that value's logarithm."""
+    accept_confirmed: bool = False
+    """Whether traffic after the promotion confirmed it, or a person promoted: then it stays."""
+    accept_since: AwareDatetime | None = None
+    """Since when accept length is measured for it; none: since it became stable."""
     checked: AwareDatetime | None = None
     """When speculation was last compared with none."""
     previous: Version | None = None
@@ -164,6 +168,24 @@ class Training(_Status):
     """Type of the trainer's forward and backward pass."""
 
 
+class Forecast(_Status):
+    """What a trial can prove at the traffic of now, of this one or of the next."""
+
+    metric: Literal["AcceptLength", "DecodeSpeed"] = "AcceptLength"
+    """What it compares."""
+    requests_per_minute: float = 0.0
+    """Finished requests of both arms together."""
+    spread: float = 0.0
+    """Standard deviation of a block's difference, as a logarithm."""
+    seconds_per_block: float = 0.0
+    """Between two blocks that count."""
+    worthwhile_seconds: float | None = None
+    """Until an improvement of minWorthwhile over minImprovement is proved; none where never."""
+    smallest: float | None = None
+    """Smallest improvement over minImprovement, of 1, 2, 5, 10, 20 and 50 %, that is proved within
+    maxDurationSeconds; none: not even the largest, and no trial begins."""
+
+
 class Budget(_Status):
     """What is left of the probability of false promotions."""
 
@@ -219,6 +241,10 @@ class Status(_Status):
     """Newest version that had its verdict; older ones are never tried again."""
     budget: Budget | None = None
     """For false promotions; full before the first trial."""
+    challenged: AwareDatetime | None = None
+    """When the version before last challenged stable in vain: for 30 days a fall begins no other such trial."""
+    forecast: Forecast | None = None
+    """How long trials take."""
     history: list[Entry] = Field(default_factory=list, max_length=HISTORY)
     """The last ten verdicts, newest first."""
 

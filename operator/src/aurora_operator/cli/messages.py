@@ -6,7 +6,7 @@ from aurora_core.protocol.agent import VersionInfo
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Candidate, Condition, Status
+from aurora_operator.api.status import Candidate, Condition, Forecast, Status
 from aurora_operator.promotion.assignment import strategy
 
 _METRIC = {"AcceptLength": "accept length (tokens per verify cycle)", "DecodeSpeed": "decode speed (tokens per second)"}
@@ -57,8 +57,25 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
             f"{_METRIC[candidate.metric]}, {candidate.analyses} analyses so far."
         )
         lines += _numbers(candidate, gate, now)
+    if status.forecast is not None:
+        lines.append(_forecast(status.forecast, gate))
     lines += [f"{c.type}: {c.status}, {c.reason}. {c.message}".strip() for c in status.conditions]
     return lines
+
+
+def _forecast(found: Forecast, gate: Gate) -> str:
+    traffic = (
+        f"At {found.requests_per_minute:.3g} requests a minute, with blocks that differ by {found.spread:.1%} without "
+        f"any effect and count every {found.seconds_per_block:.0f} s,"
+    )
+    within = f"within maxDurationSeconds ({gate.max_duration_seconds / 3600:.3g} h)"
+    if found.smallest is None:
+        return f"{traffic} no improvement of 50 % or less can be proved {within}: NotDecidable, and no trial begins."
+    reach = f"the smallest improvement that is proved {within} is about {found.smallest:.0%}"
+    if found.worthwhile_seconds is None:
+        return f"{traffic} {reach}."
+    took = f"{found.worthwhile_seconds / 60:.0f} min"
+    return f"{traffic} {reach}; one of {gate.min_worthwhile:.0%} takes about {took} in half of trials."
 
 
 def _numbers(candidate: Candidate, gate: Gate, now: datetime) -> list[str]:
@@ -135,7 +152,7 @@ def list_row(namespace: str, name: str, spec: Spec, status: Status) -> tuple[str
 def is_fine(condition: Condition) -> bool:
     """Whether a condition says that nothing is to be done: a trial may run or not, but must not be blind."""
     if condition.type == "PromotionProgressing":
-        return condition.reason != "NoData"
+        return condition.reason not in {"NoData", "NotDecidable"}
     if condition.type == "Speculating":
         return condition.reason != "CannotSwitchOff"
     return condition.status == ("False" if condition.type == "Degraded" else "True")

@@ -17,6 +17,14 @@ def strategy(spec: Spec) -> str:
     return "Canary" if spec.serving.replicas > 1 else "Switchback"
 
 
+def share(spec: Spec) -> float:
+    """Share of the traffic that a candidate gets."""
+    if strategy(spec) != "Canary":
+        return 0.5
+    pods = max(2, spec.serving.replicas)
+    return min(spec.promotion.canary.replicas, pods // 2) / pods
+
+
 def trial_key(uid: str, candidate: Candidate) -> str:
     """Seeds the random assignment of a trial."""
     return f"{uid}/{candidate.version}/{candidate.since.isoformat()}"

@@ -142,7 +142,7 @@ class _Cell:
         return _Cell(self.candidate.plus(other.candidate), self.stable.plus(other.stable), self.known and other.known)
 
 
-def _by_slice(slices: Slices, serves: Callable[[int], bool | None]) -> dict[int, Row]:
+def by_slice(slices: Slices, serves: Callable[[int], bool | None]) -> dict[int, Row]:
     """An arm's work in each slice; ``serves`` is whether it was to serve in a slice, None where that is unknown."""
     out = dict(slices.inside)
     for at, (share, row) in slices.across.items():
@@ -160,7 +160,7 @@ def _cells(candidate: Slices, stable: Slices, desired: Callable[[int], Side | No
     def serves(side: Side) -> Callable[[int], bool | None]:
         return lambda at: None if (found := desired(at)) is None else found == side
 
-    tops, bottoms = _by_slice(candidate, serves("candidate")), _by_slice(stable, serves("stable"))
+    tops, bottoms = by_slice(candidate, serves("candidate")), by_slice(stable, serves("stable"))
     gaps = candidate.gaps | stable.gaps
     return {
         at: _Cell(tops.get(at, Row()), bottoms.get(at, Row()), at not in gaps)
@@ -242,6 +242,6 @@ def units(counters: Counters) -> Sums:
     """An arm's tokens and cycles, time slices of all engines together as units."""
     together: dict[int, Row] = {}
     for slices in counters.engines.values():
-        for at, row in _by_slice(slices, lambda _: None).items():
+        for at, row in by_slice(slices, lambda _: None).items():
             together[at] = together.get(at, Row()).plus(row)
     return Sums.of((row.tokens, row.cycles) for row in together.values() if row.cycles > 0)

@@ -10,9 +10,7 @@ opponent that is live at the same time, by the same statistics that promoted it:
 The observation only begins a trial. It decides nothing, so a false alarm costs traffic and never a wrong verdict.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -20,25 +18,12 @@ from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Entry, Stable
 from aurora_operator.promotion.progress import Published, rounded
-from aurora_operator.promotion.statistics import Sums, regressed
+from aurora_operator.promotion.watch import FALL, PATIENCE_SECONDS, Watch, fell
 
 LONGEST_RECHECK_SECONDS = 86400.0
 """Between two comparisons of speculation with none, where recheckSeconds is not longer."""
-FALL = 0.05
-"""Only a fall of accept length that is proved to be larger than this share is worth a trial."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What live traffic says of stable while nothing is on trial.
-
-    Attributes:
-        stable: accept length's sums, time slices as units.
-        requests: how many finished under it.
-    """
-
-    stable: Sums
-    requests: int
+CONFIRMED_SLICES = 20
+"""Time slices with work after a promotion, from which its accept length is measured again."""
 
 
 def metric(stable: Stable, steps: int) -> Literal["AcceptLength", "DecodeSpeed"]:
@@ -62,26 +47,35 @@ def newest(decided: int, stable: Stable, versions: Sequence[Published]) -> Publi
 
 
 def baseline(spec: Spec, stable: Stable, watch: Watch | None) -> Stable:
-    """Stable with what its accept length is measured against from now on, where that is not known yet."""
-    if watch is None or not stable.steps or stable.accept_length is not None:
+    """Stable with what its accept length is measured against from now on, where traffic says it.
+
+    What a trial measured of its winner is too high on average, because it won. Traffic after the promotion replaces it,
+    unless that is lower by so much that it is a fall already.
+    """
+    if watch is None or not stable.steps or stable.accept_confirmed:
         return stable
     value, variance = watch.stable.ratio, watch.stable.log_variance()
     if watch.requests < spec.promotion.gate.min_requests or value is None or variance is None:
         return stable
-    return stable.model_copy(update={"accept_length": rounded(value), "accept_variance": _digits(variance)})
+    held = stable.accept_length
+    # Few slices are better than nothing; more replace them once.
+    if held is not None and (watch.stable.n < CONFIRMED_SLICES or value < held * (1 - FALL)):
+        return stable
+    found = {"accept_length": rounded(value), "accept_variance": _digits(variance)}
+    return stable.model_copy(update={**found, "accept_confirmed": watch.stable.n >= CONFIRMED_SLICES})
 
 
 def _digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _regressed(spec: Spec, stable: Stable, watch: Watch) -> bool:
-    if stable.accept_length is None or watch.requests < spec.promotion.gate.min_requests:
+def _fell(stable: Stable, watch: Watch, challenged: datetime | None, now: datetime) -> bool:
+    """Whether stable's accept length fell, and no challenge was in vain lately."""
+    if stable.accept_length is None or stable.accept_length <= 0:
         return False
-    return regressed(
-        watch.stable, stable.accept_length, stable.accept_variance or 0.0, spec.promotion.gate.confidence,
-        math.log1p(-FALL),
-    )  # fmt: skip
+    if challenged is not None and now - challenged < timedelta(seconds=PATIENCE_SECONDS):
+        return False
+    return fell(watch.windows, stable.accept_length, stable.accept_variance or 0.0)
 
 
 def recheck_seconds(spec: Spec, kept: int) -> float:
@@ -113,15 +107,16 @@ def begin(
     watch: Watch | None,
     now: datetime,
     history: Sequence[Entry] = (),
+    challenged: datetime | None = None,
 ) -> Candidate | None:
-    """The next trial, or None."""
+    """The next trial, or None; ``challenged`` is when the version before challenged stable in vain."""
     fresh = newest(decided, stable, versions)
     measured = spec.promotion.strategy not in {"Immediate", "Manual"}
-    busy = measured and watch is not None and watch.requests >= spec.promotion.gate.min_requests
+    busy = measured and watch is not None and watch.busy(spec.promotion.gate.min_requests, now.timestamp())
     if busy and watch is not None:
         on_disk = {one.version for one in versions}
         steps = stable.previous_steps or 0
-        if _regressed(spec, stable, watch) and stable.previous in on_disk and stable.previous is not None:
+        if _fell(stable, watch, challenged, now) and stable.previous in on_disk and stable.previous is not None:
             return _candidate("Previous", stable, stable.previous, steps, now)
         since = stable.checked or stable.since
         wait = recheck_seconds(spec, kept_in_a_row(history))

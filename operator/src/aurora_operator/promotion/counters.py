@@ -162,6 +162,7 @@ class Counters:
         length: of a time slice in seconds; the first begins at ``since``.
 
     Attributes:
+        since: as given.
         engines: by engine, what was added.
         latest: time of the newest scrape, in seconds since the epoch.
         refused: scrapes with values that no counter can have.
@@ -178,7 +179,7 @@ class Counters:
         self.engines: dict[str, Slices] = {}
         self.latest = since
         self._labels = {metrics.VERSION: str(arm.version), metrics.STEPS: str(arm.steps)}
-        self._since = since
+        self.since = since
         self._from_zero = from_zero
         self._length = length
         self._last: dict[str, _At] = {}
@@ -201,8 +202,8 @@ class Counters:
             rows = [(time, row) for time, row in scrapes if is_possible(row)]
             self.refused += len(scrapes) - len(rows)
             slices = self.engines.setdefault(engine, Slices())
-            for span in increments(rows, self._since, from_zero=self._from_zero, last=self._last.get(engine)):
-                slices.add(span, self._since, self._length)
+            for span in increments(rows, self.since, from_zero=self._from_zero, last=self._last.get(engine)):
+                slices.add(span, self.since, self._length)
             if rows:
                 self._last[engine] = max(rows[-1], self._last.get(engine, rows[-1]))
                 self.latest = max(self.latest, self._last[engine][0])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aurora_operator.api.status import Candidate, Entry, Stable
 from aurora_operator.promotion.progress import Progress, entry_of
@@ -24,13 +24,18 @@ VERDICTS = {
 }
 
 
-def _accept_length(at: Progress, candidate: Candidate, *, proved: bool) -> dict[str, float | None]:
+def _accept_length(at: Progress, candidate: Candidate, *, proved: bool) -> dict[str, Any]:
     """What a fall of accept length will be measured against.
 
     A promotion without proof answers for what was served before; after one by speed the first window shows it.
     """
     if not proved and at.stable.steps:
-        return {"accept_length": at.stable.accept_length, "accept_variance": at.stable.accept_variance}
+        known = at.stable.accept_length is not None
+        return {
+            "accept_length": at.stable.accept_length,
+            "accept_variance": at.stable.accept_variance,
+            "accept_confirmed": known,
+        }
     if candidate.metric == "AcceptLength":
         return {"accept_length": candidate.value, "accept_variance": candidate.variance}
     return {"accept_length": None, "accept_variance": None}
@@ -97,7 +102,8 @@ def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict
         stable = stable.model_copy(update={"checked": now})
     if candidate.kind == "Previous":
         # Traffic changed for both: what stable reaches now is what the next fall is measured against.
-        stable = stable.model_copy(update={"accept_length": None, "accept_variance": None})
+        afresh = {"accept_length": None, "accept_variance": None, "accept_confirmed": False, "accept_since": now}
+        stable, at = stable.model_copy(update=afresh), replace(at, challenged=now)
     decided = max(at.decided, candidate.version) if candidate.kind == "NewVersion" else at.decided
     at = replace(at, stable=stable, candidate=None, decided=decided)
     at = at.recorded(entry_of(word, reason, candidate, now))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aurora_core.protocol.agent import Volume
 
-from aurora_operator.api.status import HISTORY, Budget, Candidate, Entry, Stable
+from aurora_operator.api.status import HISTORY, Budget, Candidate, Entry, Forecast, Stable
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Progress:
     Attributes:
         provisional: whether stable is a guess: no status, and no agent has reported yet what the volume records.
         budget: for false promotions.
+        challenged: when the version before last challenged stable in vain.
+        forecast: how long trials take.
     """
 
     stable: Stable
@@ -74,6 +76,8 @@ class Progress:
     message: str
     provisional: bool = False
     budget: Budget | None = None
+    challenged: datetime | None = None
+    forecast: Forecast | None = None
 
     def reported(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
         """The same, with an Event and the reason that conditions show."""

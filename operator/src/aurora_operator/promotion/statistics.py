@@ -1,17 +1,18 @@
-"""Whether a ratio of sums fell: the watch on stable, which begins trials and decides none.
+"""A ratio of sums, its variance, and the interval that is asymptotically valid at every analysis.
 
 The metric is R = Σx / Σy over units (time slices). By the delta method
 
     Var(log R) ≈ (s_xx / x̄² - 2 s_xy / (x̄ ȳ) + s_yy / ȳ²) / n,
 
 and the difference of two such logarithms has the sum of their variances. Repeated analyses inflate the error of a
-fixed-horizon interval without bound, so the alarm asks for an asymptotic confidence sequence, Robbins' normal mixture
-with the estimated variance plugged in:
+fixed-horizon interval without bound; an asymptotic confidence sequence is Robbins' normal mixture with the estimated
+variance plugged in:
 
     half-width = sqrt( V (V + τ²) / τ² · log((V + τ²) / (V α²)) ),
 
 where V is the variance of the estimate now and τ the scale of effects for which it is tightest. It is asymptotic, and
-assumes units that are alike: good enough for an alarm. Trials are decided by :mod:`aurora_operator.promotion.eprocess`.
+assumes units that are alike: good enough to show, and for benchmarks. Trials are decided by
+:mod:`aurora_operator.promotion.eprocess`, falls are noticed by :mod:`aurora_operator.promotion.watch`.
 
 - H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Statist. 41 (1970).
 - R. Johari, P. Koomen, L. Pekelis, D. Walsh, Always valid inference, Operations Research 70 (2022).
@@ -114,20 +115,3 @@ def half_width(variance: float, alpha: float, scale: float = EFFECT_SCALE) -> fl
     """
     total = variance + scale**2
     return math.sqrt(variance * total / scale**2 * math.log(total / (variance * alpha**2)))
-
-
-def regressed(now: Sums, before: float, before_variance: float, confidence: float, limit: float) -> bool:
-    """Whether an arm's ratio is proved to have regressed by more than ``limit``, a negative difference of logs.
-
-    Args:
-        now: the arm's sums lately.
-        before: its ratio then.
-        before_variance: variance of the ratio's log then.
-        confidence: 1 - the probability of a false alarm in a window.
-        limit: for example log 0.95.
-    """
-    variance, ratio = now.log_variance(), now.ratio
-    if variance is None or ratio is None:
-        return False
-    width = half_width(max(variance + before_variance, 1e-8), 1 - confidence)
-    return math.log(ratio / before) + width < limit

@@ -8,12 +8,13 @@ from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import budget, guards, manual, outcome
-from aurora_operator.promotion.assignment import strategy
-from aurora_operator.promotion.challenge import Watch, baseline, begin, challenge_gate, newest
+from aurora_operator.promotion import budget, forecast, guards, manual, outcome
+from aurora_operator.promotion.assignment import share, strategy
+from aurora_operator.promotion.challenge import baseline, begin, challenge_gate, newest
 from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
 from aurora_operator.promotion.progress import Pod, Progress, Published, rounded
+from aurora_operator.promotion.watch import Watch
 
 SUPERSEDE = 1.1
 """A newer version takes an undecided candidate's place where its holdout accept length is this much better."""
@@ -82,6 +83,8 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
         "NoCandidate",
         "no candidate",
         budget=status.budget,
+        challenged=status.challenged,
+        forecast=status.forecast,
     )
     if status.stable is None:
         if seen.versions is None:
@@ -121,9 +124,20 @@ def _on_trial(spec: Spec, at: Progress, seen: Seen) -> Progress:
     if at.candidate is not None:
         at = _decide(spec, at, at.candidate, seen)
     if at.candidate is None and at.reason in {"NoCandidate", "Superseded"}:
-        at = replace(at, stable=baseline(spec, at.stable, seen.found.watch))
+        at = _observed(spec, at, seen)
         at = _begin(spec, at, seen)
     return at
+
+
+def _observed(spec: Spec, at: Progress, seen: Seen) -> Progress:
+    """With what traffic says of stable, and of how long a trial would take."""
+    watch, gate = seen.found.watch, spec.promotion.gate
+    at = replace(at, stable=baseline(spec, at.stable, watch))
+    if watch is None or watch.pace is None:
+        return at
+    alpha, _ = budget.taken(gate, at.budget, seen.now)
+    now = forecast.forecast(gate, watch.pace, alpha, share(spec))
+    return replace(at, forecast=forecast.settled(at.forecast, now))
 
 
 def _restored(at: Progress, seen: Seen) -> Progress:
@@ -174,6 +188,7 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds(), candidate.alpha)
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
+    at = _forecast(spec, at, candidate, evidence, seen.now)
     match decision.verdict:
         case Verdict.PROMOTE:
             return outcome.won(at, candidate, decision.message, seen.now, references=guards.references(known))
@@ -181,6 +196,21 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
             return outcome.lost(at, candidate, f"{decision.reason}: {decision.message}", seen.now)
         case Verdict.WAIT:
             return at
+
+
+def _forecast(spec: Spec, at: Progress, candidate: Candidate, evidence: Evidence, now: datetime) -> Progress:
+    """What the trial can still prove, from its own blocks; one that cannot end says so."""
+    gate, seconds = spec.promotion.gate, (now - candidate.since).total_seconds()
+    requests = evidence.candidate_requests + evidence.stable_requests
+    found = forecast.of_trial(candidate.metric, evidence.trial.blocks, seconds, requests)
+    if found is None or candidate.kind != "NewVersion":
+        return at
+    alpha = candidate.alpha or 1 - gate.confidence
+    at = replace(at, forecast=forecast.settled(at.forecast, forecast.forecast(gate, found, alpha, share(spec))))
+    why = forecast.undecidable(gate, at.forecast)
+    if why is None or at.reason not in {"CollectingEvidence", "Undecided"}:
+        return at
+    return replace(at, reason="NotDecidable", message=f"{at.message}; {why}")
 
 
 def _without_the_gate(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progress | None:
@@ -251,12 +281,22 @@ _WHY = {
 
 
 def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
-    candidate = begin(spec, at.stable, at.decided, seen.versions or (), seen.found.watch, seen.now, at.history)
+    candidate = begin(
+        spec, at.stable, at.decided, seen.versions or (), seen.found.watch, seen.now, at.history, at.challenged
+    )
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
     if strategy(spec) not in {"Immediate", "Manual"}:
         alpha, left = budget.taken(spec.promotion.gate, at.budget, seen.now)
+        why = forecast.undecidable(spec.promotion.gate, at.forecast)
+        if (
+            why is not None
+            and candidate.kind == "NewVersion"
+            and at.forecast
+            and candidate.metric == at.forecast.metric
+        ):
+            return replace(at, reason="NotDecidable", message=f"version {candidate.version} waits: {why}")
         candidate, at = candidate.model_copy(update={"alpha": alpha}), replace(at, budget=left)
     how = f"{strategy(spec)}, {candidate.metric}, {candidate.kind}"
     message = f"version {candidate.version} with {candidate.steps} steps is on trial ({how}){_WHY[candidate.kind]}"

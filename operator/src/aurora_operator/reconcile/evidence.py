@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from aurora_core.protocol.metrics import ENGINE, SPECULATOR
+from aurora_core.protocol.metrics import ENGINE, SPECULATOR, STEPS, VERSION
 
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.promotion import PrometheusSpec
@@ -15,17 +15,20 @@ from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
 from aurora_operator.promotion.assignment import candidate_slice, strategy, trial_key
-from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback, units
-from aurora_operator.promotion.challenge import Watch
+from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback
+from aurora_operator.promotion.challenge import metric
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
 from aurora_operator.promotion.gate import Evidence, GuardResult
+from aurora_operator.promotion.steady import watched
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
+from aurora_operator.promotion.watch import Watch
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0
-"""What stable did lately; and how old the scrape before a trial may be."""
-WATCHED_SECONDS = 30.0
-"""Length of a slice of what stable did."""
+"""How old the scrape before a trial may be."""
+WATCHED_SECONDS, WATCHED_SLICES, MOST_WATCHED_SECONDS = 6 * 3600.0, 100, 7 * 86400.0
+"""How far back stable is watched: so long, or so many time slices where that is longer, and never longer than the
+third; at most twice as far until what was read is dropped."""
 OVERLAP_SECONDS = 120.0
 """Read again at every analysis: what a Prometheus behind others shows late."""
 
@@ -59,8 +62,10 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted:
     )
 
 
-def _selector(resource: Resource) -> str:
-    return f'{{__name__=~"{"|".join(NAMES)}",{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"}}'
+def _selector(resource: Resource, arm: Arm | None = None) -> str:
+    only = "" if arm is None else f',{VERSION}="{arm.version}",{STEPS}="{arm.steps}"'
+    named = f'__name__=~"{"|".join(NAMES)}"'
+    return f'{{{named},{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"{only}}}'
 
 
 def believed(series: Sequence[Series], engines: Collection[str]) -> list[Series]:
@@ -123,7 +128,30 @@ class Ledger:
         self._until = until
 
 
-Ledgers = dict[str, Ledger]
+class StableLedger:
+    """What stable's counters reported so far: the same shortcut, while nothing is on trial.
+
+    Attributes:
+        since: seconds since the epoch from which on it counts.
+        counters: its counters.
+    """
+
+    def __init__(self, key: str, resource: Resource, stable: Stable, since: float) -> None:
+        self.key, self.since = key, since
+        arm = Arm(stable.version, stable.steps)
+        length = resource.spec.promotion.gate.slice_seconds
+        self.counters = Counters(arm, since, from_zero=False, length=length)
+        self._selector = _selector(resource, arm)
+        self._until = since
+
+    def read(self, prometheus: Prometheus, until: float, engines: Collection[str]) -> None:
+        """Take in what is new of these pods."""
+        for piece in prometheus.pieces(self._selector, max(self.since, self._until - OVERLAP_SECONDS), until):
+            self.counters.add(believed(piece, engines))
+        self._until = until
+
+
+Ledgers = dict[str, Ledger | StableLedger]
 """By the resource's namespace and name."""
 
 
@@ -140,7 +168,7 @@ def _evidence(
     key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{resource.spec.promotion.gate.slice_seconds}"
     name = resource.full_name
     ledger = ledgers.get(name)
-    if ledger is None or ledger.key != key:
+    if not isinstance(ledger, Ledger) or ledger.key != key:
         ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
     ledger.read(prometheus, now.timestamp(), engines)
     if not ledger.seen:
@@ -215,20 +243,29 @@ def _guards(
 
 
 def _watch(
-    prometheus: Prometheus, resource: Resource, stable: Stable, now: datetime, engines: Collection[str]
+    prometheus: Prometheus,
+    resource: Resource,
+    status: Status,
+    stable: Stable,
+    now: datetime,
+    ledgers: Ledgers,
+    engines: Collection[str],
 ) -> Watch:
-    """What stable does lately, never counting what was before it became stable."""
-    until = now.timestamp()
-    since = max(stable.since.timestamp(), until - LOOKBACK_SECONDS)
-    counters = Counters(
-        Arm(stable.version, stable.steps),
-        since,
-        from_zero=False,
-        length=WATCHED_SECONDS,
-    )
-    for piece in prometheus.pieces(_selector(resource), since, until):
-        counters.add(believed(piece, engines))
-    return Watch(units(counters), counters.requests())
+    """What stable does, never counting what was before it became stable or was measured afresh."""
+    spec, name = resource.spec, resource.full_name
+    length = spec.promotion.gate.slice_seconds
+    reach = min(MOST_WATCHED_SECONDS, max(WATCHED_SECONDS, WATCHED_SLICES * length))
+    began = max(stable.since, stable.accept_since or stable.since)
+    key = f"{resource.uid}/{stable.version}/{stable.steps}/{began.isoformat()}/{length}"
+    ledger = ledgers.get(name)
+    known = isinstance(ledger, StableLedger) and ledger.key == key
+    if not isinstance(ledger, StableLedger) or not known or now.timestamp() - ledger.since > 2 * reach:
+        since = max(began, now - timedelta(seconds=reach)).timestamp()
+        ledger = ledgers[name] = StableLedger(key, resource, stable, since)
+    ledger.read(prometheus, now.timestamp(), engines)
+    canaries = spec.promotion.canary.replicas if strategy(spec) == "Canary" else 0
+    ended = status.history[0].time.timestamp() if status.history else 0.0
+    return watched(ledger.counters, metric(stable, spec.draft.num_steps), length, ended, canaries)
 
 
 def measure(
@@ -253,8 +290,6 @@ def measure(
         trusted: as in :func:`secrets.check_consent`.
     """
     spec, candidate = resource.spec, status.candidate
-    if candidate is None:
-        ledgers.pop(resource.full_name, None)
     stable = status.stable or first_stable(spec, now)
     if spec.suspend or (spec.promotion.prometheus is None and strategy(spec) in {"Immediate", "Manual"}):
         return Found()
@@ -267,7 +302,8 @@ def measure(
                 arm = Arm(stable.version, stable.steps)
                 probation = _guards(prometheus, resource, arm, None, now, stable.guard_references)
             if candidate is None:
-                return Found(watch=_watch(prometheus, resource, stable, now, engines), stable_guards=probation)
+                watch = _watch(prometheus, resource, status, stable, now, ledgers, engines)
+                return Found(watch=watch, stable_guards=probation)
             return Found(
                 evidence=_evidence(prometheus, resource, stable, candidate, now, ledgers, engines),
                 guards=_guards(

@@ -230,6 +230,8 @@ def _status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> S
             "training": trained or snapshot.status.training,
             "decided": progress.decided,
             "budget": progress.budget,
+            "challenged": progress.challenged,
+            "forecast": progress.forecast,
             "history": progress.history,
         }
     )

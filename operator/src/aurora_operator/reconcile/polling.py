@@ -44,7 +44,7 @@ def _about(resource: Resource, status: Status) -> tuple[Any, ...]:
     stable, candidate = status.stable, status.candidate
     trial = candidate and (candidate.kind, candidate.version, candidate.steps, candidate.since, candidate.metric)
     asked = resource.spec.promotion.model_dump_json(), resource.spec.suspend
-    return stable and (stable.version, stable.steps, stable.since), trial, asked
+    return stable and (stable.version, stable.steps, stable.since, stable.accept_since), trial, asked
 
 
 class Polling:
