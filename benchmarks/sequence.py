@@ -6,8 +6,12 @@ jitter of its own; the level stays (*plateau*) or rises by 0.5 % with each publi
 6 %, until the product's gate decides or an hour is over. Ways to decide: the gate with its budget for false promotions,
 the gate with 1 - confidence for each trial, a ratio above 1 at three blocks in a row, and blind promotion.
 
+Last, a gate that lets versions be 2 % worse (minImprovement -0.02), before a trainer each version of which is 0.5 %
+worse than stable on average: with the best version so far as an anchor, which challenges stable where a version was
+withheld because of it, and without.
+
 Prints for each: promotions of versions that are not better, a week; how much worse the worst of them was; the mean and
-the worst quality of stable below the trainer's level.
+the worst quality of stable below the trainer's level; for the last, below the best version that was ever stable.
 """
 
 import argparse
@@ -20,7 +24,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from aurora_operator.api.promotion import Gate
-from aurora_operator.api.status import Budget
+from aurora_operator.api.status import Anchor, Budget, Candidate, Stable
+from aurora_operator.promotion import anchor
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.budget import taken
 from aurora_operator.promotion.eprocess import Block
@@ -112,11 +117,94 @@ def run(rule: Rule, *, budgeted: bool, rising: bool, jitter: float, trials: int,
     return out
 
 
+LENIENT = Gate(max_duration_seconds=int(LONGEST.total_seconds()), min_improvement=-0.02)
+FALLING = 0.005
+
+
+@dataclass
+class Decline:
+    """What a sequence came to before a trainer that gets worse.
+
+    Attributes:
+        promoted, withheld, challenges: how many.
+        below: of each trial's end, how far stable is below the best version that was ever stable.
+    """
+
+    promoted: int = 0
+    withheld: int = 0
+    challenges: int = 0
+    below: list[float] = field(default_factory=list)
+
+
+def _compared(rules: Gate, effect: float, alpha: float, rng: random.Random) -> tuple[bool, Candidate]:
+    """A trial of what is better by ``effect``, and the candidate with its numbers."""
+    blocks: list[Block] = []
+    while True:
+        blocks.append(Block(effect + rng.gauss(0, NOISE), 1000.0))
+        evidence = Evidence(Trial(tuple(blocks)), candidate_requests=1000, stable_requests=1000)
+        decision = decide(rules, evidence, (), len(blocks) * BLOCK.total_seconds(), alpha)
+        if decision.verdict is not Verdict.WAIT:
+            found = decision.interval
+            numbers = {} if found is None else {"estimate": found.estimate, "lower": found.lower, "upper": found.upper}
+            return decision.verdict is Verdict.PROMOTE, Candidate(version=1, steps=3, since=START, **numbers)
+
+
+def declining(*, anchored: bool, trials: int, seed: int) -> Decline:
+    """So many trials before a trainer that gets worse."""
+    rng, out = random.Random(seed), Decline()
+    strict = LENIENT.model_copy(update={"min_improvement": 0.0})
+    served = Stable(version=1, steps=3, since=START)
+    best: Anchor | None = None
+    stable = reference = highest = 0.0
+    for number in range(trials):
+        candidate = stable - FALLING + rng.gauss(0, FALLING)
+        promoted, numbers = _compared(LENIENT, candidate - stable, 0.05, rng)
+        if promoted and anchored and anchor.below(LENIENT, best, numbers) is not None:
+            out.withheld += 1
+            if best is not None and not best.compared:
+                out.challenges += 1
+                restored, challenge = _compared(strict, reference - stable, 0.05, rng)
+                stable = reference if restored else stable
+                best = None if restored else anchor.compared(best, challenge)
+        elif promoted:
+            out.promoted += 1
+            reference = stable if best is None else reference
+            best = anchor.after(best, served.model_copy(update={"version": number + 1}), numbers)
+            stable = candidate
+            highest = max(highest, stable)
+        out.below.append(highest - stable)
+    return out
+
+
+def _decline(trials: int) -> list[dict[str, object]]:
+    """The table of it."""
+    columns = "promoted | withheld | challenges | below the best: mean | worst"
+    print(f"\n| gate that allows 2 % worse, trainer that falls | {columns} |")
+    print("|---" * 6 + "|")
+    rows: list[dict[str, object]] = []
+    for name, anchored in (("with the best version as anchor", True), ("without", False)):
+        found = declining(anchored=anchored, trials=trials, seed=1)
+        mean, worst = sum(found.below) / len(found.below), max(found.below)
+        print(f"| {name} | {found.promoted} | {found.withheld} | {found.challenges} | {mean:.2%} | {worst:.2%} |")
+        row = {
+            "gate": name, "promoted": found.promoted, "withheld": found.withheld, "challenges": found.challenges,
+            "mean_below": round(mean, 4), "worst_below": round(worst, 4),
+        }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--decline", action="store_true", help="only the gate that allows versions to be worse")
     options = parser.parse_args()
+    heading = {"benchmark": "sequence", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+               "machine": platform.machine(), "python": platform.python_version()}  # fmt: skip
+    if options.decline:
+        print(json.dumps({**heading, "trials": options.trials, "decline": _decline(options.trials)}))
+        return
     rows = []
     columns = "trainer", "rule", "trials a day", "promoted", "not better, a week", "worst of them"
     print(f"| {' | '.join(columns)} | stable behind: mean | worst |")
@@ -135,9 +223,7 @@ def main() -> None:
             rows.append(row)
             print(f"| {name} | {rule} | {row['trials_per_day']} | {row['promoted']} | {row['wrong_per_week']} | "
                   f"{row['worst_step']:.2%} | {row['mean_behind']:.2%} | {row['worst_behind']:.2%} |")  # fmt: skip
-    heading = {"benchmark": "sequence", "date": datetime.now(UTC).isoformat(timespec="seconds"),
-               "machine": platform.machine(), "python": platform.python_version()}  # fmt: skip
-    print(json.dumps({**heading, "trials": options.trials, "rows": rows}))
+    print(json.dumps({**heading, "trials": options.trials, "rows": rows, "decline": _decline(options.trials)}))
 
 
 if __name__ == "__main__":

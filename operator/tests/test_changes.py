@@ -35,7 +35,7 @@ def having(kind, reason, message="", status="False", **more):
     return state(None, conditions=[one], **more)
 
 
-@pytest.mark.parametrize("kind", ["TargetOnly", "Again", "Previous"])
+@pytest.mark.parametrize("kind", ["TargetOnly", "Again", "Previous", "Best"])
 def test_a_challenge_cannot_be_promoted_and_it_says_what_can_be_done(kind):
     found = changes.promote(a_spec(), {}, state(kind))
     assert isinstance(found, Nothing)

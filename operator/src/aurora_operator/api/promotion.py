@@ -59,6 +59,9 @@ class Gate(Config):
     """The same where users are proved to wait longer for the first token, by more than this share."""
     max_failure_increase: float = Field(0.02, ge=0.001, le=0.9)
     """The same where more requests end without an answer, by more than this share of all."""
+    max_below_best: float = Field(0.03, ge=0.001, le=0.9)
+    """Where versions may be worse (minImprovement below 0, onInconclusive: Promote), one that may be further below the
+    best so far, over all promotions since, is not promoted; the best one challenges stable first."""
     on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"
     """What then: keep what is proved, or take the candidate."""
 

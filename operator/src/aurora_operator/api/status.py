@@ -92,8 +92,8 @@ class Candidate(_Status):
     """Digest of its manifest."""
     steps: Steps
     """Draft steps of a cycle that it is tried with; 0 is target-only."""
-    kind: Literal["NewVersion", "TargetOnly", "Again", "Previous"] = "NewVersion"
-    """Why it is on trial: trained lately; speculation against none; switched off before; before stable."""
+    kind: Literal["NewVersion", "TargetOnly", "Again", "Previous", "Best"] = "NewVersion"
+    """Why it is on trial: trained lately; speculation against none; switched off before; before stable; best so far."""
     since: AwareDatetime
     """When its trial began."""
     analyses: int = 0
@@ -166,6 +166,25 @@ class Training(_Status):
     """Newest version on the volume."""
     precision: Text | None = None
     """Type of the trainer's forward and backward pass."""
+
+
+class Anchor(_Status):
+    """The best version so far, where that may not be stable."""
+
+    version: Version
+    """Draft version."""
+    digest: Digest | None = None
+    """Digest of its manifest."""
+    steps: Steps
+    """Its draft steps."""
+    merit: float = 0.0
+    """Log of stable over it: estimates of the promotions since, added up."""
+    lower: float = 0.0
+    """The same of the lower ends of their intervals, or as their own comparison measured it."""
+    doubted: bool = False
+    """Whether a version was not promoted because of it, so that it challenges stable next."""
+    compared: bool = False
+    """Whether it challenged this stable version already."""
 
 
 class Forecast(_Status):
@@ -245,6 +264,8 @@ class Status(_Status):
     """When the version before last challenged stable in vain: for 30 days a fall begins no other such trial."""
     forecast: Forecast | None = None
     """How long trials take."""
+    anchor: Anchor | None = None
+    """The best version so far; none where it is stable."""
     history: list[Entry] = Field(default_factory=list, max_length=HISTORY)
     """The last ten verdicts, newest first."""
 

@@ -103,10 +103,10 @@ def promote(spec: Spec, annotations: Mapping[str, str], status: Status) -> Reque
             f"the trial compares serving {what} with stable, and has no version to promote: "
             "aurora speculation off switches drafting off, aurora reject ends the trial"
         )
-    if candidate.kind == "Previous":
+    if candidate.kind in {"Previous", "Best"}:
         return Nothing(
             f"version {version} was stable before and challenges version {status.stable.version}: "
-            f"aurora rollback makes it stable now"
+            f"aurora rollback --to {version} makes it stable now"
         )
 
     def seen(now: Status) -> Outcome:

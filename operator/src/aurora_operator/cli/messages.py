@@ -18,6 +18,7 @@ _KIND = {
     "TargetOnly": "to see whether serving without speculation is faster",
     "Again": "to see whether speculation is worth it again",
     "Previous": "because the accept length of the version after it fell",
+    "Best": "because stable may be below it, the best version so far",
 }
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Candidate, Entry, Stable
+from aurora_operator.api.status import Anchor, Candidate, Entry, Stable
 from aurora_operator.promotion.progress import Published, rounded
 from aurora_operator.promotion.watch import FALL, PATIENCE_SECONDS, Watch, fell
 
@@ -108,8 +108,9 @@ def begin(
     now: datetime,
     history: Sequence[Entry] = (),
     challenged: datetime | None = None,
+    anchor: Anchor | None = None,
 ) -> Candidate | None:
-    """The next trial, or None; ``challenged`` is when the version before challenged stable in vain."""
+    """The next trial, or None; ``challenged`` is when the version before last did so in vain."""
     fresh = newest(decided, stable, versions)
     measured = spec.promotion.strategy not in {"Immediate", "Manual"}
     busy = measured and watch is not None and watch.busy(spec.promotion.gate.min_requests, now.timestamp())
@@ -118,6 +119,9 @@ def begin(
         steps = stable.previous_steps or 0
         if _fell(stable, watch, challenged, now) and stable.previous in on_disk and stable.previous is not None:
             return _candidate("Previous", stable, stable.previous, steps, now)
+        if anchor is not None and anchor.doubted and not anchor.compared and anchor.version in on_disk:
+            found = _candidate("Best", stable, anchor.version, anchor.steps, now)
+            return found.model_copy(update={"digest": anchor.digest})
         since = stable.checked or stable.since
         wait = recheck_seconds(spec, kept_in_a_row(history))
         due = wait and now - since >= timedelta(seconds=wait)
@@ -134,7 +138,7 @@ def begin(
 
 
 def _candidate(
-    kind: Literal["NewVersion", "TargetOnly", "Previous", "Again"],
+    kind: Literal["NewVersion", "TargetOnly", "Previous", "Again", "Best"],
     stable: Stable,
     version: int,
     steps: int,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from aurora_operator.api.status import Candidate, Entry, Stable
+from aurora_operator.promotion import anchor
 from aurora_operator.promotion.progress import Progress, entry_of
 
 
@@ -21,6 +22,7 @@ VERDICTS = {
     "TargetOnly": _Verdicts("SpeculationOff", "SpeculationKept"),
     "Again": _Verdicts("SpeculationOn", "SpeculationStaysOff"),
     "Previous": _Verdicts("RolledBack", "StableKept"),
+    "Best": _Verdicts("RolledBack", "StableKept"),
 }
 
 
@@ -65,7 +67,7 @@ def won(
     match candidate.kind:
         case "NewVersion":
             back = stable.version, stable.steps
-        case "Previous":
+        case "Previous" | "Best":
             back = None, None
         case _:  # the same version, with speculation on or off
             back = stable.previous, stable.previous_steps
@@ -83,14 +85,17 @@ def won(
     )
     word = VERDICTS[candidate.kind].won
     entry = entry_of(word, reason, candidate, now)
-    if candidate.kind == "Previous":
+    if candidate.kind in {"Previous", "Best"}:
         # The history names the version that the verdict is about: the one that had to go.
         entry = entry.model_copy(update={"version": stable.version})
     decided = max(at.decided, candidate.version, stable.version)
-    at = replace(at, stable=new, candidate=None, decided=decided).recorded(entry)
+    best = anchor.after(at.anchor, stable, candidate) if proved and candidate.kind == "NewVersion" else None
+    at = replace(at, stable=new, candidate=None, decided=decided, anchor=best).recorded(entry)
     how = f"drafting {new.steps} tokens a cycle" if new.steps else "without speculation"
     return at.reported(
-        word, f"version {new.version} is stable, {how}: {reason}", warn=candidate.kind in {"TargetOnly", "Previous"}
+        word,
+        f"version {new.version} is stable, {how}: {reason}",
+        warn=candidate.kind in {"TargetOnly", "Previous", "Best"},
     )
 
 
@@ -104,10 +109,18 @@ def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict
         # Traffic changed for both: what stable reaches now is what the next fall is measured against.
         afresh = {"accept_length": None, "accept_variance": None, "accept_confirmed": False, "accept_since": now}
         stable, at = stable.model_copy(update=afresh), replace(at, challenged=now)
+    if candidate.kind == "Best":
+        at = replace(at, anchor=anchor.compared(at.anchor, candidate))
     decided = max(at.decided, candidate.version) if candidate.kind == "NewVersion" else at.decided
     at = replace(at, stable=stable, candidate=None, decided=decided)
     at = at.recorded(entry_of(word, reason, candidate, now))
     return at.reported(word, f"version {candidate.version}: {reason}", warn=word == "Rejected")
+
+
+def withheld(at: Progress, candidate: Candidate, reason: str, now: datetime) -> Progress:
+    """The candidate would be promoted, were it not for the best version so far, which challenges stable next."""
+    best = None if at.anchor is None else at.anchor.model_copy(update={"doubted": True})
+    return lost(replace(at, anchor=best), candidate, reason, now)
 
 
 def paused(at: Progress, candidate: Candidate, now: datetime) -> Progress:
@@ -121,5 +134,6 @@ def rolled_back(at: Progress, back: Stable, reason: str, now: datetime) -> Progr
     stable = at.stable
     message = f"rolled back from version {stable.version} to {back.version}: {reason}"
     entry = Entry(time=now, version=stable.version, verdict="RolledBack", reason=message)
-    at = replace(at, stable=back, candidate=None, decided=max(at.decided, stable.version, back.version)).recorded(entry)
+    decided = max(at.decided, stable.version, back.version)
+    at = replace(at, stable=back, candidate=None, decided=decided, anchor=None).recorded(entry)
     return at.reported("RolledBack", message, warn=True)

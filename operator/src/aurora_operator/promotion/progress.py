@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aurora_core.protocol.agent import Volume
 
-from aurora_operator.api.status import HISTORY, Budget, Candidate, Entry, Forecast, Stable
+from aurora_operator.api.status import HISTORY, Anchor, Budget, Candidate, Entry, Forecast, Stable
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Progress:
         budget: for false promotions.
         challenged: when the version before last challenged stable in vain.
         forecast: how long trials take.
+        anchor: the best version so far; None where it is stable.
     """
 
     stable: Stable
@@ -78,6 +79,7 @@ class Progress:
     budget: Budget | None = None
     challenged: datetime | None = None
     forecast: Forecast | None = None
+    anchor: Anchor | None = None
 
     def reported(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
         """The same, with an Event and the reason that conditions show."""

@@ -8,9 +8,9 @@ from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import budget, forecast, guards, manual, outcome
-from aurora_operator.promotion.assignment import share, strategy
-from aurora_operator.promotion.challenge import baseline, begin, challenge_gate, newest
+from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook
+from aurora_operator.promotion.assignment import strategy
+from aurora_operator.promotion.challenge import begin, challenge_gate, newest
 from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
 from aurora_operator.promotion.progress import Pod, Progress, Published, rounded
@@ -84,6 +84,7 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
         "no candidate",
         budget=status.budget,
         challenged=status.challenged,
+        anchor=status.anchor,
         forecast=status.forecast,
     )
     if status.stable is None:
@@ -124,20 +125,9 @@ def _on_trial(spec: Spec, at: Progress, seen: Seen) -> Progress:
     if at.candidate is not None:
         at = _decide(spec, at, at.candidate, seen)
     if at.candidate is None and at.reason in {"NoCandidate", "Superseded"}:
-        at = _observed(spec, at, seen)
+        at = outlook.observed(spec, at, seen.found.watch, now)
         at = _begin(spec, at, seen)
     return at
-
-
-def _observed(spec: Spec, at: Progress, seen: Seen) -> Progress:
-    """With what traffic says of stable, and of how long a trial would take."""
-    watch, gate = seen.found.watch, spec.promotion.gate
-    at = replace(at, stable=baseline(spec, at.stable, watch))
-    if watch is None or watch.pace is None:
-        return at
-    alpha, _ = budget.taken(gate, at.budget, seen.now)
-    now = forecast.forecast(gate, watch.pace, alpha, share(spec))
-    return replace(at, forecast=forecast.settled(at.forecast, now))
 
 
 def _restored(at: Progress, seen: Seen) -> Progress:
@@ -188,29 +178,17 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds(), candidate.alpha)
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
-    at = _forecast(spec, at, candidate, evidence, seen.now)
+    at = outlook.on_trial(spec, at, candidate, evidence, seen.now)
     match decision.verdict:
         case Verdict.PROMOTE:
+            doubt = anchor.below(gate, at.anchor, candidate)
+            if doubt is not None:
+                return outcome.withheld(at, candidate, doubt, seen.now)
             return outcome.won(at, candidate, decision.message, seen.now, references=guards.references(known))
         case Verdict.REJECT:
             return outcome.lost(at, candidate, f"{decision.reason}: {decision.message}", seen.now)
         case Verdict.WAIT:
             return at
-
-
-def _forecast(spec: Spec, at: Progress, candidate: Candidate, evidence: Evidence, now: datetime) -> Progress:
-    """What the trial can still prove, from its own blocks; one that cannot end says so."""
-    gate, seconds = spec.promotion.gate, (now - candidate.since).total_seconds()
-    requests = evidence.candidate_requests + evidence.stable_requests
-    found = forecast.of_trial(candidate.metric, evidence.trial.blocks, seconds, requests)
-    if found is None or candidate.kind != "NewVersion":
-        return at
-    alpha = candidate.alpha or 1 - gate.confidence
-    at = replace(at, forecast=forecast.settled(at.forecast, forecast.forecast(gate, found, alpha, share(spec))))
-    why = forecast.undecidable(gate, at.forecast)
-    if why is None or at.reason not in {"CollectingEvidence", "Undecided"}:
-        return at
-    return replace(at, reason="NotDecidable", message=f"{at.message}; {why}")
 
 
 def _without_the_gate(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progress | None:
@@ -277,25 +255,29 @@ _WHY = {
     "TargetOnly": ": is speculation still faster than none?",
     "Again": ": is speculation faster than none by now?",
     "Previous": ": accept length fell, is the version before better?",
+    "Best": ": may stable be below the best version so far?",
 }
 
 
 def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
     candidate = begin(
-        spec, at.stable, at.decided, seen.versions or (), seen.found.watch, seen.now, at.history, at.challenged
+        spec,
+        at.stable,
+        at.decided,
+        seen.versions or (),
+        seen.found.watch,
+        seen.now,
+        at.history,
+        at.challenged,
+        at.anchor,
     )
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
     if strategy(spec) not in {"Immediate", "Manual"}:
         alpha, left = budget.taken(spec.promotion.gate, at.budget, seen.now)
-        why = forecast.undecidable(spec.promotion.gate, at.forecast)
-        if (
-            why is not None
-            and candidate.kind == "NewVersion"
-            and at.forecast
-            and candidate.metric == at.forecast.metric
-        ):
+        why = outlook.holds_back(spec, at, candidate)
+        if why is not None:
             return replace(at, reason="NotDecidable", message=f"version {candidate.version} waits: {why}")
         candidate, at = candidate.model_copy(update={"alpha": alpha}), replace(at, budget=left)
     how = f"{strategy(spec)}, {candidate.metric}, {candidate.kind}"

@@ -89,6 +89,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     in_use = {stable.version, *(pod.live for pod in snapshot.pods if pod.live is not None)}
     if stable.previous is not None:
         in_use.add(stable.previous)
+    if progress.anchor is not None:
+        in_use.add(progress.anchor.version)
     if candidate is not None:
         in_use.add(candidate.version)
     children = _Children()
@@ -232,6 +234,7 @@ def _status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> S
             "budget": progress.budget,
             "challenged": progress.challenged,
             "forecast": progress.forecast,
+            "anchor": progress.anchor,
             "history": progress.history,
         }
     )
