@@ -24,7 +24,7 @@ from aurora_operator.promotion.watch import FALL, FEWEST, PATIENCE_SECONDS, Wind
 
 MONTH = 30 * 24 * 60
 HORIZON, EVERY = 360, 5
-"""Minutes that are watched, and between two looks."""
+"""Minutes that are watched, and between two analyses."""
 BASELINE = 20
 SPREAD = 0.2
 Level = Callable[[random.Random, int], list[float]]

@@ -93,7 +93,7 @@ def test_steps_down_end_in_a_comparison_with_the_best_version_so_far(better, sta
     trial = Candidate(version=5, steps=3, since=NOW, digest="digest-5")
     first = analyse(Status(stable=STABLE, candidate=trial, decided=4), 1, evidence=blocks(0.99))
     assert (first.stable.version, first.anchor.version) == (5, 2)
-    assert -0.02 < first.anchor.lower < first.anchor.merit < 0
+    assert -0.02 < first.anchor.lower < first.anchor.estimate < 0
     status = after(first).model_copy(update={"candidate": trial.model_copy(update={"version": 6})})
     second = analyse(status, 2, evidence=blocks(0.99))
     assert (second.stable.version, second.candidate, second.anchor.doubted) == (5, None, True)

@@ -177,7 +177,7 @@ class Anchor(_Status):
     """Digest of its manifest."""
     steps: Steps
     """Its draft steps."""
-    merit: float = 0.0
+    estimate: float = 0.0
     """Log of stable over it: estimates of the promotions since, added up."""
     lower: float = 0.0
     """The same of the lower ends of their intervals, or as their own comparison measured it."""

@@ -28,8 +28,8 @@ def after(anchor: Anchor | None, stable: Stable, candidate: Candidate) -> Anchor
     lower = of.lower + math.log(candidate.lower)
     if lower >= 0:
         return None
-    merit = of.merit + math.log(candidate.estimate)
-    return of.model_copy(update={"lower": lower, "merit": merit, "doubted": False, "compared": False})
+    estimate = of.estimate + math.log(candidate.estimate)
+    return of.model_copy(update={"lower": lower, "estimate": estimate, "doubted": False, "compared": False})
 
 
 def below(gate: Gate, anchor: Anchor | None, candidate: Candidate) -> str | None:

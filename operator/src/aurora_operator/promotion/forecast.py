@@ -18,7 +18,7 @@ from aurora_operator.api.status import Forecast
 from aurora_operator.promotion.eprocess import BETS, FIRST_SCALE, Block
 
 EFFECTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""Improvements beyond the bar that a forecast looks at. A trial that could not prove the largest is not begun."""
+"""Improvements beyond the bar that a forecast is about. A trial that could not prove the largest is not begun."""
 FEWEST_BLOCKS = 6
 """Fewer prove nothing, and say too little of a spread."""
 LONG_SECONDS = 1800.0
@@ -51,7 +51,7 @@ class Pace:
 
 
 def pace(metric: Metric, differences: Sequence[float], seconds: float, requests: float) -> Pace | None:
-    """The pace of so many blocks and requests in so many seconds; None where that is too little to tell.
+    """The pace of so many blocks and requests in so many seconds; None where that is too little to say.
 
     After half an hour few blocks are an answer: traffic is rare, and blocks are taken to differ as much as they may.
     """
