@@ -182,6 +182,35 @@ def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_t
         engine.stop()
 
 
+def test_without_a_candidate_stable_is_watched_and_its_pace_found_and_an_operator_that_starts_finds_the_same(serve):
+    """One engine, slices of 5 s; a block that would count every 10 s, and the first scrape is the baseline."""
+    engine = Exporter("chat-engine-1")
+    engine.finish(2, 1, OLD)
+    server = serve([engine.port])
+    since = datetime.now(UTC)
+    resource, status = trial(server.url, since, strategy="Switchback")
+    status = status.model_copy(update={"candidate": None})
+    ledgers = {}
+    for number in range(13):
+        time.sleep(max(0.0, since.timestamp() + 5 * number + 2.5 - time.time()))
+        for _ in range(6):
+            engine.finish(22 if number % 2 else 20, 10, OLD)
+            engine.finish(30, 10, NEW)
+        if number % 4 == 3:
+            measure(None, resource, status, datetime.now(UTC), ledgers)
+    time.sleep(SCRAPED)
+    found, fresh = (measure(None, resource, status, datetime.now(UTC), known) for known in (ledgers, {}))
+    assert found == fresh
+    assert found.watch.requests == 6 * 13
+    assert len(found.watch.windows) >= 12
+    assert {round(math.exp(one.value), 2) for one in found.watch.windows} == {2.0, 2.2}
+    assert found.watch.busy(20, time.time())
+    assert found.watch.pace.seconds_per_block == 10.0
+    assert found.watch.pace.spread == pytest.approx(0.0, abs=1e-6)
+    assert found.watch.pace.requests_per_minute == pytest.approx(72.0)
+    engine.stop()
+
+
 @pytest.mark.parametrize("kind", [prometheus, victoria])
 def test_a_guard_needs_one_number(exporter, serve, kind):
     server = serve([exporter.port], kind=kind)

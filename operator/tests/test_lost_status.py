@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from aurora_core.protocol.agent import Record
+from aurora_core.protocol.agent import Best, Record
 from aurora_operator.api.status import Stable, Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan
@@ -35,6 +35,19 @@ def test_what_the_volume_records_is_stable_again():
     assert todo.notes[0].reason == "StateRestored"
     assert [(load.version, load.steps, load.digest) for load in todo.loads if load.version == 7] == [(7, 3, "digest-7")]
     assert {"7"} <= set(desired(todo)["in-use"].split(","))
+
+
+@pytest.mark.parametrize(("version", "found"), [(6, 6), (99, None)])
+def test_the_best_version_so_far_is_recorded_and_found_again_where_it_still_is(version, found):
+    best = Best(version=version, steps=3, digest="digest-6", estimate=-0.01, lower=-0.02)
+    todo = plan(a_snapshot(versions=VERSIONS, record=RECORD.model_copy(update={"best": best}), pods=(POD,)))
+    anchor = todo.status["anchor"]
+    assert (anchor and anchor["version"]) == found
+    if anchor:
+        assert todo.record is None
+        assert str(version) in desired(todo)["in-use"].split(",")
+    else:
+        assert todo.record[1] == RECORD.model_copy(update={"decided": 8})
 
 
 def test_a_version_that_was_decided_is_not_tried_again_after_the_status_was_lost():

@@ -88,6 +88,21 @@ class VersionInfo(Message):
     """Of all its files."""
 
 
+class Best(Message):
+    """The best version so far, where that may not be stable."""
+
+    version: int = Field(ge=0, lt=10**9)
+    """Draft version."""
+    steps: int = Field(ge=0, le=64)
+    """Its draft steps."""
+    digest: str = Field("", max_length=64)
+    """Digest of its manifest; empty where it is not known."""
+    estimate: float = 0.0
+    """Log of stable over it, by the promotions since."""
+    lower: float = 0.0
+    """Lower end of that."""
+
+
 class Record(Message):
     """What promotion decided, kept on the volume with the versions that it is about."""
 
@@ -100,6 +115,8 @@ class Record(Message):
     """Digest of its manifest; empty where it is not known."""
     decided: int = Field(0, ge=0, lt=10**9)
     """Newest version whose trial ended; older ones are not tried again."""
+    best: Best | None = None
+    """None where stable is the best."""
 
 
 class Contents(Message):

@@ -9,6 +9,9 @@ what a trial measured holds under the traffic of the next; a direct comparison, 
 """
 
 import math
+from collections.abc import Collection
+
+from aurora_core.protocol.agent import Best
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.status import Anchor, Candidate, Stable
@@ -56,3 +59,25 @@ def compared(anchor: Anchor | None, challenge: Candidate) -> Anchor | None:
     if challenge.upper is not None and 0 < challenge.upper < math.inf:
         lower = max(lower, -math.log(challenge.upper))
     return None if lower >= 0 else anchor.model_copy(update={"lower": lower, "doubted": False, "compared": True})
+
+
+def recorded(anchor: Anchor | None) -> Best | None:
+    """As the volume records it."""
+    if anchor is None:
+        return None
+    return Best(
+        version=anchor.version,
+        steps=anchor.steps,
+        digest=anchor.digest or "",
+        estimate=anchor.estimate,
+        lower=anchor.lower,
+    )
+
+
+def restored(kept: Best | None, versions: Collection[int]) -> Anchor | None:
+    """From the volume's record, of a version that it still has; what it doubted is found out again."""
+    if kept is None or kept.version not in versions:
+        return None
+    return Anchor(
+        version=kept.version, steps=kept.steps, digest=kept.digest or None, estimate=kept.estimate, lower=kept.lower
+    )

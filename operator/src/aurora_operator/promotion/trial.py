@@ -132,11 +132,12 @@ def _on_trial(spec: Spec, at: Progress, seen: Seen) -> Progress:
 
 def _restored(at: Progress, seen: Seen) -> Progress:
     """A resource without a status, on a volume that records what was stable: it is stable again."""
-    kept = seen.record
-    if kept is None or kept.version not in {one.version for one in seen.versions or ()}:
+    kept, there = seen.record, {one.version for one in seen.versions or ()}
+    if kept is None or kept.version not in there:
         return at
     stable = Stable(version=kept.version, steps=kept.steps, digest=kept.digest or None, since=seen.now)
-    at = replace(at, stable=stable, decided=max(at.decided, kept.decided, kept.version))
+    best = anchor.restored(kept.best, there)
+    at = replace(at, stable=stable, anchor=best, decided=max(at.decided, kept.decided, kept.version))
     return at.reported(
         "StateRestored", f"the volume records version {kept.version} as stable, with {kept.steps} draft steps"
     )

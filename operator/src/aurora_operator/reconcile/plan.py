@@ -7,6 +7,7 @@ from typing import Any
 from aurora_core.protocol.agent import Record
 
 from aurora_operator.api.status import Status
+from aurora_operator.promotion import anchor
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
@@ -195,7 +196,11 @@ def _record(snapshot: Snapshot, progress: Progress) -> tuple[Pod, Record] | None
     """What the volume should record of promotion, where it does not; and the pod whose agent can write it."""
     stable = progress.stable
     kept = Record(
-        version=stable.version, steps=stable.steps, digest=stable.digest or "", decided=max(progress.decided, 0)
+        version=stable.version,
+        steps=stable.steps,
+        digest=stable.digest or "",
+        decided=max(progress.decided, 0),
+        best=anchor.recorded(progress.anchor),
     )
     writers = [pod for pod in snapshot.pods if pod.live is not None and not pod.volume_problem]
     if progress.provisional or snapshot.versions is None or kept == snapshot.record or not writers:
