@@ -197,9 +197,11 @@ def test_without_a_candidate_stable_is_watched_and_its_pace_found_and_an_operato
             engine.finish(22 if number % 2 else 20, 10, OLD)
             engine.finish(30, 10, NEW)
         if number % 4 == 3:
-            measure(None, resource, status, datetime.now(UTC), ledgers)
+            measure(None, resource, status, datetime.now(UTC), ledgers, {engine.engine})
     time.sleep(SCRAPED)
-    found, fresh = (measure(None, resource, status, datetime.now(UTC), known) for known in (ledgers, {}))
+    found, fresh = (
+        measure(None, resource, status, datetime.now(UTC), known, {engine.engine}) for known in (ledgers, {})
+    )
     assert found == fresh
     assert found.watch.requests == 6 * 13
     assert len(found.watch.windows) >= 12
