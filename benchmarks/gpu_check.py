@@ -52,7 +52,9 @@ class Size:
         learn_seconds: of day-0.
         wide: hidden size of the training stage's target.
         vocabulary: of it.
-        lengths: tokens of its samples.
+        head: width of its heads.
+        lengths: tokens of its samples, of which 40 % are a prompt.
+        steps: unrolled.
     """
 
     exact: int = 24
@@ -65,7 +67,9 @@ class Size:
     learn_seconds: float = 150
     wide: int = 4096
     vocabulary: int = 128_256
-    lengths: tuple[int, ...] = (2048, 8192)
+    head: int = 128
+    lengths: tuple[int, ...] = (2048, 8192, 32768)
+    steps: int = 7
 
 
 SMALL = Size(
@@ -79,6 +83,7 @@ SMALL = Size(
     learn_seconds=20,
     wide=64,
     vocabulary=1024,
+    head=16,
     lengths=(64, 128),
 )
 
@@ -200,20 +205,20 @@ def day_zero(running: Stack, prompts: Sequence[str], size: Size) -> dict[str, An
     }  # fmt: skip
 
 
-def wide(folder: Path, size: Size) -> Target:
+def wide(folder: Path, size: Size, device: torch.device) -> Target:
     """A target of random weights with the widths of a large one, of which training reads head and embedding alone."""
     config = LlamaConfig(
         hidden_size=size.wide,
-        intermediate_size=4 * size.wide,
+        intermediate_size=size.wide * 7 // 2,
         num_hidden_layers=4,
-        num_attention_heads=size.wide // 16,
-        num_key_value_heads=max(1, size.wide // 64),
+        num_attention_heads=size.wide // size.head,
+        num_key_value_heads=max(1, size.wide // size.head // 4),
         vocab_size=size.vocabulary,
         max_position_embeddings=32768,
     )
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    model = model.to(torch.bfloat16).to_empty(device="cpu")
+    model = model.to(torch.bfloat16).to_empty(device=device)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.02)
     model.save_pretrained(folder)
@@ -223,10 +228,10 @@ def wide(folder: Path, size: Size) -> Target:
 def training(folder: Path, size: Size, device: torch.device) -> dict[str, Any]:
     """Optimizer steps of random samples: tokens per second, and the most memory that was allocated."""
     out: dict[str, Any] = {}
-    target = wide(folder, size)
-    draft = DraftConfig(draft_vocab_size=min(8192, size.vocabulary // 2))
+    target = wide(folder, size, device)
+    draft = DraftConfig(draft_vocab_size=min(32_000, size.vocabulary // 2))
     for length in size.lengths:
-        trainer = Trainer(TrainingConfig(), first_draft(draft, target, 0), target, device)
+        trainer = Trainer(TrainingConfig(ttt_length=size.steps), first_draft(draft, target, 0), target, device)
         width = target.hidden_size
         ids = trainer.draft.ids
         tokens = ids[torch.randint(ids.numel(), (length + 1,))]
@@ -254,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=ROOT / "examples" / "smollm2.yaml")
     parser.add_argument("--small", action="store_true", help="as little as tries the script itself, on any machine")
+    parser.add_argument("--work", type=Path, help="folder of weights, samples and logs; a temporary one by default")
     parser.add_argument("--stages", nargs="*", default=["exact", "capture", "swap", "day_zero", "training"])
     options = parser.parse_args()
     size = SMALL if options.small else Size()
@@ -264,11 +270,12 @@ def main() -> None:
     if device.type == "cuda":
         found["device"] = torch.cuda.get_device_name()
     began = time.monotonic()
-    with stack(options.config) as (config, running, prompts):
-        running.start_engine()
-        running.start_agent()
-        running.set_steps(config.draft.num_steps)
-        found["engine_seconds"] = round(time.monotonic() - began, 1)
+    with stack(options.config, work=options.work) as (config, running, prompts):
+        if set(options.stages) - {"training"}:
+            running.start_engine()
+            running.start_agent()
+            running.set_steps(config.draft.num_steps)
+            found["engine_seconds"] = round(time.monotonic() - began, 1)
         stages: dict[str, Callable[[], dict[str, Any]]] = {
             "exact": lambda: exact(running, prompts, size, device),
             "capture": lambda: capture(running, prompts, size),

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 CPU = torch.device("cpu")
 
 
-def trainer_of(target, **changes):
+def trainer_of(target, device=CPU, **changes):
     config = TrainingConfig(**{"lr": 1e-3, "ttt_length": 3, "precision": "fp32", "step_weight_decay": 0.8} | changes)
     draft = first_draft(DraftConfig(draft_vocab_size=48), target, 3)
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in draft.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return Trainer(config, draft, target, CPU)
+    return Trainer(config, draft, target, device)
 
 
 def run(trainer, how, samples, steps):

@@ -9,12 +9,13 @@ Letters in shapes: N committed rows, R roots, S roots that are left at a step, D
 head width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aurora_core.drafts.eagle3 import attention
 from aurora_core.drafts.eagle3.draft import Eagle3Draft, rotate
 from aurora_core.samples.packed import Packed
 
@@ -81,6 +82,29 @@ def _attend(q: Tensor, committed: tuple[Tensor, Tensor], own: list[tuple[Tensor,
     return attended
 
 
+def _attend_in_chunks(
+    q: Tensor,
+    committed: tuple[Tensor, Tensor],
+    own: list[tuple[Tensor, Tensor]],
+    position: Tensor,
+    spans: Sequence[tuple[int, int, int, int]],
+    step: int,
+) -> Tensor:
+    """:func:`_attend` for every sample, some roots at a time."""
+    keys, values = committed
+    attended, start = [], 0
+    for first, rows, _, count in spans:
+        end = start + max(0, count - step)
+        for at in range(start, end, _CHUNK):
+            some = slice(at, min(end, at + _CHUNK))
+            # The last of these roots sees the rows up to its own, and none of them sees more.
+            seen = slice(first, first + rows - count + some.stop - start)
+            chain = [(k[some], v[some]) for k, v in own]
+            attended.append(_attend(q[some], (keys[seen], values[seen]), chain, position[some]))
+        start = end
+    return torch.cat(attended)
+
+
 def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Run the chains of all roots.
 
@@ -103,6 +127,8 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
     roots = torch.arange(packed.root_row.shape[0], device=stream.device)
     hidden, normed = stream[packed.root_row], normed[packed.root_row]
     own: list[tuple[Tensor, Tensor]] = []
+    kernel, count = attention.kernel_for(keys), roots.shape[0]
+    layout = attention.Layout.of(packed.spans, keys.device) if kernel else None
     for step in range(steps):
         if step:
             left = packed.remaining[roots] > step
@@ -117,16 +143,10 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
             k, v = project.keys_values(normed, row + step)
             own.append((_rotated(draft, k, position + step), v))
         q = _rotated(draft, project.queries(normed, roots + step), position + step)
-        attended, start = [], 0
-        for first, rows, _, count in packed.spans:
-            end = start + max(0, count - step)
-            for at in range(start, end, _CHUNK):
-                some = slice(at, min(end, at + _CHUNK))
-                # The last of these roots sees the rows up to its own, and none of them sees more.
-                seen = slice(first, first + rows - count + some.stop - start)
-                chain = [(k[some], v[some]) for k, v in own]
-                attended.append(_attend(q[some], (keys[seen], values[seen]), chain, position[some]))
-            start = end
-        hidden = hidden + layer.self_attn.o_proj(torch.cat(attended))
+        if kernel and layout:
+            attended = attention.attend(kernel, layout, count, roots, q, (keys, values), own)
+        else:
+            attended = _attend_in_chunks(q, (keys, values), own, position, packed.spans, step)
+        hidden = hidden + layer.self_attn.o_proj(attended)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         yield roots, draft.norm(hidden)
