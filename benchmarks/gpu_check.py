@@ -16,7 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -261,8 +261,10 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="as little as tries the script itself, on any machine")
     parser.add_argument("--work", type=Path, help="folder of weights, samples and logs; a temporary one by default")
     parser.add_argument("--stages", nargs="*", default=["exact", "capture", "swap", "day_zero", "training"])
+    parser.add_argument("--learn-seconds", type=float, help="of the stage day_zero")
     options = parser.parse_args()
     size = SMALL if options.small else Size()
+    size = replace(size, learn_seconds=options.learn_seconds or size.learn_seconds)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and not options.small:
         parser.error("torch sees no accelerator here: --small tries the script itself on a CPU")
