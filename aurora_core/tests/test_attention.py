@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 import torch
-from aurora_core.drafts.eagle3 import attention
-from aurora_core.training import supervision
+from aurora_core.drafts.eagle3 import attention, supervision
 from test_supervision import assert_same, run, trainer_of
 
 

@@ -25,6 +25,6 @@ def choose(token_counts: Tensor, size: int) -> Tensor:
 
 def target_to_draft(ids: Tensor, vocab_size: int) -> Tensor:
     """int64 [vocab]: the draft's id of each target token, -1 where it has none."""
-    table = torch.full((vocab_size,), -1, dtype=torch.int64)
-    table[ids] = torch.arange(ids.numel())
+    table = torch.full((vocab_size,), -1, dtype=torch.int64, device=ids.device)
+    table[ids] = torch.arange(ids.numel(), device=ids.device)
     return table

@@ -109,5 +109,5 @@ def _put(tensors: Mapping[str, Tensor], trainer: Trainer) -> None:
         if any(moment.shape != parameter.shape for m, moment in moments.items() if m != "step"):
             raise ValueError(name)
         if moments:
-            on_device = {m: x if m == "step" else x.to(trainer.device) for m, x in moments.items()}
-            trainer.optimizer.state[parameter] = on_device
+            # The count of steps too: the fused optimizer reads it where the weights are.
+            trainer.optimizer.state[parameter] = {m: x.to(trainer.device) for m, x in moments.items()}

@@ -166,7 +166,7 @@ def check_maps(tensors: Mapping[str, Tensor], vocab_size: int) -> None:
     if d2t.is_floating_point() or d2t.is_complex() or d2t.dtype == torch.bool or d2t.dim() != 1:
         message = f"d2t holds {d2t.dtype} of shape {list(d2t.shape)}, not a row of whole numbers"
         raise ConfigError(message)
-    ids = d2t.to(torch.int64) + torch.arange(d2t.numel())
+    ids = d2t.to(torch.int64) + torch.arange(d2t.numel(), device=d2t.device)
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):
         message = (
             f"d2t leads to tokens {int(ids.min())} to {int(ids.max())} of a vocabulary of {vocab_size}: it must hold "
