@@ -53,13 +53,13 @@ class Size:
         wide: hidden size of the training stage's target.
         vocabulary: of it.
         head: width of its heads.
-        lengths: tokens of its samples, of which 40 % are a prompt.
+        cases: of training: samples of a step, tokens of each, and the share that is a prompt.
         steps: unrolled.
     """
 
     exact: int = 24
-    blocks: int = 4
-    requests: int = 64
+    blocks: int = 6
+    requests: int = 256
     concurrency: int = 32
     decode: tuple[int, int] = (1, 256)
     prefill: tuple[int, int] = (12, 8)
@@ -68,7 +68,13 @@ class Size:
     wide: int = 4096
     vocabulary: int = 128_256
     head: int = 128
-    lengths: tuple[int, ...] = (2048, 8192, 32768)
+    cases: tuple[tuple[int, int, float], ...] = (
+        (8, 256, 0.4),
+        (1, 2048, 0.4),
+        (1, 8192, 0.4),
+        (1, 8192, 0.8),
+        (1, 32768, 0.4),
+    )
     steps: int = 7
 
 
@@ -84,7 +90,7 @@ SMALL = Size(
     wide=64,
     vocabulary=1024,
     head=16,
-    lengths=(64, 128),
+    cases=((2, 64, 0.4), (1, 128, 0.8)),
 )
 
 
@@ -137,14 +143,22 @@ def exact(running: Stack, prompts: Sequence[str], size: Size, device: torch.devi
     }  # fmt: skip
 
 
+def error(values: Sequence[float]) -> float | None:
+    """Standard error of a mean; None where there is no spread to know it from."""
+    return round(statistics.stdev(values) / len(values) ** 0.5, 4) if len(values) > 1 else None
+
+
 def capture(running: Stack, prompts: Sequence[str], size: Size) -> dict[str, Any]:
-    """Capture's cost: blocks of each rate beside blocks without, their order turned around each time."""
+    """Capture's cost: blocks of each rate beside blocks without, their order turned around each time.
+
+    The first pair of each kind of traffic warms up and counts for nothing: it compiles kernels.
+    """
     out: dict[str, Any] = {}
     for kind, (repeat, tokens) in (("decode_heavy", size.decode), ("prefill_heavy", size.prefill)):
         texts = ["\n".join([prompts[(i + k) % len(prompts)] for k in range(repeat)]) for i in range(size.requests)]
         for rate in (1.0, 0.05):
             ratios = []
-            for block in range(size.blocks):
+            for block in range(size.blocks + 1):
                 speeds = {}
                 for now in (0.0, rate) if block % 2 == 0 else (rate, 0.0):
                     running.agent.set_sample_rate(now)
@@ -156,8 +170,10 @@ def capture(running: Stack, prompts: Sequence[str], size: Size) -> dict[str, Any
                         raise RuntimeError(found.failures[0])
                     speeds[now] = len(texts) / (time.monotonic() - began)
                 ratios.append(speeds[rate] / speeds[0.0])
+            ratios = ratios[1:]
             out[f"{kind}_at_{rate}"] = {
                 "on_over_off": round(statistics.mean(ratios), 4),
+                "standard_error": error(ratios),
                 "blocks": [round(r, 4) for r in ratios],
             }
     running.agent.set_sample_rate(1.0)
@@ -225,31 +241,36 @@ def wide(folder: Path, size: Size, device: torch.device) -> Target:
     return Target(folder)
 
 
+def noise(trainer: Trainer, target: Target, length: int, share: float) -> Sample:
+    """A sample of random states whose tokens the draft knows."""
+    width, ids = target.hidden_size, trainer.draft.ids
+    tokens = ids[torch.randint(ids.numel(), (length + 1,))]
+    states = torch.randn(length, 4 * width, dtype=torch.bfloat16)
+    return Sample("wide", tokens, int(share * length), states[:, : 3 * width], states[:, 3 * width :], 0, "")
+
+
 def training(folder: Path, size: Size, device: torch.device) -> dict[str, Any]:
     """Optimizer steps of random samples: tokens per second, and the most memory that was allocated."""
     out: dict[str, Any] = {}
     target = wide(folder, size, device)
     draft = DraftConfig(draft_vocab_size=min(32_000, size.vocabulary // 2))
-    for length in size.lengths:
+    for count, length, share in size.cases:
         trainer = Trainer(TrainingConfig(ttt_length=size.steps), first_draft(draft, target, 0), target, device)
-        width = target.hidden_size
-        ids = trainer.draft.ids
-        tokens = ids[torch.randint(ids.numel(), (length + 1,))]
-        states = torch.randn(length, 4 * width, dtype=torch.bfloat16)
-        sample = Sample("wide", tokens, int(0.4 * length), states[:, : 3 * width], states[:, 3 * width :], 0, "")
-        trainer.train_step([[sample]])
+        samples = [noise(trainer, target, length, share) for _ in range(count)]
+        trainer.train_step([samples])
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
         seconds = []
         for _ in range(5):
             began = time.perf_counter()
-            trainer.train_step([[sample]])
+            trainer.train_step([samples])
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - began)
         peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
-        out[str(length)] = {"tokens_per_second": round(length / statistics.median(seconds), 1),
+        out[f"{count}x{length} prompt {share:.0%}"] = {
+            "tokens_per_second": round(count * length / statistics.median(seconds), 1),
                             "peak_gib": peak and round(peak, 2), "precision": str(trainer.dtype)}  # fmt: skip
     return out
 

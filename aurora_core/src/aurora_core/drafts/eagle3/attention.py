@@ -61,7 +61,7 @@ class Kernel(Protocol):
 
     def backward(
         self, grad: Tensor, q: Tensor, keys: Tensor, values: Tensor, out: Tensor, logsum: Tensor, layout: Layout,
-        kept: Any,  # noqa: ANN401 (the kernel's own)
+        kept: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Gradients of q, keys and values, for that output and that logarithm, which may be of a larger softmax."""
         ...
@@ -79,7 +79,7 @@ class Flash:
 
     def backward(
         self, grad: Tensor, q: Tensor, keys: Tensor, values: Tensor, out: Tensor, logsum: Tensor, layout: Layout,
-        kept: Any,  # noqa: ANN401
+        kept: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """As in :class:`Kernel`."""
         dq, dk, dv = torch.ops.aten._flash_attention_backward(  # noqa: SLF001
@@ -99,7 +99,7 @@ def kernel_for(keys: Tensor) -> Kernel | None:
 class _Merged(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401 (autograd's context has no type)
+        ctx: Any,
         kernel: Kernel,
         layout: Layout,
         count: int,
@@ -133,7 +133,7 @@ class _Merged(torch.autograd.Function):
         return out if count == q.shape[0] and not steps else out[roots_S]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         roots_S, full, keys, values, out, merged, *rest = ctx.saved_tensors
         steps = (len(rest) - 1) // 2 if rest else 0
         count = full.shape[0]
@@ -185,7 +185,7 @@ def attend(
         [S, heads * K].
     """
     keys, values = committed
-    out: Tensor = _Merged.apply(  # type: ignore[no-untyped-call]
+    out: Tensor = _Merged.apply(
         kernel, layout, count, roots_S, q.contiguous(), keys.contiguous(), values.contiguous(),
         *(k for k, _ in own), *(v for _, v in own),
     )  # fmt: skip
