@@ -226,7 +226,7 @@ def wide(folder: Path, size: Size, device: torch.device) -> Target:
     config = LlamaConfig(
         hidden_size=size.wide,
         intermediate_size=size.wide * 7 // 2,
-        num_hidden_layers=2,
+        num_hidden_layers=4,
         num_attention_heads=size.wide // size.head,
         num_key_value_heads=max(1, size.wide // size.head // 4),
         vocab_size=size.vocabulary,
