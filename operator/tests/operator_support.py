@@ -1,6 +1,7 @@
 """A resource and the cluster around it, as plain data."""
 
 import copy
+import json
 from datetime import UTC, datetime
 
 from aurora_operator.api.spec import Spec
@@ -8,7 +9,7 @@ from aurora_operator.api.status import Status
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import Snapshot, key
-from aurora_operator.render.identity import Images
+from aurora_operator.render.identity import MANAGER, Images
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 IMAGES = Images("registry/engine:1", "registry/trainer:1")
@@ -49,6 +50,37 @@ def a_snapshot(spec=None, status=None, annotations=None, children=(), **more):
     )
 
 
+def fields_of(value, at=()):
+    """Managed fields of what was applied, as the API server keeps them; here items with a name are merged by it."""
+    if isinstance(value, dict):
+        skipped = {(): ("apiVersion", "kind"), ("metadata",): ("name", "namespace")}.get(at, ())
+        return {f"f:{k}": fields_of(v, (*at, k)) for k, v in value.items() if k not in skipped}
+    if isinstance(value, list) and all(isinstance(item, dict) and "name" in item for item in value):
+        return {f'k:{{"name":{json.dumps(item["name"])}}}': {".": {}} | fields_of(item, (*at, "-")) for item in value}
+    return {}
+
+
+def as_applied(body):
+    """What is there after it was applied."""
+    live = copy.deepcopy(dict(body))
+    entry = {"manager": MANAGER, "operation": "Apply", "fieldsV1": fields_of(body)}
+    live["metadata"]["managedFields"] = [entry]
+    return live
+
+
+def taken_over(live, steps, manager="other"):
+    """An object of which another client set a field."""
+    live = copy.deepcopy(live)
+    fields = live["metadata"]["managedFields"][0]["fieldsV1"]
+    for step in steps[:-1]:
+        fields = fields[step]
+    value = fields.pop(steps[-1])
+    for step in reversed(steps):
+        value = {step: value}
+    live["metadata"]["managedFields"].append({"manager": manager, "operation": "Update", "fieldsV1": value})
+    return live
+
+
 def settled(spec=None, **more):
     """The snapshot after everything was applied, and the status written."""
     snapshot = a_snapshot(spec, pods=(Pod("a", "10.0.0.1", 0, 0, 1.0),), versions=(Published(0, None),), **more)
@@ -63,7 +95,7 @@ def settled(spec=None, **more):
             **more,
         )
         for body in plan(snapshot).apply:
-            live = copy.deepcopy(dict(body))
+            live = as_applied(body)
             if body["metadata"]["name"] == "chat-init":
                 live["status"] = {"succeeded": 1}
             children.append(live)

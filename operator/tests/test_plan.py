@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.progress import Pod
+from aurora_operator.reconcile.drift import rendered
 from aurora_operator.reconcile.plan import plan
-from aurora_operator.reconcile.snapshot import key
+from aurora_operator.reconcile.snapshot import Applied, key
 from aurora_operator.render.identity import Resource
-from operator_support import NOW, a_snapshot, a_spec, having, reported, settled
+from operator_support import NOW, a_snapshot, a_spec, as_applied, having, reported, settled, taken_over
 
 
 def kinds(bodies):
@@ -48,16 +49,48 @@ def test_a_second_reconcile_of_an_unchanged_snapshot_writes_nothing():
 
 @pytest.mark.parametrize(
     "path",
-    [("spec", "replicas"), ("spec", "template", "spec", "automountServiceAccountToken"), ("metadata", "labels")],
-)
+    ["f:spec f:replicas", "f:spec f:template f:spec f:automountServiceAccountToken", "f:metadata f:labels",
+     'f:spec f:template f:spec f:containers k:{"name":"agent"} f:image'],
+)  # fmt: skip
 def test_what_another_client_changed_is_put_back(path):
     snapshot, children = settled()
+    children = [taken_over(c, path.split()) if c["metadata"]["name"] == "chat-engine" else c for c in children]
+    todo = plan(a_snapshot(pods=snapshot.pods, children=children))
+    assert kinds(todo.apply) == {("Deployment", "chat-engine")}
+    assert todo.undone[key(todo.apply[0])].startswith("other sets ")
+
+
+@pytest.mark.parametrize("fields", [None, [], [{"manager": "velero", "operation": "Update", "fieldsV1": {}}]])
+def test_what_nobody_is_known_to_have_applied_is_applied_once(fields):
+    snapshot, children = settled()
     engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
-    inner = engine
-    for step in path[:-1]:
-        inner = inner[step]
-    inner[path[-1]] = {"replicas": 7, "automountServiceAccountToken": True, "labels": {}}[path[-1]]
+    engine["metadata"]["managedFields"] = fields
     assert kinds(plan(a_snapshot(pods=snapshot.pods, children=children)).apply) == {("Deployment", "chat-engine")}
+
+
+def test_whatever_the_server_and_its_webhooks_make_of_values_nothing_is_applied():
+    snapshot, children = settled(a_spec(serving={"resources": {"limits": {"memory": "1024Mi", "cpu": "0.5"}}}))
+    engine = next(c for c in children if c["metadata"]["name"] == "chat-engine")
+    container = engine["spec"]["template"]["spec"]["containers"][0]
+    container["resources"]["limits"] = {"memory": "1Gi", "cpu": "500m"}
+    container["image"] = "mirror.example.com/engine:1"
+    container["env"] = []
+    todo = plan(a_snapshot(snapshot.spec, pods=snapshot.pods, children=children))
+    assert (todo.apply, todo.delete) == ((), ())
+
+
+def test_a_webhook_that_takes_annotations_away_restarts_nothing():
+    snapshot, children = settled()
+    memory = {key(c): Applied(rendered(c), NOW) for c in children}
+    for child in children:
+        child["metadata"]["annotations"] = {}
+    todo = plan(a_snapshot(pods=snapshot.pods, children=children, applied=memory))
+    assert (todo.apply, todo.delete) == ((), ())
+    # An operator that was started again applies each once.
+    todo = plan(a_snapshot(pods=snapshot.pods, children=children))
+    assert todo.delete == ()
+    again = {key(body): Applied(rendered(body), NOW) for body in todo.apply} | memory
+    assert plan(a_snapshot(pods=snapshot.pods, children=children, applied=again)).apply == ()
 
 
 def test_what_others_add_is_left_alone():
@@ -182,7 +215,13 @@ def test_suspend_stops_training_and_capture_and_nothing_else():
     assert todo.delete == ()
     assert kinds(todo.apply) == {("Job", "chat-trainer")}
     assert todo.apply[0]["spec"]["suspend"] is True
+    children = [as_applied(todo.apply[0]) if key(c) == key(todo.apply[0]) else c for c in children]
+    assert plan(a_snapshot(a_spec(suspend=True), pods=snapshot.pods, children=children)).apply == ()
     assert [load.rate for load in todo.loads] == [0.0]
+    # Not said at all otherwise: a queue may suspend it.
+    todo = plan(a_snapshot(pods=snapshot.pods, children=children))
+    assert (kinds(todo.apply), todo.delete) == ({("Job", "chat-trainer")}, ())
+    assert "suspend" not in todo.apply[0]["spec"]
 
 
 def test_the_sample_rate_changes_in_place():

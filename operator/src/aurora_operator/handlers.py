@@ -22,13 +22,14 @@ from aurora_operator.clients.informer import Informer
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
 from aurora_operator.errors import OperatorError, SpecError
-from aurora_operator.reconcile import rival, unreadable
+from aurora_operator.reconcile import contest, rival, unreadable
+from aurora_operator.reconcile.drift import rendered
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.observe import observe
 from aurora_operator.reconcile.plan import RESYNC_SECONDS, Plan, plan
 from aurora_operator.reconcile.polling import Polling
-from aurora_operator.reconcile.snapshot import Problem, Snapshot
+from aurora_operator.reconcile.snapshot import Problem, Snapshot, key
 from aurora_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,12 @@ class Reconciler:
     def __init__(self, cluster: CachedCluster, settings: Settings) -> None:
         self._cluster = cluster
         self._settings = settings
-        # Only what the last reconcile failed with, to be shown by the next; nothing is decided by it.
+        # What the last reconcile failed with, to be shown by the next; nothing is decided by it.
         self._problems: dict[Name, tuple[Problem, ...]] = {}
         self._ignored: dict[Name, tuple[str, ...]] = {}
         self._names: set[Name] = set()
         self._claims = rival.Claims(settings.instance)
+        self._memory = contest.Memory()
         self._polling = Polling(partial(measure, cluster, trusted=settings.trusted_hosts))
 
     def reconcile(self, name: Name) -> float | None:
@@ -65,6 +67,7 @@ class Reconciler:
             metrics.forget(str(name))
             self._cluster.forget(*name)
             self._claims.forget(str(name))
+            self._memory.forget(str(name))
             self._names.discard(name)
             self._cluster.resources = len(self._names)
             return None
@@ -99,7 +102,8 @@ class Reconciler:
         if snapshot.ignored and self._ignored.get(name) != snapshot.ignored:
             log.warning("%s: ignored, because unknown here: %s", name, ", ".join(snapshot.ignored[:_MOST_IGNORED]))
         self._ignored[name] = snapshot.ignored
-        self._problems[name] = execute(self._cluster, snapshot, todo)
+        problems = self._problems[name] = execute(self._cluster, snapshot, todo)
+        self._remember(name, snapshot, todo, problems)
         if not self._problems[name]:
             self._claims.acted(str(name))
         status = snapshot.status if todo.status is None else Status.model_validate(todo.status)
@@ -108,13 +112,27 @@ class Reconciler:
             return todo.again_seconds
         return max(todo.again_seconds, len(self._names) / _RECONCILES_A_SECOND)
 
+    def _remember(self, name: Name, snapshot: Snapshot, todo: Plan, problems: tuple[Problem, ...]) -> None:
+        """What was applied, and who made it necessary."""
+        refused = {one.about for one in problems}
+        done = [(key(body), rendered(body), todo.undone.get(key(body), "")) for body in todo.apply]
+        self._memory.note(str(name), [one for one in done if one[0] not in refused], snapshot.now)
+        found = contest.contested(self._memory.of(str(name)), snapshot.now)
+        metrics.contested_objects.labels(str(name)).set(len(found))
+
     def _acting(self, name: Name, snapshot: Snapshot, stamped: Mapping[str, str]) -> Snapshot:
         """With this installation as the one that acts, and another that stands back as a problem."""
         other = self._claims.rival(stamped, snapshot.now)
         metrics.contested.labels(str(name)).set(bool(other))
         text = f"the operator {other} watches this namespace too: let one of them watch it, or uninstall one"
         problems = (*snapshot.problems, Problem("TwoOperators", text)) if other else snapshot.problems
-        return replace(snapshot, operator=self._settings.instance, network=self._settings.network, problems=problems)
+        return replace(
+            snapshot,
+            operator=self._settings.instance,
+            network=self._settings.network,
+            problems=problems,
+            applied=self._memory.of(str(name)),
+        )
 
     def _stand_back(self, name: Name, snapshot: Snapshot, stamped: Mapping[str, str]) -> None:
         """Leave a resource to the other installation that acts on it, and have that one show it."""

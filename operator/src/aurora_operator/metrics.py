@@ -26,6 +26,7 @@ reaction_seconds = Histogram(
     buckets=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )
 contested = _made(Gauge, metrics.OPERATOR_CONTESTED)
+contested_objects = _made(Gauge, metrics.OPERATOR_CONTESTED_OBJECTS)
 loads = _made(Counter, metrics.OPERATOR_LOADS)
 failures = _made(Counter, metrics.OPERATOR_FAILURES)
 verdicts = _made(Counter, metrics.OPERATOR_VERDICTS)
@@ -75,7 +76,7 @@ def show(name: str, spec: Spec, status: Status) -> None:
         _condition.labels(name, one.type).set({"True": 1, "False": 0}.get(one.status, -1))
 
 
-_OF_A_RESOURCE = (contested, *_GAUGES.values(), _estimate, _condition, loads, failures, verdicts)
+_OF_A_RESOURCE = (contested, contested_objects, *_GAUGES.values(), _estimate, _condition, loads, failures, verdicts)
 """Everything with the label ``speculator``."""
 
 

@@ -154,6 +154,9 @@ OPERATOR_REACTION_SECONDS = Metric(
     "aurora_operator_reaction_seconds", "histogram", "From an event to the end of the reconcile that takes it in"
 )
 OPERATOR_CONTESTED = _gauge("operator_contested", "1 where another installation acts too", *_OF)
+OPERATOR_CONTESTED_OBJECTS = _gauge(
+    "operator_contested_objects", "Objects of the resource that another client sets again and again", *_OF
+)
 OPERATOR_LOADS = _counter("operator_loads", "Versions made live through an agent", *_OF)
 OPERATOR_FAILURES = _counter("operator_failures", "What failed and is tried again", *_OF, "what")
 OPERATOR_VERDICTS = _counter("operator_verdicts", "Events of promotion", *_OF, "reason")

@@ -1,14 +1,15 @@
 """The API server behind a cache that is never older than what the watches reported.
 
-A body is held, as JSON, with its version, and used while its watch reports that same version. Where there is no watch
-to rely on (Secrets, claims of others), a body is read again when it is older than an allowance that grows with the
-number of resources, so that the requests of a fleet at rest stay few; where a watch broke, it is read each time. What
-the operator itself writes is held from the answer, so that it always reads its own writes.
+A body is held, as compressed JSON, with its version, and used while its watch reports that same version. Where there is
+no watch to rely on (Secrets, claims of others), a body is read again when it is older than an allowance that grows with
+the number of resources, so that the requests of a fleet at rest stay few; where a watch broke, it is read each time.
+What the operator itself writes is held from the answer, so that it always reads its own writes.
 """
 
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.informer import KINDS
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.errors import ClusterError
-from aurora_operator.render.identity import INSTANCE
+from aurora_operator.render.identity import INSTANCE, MANAGER
 
 _LARGEST = 256 << 10
 """Bytes of a body that is held; a larger one is read at every reconcile."""
@@ -49,10 +50,33 @@ def _packed(body: Any) -> bytes:  # noqa: ANN401 (JSON)
     return json.dumps(body, separators=(",", ":")).encode()
 
 
+def _small(text: bytes) -> bytes:
+    """Compressed: managed fields repeat every name of a body."""
+    return zlib.compress(text, 1)
+
+
+def _unpacked(text: bytes) -> Any:  # noqa: ANN401 (JSON)
+    return json.loads(zlib.decompress(text))
+
+
 def _without_managers(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body without metadata.managedFields, which is half of many and used for nothing."""
+    """A body without metadata.managedFields, which is half of many."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {**body, "metadata": metadata}
+
+
+def _with_managers(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body with what metadata.managedFields says of all but its status, where the operator applied it."""
+    entries = [one for one in body["metadata"].get("managedFields") or () if isinstance(one, Mapping)]
+    kept = [
+        {name: one.get(name) for name in ("manager", "operation", "fieldsV1")}
+        for one in entries
+        if not one.get("subresource") or one.get("subresource") == "scale"
+    ]
+    found = _without_managers(body)
+    if any((one["manager"], one["operation"]) == (MANAGER, "Apply") for one in kept):
+        found["metadata"]["managedFields"] = kept
+    return found
 
 
 class CachedCluster(Cluster):
@@ -81,9 +105,9 @@ class CachedCluster(Cluster):
         with self._lock:
             held = self._held.get(key)
         if held is not None and self._is_current(key, held):
-            return None if not held.version else json.loads(held.text)
+            return None if not held.version else _unpacked(held.text)
         found = super().get(api_version, kind, namespace, name)
-        body = None if found is None else _without_managers(found)
+        body = None if found is None else _with_managers(found)
         self._hold(key, body)
         return body
 
@@ -95,14 +119,14 @@ class CachedCluster(Cluster):
             held = self._lists.get(at)
         recent = held is not None and self._clock() - held.at < _LONGEST_SECONDS
         if held is not None and recent and held.versions == known and self._versions.covered(*at[:3]):
-            found: list[dict[str, Any]] = json.loads(held.text)
+            found: list[dict[str, Any]] = _unpacked(held.text)
             return found
         found = [_without_managers(body) for body in super().list(api_version, kind, namespace, labels)]
         text = _packed(found)
         versions = frozenset((one["metadata"]["name"], one["metadata"]["resourceVersion"]) for one in found)
         with self._lock:
             if len(text) <= 4 * _LARGEST:
-                self._lists[at] = _HeldList(versions, self._clock(), text)
+                self._lists[at] = _HeldList(versions, self._clock(), _small(text))
             else:
                 self._lists.pop(at, None)
         return found
@@ -120,10 +144,10 @@ class CachedCluster(Cluster):
         if held is None or not held.version:
             appeared = super().get(*key)
             if appeared is not None:
-                self._hold(key, _without_managers(appeared))
+                self._hold(key, _with_managers(appeared))
                 raise ClusterError(f"{key.kind} {key.namespace}/{key.name} appeared meanwhile", 409)
         try:
-            made = _without_managers(super().apply(body))
+            made = _with_managers(super().apply(body))
         except ClusterError:
             self._drop(key)
             raise
@@ -174,15 +198,16 @@ class CachedCluster(Cluster):
 
     def _hold(self, key: ObjectKey, body: Mapping[str, Any] | None) -> None:
         if body is None:
-            held = _Held("", self._clock(), b"")
+            text, held = b"", _Held("", self._clock(), b"")
         else:
-            held = _Held(body["metadata"]["resourceVersion"], self._clock(), _packed(body))
+            text = _packed(body)
+            held = _Held(body["metadata"]["resourceVersion"], self._clock(), _small(text))
         with self._lock:
             if held.at - self._swept > _LONGEST_SECONDS:
                 # What no reconcile asked for lately: Secrets and claims that some resource named once.
                 self._swept = held.at
                 self._held = {k: v for k, v in self._held.items() if held.at - v.at < 2 * _LONGEST_SECONDS}
-            if len(held.text) <= _LARGEST:
+            if len(text) <= _LARGEST:
                 self._held[key] = held
             else:
                 self._held.pop(key, None)

@@ -15,8 +15,8 @@ from urllib3.exceptions import HTTPError
 from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.errors import ClusterError
+from aurora_operator.render.identity import MANAGER
 
-MANAGER = "aurora-operator"
 TIMEOUT = 20.0
 CONNECTIONS = 64
 """Kept open at most; beyond them each request would need a new handshake."""

@@ -8,7 +8,7 @@ from aurora_operator.api.status import Condition
 from aurora_operator.printable import printable
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile import speculation
+from aurora_operator.reconcile import contest, speculation
 from aurora_operator.reconcile.snapshot import Key, Snapshot, succeeded
 from aurora_operator.render.identity import COMPONENT
 
@@ -251,6 +251,7 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
         ("ServingTargetOnly", _first({pod.name: pod.fallback for pod in pods})),
         ("StableRefused", _first(refused)),
         ("ForeignPods", _strange(snapshot.strangers)),
+        ("FieldContested", contest.message(snapshot.applied, snapshot.resource.namespace, snapshot.now)),
     ):
         if found:
             return _Seen("True", reason, found)

@@ -1,31 +1,116 @@
-"""Whether an object still matches what was applied. Compared field by field, for the fields that the operator sets."""
+"""Whether an object still is what was applied: by who has which field, never by comparing values.
 
-from collections.abc import Mapping
+Values cannot be compared: the API server writes ``1024Mi`` as ``1Gi``, leaves out what is empty and fills in defaults,
+and admission webhooks change what they like. But it keeps, for each manager, the fields that this manager applied, and
+takes a field away from a manager when another one gives it another value or removes it. So nothing is to be done while
+the object has the hash of what is rendered now, and every field of that is still the operator's.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aurora_operator.render.identity import MANAGER
+
 HASH = "aurora-operator.io/rendered"
-"""Annotation with a hash of what was rendered: a field that we no longer name is only seen by it."""
+"""Annotation with a hash of what was rendered, of a Job's pod template alone: another one means another Job."""
+APPLIED = "aurora-operator.io/applied"
+"""Annotation of a Job with a hash of all that was rendered: a field that we no longer name is only seen by it."""
 
-_KEYS = ("mountPath", "name", "containerPort", "uid", "topologyKey", "port")
+Path = tuple[str, ...]
+"""Steps as in managed fields: ``f:NAME`` of a field, ``k:{KEYS}`` of an item of a list, ``v:VALUE`` of one of a set."""
+
+_DEFAULT_KEYS: Mapping[str, Any] = {"protocol": "TCP"}
+"""Keys of an item that may be left out."""
+_UNTRACKED = {"apiVersion", "kind", "metadata.name", "metadata.namespace"}
+"""What identifies an object belongs to no manager."""
 
 
-def matches(desired: Any, live: Any) -> bool:  # noqa: ANN401 (JSON)
-    """Whether ``live`` has everything that ``desired`` names; what others added is theirs."""
+def owned(live: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields that the operator applied and nobody changed since, as the API server keeps them."""
+    fields: dict[str, Any] = {}
+    for entry in live["metadata"].get("managedFields") or ():
+        if _is_ours(entry):
+            # More than one entry only where the object was applied in several API versions.
+            fields |= entry.get("fieldsV1") or {}
+    return fields
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    mine = (entry.get("manager"), entry.get("operation")) == (MANAGER, "Apply")
+    return mine and not entry.get("subresource")
+
+
+def _item(item: Any, fields: Mapping[str, Any]) -> str:  # noqa: ANN401 (JSON)
+    """The step of a list's item, empty where it is not there."""
+    if not isinstance(item, Mapping):
+        step = f"v:{json.dumps(item, separators=(',', ':'))}"
+        return step if step in fields else ""
+    whole = {**_DEFAULT_KEYS, **item}
+    steps = ((step, json.loads(step[2:])) for step in fields if step.startswith("k:"))
+    return next((step for step, keys in steps if all(whole.get(name) == value for name, value in keys.items())), "")
+
+
+def lacking(desired: Any, fields: Mapping[str, Any], at: Path = ()) -> Iterator[Path]:  # noqa: ANN401 (JSON)
+    """Fields of ``desired`` that are not among these managed fields; of a list's lost item the list.
+
+    Args:
+        desired: what is applied, as JSON.
+        fields: managed fields below the path, in the API server's form (``fieldsV1``).
+        at: the path.
+    """
+    if not fields:
+        # A leaf, or one that is applied as a whole.
+        return
     if isinstance(desired, Mapping):
-        # The API server leaves out what is empty.
-        return isinstance(live, Mapping) and all(
-            matches(value, live.get(name)) or (value in ({}, []) and not live.get(name))
-            for name, value in desired.items()
-        )
-    if isinstance(desired, list):
-        if not isinstance(live, list):
-            return False
-        by = next((k for k in _KEYS if desired and all(isinstance(w, Mapping) and k in w for w in desired)), None)
-        if by is None:
-            return len(desired) == len(live) and all(map(matches, desired, live))
-        items = (item for item in live if isinstance(item, Mapping) and isinstance(item.get(by), str | int))
-        found = {item[by]: item for item in items}
-        return all(matches(item, found.get(item[by])) for item in desired)
-    if desired is False and live is None:
-        return True
-    return bool(desired == live)
+        for name, value in desired.items():
+            step = f"f:{name}"
+            if value is None or value in ({}, []) or ".".join((*(s[2:] for s in at), name)) in _UNTRACKED:
+                continue
+            if step not in fields:
+                yield (*at, step)
+            else:
+                yield from lacking(value, fields[step], (*at, step))
+    elif isinstance(desired, list):
+        for item in desired:
+            step = _item(item, fields)
+            if not step:
+                yield at
+            else:
+                yield from lacking(item, fields[step], (*at, step))
+
+
+def rendered(body: Mapping[str, Any]) -> tuple[str, str]:
+    """The hashes of what an object was rendered as; empty ones where it has none."""
+    annotations = body["metadata"].get("annotations") or {}
+    return annotations.get(HASH, ""), annotations.get(APPLIED, "")
+
+
+def lost(desired: Mapping[str, Any], live: Mapping[str, Any]) -> list[Path]:
+    """The fields of ``desired`` that the operator no longer has in ``live``."""
+    fields = owned(live)
+    return list(lacking(desired, fields)) if fields else [("f:metadata", "f:managedFields")]
+
+
+def holders(live: Mapping[str, Any], path: Path) -> list[str]:
+    """The other managers that have a field, sorted."""
+    found = set()
+    for entry in live["metadata"].get("managedFields") or ():
+        fields: Any = entry.get("fieldsV1") or {}
+        for step in path:
+            fields = fields.get(step) if isinstance(fields, Mapping) else None
+        if fields is not None and not _is_ours(entry):
+            found.add(str(entry.get("manager") or "unknown"))
+    return sorted(found)
+
+
+def readable(path: Path) -> str:
+    """A path for people, such as ``spec.template.spec.containers[engine].image``."""
+    text = ""
+    for step in path:
+        if step.startswith("k:"):
+            text += "[" + "/".join(map(str, json.loads(step[2:]).values())) + "]"
+        else:
+            name = step[2:]
+            text += f"[{name}]" if "/" in name or step.startswith("v:") else f".{name}"
+    return text.removeprefix(".")

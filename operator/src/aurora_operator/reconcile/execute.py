@@ -18,7 +18,7 @@ from aurora_operator.printable import printable
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
-from aurora_operator.reconcile.snapshot import Problem, Snapshot
+from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, key
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +45,22 @@ def _changed(cluster: Cluster, name: str, plan: Plan, namespace: str) -> list[Pr
     """Delete and apply children, each by itself: what the API server does not take of one keeps no other waiting."""
     problems = []
 
-    def attempt(what: str, change: Callable[[], object]) -> None:
+    def attempt(what: str, at: Key, change: Callable[[], object]) -> None:
         log.info("%s: %s", name, what)
         try:
             change()
         except ClusterError as error:
             metrics.failures.labels(name, "apply").inc()
-            problems.append(Problem("ApplyRefused", str(error)))
+            problems.append(Problem("ApplyRefused", str(error), at))
             log.warning("%s: %s", name, printable(str(error), _MOST_TEXT))
             return
         metrics.writes.labels(what.split()[1]).inc()
 
     for api_version, kind, child in plan.delete:
-        attempt(f"delete {kind} {child}", partial(cluster.delete, api_version, kind, namespace, child))
+        at = (api_version, kind, child)
+        attempt(f"delete {kind} {child}", at, partial(cluster.delete, api_version, kind, namespace, child))
     for body in plan.apply:
-        attempt(f"apply {body['kind']} {body['metadata']['name']}", partial(cluster.apply, body))
+        attempt(f"apply {body['kind']} {body['metadata']['name']}", key(body), partial(cluster.apply, body))
     return problems
 
 

@@ -11,8 +11,8 @@ from aurora_operator.promotion import anchor
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
-from aurora_operator.reconcile import conditions, rival, speculation
-from aurora_operator.reconcile.drift import HASH, matches
+from aurora_operator.reconcile import conditions, contest, rival, speculation
+from aurora_operator.reconcile.drift import APPLIED, HASH, lost, rendered
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
 from aurora_operator.render import config, credentials, network, serving, training
 from aurora_operator.render.pods import digest
@@ -36,21 +36,26 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to do, in this order; ``record`` is what a pod's agent must keep on the volume."""
+    """Everything to do; ``record`` is what a pod's agent must keep on the volume.
+
+    ``undone`` says who made it necessary to apply an object again that was there.
+    """
 
     status: Mapping[str, Any] | None = None
     notes: tuple[Note, ...] = ()
     delete: tuple[Key, ...] = ()
     apply: tuple[Mapping[str, Any], ...] = ()
+    undone: Mapping[Key, str] = field(default_factory=dict)
     loads: tuple[Load, ...] = ()
     record: tuple[Pod, Record] | None = None
     again_seconds: float = RESYNC_SECONDS
 
 
 def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
-    # Of a Job only the template decides whether it must be recreated; it can be suspended as it is.
-    intended = body["spec"]["template"] if body["kind"] == "Job" else body
-    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(intended)}
+    annotations = {**body["metadata"].get("annotations", {}), HASH: digest(body)}
+    if body["kind"] == "Job":
+        # Only the template decides whether it must be recreated; it can be suspended as it is.
+        annotations |= {HASH: digest(body["spec"]["template"]), APPLIED: digest(body)}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
 
 
@@ -61,10 +66,11 @@ def _signed(body: dict[str, Any], operator: str) -> dict[str, Any]:
     return body
 
 
-def _rendered(body: Mapping[str, Any]) -> str | None:
-    """The hash of what it was rendered as."""
-    found: str | None = (body["metadata"].get("annotations") or {}).get(HASH)
-    return found
+def _rendered(snapshot: Snapshot, at: Key, live: Mapping[str, Any]) -> tuple[str, str]:
+    """Hashes of what a live object was rendered as; as they are remembered, where a webhook took its annotations."""
+    found = rendered(live)
+    known = snapshot.applied.get(at)
+    return known.rendered if known is not None and not found[0] else found
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,9 @@ def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[K
             if snapshot.lost:
                 out.add(key(body))
             continue
-        if _rendered(live) != _rendered(body) or (succeeded(live) and endless):
+        template, _ = _rendered(snapshot, key(body), live)
+        # One without its hash is applied, which gives it one, as long as its template is the same.
+        if (template and template != rendered(body)[0]) or (succeeded(live) and endless):
             out.add(key(body))
     return out
 
@@ -161,18 +169,21 @@ def _no_longer_desired(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set
     return {at for at in snapshot.children if at[1] in kinds and at not in kept}
 
 
-def _must_apply(body: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
+def _must_apply(snapshot: Snapshot, body: Mapping[str, Any]) -> bool:
+    at = key(body)
+    live = snapshot.children.get(at)
     if live is None:
         return True
     if live["metadata"].get("deletionTimestamp"):
         return False
     if body["kind"] == "Job" and succeeded(live):
         return False
-    if body["kind"] == "PersistentVolumeClaim":
-        # A bound claim's spec is settled but for its size, which its owner may have grown: ours is asked for
-        # once, when it changes, and not held against theirs.
-        return _rendered(live) != _rendered(body)
-    return not matches(body, live)
+    if body["kind"] == "Secret" or _rendered(snapshot, at, live) != rendered(body):
+        # Keys are only rendered where some are missing.
+        return True
+    # A bound claim's spec is settled but for its size, which its owner may have grown: ours is asked for
+    # once, when it changes, and not held against theirs.
+    return body["kind"] != "PersistentVolumeClaim" and bool(lost(body, live))
 
 
 def _loads(snapshot: Snapshot, progress: Progress) -> list[Load]:
@@ -259,7 +270,14 @@ def plan(snapshot: Snapshot) -> Plan:
     desired = _children(snapshot, progress)
     taken = snapshot.taken & set(map(key, desired))
     delete = _jobs_to_replace(snapshot, desired) | _no_longer_desired(snapshot, desired)
-    apply = [b for b in desired if key(b) not in delete | taken and _must_apply(b, snapshot.children.get(key(b)))]
+    apply = [
+        body
+        for body in desired
+        if key(body) not in delete | taken
+        and _must_apply(snapshot, body)
+        and not contest.held(snapshot.applied.get(key(body)), rendered(body), snapshot.now)
+    ]
+    there = [(body, snapshot.children[key(body)]) for body in apply if key(body) in snapshot.children]
     observed = _status(snapshot, progress, taken)
     status = observed.model_dump(mode="json", by_alias=True)
     notes = (*progress.notes, *speculation.notes(snapshot.status, observed.conditions))
@@ -278,6 +296,7 @@ def plan(snapshot: Snapshot) -> Plan:
         notes=notes,
         delete=tuple(sorted(delete)),
         apply=tuple(apply),
+        undone={key(body): contest.culprit(body, live) for body, live in there},
         loads=tuple(loads),
         record=_record(snapshot, progress),
         again_seconds=min(waits),

@@ -38,6 +38,25 @@ class Problem:
 
     reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing", "ChildUnreadable", "TwoOperators"]
     message: str
+    about: Key | None = None
+    """The object that was not taken, where it is one."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was last applied of one object.
+
+    Attributes:
+        rendered: hashes of it.
+        at: when.
+        rounds: how many times in a row the same had to be applied again.
+        by: who made that necessary, and by what; for people.
+    """
+
+    rendered: tuple[str, str]
+    at: datetime
+    rounds: int = 0
+    by: str = ""
 
 
 def decoded(secret: Mapping[str, Any] | None, name: str) -> str:
@@ -80,6 +99,7 @@ class Snapshot:
         record: what the volume records of promotion.
         training: how training goes; None before the trainer reported anything.
         found: what Prometheus reported.
+        applied: what this process applied of the children before.
         operator: the installation that acts, stamped on NAME-desired; empty where none is to be distinguished.
         network: who may reach pods; None where that is not limited.
         problems: what the last reconcile could not do.
@@ -108,6 +128,7 @@ class Snapshot:
     training: TrainerStatus | None = None
     found: Found = field(default_factory=Found)
     problems: tuple[Problem, ...] = ()
+    applied: Mapping[Key, Applied] = field(default_factory=dict)
     operator: str = ""
     network: NetworkPeers | None = None
     new_keys: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,8 @@ from typing import Any
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.api.spec import Spec
 
+MANAGER = "aurora-operator"
+"""Field manager under which the operator applies objects."""
 INSTANCE = "app.kubernetes.io/instance"
 """Label with the resource's name."""
 COMPONENT = "app.kubernetes.io/component"

@@ -126,7 +126,9 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
         "prometheus.io/path": "/metrics",
     }
     job = _job(resource, resource.trainer, "trainer", pod_template(template, spec.pod_template))
-    job["spec"]["suspend"] = resource.spec.suspend
+    if resource.spec.suspend:
+        # Otherwise it is not ours to say: a queue suspends what it does not admit yet.
+        job["spec"]["suspend"] = True
     return job
 
 
