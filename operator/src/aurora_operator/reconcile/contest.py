@@ -1,4 +1,4 @@
-"""Somebody who undoes what the operator applies: noticed after a few rounds, named, and not fought.
+"""Another client that undoes what the operator applies: noticed after a few rounds, named, and not fought.
 
 What was last applied of each object is remembered, and how often in a row the same had to be applied again. An
 operator that starts knows none of it, and notices again after as many rounds.
@@ -49,7 +49,7 @@ def held(applied: Applied | None, rendered: tuple[str, str], now: datetime) -> b
 
 
 def contested(applied: Mapping[Key, Applied], now: datetime) -> dict[Key, str]:
-    """The objects that somebody fights over, and who and what that is."""
+    """The objects that another client fights over, and which client and field that is."""
     return {at: one.by for at, one in applied.items() if one.rounds >= ROUNDS and now < one.at + wait(one) + _LINGER}
 
 
