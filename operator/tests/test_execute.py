@@ -8,7 +8,8 @@ from aurora_operator.errors import ClusterError
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile import execute
 from aurora_operator.reconcile.plan import Load, Plan
-from operator_support import a_snapshot
+from aurora_operator.reconcile.snapshot import Problem
+from operator_support import a_snapshot, reported
 
 
 class Agents:
@@ -17,9 +18,10 @@ class Agents:
     def __init__(self, pods):
         self.began = threading.Barrier(pods, timeout=5)
         self.calls = []
+        self.made = Agent
 
     def __call__(self, pod, token):
-        return Agent(self, pod.name)
+        return self.made(self, pod.name)
 
 
 class Agent:
@@ -86,7 +88,13 @@ def config(name):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "ns"}}
 
 
-@pytest.mark.parametrize("status", [0, 400, 403, 409, 422, 429, 500, 503])
+REASONS = {
+    0: "ApplyFailing", 400: "ApplyRefused", 403: "ApplyRefused", 409: "ApplyFailing", 422: "ApplyRefused",
+    429: "ApplyFailing", 500: "ApplyFailing", 503: "ApplyFailing",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", REASONS)
 def test_what_the_api_server_does_not_take_keeps_nothing_else_back(agents, status):
     agents.began = threading.Barrier(1)
     cluster = Refusing(status)
@@ -99,7 +107,54 @@ def test_what_the_api_server_does_not_take_keeps_nothing_else_back(agents, statu
     problems = execute.execute(cluster, a_snapshot(), todo)
     assert cluster.applied == ["fine"]
     assert agents.calls == [("a", "load", 2)]
-    assert [problem.reason for problem in problems] == ["ApplyRefused", "ApplyRefused"]
+    assert [problem.reason for problem in problems] == [REASONS[status]] * 2
+
+
+def test_a_field_that_the_kind_has_not_is_refused_for_good_whatever_its_status():
+    class Untyped(Refusing):
+        def apply(self, body):
+            raise ClusterError("failed to create typed patch object (ns/a; v1, Kind=Pod): .x: field not declared", 500)
+
+    (problem,) = execute.execute(Untyped(500), a_snapshot(), Plan(apply=(config("a"),)))
+    assert problem.reason == "ApplyRefused"
+
+
+def test_a_rollback_waits_for_no_object_and_no_event(agents):
+    """A webhook that hangs ends only once the pods have loaded: in any other order nothing would ever end."""
+    agents.began, loaded = threading.Barrier(1), threading.Event()
+
+    class Hanging(Refusing):
+        def _hang(self, *_):
+            assert loaded.wait(5)
+            raise ClusterError("failed calling webhook: context deadline exceeded", 500)
+
+        apply = event = delete = _hang
+
+    class Marking(Agent):
+        def load(self, version, digest):
+            super().load(version, digest)
+            loaded.set()
+
+    agents.made = Marking
+    todo = Plan(
+        notes=(Note("Warning", "RolledBack", "to version 2"),),
+        delete=(("batch/v1", "Job", "chat-trainer"),),
+        apply=(config("chat-desired"),),
+        loads=(Load(Pod("a", "", 3, 3, 1.0), 2, 3, 1.0), Load(Pod("broken", "", 3, 3, 1.0), 2, 3, 1.0)),
+    )
+    problems = execute.execute(Hanging(500), a_snapshot(), todo)
+    assert agents.calls == [("a", "load", 2)]
+    assert [problem.reason for problem in problems] == ["LoadFailing", "ApplyFailing", "ApplyFailing"]
+
+
+def test_what_could_not_be_done_is_all_in_the_condition():
+    problems = tuple(Problem("ApplyFailing", f"{name} {'x' * 2000}") for name in ("first", "second", "third"))
+    reason, message = reported("Degraded", problems=(Problem("LoadFailing", "pod a did not take it"), *problems))
+    assert reason == "LoadFailing"
+    assert message.startswith("pod a did not take it (and 3 more); first xxx")
+    assert all(name in message for name in ("second", "third"))
+    assert len(message) <= 800
+    assert reported("Degraded", problems=(Problem("ApplyFailing", "once"),) * 2) == ("ApplyFailing", "once")
 
 
 def test_nothing_follows_from_a_status_that_was_not_written(agents):

@@ -205,6 +205,8 @@ def test_an_object_of_another_owner_is_left_alone_and_reported():
 def test_whose_an_object_is(resource, metadata, ours):
     assert resource.owns({"metadata": metadata}) == ours
     outlived = resource.metadata("chat-weights", "weights", owned=False)
+    before = {"labels": resource.labels("weights")}
+    assert resource.owns({"metadata": before}), "as claims were labelled once"
     assert resource.owns({"metadata": outlived})
     assert not Resource("code", "ns", "u-2", a_spec()).owns({"metadata": outlived})
 
@@ -262,6 +264,10 @@ def test_a_retained_claim_has_no_owner_and_everything_else_has():
     _, children = settled()
     owners = {c["metadata"]["name"]: "ownerReferences" in c["metadata"] for c in children}
     assert owners.pop("chat-weights") is False
+    claim = next(c for c in children if c["kind"] == "PersistentVolumeClaim")["metadata"]
+    # The label by which Argo CD, by default until its version 3, knows what is an application's.
+    assert "app.kubernetes.io/instance" not in claim["labels"]
+    assert claim["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
     assert all(owners.values())
     _, children = settled(a_spec(weights={"onDelete": "Delete"}))
     assert all("ownerReferences" in c["metadata"] for c in children)

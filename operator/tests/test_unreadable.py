@@ -22,7 +22,10 @@ def test_the_other_conditions_stay():
     available = {"type": "Available", "status": "True", "reason": "AllReady"}
     conditions = degraded(resource({"conditions": [available]}), "SpecUnreadable", "spec.x: unknown", NOW)
     assert conditions[0] == available
-    assert conditions[1] == {
+    assert [(one["type"], one["status"], one["reason"]) for one in conditions[1:]] == [
+        ("Ready", "False", "SpecUnreadable"), ("Degraded", "True", "SpecUnreadable"),
+    ]  # fmt: skip
+    assert conditions[2] == {
         "type": "Degraded", "status": "True", "reason": "SpecUnreadable", "message": "spec.x: unknown",
         "lastTransitionTime": "2026-01-02T03:04:05Z", "observedGeneration": 3,
     }  # fmt: skip

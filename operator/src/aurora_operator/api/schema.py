@@ -22,7 +22,7 @@ def _columns() -> list[dict[str, Any]]:
 
     return [
         column("Mode", "string", ".spec.mode"),
-        column("Ready", "string", '.status.conditions[?(@.type=="Available")].status'),
+        column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
         column("Stable", "integer", ".status.stable.version"),
         column("Candidate", "integer", ".status.candidate.version"),
         column("AcceptLen", "number", ".status.stable.acceptLength"),

@@ -247,7 +247,7 @@ class Status(_Status):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """Observations: Available, StorageReady, TrainingHealthy, PromotionProgressing, Speculating, Degraded."""
+    """Observations: Ready, Available, StorageReady, TrainingHealthy, PromotionProgressing, Speculating, Degraded."""
     stable: Stable | None = None
     """The version that serves."""
     candidate: Candidate | None = None

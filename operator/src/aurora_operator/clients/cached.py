@@ -18,7 +18,7 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.informer import KINDS
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.errors import ClusterError
-from aurora_operator.render.identity import INSTANCE, MANAGER
+from aurora_operator.render.identity import INSTANCE, MANAGER, speculator
 
 _LARGEST = 256 << 10
 """Bytes of a body that is held; a larger one is read at every reconcile."""
@@ -213,7 +213,7 @@ class CachedCluster(Cluster):
                 self._held.pop(key, None)
         if body is not None and self._versions.get(key) is not None:
             # An event of before that arrives later only costs another read.
-            owner = (body["metadata"].get("labels") or {}).get(INSTANCE, "") if key[:2] != RESOURCE else key.name
+            owner = speculator(body["metadata"].get("labels") or {}) if key[:2] != RESOURCE else key.name
             self._versions.note(key, Version(held.version, owner))
 
     def _drop(self, key: ObjectKey) -> None:

@@ -16,7 +16,7 @@ from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.errors import ClusterError
-from aurora_operator.render.identity import INSTANCE, MANAGED_BY
+from aurora_operator.render.identity import MANAGED_BY, speculator
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class _ExpiredError(Exception):
 
 
 def _version(metadata: Mapping[str, Any]) -> Version:
-    return Version(str(metadata.get("resourceVersion", "")), (metadata.get("labels") or {}).get(INSTANCE, ""))
+    return Version(str(metadata.get("resourceVersion", "")), speculator(metadata.get("labels") or {}))
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ class Version(NamedTuple):
 
     Attributes:
         resource_version: the API server's; compared for equality alone.
-        owner: its label app.kubernetes.io/instance, empty without one.
+        owner: the resource that it is for, by its labels; empty where they do not say so.
     """
 
     resource_version: str

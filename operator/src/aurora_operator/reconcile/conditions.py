@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from aurora_operator.api.status import Condition
 from aurora_operator.printable import printable
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
 from aurora_operator.reconcile import contest, speculation
-from aurora_operator.reconcile.snapshot import Key, Snapshot, succeeded
+from aurora_operator.reconcile.readiness import READY, Seen, Truth, ready
+from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, succeeded
 from aurora_operator.render.identity import COMPONENT
 
 FULL = 0.03
@@ -23,13 +24,7 @@ _POD_OVERDUE = timedelta(seconds=30)
 _ON_ITS_WAY = {"ContainerCreating", "PodInitializing", "CrashLoopBackOff"}
 """Waiting that says nothing; how a process that crashes ended says more."""
 
-Truth = Literal["True", "False", "Unknown"]
-
-
-class _Seen(NamedTuple):
-    status: Truth
-    reason: str
-    message: str
+_MOST_MESSAGE = 800
 
 
 def _true(body: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any] | None:
@@ -117,62 +112,62 @@ def _failing_replicas(snapshot: Snapshot) -> str:
     return f"{what} cannot serve: {troubles[0] if troubles else refused}"
 
 
-def _available(snapshot: Snapshot) -> _Seen:
+def _available(snapshot: Snapshot) -> Seen:
     ready, desired = sum(map(is_ready, snapshot.engine_pods)), snapshot.spec.serving.replicas
     if ready:
         word = "AllReady" if ready >= desired else "SomeReady"
-        return _Seen("True", word, f"{ready} of {desired} engine pods are ready")
+        return Seen("True", word, f"{ready} of {desired} engine pods are ready")
     resource = snapshot.resource
     if snapshot.lost:
-        return _Seen("False", "Preparing", f"claim {resource.claim} was emptied or replaced and is prepared again")
+        return Seen("False", "Preparing", f"claim {resource.claim} was emptied or replaced and is prepared again")
     if not snapshot.prepared:
         trouble = _trouble(snapshot.trainer_pods) or _podless(snapshot, resource.init, snapshot.trainer_pods)
-        return _Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
+        return Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
     trouble = _trouble(snapshot.engine_pods) or _refused(
         snapshot.children.get(("apps/v1", "Deployment", resource.engine))
     )
-    return _Seen("False", "EngineFailing" if trouble else "EngineStarting", trouble or "no engine pod is ready yet")
+    return Seen("False", "EngineFailing" if trouble else "EngineStarting", trouble or "no engine pod is ready yet")
 
 
-def _training(snapshot: Snapshot) -> _Seen:
+def _training(snapshot: Snapshot) -> Seen:
     if snapshot.spec.suspend:
-        return _Seen("False", "Suspended", "spec.suspend is true")
+        return Seen("False", "Suspended", "spec.suspend is true")
     if succeeded(snapshot.children.get(("batch/v1", "Job", snapshot.resource.trainer))):
         steps = snapshot.spec.training.hyperparameters.num_train_steps
-        return _Seen("True", "Completed", f"training took its {steps} steps (hyperparameters.numTrainSteps)")
+        return Seen("True", "Completed", f"training took its {steps} steps (hyperparameters.numTrainSteps)")
     pods = tuple(p for p in snapshot.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
     running = any(is_ready(pod) and _outlived(pod, snapshot.now) for pod in pods)
     trouble = _trouble(pods) or _podless(snapshot, snapshot.resource.trainer, pods)
     if trouble and not running:
-        return _Seen("False", "TrainerFailing", trouble)
+        return Seen("False", "TrainerFailing", trouble)
     if not running:
-        return _Seen("Unknown", "TrainerStarting", "the trainer does not run yet")
+        return Seen("Unknown", "TrainerStarting", "the trainer does not run yet")
     # Step and loss are in status.training; message that change with every step would be a write with every step.
-    return _Seen("True", "Running", "the trainer runs")
+    return Seen("True", "Running", "the trainer runs")
 
 
-def _unbound(snapshot: Snapshot) -> _Seen | None:
+def _unbound(snapshot: Snapshot) -> Seen | None:
     """Why the claim is no volume that engines and trainer can share, if it is none."""
     name = snapshot.resource.claim
     claim = snapshot.children.get(("v1", "PersistentVolumeClaim", name))
     if claim is None:
         if snapshot.spec.weights.claim_name is None:
-            return _Seen("Unknown", "ClaimNew", f"claim {name} is being made")
-        return _Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
+            return Seen("Unknown", "ClaimNew", f"claim {name} is being made")
+        return Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
     if claim["metadata"].get("deletionTimestamp"):
         message = (
             f"claim {name} is being deleted: it goes, with all drafts, as soon as no pod uses it; copy what you need"
         )
-        return _Seen("False", "ClaimDeleted", message)
+        return Seen("False", "ClaimDeleted", message)
     if "ReadWriteOncePod" in claim["spec"]["accessModes"]:
-        return _Seen("False", "ClaimExclusive", f"claim {name} is ReadWriteOncePod, but engines and trainer share it")
+        return Seen("False", "ClaimExclusive", f"claim {name} is ReadWriteOncePod, but engines and trainer share it")
     phase = (claim.get("status") or {}).get("phase") or "Pending"
     if phase != "Bound":
-        return _Seen("False", f"Claim{phase}", f"claim {name} has no volume: kubectl describe pvc {name} says why")
+        return Seen("False", f"Claim{phase}", f"claim {name} has no volume: kubectl describe pvc {name} says why")
     return None
 
 
-def _replaced(snapshot: Snapshot) -> _Seen | None:
+def _replaced(snapshot: Snapshot) -> Seen | None:
     """Where the volume is another one than that of the stable version, or was emptied."""
     stable, versions = snapshot.status.stable, snapshot.versions
     if stable is None or versions is None:
@@ -181,34 +176,32 @@ def _replaced(snapshot: Snapshot) -> _Seen | None:
     what = f"version {stable.version}, which is stable,"
     undo = "restore the volume, or delete and apply the resource to start from what is on it"
     if found is None:
-        return _Seen("False", "StableMissing", f"claim {snapshot.resource.claim} has no {what} any more: {undo}")
+        return Seen("False", "StableMissing", f"claim {snapshot.resource.claim} has no {what} any more: {undo}")
     if stable.digest and found.digest and stable.digest != found.digest:
         message = f"{what} is another one on claim {snapshot.resource.claim} than was promoted: {undo}"
-        return _Seen("False", "VolumeReplaced", message)
+        return Seen("False", "VolumeReplaced", message)
     return None
 
 
-def _storage(snapshot: Snapshot) -> _Seen:
+def _storage(snapshot: Snapshot) -> Seen:
     unbound = _unbound(snapshot)
     if unbound is not None:
         return unbound
     name = snapshot.resource.claim
     failing = [f"{pod.name}: {pod.volume_problem}" for pod in snapshot.pods if pod.volume_problem]
     if failing:
-        return _Seen("False", "VolumeFailing", f"{failing[0]}; what is live serves on, nothing new can be loaded")
+        return Seen("False", "VolumeFailing", f"{failing[0]}; what is live serves on, nothing new can be loaded")
     replaced = _replaced(snapshot)
     if replaced is not None:
         return replaced
     if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in snapshot.pods):
         left = f"less than {FULL:.0%} of claim {name} is free"
-        return _Seen(
-            "False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim"
-        )
+        return Seen("False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim")
     if snapshot.damaged:
         what, why = min(snapshot.damaged.items())
-        return _Seen("True", "VersionDamaged", f"{what} on claim {name} cannot be used: {why}")
+        return Seen("True", "VersionDamaged", f"{what} on claim {name} cannot be used: {why}")
     where = ", for pods of one node" if snapshot.resource.one_node else ""
-    return _Seen("True", "Bound", f"claim {name} is bound{where}")
+    return Seen("True", "Bound", f"claim {name} is bound{where}")
 
 
 def _ignored(paths: Sequence[str]) -> str:
@@ -234,15 +227,27 @@ def _strange(names: Sequence[str]) -> str:
     )
 
 
-def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
+def _together(problems: Sequence[Problem]) -> str:
+    """Each problem, as far as the message has room."""
+    messages = list(dict.fromkeys(one.message for one in problems))
+    more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+    room = _MOST_MESSAGE // len(messages)
+    return (
+        printable(messages[0], room if more else _MOST_MESSAGE)
+        + more
+        + "".join(f"; {printable(one, room)}" for one in messages[1:])
+    )
+
+
+def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> Seen:
     if taken:
         _, kind, name = min(taken)
         message = f"{kind} {snapshot.resource.namespace}/{name} already exists and is not owned by this resource"
-        return _Seen("True", "NameTaken", f"{message}: delete it, or rename the resource")
+        return Seen("True", "NameTaken", f"{message}: delete it, or rename the resource")
     if snapshot.problems:
-        return _Seen("True", snapshot.problems[0].reason, snapshot.problems[0].message)
+        return Seen("True", snapshot.problems[0].reason, _together(snapshot.problems))
     if snapshot.credential_problem:
-        return _Seen("True", "CredentialRefused", snapshot.credential_problem)
+        return Seen("True", "CredentialRefused", snapshot.credential_problem)
     stable, pods = snapshot.status.stable, snapshot.pods
     refused = {pod.name: pod.failed.get(stable.version, "") for pod in pods} if stable is not None else {}
     for reason, found in (
@@ -254,10 +259,10 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> _Seen:
         ("FieldContested", contest.message(snapshot.applied, snapshot.resource.namespace, snapshot.now)),
     ):
         if found:
-            return _Seen("True", reason, found)
+            return Seen("True", reason, found)
     if snapshot.ignored:
-        return _Seen("True", "FieldsIgnored", _ignored(snapshot.ignored))
-    return _Seen("False", "AsExpected", "")
+        return Seen("True", "FieldsIgnored", _ignored(snapshot.ignored))
+    return Seen("False", "AsExpected", "")
 
 
 def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> list[Condition]:
@@ -270,17 +275,18 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         "Available": _available(snapshot),
         "StorageReady": _storage(snapshot),
         "TrainingHealthy": _training(snapshot),
-        "PromotionProgressing": _Seen(promoting, progress.reason, message),
-        speculation.CONDITION: _Seen(*speculation.speculating(snapshot, progress)),
+        "PromotionProgressing": Seen(promoting, progress.reason, message),
+        speculation.CONDITION: Seen(*speculation.speculating(snapshot, progress)),
         "Degraded": _degraded(snapshot, taken),
     }
+    seen = {READY: ready(seen["Available"], seen["StorageReady"], seen["Degraded"]), **seen}
     before = {condition.type: condition for condition in snapshot.status.conditions}
     return [
         Condition(
             type=kind,
             status=one.status,
             reason=one.reason,
-            message=printable(one.message, 800),
+            message=printable(one.message, _MOST_MESSAGE),
             last_transition_time=_since(before.get(kind), one.status, snapshot.now),
             observed_generation=snapshot.generation,
         )

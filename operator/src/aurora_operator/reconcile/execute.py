@@ -41,6 +41,19 @@ def _load(load: Load, token: str) -> None:
             client.set_sample_rate(load.rate)
 
 
+_FOR_GOOD = {400, 403, 404, 413, 415, 422}
+"""Statuses of a refusal that the same request would meet again."""
+_UNTYPED = "failed to create typed patch object"
+"""Of server-side apply with a field that the kind has not; its status is 500."""
+
+
+def _refusal(error: ClusterError, at: Key) -> Problem:
+    """What an object was not taken for: until something is changed, or for now."""
+    if error.status in _FOR_GOOD or _UNTYPED in str(error):
+        return Problem("ApplyRefused", str(error), at)
+    return Problem("ApplyFailing", f"{error} (tried again every few seconds)", at)
+
+
 def _changed(cluster: Cluster, name: str, plan: Plan, namespace: str) -> list[Problem]:
     """Delete and apply children, each by itself: what the API server does not take of one keeps no other waiting."""
     problems = []
@@ -51,7 +64,7 @@ def _changed(cluster: Cluster, name: str, plan: Plan, namespace: str) -> list[Pr
             change()
         except ClusterError as error:
             metrics.failures.labels(name, "apply").inc()
-            problems.append(Problem("ApplyRefused", str(error), at))
+            problems.append(_refusal(error, at))
             log.warning("%s: %s", name, printable(str(error), _MOST_TEXT))
             return
         metrics.writes.labels(what.split()[1]).inc()
@@ -61,6 +74,14 @@ def _changed(cluster: Cluster, name: str, plan: Plan, namespace: str) -> list[Pr
         attempt(f"delete {kind} {child}", at, partial(cluster.delete, api_version, kind, namespace, child))
     for body in plan.apply:
         attempt(f"apply {body['kind']} {body['metadata']['name']}", key(body), partial(cluster.apply, body))
+    return problems
+
+
+def _reported(cluster: Cluster, name: str, about: Mapping[str, Any], plan: Plan, namespace: str) -> list[Problem]:
+    """What only the API server is asked for: objects, then Events."""
+    problems = _changed(cluster, name, plan, namespace)
+    for note in plan.notes:
+        _report(cluster, name, about, note)
     return problems
 
 
@@ -114,10 +135,10 @@ def _recorded(name: str, pod: Pod, record: Record, token: str) -> list[Problem]:
 
 
 def execute(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> tuple[Problem, ...]:
-    """Carry out a plan.
+    """Carry out a plan: after the status, objects and pods at the same time, so that neither waits for the other.
 
     Returns:
-        What was not taken, and why; the next reconcile shows it, and tries again.
+        What was not taken, and why, pods first; the next reconcile shows it, and tries again.
 
     Raises:
         ClusterError: the status could not be written, and nothing was done that would follow from it.
@@ -129,11 +150,11 @@ def execute(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> tuple[Problem, 
             resource.namespace, resource.name, plan.status, snapshot.body["metadata"]["resourceVersion"]
         )
         metrics.writes.labels("status").inc()
-    for note in plan.notes:
-        _report(cluster, name, snapshot.body, note)
-    problems = _changed(cluster, name, plan, resource.namespace)
     token = snapshot.own_keys.get("agent", "")
-    problems += _load_all(name, plan.loads, token)
-    if plan.record is not None:
-        problems += _recorded(name, *plan.record, token)
-    return tuple(problems)
+    with ThreadPoolExecutor(1) as other:
+        # A webhook may take half a minute to time out, for each object; a rollback must not wait for it.
+        changes = other.submit(_reported, cluster, name, snapshot.body, plan, resource.namespace)
+        problems = _load_all(name, plan.loads, token)
+        if plan.record is not None:
+            problems += _recorded(name, *plan.record, token)
+        return (*problems, *changes.result())

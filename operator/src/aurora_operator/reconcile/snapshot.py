@@ -36,7 +36,7 @@ def key(body: Mapping[str, Any]) -> Key:
 class Problem:
     """What could not be done; shown as the reason and message of the condition Degraded."""
 
-    reason: Literal["LoadFailing", "ApplyRefused", "RecordFailing", "ChildUnreadable", "TwoOperators"]
+    reason: Literal["LoadFailing", "ApplyRefused", "ApplyFailing", "RecordFailing", "ChildUnreadable", "TwoOperators"]
     message: str
     about: Key | None = None
     """The object that was not taken, where it is one."""

@@ -6,13 +6,14 @@ from typing import Any
 
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.printable import printable
+from aurora_operator.reconcile.readiness import READY
 
 _MOST = 800
-KIND = "Degraded"
+_KINDS = {READY: "False", "Degraded": "True"}
 
 
 def degraded(body: Mapping[str, Any], reason: str, message: str, now: datetime) -> list[dict[str, Any]] | None:
-    """The resource's conditions with Degraded set to True, or None where they say so already.
+    """The resource's conditions with Degraded set to True and Ready to False, or None where they say so already.
 
     Args:
         body: the resource as the API server has it; nothing of its spec or status is taken for granted.
@@ -23,20 +24,32 @@ def degraded(body: Mapping[str, Any], reason: str, message: str, now: datetime) 
     status = body.get("status")
     found = status.get("conditions") if isinstance(status, Mapping) else None
     conditions = [dict(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-    before = next((one for one in conditions if one.get("type") == KIND), {})
     message = printable(message, _MOST)
-    if (before.get("status"), before.get("reason"), before.get("message")) == ("True", reason, message):
+    new = [_condition(conditions, kind, status, reason, message, now) for kind, status in _KINDS.items()]
+    if all(one in conditions for one in new):
         return None
-    since = before.get("lastTransitionTime") if before.get("status") == "True" else None
-    new = {
-        "type": KIND,
-        "status": "True",
+    generation = body["metadata"].get("generation", 0)
+    return [
+        *(one for one in conditions if one.get("type") not in _KINDS),
+        *(one | {"observedGeneration": generation} for one in new),
+    ]
+
+
+def _condition(
+    conditions: list[dict[str, Any]], kind: str, status: str, reason: str, message: str, now: datetime
+) -> dict[str, Any]:
+    """A condition as it is, where it says the same already, or as it should be."""
+    before = next((one for one in conditions if one.get("type") == kind), {})
+    if (before.get("status"), before.get("reason"), before.get("message")) == (status, reason, message):
+        return before
+    since = before.get("lastTransitionTime") if before.get("status") == status else None
+    return {
+        "type": kind,
+        "status": status,
         "reason": reason,
         "message": message,
         "lastTransitionTime": since or now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "observedGeneration": body["metadata"].get("generation", 0),
     }
-    return [*(one for one in conditions if one.get("type") != KIND), new]
 
 
 def report(cluster: Cluster, body: Mapping[str, Any], reason: str, message: str) -> None:

@@ -11,10 +11,26 @@ MANAGER = "aurora-operator"
 """Field manager under which the operator applies objects."""
 INSTANCE = "app.kubernetes.io/instance"
 """Label with the resource's name."""
+SPECULATOR = "aurora-operator.io/speculator"
+"""Label with the resource's name of what outlives it. INSTANCE would be taken for theirs by tools that delete what is
+labelled so and neither in git nor owned: an Argo CD application of the resource's name."""
+KEPT = {
+    "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+    "helm.sh/resource-policy": "keep",
+}
+"""Annotations by which tools know that an object is not theirs to delete."""
 COMPONENT = "app.kubernetes.io/component"
 """Label that says what an object is for: engine, trainer, init, config, weights."""
+_NAME = {"app.kubernetes.io/name": "aurora"}
 MANAGED_BY = {"app.kubernetes.io/managed-by": "aurora-operator"}
 """Label of all that the operator makes."""
+
+
+def speculator(labels: Mapping[str, str]) -> str:
+    """Name of the resource that an object with these labels is for; empty where they do not say so."""
+    return labels.get(SPECULATOR) or labels.get(INSTANCE, "")
 
 
 @dataclass(frozen=True)
@@ -96,23 +112,27 @@ class Resource:
     @property
     def everything(self) -> dict[str, str]:
         """Labels that select all of its pods, and none of a Helm release that has its name."""
-        return {"app.kubernetes.io/name": "aurora", INSTANCE: self.name}
+        return {**_NAME, INSTANCE: self.name}
 
     def owns(self, body: Mapping[str, Any]) -> bool:
         """Whether an object is this resource's: it is its owner, or its name was (a claim outlives its owner)."""
         metadata = body["metadata"]
+        labels = metadata.get("labels") or {}
         if any(owner["uid"] == self.uid for owner in metadata.get("ownerReferences") or ()):
             return True
-        return (self.everything | MANAGED_BY).items() <= (metadata.get("labels") or {}).items()
+        return speculator(labels) == self.name and (_NAME | MANAGED_BY).items() <= labels.items()
 
     def metadata(self, name: str, component: str, *, owned: bool = True) -> dict[str, Any]:
-        """Metadata of an object; owned objects go when the resource goes."""
+        """Metadata of an object; owned objects go when the resource goes, others are kept by everybody."""
         metadata: dict[str, Any] = {
             "name": name,
             "namespace": self.namespace,
             "labels": self.labels(component),
         }
-        if owned:
+        if not owned:
+            metadata["labels"] = {**_NAME, **MANAGED_BY, SPECULATOR: self.name, COMPONENT: component}
+            metadata["annotations"] = dict(KEPT)
+        else:
             metadata["ownerReferences"] = [
                 {
                     "apiVersion": f"{GROUP}/{VERSION}",
