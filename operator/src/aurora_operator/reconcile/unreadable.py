@@ -30,7 +30,7 @@ def degraded(body: Mapping[str, Any], reason: str, message: str, now: datetime) 
         return None
     generation = body["metadata"].get("generation", 0)
     return [
-        *(one for one in conditions if one.get("type") not in _KINDS),
+        *(one for one in conditions if one.get("type") not in (*_KINDS,)),
         *(one | {"observedGeneration": generation} for one in new),
     ]
 
