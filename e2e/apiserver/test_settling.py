@@ -1,8 +1,8 @@
 """Whatever spelling a resource has and whatever webhooks make of it, a real operator writes nothing at rest."""
 
 import copy
-import itertools
 import json
+import secrets
 import time
 
 import pytest
@@ -12,7 +12,6 @@ from operated import Operator, prepare
 from webhook import Mutating, rule
 
 REST_SECONDS = 20
-NUMBERS = itertools.count(1)
 WRITES, RECONCILES = "aurora_operator_writes_total", "aurora_operator_reconcile_seconds_count"
 
 
@@ -140,7 +139,7 @@ def at_rest(operator):
 
 @pytest.fixture
 def space():
-    name = f"settling-{next(NUMBERS)}"
+    name = f"settling-{secrets.token_hex(4)}"
     kubectl("create", "namespace", name)
     yield Space(name)
     kubectl("delete", "namespace", name, "--wait=false")
