@@ -4,55 +4,17 @@ import copy
 import json
 import secrets
 import time
+from dataclasses import dataclass
 
 import pytest
 from apiserver_support import GOOD, kubectl
 from host import wait
 from operated import Operator, prepare
+from spellings import SPELLINGS
 from webhook import Mutating, rule
 
 REST_SECONDS = 20
 WRITES, RECONCILES = "aurora_operator_writes_total", "aurora_operator_reconcile_seconds_count"
-
-
-def containers(name, **more):
-    return {"podTemplate": {"spec": {"containers": [{"name": name, **more}]}}}
-
-
-SPELLINGS = {
-    "plain": {"serving": {"resources": {"limits": {"memory": "8Gi", "cpu": "4"}}}},
-    "milli": {"serving": {"resources": {"requests": {"cpu": "1000m"}}}},
-    "half": {"serving": {"resources": {"requests": {"cpu": "0.5"}}}},
-    "mebi": {"serving": {"resources": {"limits": {"memory": "1024Mi"}}}},
-    "fraction": {"serving": {"resources": {"limits": {"memory": "1.5Gi"}}}},
-    "trainer": {"training": {"resources": {"limits": {"memory": "65536Mi", "cpu": "0.50"}}}},
-    "integer": {"serving": containers("agent", resources={"requests": {"cpu": 1, "memory": "256Mi"}})},
-    "empty-env": {"serving": containers("engine", env=[{"name": "HTTP_PROXY", "value": ""}])},
-    "size-limit": {"serving": {"podTemplate": {"spec": {"volumes": [
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16384Mi"}}]}}}},
-    "empty-key": {"serving": {"podTemplate": {"spec": {"tolerations": [{"key": "", "operator": "Exists"}]}}}},
-    "empty-value": {"training": {"podTemplate": {"spec": {"tolerations": [
-        {"key": "nvidia.com/gpu", "operator": "Equal", "value": "", "effect": "NoSchedule"}]}}}},
-    "false": {"serving": {"podTemplate": {"spec": {"hostNetwork": False, "nodeSelector": {}}}}},
-    "zero": {"serving": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 0}}}},
-    "empty-path": {"serving": containers("engine", volumeMounts=[{"name": "shm", "mountPath": "/x", "subPath": ""}])},
-    "no-delay": {"serving": containers("engine", livenessProbe={"initialDelaySeconds": 0})},
-    "capability": {"serving": containers("engine", securityContext={"capabilities": {"add": []}})},
-    "null": {"serving": {"podTemplate": {"spec": {"securityContext": {"runAsGroup": None, "fsGroup": None}}}}},
-    "affinity": {"serving": {"podTemplate": {"spec": {"affinity": {"nodeAffinity": {
-        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-            {"matchExpressions": [{"key": "gpu", "operator": "Exists", "values": []}]}]}}}}}}},
-    "ports": {"serving": {"podTemplate": {"spec": {"containers": [{"name": "side", "image": "x", "ports": [
-        {"containerPort": 53, "name": "a"}, {"containerPort": 53, "name": "b", "protocol": "UDP"}]}]}}}},
-    "topology": {"serving": {"podTemplate": {"spec": {"topologySpreadConstraints": [
-        {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}]}}}},
-    "aliases": {"training": {"podTemplate": {"spec": {"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]}}}},
-    "pull-secrets": {"serving": {"podTemplate": {"spec": {"imagePullSecrets": [{"name": "a"}, {"name": "b"}]}}}},
-    "storage": {"weights": {"template": {"size": "20480Mi"}}},
-    "mooncake": {"samples": {"transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/x"},
-                 "serving": {"replicas": 2}},
-    "suspended": {"suspend": True},
-}  # fmt: skip
 
 
 def meddled(body):
@@ -84,15 +46,25 @@ def stripped(body):
     return body
 
 
+def both(body):
+    return meddled(stripped(body))
+
+
+MEDDLING = {"meddled": meddled, "stripped": stripped, "both": both}
+MEDDLED_KINDS = ("deployments", "jobs", "services", "configmaps", "poddisruptionbudgets")
+
+
 class Space:
     """A namespace of its own: without controllers, what has a finalizer never goes."""
 
     def __init__(self, name):
-        self.name = name
+        self.name = f"settling-{name}-{secrets.token_hex(4)}"
+        kubectl("create", "namespace", self.name)
 
     def __call__(self, *arguments, stdin=None):
         done = kubectl("-n", self.name, *arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def read(self, kind, name):
         done = kubectl("-n", self.name, "get", kind, name, "-o", "json")
@@ -108,101 +80,50 @@ class Space:
     def desire(self, **spec):
         self("patch", "specdep", "chat", "--type=merge", "-p", json.dumps({"spec": spec}))
 
-    def make(self, name="chat", **spec):
-        body = copy.deepcopy(GOOD) | {"metadata": {"name": name}}
-        body["spec"] |= spec
-        self("apply", "--validate=strict", "-f", "-", stdin=json.dumps(body))
-        wait("a job", lambda: self.read("job", f"{name}-init"), 60)
-        prepare(self.name, f"job/{name}-init")
-        wait("all is made", lambda: self.read("job", f"{name}-trainer"), 60)
+    def scale(self):
+        """As a client that wants other replicas than the resource."""
+        self("scale", "deployment/chat-engine", "--replicas=7")
+
+    def add(self):
+        """What clients add to objects of the operator."""
+        self("rollout", "restart", "deployment/chat-engine")
+        sidecar = {"spec": {"template": {"spec": {"containers": [{"name": "mesh", "image": "mesh/proxy"}]}}}}
+        self("patch", "deployment", "chat-engine", "-p", json.dumps(sidecar))
+        self("patch", "service", "chat", "-p", '{"spec": {"type": "NodePort"}}')
+        self("label", "configmap", "chat-config", "team=a")
+        self("annotate", "job", "chat-trainer", "team=a")
+
+    def added(self):
+        """Whether all of it is there; the Service's port of the nodes."""
+        template = self.read("deployment", "chat-engine")["spec"]["template"]
+        assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]
+        assert "mesh" in [one["name"] for one in template["spec"]["containers"]]
+        return self.read("service", "chat")["spec"]["ports"][0]["nodePort"]
+
+    def suspend(self, value):
+        """As a queue does with the trainer's Job."""
+        self("patch", "job", "chat-trainer", "-p", f'{{"spec": {{"suspend": {value}}}}}')
+
+    def suspended(self):
+        return json.dumps(self.read("job", "chat-trainer")["spec"]["suspend"])
+
+    def make(self, **specs):
+        """Resources by name, until their targets are fetched."""
+        items = [copy.deepcopy(GOOD) | {"metadata": {"name": name}} for name in specs]
+        for body, spec in zip(items, specs.values(), strict=True):
+            body["spec"] |= spec
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        self("apply", "--validate=strict", "-f", "-", stdin=text)
+        self.wait_for_jobs("init", specs)
+        for name in specs:
+            prepare(self.name, f"job/{name}-init")
+
+    def wait_for_jobs(self, part, names):
+        wanted = {f"job.batch/{name}-{part}" for name in names}
+        wait(f"jobs in {self.name}", lambda: wanted <= set(self("get", "jobs", "-o", "name").split()), 60)
 
 
-def is_quiet(operator, seconds=4):
-    before = operator.metric(WRITES)
-    time.sleep(seconds)
-    return operator.metric(WRITES) == before
-
-
-def at_rest(operator):
-    """Writes of a while after the first quiet moment, and reconciles of the same while."""
-    wait("a quiet moment", lambda: is_quiet(operator), 60)
-    before = {name: operator.metric(name) for name in (WRITES, RECONCILES)}
-    lines = operator.metrics()
-    time.sleep(REST_SECONDS)
-    after = {name: operator.metric(name) for name in (WRITES, RECONCILES)}
-    if after[WRITES] != before[WRITES]:
-        print(
-            "\n".join(line for line in set(operator.metrics().splitlines()) - set(lines.splitlines()) if WRITES in line)
-        )
-    return after[WRITES] - before[WRITES], after[RECONCILES] - before[RECONCILES]
-
-
-@pytest.fixture
-def space():
-    name = f"settling-{secrets.token_hex(4)}"
-    kubectl("create", "namespace", name)
-    yield Space(name)
-    kubectl("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture
-def operator(space, tmp_path):
-    log = tmp_path / "log"
-    running = Operator(space.name, log)
-    yield running
-    if running.alive():
-        running.stop()
-    print(log.read_text()[-20000:])
-
-
-def test_no_spelling_is_written_again_and_again(space, operator):
-    for name, spec in SPELLINGS.items():
-        space.make(name, **spec)
-    writes, reconciles = at_rest(operator)
-    assert [name for name in SPELLINGS if space.degraded(name)["status"] != "False"] == []
-    assert reconciles >= len(SPELLINGS)
-    assert writes == 0
-    print(f"{len(SPELLINGS)} spellings: {writes:.0f} writes in {REST_SECONDS} s, {reconciles:.0f} reconciles")
-
-
-def both(body):
-    return meddled(stripped(body))
-
-
-@pytest.mark.parametrize("change", [meddled, stripped, both])
-def test_what_webhooks_make_of_it_is_left_as_they_made_it(space, operator, tmp_path, change):
-    kinds = ("deployments", "jobs", "services", "configmaps", "poddisruptionbudgets")
-    webhook = Mutating(tmp_path, space.name, change, rule(*kinds))
-    try:
-        space.make(serving={"replicas": 2, "resources": {"limits": {"memory": "1024Mi"}}})
-        job = space.read("job", "chat-trainer")["metadata"]["uid"]
-        writes, _ = at_rest(operator)
-        assert (writes, space.degraded()["status"]) == (0, "False")
-        assert space.read("job", "chat-trainer")["metadata"]["uid"] == job
-    finally:
-        webhook.stop()
-
-
-def test_a_webhook_that_comes_later_and_an_operator_that_starts_again_change_nothing(space, operator, tmp_path):
-    space.make()
-    webhook = Mutating(tmp_path, space.name, both, rule("deployments", "configmaps"))
-    again = None
-    try:
-        space("annotate", "deployment", "chat-engine", "team=a")
-        space.desire(serving={"replicas": 2})
-        wait("replicas", lambda: space.replicas() == 2, 20)
-        assert at_rest(operator)[0] == 0
-        operator.stop()
-        again = Operator(space.name, tmp_path / "again")
-        wait("it reconciles", lambda: reconciles(again) > 1, 60)
-        assert at_rest(again)[0] == 0
-    finally:
-        webhook.stop()
-        if again is not None:
-            again.stop()
-
-
-def reconciles(operator):
+def reconciled(operator):
     try:
         return operator.metric(RECONCILES)
     except OSError:
@@ -210,55 +131,148 @@ def reconciles(operator):
         return 0
 
 
-def test_what_others_add_stays_and_is_no_reason_to_write(space, operator):
-    space.make()
-    space("rollout", "restart", "deployment/chat-engine")
-    sidecar = {"spec": {"template": {"spec": {"containers": [{"name": "mesh", "image": "mesh/proxy"}]}}}}
-    space("patch", "deployment", "chat-engine", "-p", json.dumps(sidecar))
-    space("patch", "service", "chat", "-p", '{"spec": {"type": "NodePort"}}')
-    space("label", "configmap", "chat-config", "team=a")
-    space("annotate", "job", "chat-trainer", "team=a")
+def at_rest(operator):
+    """Writes of a while after the first quiet moment, and reconciles of the same while."""
 
-    def kept():
-        template = space.read("deployment", "chat-engine")["spec"]["template"]
-        assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]
-        assert "mesh" in [one["name"] for one in template["spec"]["containers"]]
-        return space.read("service", "chat")["spec"]["ports"][0]["nodePort"]
+    def is_quiet():
+        before = operator.metric(WRITES)
+        time.sleep(4)
+        return operator.metric(WRITES) == before
 
-    assert at_rest(operator)[0] == 0
-    port = kept()
-    # Nor is it touched by what is applied for another reason.
-    space.desire(serving={"replicas": 3})
-    wait("replicas", lambda: space.replicas() == 3, 20)
-    assert kept() == port
+    wait("a quiet moment", is_quiet, 60)
+    before = {name: operator.metric(name) for name in (WRITES, RECONCILES)}
+    lines = set(operator.metrics().splitlines())
+    time.sleep(REST_SECONDS)
+    after = {name: operator.metric(name) for name in (WRITES, RECONCILES)}
+    if after[WRITES] != before[WRITES]:
+        print("\n".join(line for line in set(operator.metrics().splitlines()) - lines if WRITES in line))
+    return after[WRITES] - before[WRITES], after[RECONCILES] - before[RECONCILES]
 
 
-def test_a_queue_that_suspends_the_trainer_is_left_alone(space, operator):
-    space.make()
-    for value in ("true", "false", "true"):
-        space("patch", "job", "chat-trainer", "-p", f'{{"spec": {{"suspend": {value}}}}}')
-        wait("a quiet moment", lambda: is_quiet(operator), 20)
-        assert space.read("job", "chat-trainer")["spec"]["suspend"] is (value == "true")
+@dataclass
+class Settled:
+    """One operator and the namespaces that it has, each with a reason to write for ever."""
+
+    operator: Operator
+    spaces: dict[str, Space]
+    trainers: dict[str, str]
+    port: int
+    writes: float
+    reconciles: float
+
+    def __getitem__(self, name):
+        return self.spaces[name]
+
+    def trainer(self, name):
+        return self[name].read("job", "chat-trainer")["metadata"]["uid"]
 
 
-def test_who_fights_over_a_field_is_named_and_not_fought(space, operator):
-    space.make()
+def fight(space):
+    """Until it is noticed."""
 
     def noticed():
         return space.degraded().get("reason") == "FieldContested"
 
     for _ in range(5):
-        space("scale", "deployment/chat-engine", "--replicas=7")
+        space.scale()
         wait("put back, or noticed", lambda: space.replicas() == 1 or noticed(), 20)
         if noticed():
             break
     wait("noticed", noticed, 20)
-    space("scale", "deployment/chat-engine", "--replicas=7")
+    space.scale()
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    spaces = {name: Space(name) for name in ("spelled", *MEDDLING, "late", "added", "queued", "fought")}
+    folder = tmp_path_factory.mktemp("settling")
+    operator = Operator(",".join(space.name for space in spaces.values()), folder / "log")
+    webhooks = []
+
+    def meddle(name, *kinds):
+        (folder / name).mkdir()
+        webhooks.append(Mutating(folder / name, spaces[name].name, MEDDLING.get(name, both), rule(*kinds)))
+
+    for name in MEDDLING:
+        meddle(name, *MEDDLED_KINDS)
+    mild = {"serving": {"replicas": 2, "resources": {"limits": {"memory": "1024Mi"}}}}
+    specs = {name: {"chat": mild if name in MEDDLING else {}} for name in spaces} | {"spelled": SPELLINGS}
+    for name, space in spaces.items():
+        space.make(**specs[name])
+    for name, space in spaces.items():
+        space.wait_for_jobs("trainer", specs[name])
+    meddle("late", "deployments", "configmaps")
+    spaces["late"]("annotate", "deployment", "chat-engine", "team=a")
+    spaces["late"].desire(serving={"replicas": 2})
+    spaces["added"].add()
+    spaces["queued"].suspend("true")
+    fight(spaces["fought"])
+    wait("replicas", lambda: spaces["late"].replicas() == 2, 20)
+    found = Settled(operator, spaces, {}, spaces["added"].added(), 0, 0)
+    found.trainers = {name: found.trainer(name) for name in spaces if name != "spelled"}
+    found.writes, found.reconciles = at_rest(operator)
+    yield found
+    for webhook in webhooks:
+        webhook.stop()
+    found.operator.stop()
+    for space in spaces.values():
+        kubectl("delete", "namespace", space.name, "--wait=false")
+    print((folder / "log").read_text()[-20000:])
+
+
+def test_at_rest_nothing_is_written(settled):
+    resources = len(SPELLINGS) + len(settled.spaces) - 1
+    print(
+        f"{resources} resources: {settled.writes:.0f} writes in {REST_SECONDS} s, {settled.reconciles:.0f} reconciles"
+    )
+    assert settled.reconciles >= resources
+    assert settled.writes == 0
+
+
+def test_no_spelling_is_a_fault(settled):
+    assert [name for name in SPELLINGS if settled["spelled"].degraded(name)["status"] != "False"] == []
+
+
+@pytest.mark.parametrize("name", [*MEDDLING, "late"])
+def test_what_webhooks_make_of_it_is_left_as_they_made_it(settled, name):
+    assert settled[name].degraded()["status"] == "False"
+    assert settled.trainer(name) == settled.trainers[name]
+    template = settled[name].read("deployment", "chat-engine")["spec"]["template"]["spec"]
+    assert template["terminationGracePeriodSeconds"] == 7 or name == "stripped"
+
+
+def test_what_others_add_stays_also_when_something_else_is_applied(settled):
+    space = settled["added"]
+    assert space.added() == settled.port
+    space.desire(serving={"replicas": 3})
+    wait("replicas", lambda: space.replicas() == 3, 20)
+    assert space.added() == settled.port
+
+
+def test_a_queue_that_suspends_the_trainer_is_left_alone(settled):
+    space = settled["queued"]
+    assert space.suspended() == "true"
+    space.suspend("false")
+    before = settled.operator.metric(RECONCILES)
+    # Every resource is reconciled in between.
+    wait("reconciles", lambda: settled.operator.metric(RECONCILES) > before + 2 * len(SPELLINGS), 40)
+    assert space.suspended() == "false"
+
+
+def test_who_fights_over_a_field_is_named_and_not_fought(settled):
+    space = settled["fought"]
     message = space.degraded()["message"]
     assert message.startswith(f"Deployment {space.name}/chat-engine: kubectl sets spec.replicas, again and again")
-    assert operator.metric("aurora_operator_contested_objects") == 1
-    assert at_rest(operator)[0] == 0
+    assert settled.operator.metric("aurora_operator_contested_objects") == 1
     assert space.replicas() == 7
     # What the resource's owner changes is done at once.
     space.desire(serving={"replicas": 2})
     wait("replicas", lambda: space.replicas() == 2, 10)
+
+
+def test_an_operator_that_starts_again_writes_nothing(settled, tmp_path):
+    settled.operator.stop()
+    watched = ",".join(space.name for space in settled.spaces.values())
+    settled.operator = Operator(watched, tmp_path / "again")
+    wait("it reconciles", lambda: reconciled(settled.operator) > len(SPELLINGS), 60)
+    assert at_rest(settled.operator)[0] == 0

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from aurora_core.loop.traffic import measure
+from aurora_core.loop.traffic import Stream, measure
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from control_plane import audit_log
@@ -163,13 +163,28 @@ def test_a_corrupt_version_is_refused_and_stable_serves_on(stream, store):
     serves_on(stream)
 
 
+@pytest.fixture
+def short_answers(served):
+    """More traffic, whose requests soon end: so many finished ones are a window of the watch on stable."""
+    running = Stream(served.url, served.prompts, 2, 16)
+    yield
+    assert running.stop().failures == []
+
+
+@pytest.mark.usefixtures("short_answers")
 def test_a_bad_promotion_manually_is_undone_by_live_traffic(stream, store):
     """A person takes the damaged draft; accept length falls, the version before challenges it, and wins with proof."""
     held = eventually("stable is held to a value", lambda: status()["stable"]["acceptLength"], 120)
     good, began = status()["stable"]["version"], time.monotonic()
     bad = publish(store, "rows")
     promote_manually(bad)
-    undone = next(e for e in eventually("rolled back", lambda: verdicts("RolledBack"), 900) if e["version"] == bad)
+
+    def challenged():
+        return (status().get("candidate") or {}).get("kind") == "Previous" or verdicts("RolledBack")
+
+    eventually("the version before challenges it", challenged, 600)
+    print(f"version {bad} challenged after {time.monotonic() - began:.0f} s")
+    undone = next(e for e in eventually("rolled back", lambda: verdicts("RolledBack"), 600) if e["version"] == bad)
     print(f"version {bad} undone after {time.monotonic() - began:.0f} s, stable was held to {held}: {undone}")
     assert undone["lower"] > 1
     assert (status()["stable"]["version"], status()["stable"]["steps"]) == (good, 3)
