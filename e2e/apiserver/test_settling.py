@@ -119,8 +119,8 @@ class Space:
             prepare(self.name, f"job/{name}-init")
 
     def wait_for_jobs(self, part, names):
-        wanted = {f"job.batch/{name}-{part}" for name in names}
-        wait(f"jobs in {self.name}", lambda: wanted <= set(self("get", "jobs", "-o", "name").split()), 60)
+        expected = {f"job.batch/{name}-{part}" for name in names}
+        wait(f"jobs in {self.name}", lambda: expected <= set(self("get", "jobs", "-o", "name").split()), 60)
 
 
 def reconciled(operator):
