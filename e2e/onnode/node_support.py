@@ -52,6 +52,11 @@ def verdicts(word):
     return [entry for entry in status()["history"] if entry["verdict"] == word]
 
 
+def is_proved_worse(entry):
+    """A rejection by live traffic: accept length is lower for sure, or decode speed is, which is watched beside it."""
+    return entry["verdict"] == "Rejected" and (entry.get("upper", 1) < 1 or "ProvedSlower" in entry["reason"])
+
+
 def kill_operator():
     """SIGKILL, as a node's failure would; its Deployment starts another."""
     selector = ("-n", "aurora-system", "-l", "app.kubernetes.io/name=aurora-operator")
