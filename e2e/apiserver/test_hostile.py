@@ -13,6 +13,8 @@ from hostile import mutated
 from hostile_rounds import SPEC, STATUS
 from operated import Operator, prepare
 
+pytestmark = pytest.mark.whole_cluster
+
 SPACE = ("-n", "hostile")
 ROUNDS, EACH = 8, 40
 OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -7,6 +7,8 @@ from apiserver_support import GOOD, kubectl
 from host import wait
 from operated import Operator
 
+pytestmark = pytest.mark.whole_cluster
+
 SPACE = "crowded"
 LABELS = {"app.kubernetes.io/managed-by": "aurora-operator", "app.kubernetes.io/instance": "chat"}
 COUNT, LARGE = 350, 1_000_000

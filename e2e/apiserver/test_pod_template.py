@@ -8,6 +8,8 @@ from apiserver_support import apply, changed, kubectl
 from host import wait
 from test_chart import rendered
 
+pytestmark = pytest.mark.whole_cluster
+
 OWN = "templates"
 
 

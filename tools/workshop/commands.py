@@ -79,7 +79,10 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     _stage(session, "unit tests of the loop", 60, "pytest", "-q", "-n", "2", *core)
     _stage(session, "unit tests of the operator", 50, "pytest", "-q", "-n", "2", "operator/tests")
     _node(session, api_only=True)
-    _stage(session, "API-server tests", 200, NODE, "enter", folder / "pytest", "-v", "e2e/apiserver")
+    apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")
+    beside = ("not whole_cluster", "-n", "2", "--dist", "loadfile")
+    _stage(session, "API-server tests, side by side", 250, *apiserver, *beside)
+    _stage(session, "API-server tests, one by one", 120, *apiserver, "whole_cluster")
     _stop_node(session)
     # They wait for scrapes most of the time.
     _stage(session, "evidence from a real Prometheus", 100, "pytest", "-v", "-n", "4", "e2e/evidence")

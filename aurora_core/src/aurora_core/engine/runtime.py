@@ -51,6 +51,7 @@ class Runtime:
         """
         store = WeightsStore(settings.weights, signing=settings.signing)
         live = read(store, settings.version, settings.target)
+        log.info("serving version %d in %s", settings.version, settings.dtype)
         return cls(settings, DraftSwap(store, live, settings.target))
 
     def __init__(self, settings: EngineSettings, swap: DraftSwap) -> None:

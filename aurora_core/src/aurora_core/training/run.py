@@ -137,6 +137,7 @@ class TrainingRun:
             TrainingError: step after step has no gradient, and the last state that was saved is from before; or the
                 target's head does not explain the generated tokens of the first samples.
         """
+        log.info("training in %s on %s", short_name(self.trainer.dtype), self.trainer.device)
         bar: tqdm[Any] = tqdm(
             total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2
         )
