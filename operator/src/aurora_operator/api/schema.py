@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
+from aurora_operator.api.fields import EFFECT, Effect
 from aurora_operator.api.pod_template import STRUCTURAL
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
@@ -40,23 +41,58 @@ def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
     return {**definitions[name], **{key: value for key, value in schema.items() if key != "$ref"}}
 
 
-def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """A pydantic schema as Kubernetes wants it: no references, no unions, no open ends."""
+def structural(
+    schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...] = (), effect: str = ""
+) -> dict[str, Any]:
+    """A pydantic schema as Kubernetes wants it: no references, no unions, no open ends.
+
+    Args:
+        schema: of a model or field.
+        definitions: that it refers to.
+        path: of the field.
+        effect: of a change of what it is in, where that is declared.
+    """
+    effect = schema.get(EFFECT, effect)
     if STRUCTURAL in schema:
-        return {"type": "object", "description": schema["description"], **schema[STRUCTURAL]}
+        described = {"type": "object", "description": _described(schema["description"], effect)}
+        return {**described, **schema[STRUCTURAL]}
     if "$ref" in schema:
         schema = _resolve(schema, definitions)
     if "anyOf" in schema:
         # Only "this or nothing" occurs; an absent field says nothing already.
         inner = [option for option in schema["anyOf"] if option.get("type") != "null"]
         rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
-        return structural({**inner[0], **rest}, definitions)
+        return structural({**inner[0], **rest}, definitions, path, effect)
     if "const" in schema:
         schema = {**schema, "enum": [schema["const"]]}
     out = {key: schema[key] for key in _KEPT if key in schema and schema.get(key) is not None}
     if "description" in out:
-        out["description"] = " ".join(out["description"].split())
-    return out | _bounds(schema) | _parts(schema, definitions)
+        out["description"] = _described(out["description"], "" if "properties" in schema else effect)
+    if refused := _refused(schema, path):
+        out["x-kubernetes-validations"] = [*out.get("x-kubernetes-validations", ()), refused]
+    return out | _bounds(schema) | _parts(schema, definitions, path, effect)
+
+
+def _described(text: str, effect: str) -> str:
+    """A field's description, with what a change of it does."""
+    return " ".join(f"{text} {effect}".split())
+
+
+def _refused(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, str] | None:
+    """The CEL rule that keeps an object's fields as they are, where a change of them is refused."""
+    fields = {name: part for name, part in schema.get("properties", {}).items() if part.get(EFFECT) == Effect.REFUSED}
+    if not fields:
+        return None
+    always = {
+        name for name, part in fields.items() if name in schema.get("required", ()) or part.get("default") is not None
+    }
+
+    def same(name: str) -> str:
+        new, old = f"self.{name}", f"oldSelf.{name}"
+        return f"{new} == {old}" if name in always else f"has({new}) == has({old}) && (!has({new}) || {new} == {old})"
+
+    names = ", ".join(".".join((*path, name)) if at == 0 else name for at, name in enumerate(fields))
+    return {"rule": " && ".join(map(same, fields)), "message": f"{names} cannot change: make another resource"}
 
 
 def _bounds(schema: dict[str, Any]) -> dict[str, Any]:
@@ -73,17 +109,19 @@ def _declared(value: Any) -> Any:  # noqa: ANN401 (JSON)
     return value
 
 
-def _parts(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _parts(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...], effect: str) -> dict[str, Any]:
     """What is inside an object or a list."""
     if "properties" in schema:
-        parts = {name: structural(part, definitions) for name, part in schema["properties"].items()}
+        parts = {
+            name: structural(part, definitions, (*path, name), effect) for name, part in schema["properties"].items()
+        }
         return {"properties": parts, **({"default": _declared(schema["default"])} if "default" in schema else {})}
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
-        inner = structural(schema["additionalProperties"], definitions)
+        inner = structural(schema["additionalProperties"], definitions, path)
         return {"additionalProperties": inner, "maxProperties": schema.get("maxProperties", 64)}
     if schema.get("type") == "array":
         items = schema["prefixItems"][0] if "prefixItems" in schema else schema["items"]
-        return {"items": structural(items, definitions), "maxItems": schema.get("maxItems", 64)}
+        return {"items": structural(items, definitions, path), "maxItems": schema.get("maxItems", 64)}
     return {}
 
 

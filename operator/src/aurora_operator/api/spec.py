@@ -8,7 +8,7 @@ from aurora_core.config.parts import Dtype
 from aurora_core.config.training import TrainingConfig
 from pydantic import Field, PositiveInt
 
-from aurora_operator.api.fields import Name, SecretKey, rules, unchanged
+from aurora_operator.api.fields import Effect, Name, SecretKey, rules
 from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.pod_template import PodTemplate
 from aurora_operator.api.promotion import PromotionSpec
@@ -54,7 +54,7 @@ class ServingSpec(Config):
         ),
     )
 
-    replicas: int = Field(1, ge=1, le=1000)
+    replicas: Annotated[int, Effect.IN_PLACE] = Field(1, ge=1, le=1000)
     """Engine pods."""
     device: Literal["cuda", "cpu"] = "cuda"
     """Where the engine computes."""
@@ -107,13 +107,13 @@ class SamplesSpec(Config):
 
     transport: Literal["Filesystem", "Mooncake"] = "Filesystem"
     """How samples travel: as files on the weights volume, or through a Mooncake store."""
-    sample_rate: float = Field(1.0, ge=0, le=1)
-    """Share of requests that are captured; changed in place."""
+    sample_rate: Annotated[float, Effect.IN_PLACE] = Field(1.0, ge=0, le=1)
+    """Share of requests that are captured."""
     dtype: Dtype = "auto"
     """Type of the hidden states in a sample; auto: as the engine computed them, and the trainer reads any."""
     max_tokens: PositiveInt = Field(8192, le=2**20)
     """Tokens of the longest request that is captured."""
-    pool_size: PositiveInt = Field(1000, le=10_000_000)
+    pool_size: Annotated[PositiveInt, Effect.TRAINER] = Field(1000, le=10_000_000)
     """Samples that the trainer keeps; the oldest leave first."""
     max_age_seconds: int = Field(604_800, ge=60, le=315_360_000)
     """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
@@ -135,17 +135,13 @@ class ClaimTemplate(Config):
             "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
             "weights.template.size can only grow",
         ),
-        (
-            unchanged("storageClassName?", "accessMode"),
-            "weights.template: of a claim only the size can change; make another resource",
-        ),
     )
 
-    storage_class_name: Name | None = None
+    storage_class_name: Annotated[Name | None, Effect.REFUSED] = None
     """Storage class; by default the cluster's own default."""
-    size: str = Field("20Gi", max_length=32, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")
+    size: Annotated[str, Effect.IN_PLACE] = Field("20Gi", max_length=32, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")
     """Size; it can grow where the storage class allows that."""
-    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
+    access_mode: Annotated[Literal["ReadWriteMany", "ReadWriteOnce"], Effect.REFUSED] = "ReadWriteMany"
     """ReadWriteOnce keeps all pods on one node, the one that has the volume."""
 
 
@@ -166,21 +162,17 @@ class WeightsSpec(Config):
             "!(has(self.claimName) && has(self.template))",
             "weights.claimName and weights.template exclude each other: use an existing claim, or have one made",
         ),
-        (
-            unchanged("claimName?"),
-            "weights.claimName cannot change: all versions are there; make another resource",
-        ),
     )
 
-    claim_name: Name | None = None
+    claim_name: Annotated[Name | None, Effect.REFUSED] = None
     """Existing claim."""
     template: ClaimTemplate | None = None
     """Claim to make; the default where no claimName is given."""
-    signing: SigningSpec | None = None
+    signing: Annotated[SigningSpec | None, Effect.BOTH] = None
     """Sign versions, and use none that is not signed; off where it is left out."""
-    keep: int = Field(5, ge=2, le=1000)
+    keep: Annotated[int, Effect.TRAINER] = Field(5, ge=2, le=1000)
     """Newest versions that are kept besides those in use."""
-    on_delete: Literal["Retain", "Delete"] = "Retain"
+    on_delete: Annotated[Literal["Retain", "Delete"], Effect.IN_PLACE] = "Retain"
     """What becomes of a claim that was made, and all drafts in it, when the resource is deleted."""
 
 
@@ -212,27 +204,23 @@ class Spec(Config):
             "self.training.hyperparameters.tttLength >= 1 && self.training.hyperparameters.tttLength <= 16",
             "training.hyperparameters.tttLength must be from 1 to 16",
         ),
-        (
-            "self.mode == oldSelf.mode",
-            "mode cannot change: make another resource",
-        ),
     )
 
-    mode: Literal["ExternalWithDraft", "ExternalWithoutDraft"]
+    mode: Annotated[Literal["ExternalWithDraft", "ExternalWithoutDraft"], Effect.REFUSED]
     """ExternalWithDraft starts from draft.checkpoint; ExternalWithoutDraft trains a draft from nothing (day-0)."""
     target: TargetSpec
     """The model that is served."""
     draft: DraftSpec = DraftSpec()
     """The draft."""
-    serving: ServingSpec = ServingSpec()
+    serving: Annotated[ServingSpec, Effect.ENGINES] = ServingSpec()
     """The engine pods."""
-    training: TrainingSpec = TrainingSpec()
+    training: Annotated[TrainingSpec, Effect.TRAINER] = TrainingSpec()
     """The trainer."""
-    samples: SamplesSpec = SamplesSpec()
+    samples: Annotated[SamplesSpec, Effect.BOTH] = SamplesSpec()
     """What is captured."""
     weights: WeightsSpec = WeightsSpec()
     """The volume."""
-    promotion: PromotionSpec
+    promotion: Annotated[PromotionSpec, Effect.IN_PLACE]
     """How a candidate becomes stable."""
-    suspend: bool = False
+    suspend: Annotated[bool, Effect.IN_PLACE] = False
     """Stop training and promotion; serving continues as it is."""
