@@ -120,3 +120,10 @@ def test_what_is_undecided_in_the_end_follows_the_policy(policy, verdict):
 def test_a_margin_is_asked_of_the_lower_end():
     assert decide(Gate(min_improvement=0.5), evidence(2.4), (), 1).verdict is Verdict.REJECT
     assert decide(Gate(min_improvement=0.05), evidence(2.4), (), 1).verdict is Verdict.PROMOTE
+
+
+def test_what_traffic_said_nothing_of_has_no_verdict_when_its_time_is_over():
+    for few in (evidence(2.4, requests=3), evidence(2.4, n=0)):
+        assert decide(GATE, few, (), GATE.max_duration_seconds - 1).verdict is Verdict.WAIT
+        over = decide(GATE, few, (), GATE.max_duration_seconds)
+        assert (over.verdict, over.reason) == (Verdict.END, "NoEvidence")

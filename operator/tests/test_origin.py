@@ -9,7 +9,8 @@ from aurora_operator.promotion.blocks import MEASURES, Dealt, measured
 from aurora_operator.promotion.counters import LARGEST, NAMES, Arm, Counters, Row, Series
 from aurora_operator.promotion.eprocess import Block, interval
 from aurora_operator.promotion.gate import Evidence, decide
-from aurora_operator.reconcile.evidence import _guards, _selector, believed
+from aurora_operator.reconcile.evidence import _guards, _selector
+from aurora_operator.reconcile.origin import Origin, believed
 from aurora_operator.render.identity import Resource
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,3 +117,30 @@ def test_a_guard_distinguishes_a_version_that_drafts_from_itself_target_only():
     (result,) = _guards(prometheus, resource, Arm(3, 0), ARM, datetime(2026, 1, 1, tzinfo=UTC))
     assert prometheus.asked == ['t{version="3",steps="0"}', 't{version="3",steps="3"}']
     assert result.breached
+
+
+NO_COUNTERS, STRANGERS, RELABELLED, DROPPED = "no counters", "none of the resource's own", "relabelling", "drops it"
+
+
+@pytest.mark.parametrize(
+    ("series", "problem"),
+    [
+        (scrapes([0.0, 7.0]), ""),
+        ([], NO_COUNTERS),
+        (scrapes([7.0], engine="chat-engine-b"), STRANGERS),
+        # A target label named version, by labelmap of the pods' labels.
+        (scrapes([7.0], version="v1", exported_version="3"), RELABELLED),
+        (scrapes([7.0], version="1", exported_version="3"), RELABELLED),
+        (scrapes([7.0], steps=""), RELABELLED),
+        (scrapes([7.0])[1:], "no aurora_requests_finished_total"),
+        (scrapes([7.0])[2:], "and 1 more"),
+        (scrapes([7.0])[:-2], ""),
+        (scrapes([7.0], version="v1", exported_version="3") + scrapes([7.0]), ""),
+    ],
+)  # fmt: skip
+def test_series_that_are_not_as_agents_export_them_are_no_data_and_not_a_lack_of_traffic(series, problem):
+    origin = Origin()
+    origin.add(series, believed(series, ENGINES))
+    found = origin.problem(RESOURCE)
+    assert problem in found
+    assert bool(problem) == bool(found)

@@ -83,6 +83,19 @@ def test_without_evidence_nothing_happens_but_a_reason(found):
     assert (at.stable.version, at.candidate.version, at.reason) == (2, 5, "NoData")
 
 
+def test_a_day_without_traffic_ends_the_trial_and_burns_no_version():
+    late = NOW + timedelta(days=1)
+    quiet, versions = Evidence(candidate_requests=3, stable_requests=2), [Published(5, 2.0)]
+    at = analyse(on_trial(), found=quiet, versions=versions, now=late)
+    assert (at.stable, at.candidate, at.decided, at.history[0].verdict) == (STABLE, None, 4, "NoEvidence")
+    # The next one waits for traffic, which the forecast knows of.
+    waits = analyse(after(at), versions=versions, now=late)
+    assert (waits.reason, waits.candidate) == ("NotDecidable", None)
+    status = after(at).model_copy(update={"forecast": None})
+    assert analyse(status, versions=versions, now=late).candidate.version == 5
+    assert analyse(status, versions=[*versions, Published(6, 2.0)], now=late).candidate.version == 6
+
+
 def test_a_refused_version_is_rejected():
     at = analyse(on_trial(), pods=(Pod("a", "x", 2, 3, 1.0, {5: "version 5 is corrupt"}),))
     assert at.history[0].verdict == "Rejected"

@@ -34,11 +34,12 @@ class ExchangeError(AuroraError):
 
     Attributes:
         reason: why, as a fixed value.
+        status: the HTTP status of an answer that is not JSON; 0 otherwise.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, status: int = 0) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.status = reason, status
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,16 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 (JSON)
             return json.loads(body)
     except (ValueError, RecursionError):
         pass
-    raise ExchangeError("not-json", "its answer is not JSON")
+    page = body.lstrip()[:1] == b"<"
+    raise ExchangeError("not-json", f"its answer is {'a web page and ' if page else ''}not JSON")
+
+
+def _answered(status: int, body: bytes) -> tuple[int, Any]:
+    try:
+        return status, parsed(body)
+    except ExchangeError as error:
+        error.status = status if error.reason == "not-json" else 0
+        raise
 
 
 class Exchange:
@@ -256,7 +266,7 @@ class Exchange:
         if failed is not None:
             # Raised out here: not even the context of the error holds what the request carried.
             raise failed
-        return answer.status, parsed(data)
+        return _answered(answer.status, data)
 
     def close(self) -> None:
         """Close the connection."""

@@ -24,6 +24,8 @@ class PrometheusSpec(Config):
 
     url: str = Field(max_length=500, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
     """Base URL of a Prometheus-compatible API."""
+    tenant: str | None = Field(None, min_length=1, max_length=150, pattern=r"^[A-Za-z0-9!._*'()|-]+$")
+    """Tenant of a server that several share (Mimir, Cortex), as header X-Scope-OrgID; a|b asks for two."""
     bearer_token_secret: SecretKey | None = None
     """Bearer token to show."""
     ca_secret: SecretKey | None = None

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import http
 import math
 import ssl
 from collections.abc import Iterator
@@ -17,7 +18,6 @@ from aurora_operator.errors import PrometheusError, TooManySamplesError
 from aurora_operator.promotion.counters import Series
 
 _LIMITS = Limits(seconds=15.0, connect_seconds=5.0, size=8 << 20)
-_UNAUTHORIZED = {401, 403}
 _MOST_TEXT = 300
 """Characters of a server's own error text that are passed on."""
 LIMIT = 200_000
@@ -35,12 +35,14 @@ class Credentials:
         basic: user and password.
         authority: PEM of the certificate authority of an https URL, or empty for the system's.
         certificate: PEM of the client's certificate and key (mTLS).
+        tenant: of a server that several share.
     """
 
     token: str = field(default="", repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     authority: str = field(default="", repr=False)
     certificate: tuple[str, str] | None = field(default=None, repr=False)
+    tenant: str = ""
 
     @property
     def header(self) -> str:
@@ -48,6 +50,12 @@ class Credentials:
         if self.basic is not None:
             return f"Basic {base64.b64encode(':'.join(self.basic).encode()).decode()}"
         return f"Bearer {self.token}" if self.token else ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All headers of a request."""
+        shown = {"Authorization": self.header, "X-Scope-OrgID": self.tenant}
+        return {name: value for name, value in shown.items() if value}
 
     def removed_from(self, text: str) -> str:
         """A server's text without the credentials, should it send them back."""
@@ -89,6 +97,36 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
     )
 
 
+_MEANINGS = {
+    404: "there is no query API below promotion.prometheus.url: check its path (Mimir's ends in /prometheus)",
+    405: "there is no query API below promotion.prometheus.url: check its path (Mimir's ends in /prometheus)",
+    429: "it has too many requests and answers this one later",
+    502: "what stands before it has no answer of it: is it up?",
+    503: "what stands before it has no answer of it: is it up?",
+    504: "what stands before it has no answer of it: is it up?",
+    200: "promotion.prometheus.url leads to something else, such as a login page or a user interface",
+}
+
+
+def refusal(status: int, credentials: Credentials) -> str:
+    """What an HTTP status means that is no answer of the query API, and what to do; empty for one that says nothing."""
+    if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+        shown = "those of promotion.prometheus" if credentials.header or credentials.certificate else "none were sent"
+        tenant = "; a server with tenants (Mimir, Cortex) needs promotion.prometheus.tenant"
+        what = "accepts no" if status == http.HTTPStatus.UNAUTHORIZED else "forbids to query with these"
+        return f"it {what} credentials ({shown})" + ("" if credentials.tenant else tenant)
+    if 300 <= status < 400:  # noqa: PLR2004 (redirects)
+        return "it leads elsewhere, perhaps to a login page: name the URL behind it"
+    return _MEANINGS.get(status, "")
+
+
+def _status(status: int) -> str:
+    try:
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
 class Prometheus:
     """One server.
 
@@ -103,9 +141,8 @@ class Prometheus:
     def __init__(self, url: str, credentials: Credentials = Credentials()) -> None:
         self._url = url
         self._credentials = credentials
-        headers = {"Authorization": credentials.header} if credentials.header else {}
         try:
-            self._exchange = Exchange(url, headers, _context(credentials), _LIMITS)
+            self._exchange = Exchange(url, credentials.headers, _context(credentials), _LIMITS)
         except ExchangeError as error:
             raise PrometheusError(f"Prometheus at {url} cannot be queried: {error}") from error
 
@@ -122,18 +159,24 @@ class Prometheus:
         except ExchangeError as error:
             if error.reason == "large":
                 raise TooManySamplesError(f"Prometheus at {self._url}, {query!r}: {error}: aggregate it") from error
+            if error.reason == "not-json":
+                raise self._strange(error.status, str(error)) from error
             raise PrometheusError(f"Prometheus at {self._url} does not answer: {error}") from error
         match body:
             case {"status": "success", "data": {"resultType": str(kind), "result": list(result)}}:
                 return kind, result
             case {"error": str(text)}:
                 shown = self._credentials.removed_from(text)[:_MOST_TEXT]
+                if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+                    raise self._strange(status, f"it says: {shown}")
                 raise PrometheusError(f"Prometheus at {self._url} refused {query!r}: {shown}")
-        if status in _UNAUTHORIZED:
-            raise PrometheusError(
-                f"Prometheus at {self._url} answers {status}: check promotion.prometheus' credentials"
-            )
-        raise PrometheusError(f"{self._url} answers {query!r} with {status} and not as a Prometheus does")
+        raise self._strange(status, "its answer is JSON, but not as a Prometheus answers")
+
+    def _strange(self, status: int, what: str) -> PrometheusError:
+        """An answer that is none of the query API."""
+        meaning = refusal(status, self._credentials)
+        means = f": {meaning}" if meaning else ""
+        return PrometheusError(f"Prometheus at {self._url} answers {_status(status)}{means}; {what}")
 
     def raw(self, selector: str, start: float, end: float) -> list[Series]:
         """Raw samples of all series of a selector from ``start`` to ``end``, seconds since the epoch.

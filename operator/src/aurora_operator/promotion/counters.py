@@ -39,7 +39,7 @@ _READ = (
 )  # fmt: skip
 NAMES = tuple(map(str, _READ))
 """The counters that a trial reads, as :class:`Row` has them."""
-_LATER = (str(metrics.FIRST_TOKENS), str(metrics.FIRST_SECONDS))
+LATER = (str(metrics.FIRST_TOKENS), str(metrics.FIRST_SECONDS))
 """Those that an engine from before they were counted does not have: zero there, so that they compare nothing."""
 
 LARGEST = 1e18
@@ -77,7 +77,7 @@ class Span:
 def _rows(series: Sequence[Series]) -> list[_At]:
     """One scrape target's counters, joined at the scrapes that have all of them."""
     by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
-    there = [name for name in NAMES if name in by_name or name not in _LATER]
+    there = [name for name in NAMES if name in by_name or name not in LATER]
     if any(name not in by_name for name in there):
         return []
     times = set.intersection(*(set(by_name[name]) for name in there))

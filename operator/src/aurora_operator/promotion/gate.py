@@ -23,6 +23,8 @@ class Verdict(StrEnum):
     WAIT = "Wait"
     PROMOTE = "Promote"
     REJECT = "Reject"
+    END = "End"
+    """Of the trial, without a verdict: nothing is known of the candidate."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def decide(
     if found is None:
         message = missing or _NO_BLOCK
         if over and not evidence.problem:
-            return Decision(Verdict.REJECT, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
+            return Decision(Verdict.END, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
     bar, worthwhile = math.log1p(gate.min_improvement), math.log1p(max(gate.min_improvement, gate.min_worthwhile))
     best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, worthwhile) / -math.log(rejection))

@@ -123,6 +123,12 @@ def withheld(at: Progress, candidate: Candidate, reason: str, now: datetime) -> 
     return lost(replace(at, anchor=best), candidate, reason, now)
 
 
+def unproved(at: Progress, candidate: Candidate, reason: str, now: datetime) -> Progress:
+    """The trial ends without a verdict, because traffic said nothing of the candidate; it may be tried again."""
+    at = replace(at, candidate=None).recorded(entry_of("NoEvidence", reason, candidate, now))
+    return at.reported("NoEvidence", f"version {candidate.version} had no verdict and may be tried again: {reason}")
+
+
 def paused(at: Progress, candidate: Candidate, now: datetime) -> Progress:
     """The trial ends without a verdict; it begins again when promotion resumes."""
     at = replace(at, candidate=None).recorded(entry_of("Paused", "manually", candidate, now))

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from aurora_core.protocol.agent import Record
 
+from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook
@@ -180,14 +181,24 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     at = outlook.on_trial(spec, at, candidate, evidence, seen.now)
+    return _concluded(gate, at, candidate, decision, guards.references(known), seen.now)
+
+
+def _concluded(
+    gate: Gate, at: Progress, candidate: Candidate, decision: Decision, references: Mapping[str, float], now: datetime
+) -> Progress:
+    """What the gate's decision makes of the candidate."""
+    reason = f"{decision.reason}: {decision.message}"
     match decision.verdict:
         case Verdict.PROMOTE:
             doubt = anchor.below(gate, at.anchor, candidate)
             if doubt is not None:
-                return outcome.withheld(at, candidate, doubt, seen.now)
-            return outcome.won(at, candidate, decision.message, seen.now, references=guards.references(known))
-        case Verdict.REJECT:
-            return outcome.lost(at, candidate, f"{decision.reason}: {decision.message}", seen.now)
+                return outcome.withheld(at, candidate, doubt, now)
+            return outcome.won(at, candidate, decision.message, now, references=references)
+        case Verdict.END if candidate.kind == "NewVersion":
+            return outcome.unproved(at, candidate, decision.message, now)
+        case Verdict.REJECT | Verdict.END:
+            return outcome.lost(at, candidate, reason, now)
         case Verdict.WAIT:
             return at
 

@@ -1,10 +1,10 @@
 """What Prometheus knows of both arms, as evidence; whatever it does not know is a problem with a message."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 
-from aurora_core.protocol.metrics import ENGINE, SPECULATOR, STEPS, VERSION
+from aurora_core.protocol.metrics import SPECULATOR, STEPS, VERSION
 
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.promotion import PrometheusSpec
@@ -17,11 +17,12 @@ from aurora_operator.errors import ClusterError, PrometheusError, SecretValueErr
 from aurora_operator.promotion.assignment import candidate_slice, strategy, trial_key
 from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback
 from aurora_operator.promotion.challenge import metric
-from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
+from aurora_operator.promotion.counters import NAMES, Arm, Counters
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.steady import watched
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.promotion.watch import Watch
+from aurora_operator.reconcile.origin import Origin, believed
 from aurora_operator.render.identity import Resource
 
 LOOKBACK_SECONDS = 600.0
@@ -58,6 +59,7 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted:
             basic=pair(spec.basic_auth_secret, "username", "password", "basic"),
             authority=one(spec.ca_secret, "pem"),
             certificate=pair(spec.client_certificate_secret, "tls.crt", "tls.key", "pem"),
+            tenant=spec.tenant or "",
         ),
     )
 
@@ -68,24 +70,6 @@ def _selector(resource: Resource, arm: Arm | None = None) -> str:
     return f'{{{named},{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"{only}}}'
 
 
-def believed(series: Sequence[Series], engines: Collection[str]) -> list[Series]:
-    """The series that come from one of these pods.
-
-    The labels ``speculator`` and ``engine`` are of the exposition: any pod that is scraped can write them. Service
-    discovery sets ``namespace`` and ``pod``, so that a pod of another namespace cannot have ours, and a pod that names
-    another one as its engine is not believed.
-
-    Args:
-        series: as Prometheus has them.
-        engines: names of the resource's own engine pods, see :mod:`aurora_operator.reconcile.ownership`.
-    """
-    return [
-        one
-        for one in series
-        if (engine := one.labels.get(ENGINE, "")) in engines and one.labels.get("pod", engine) == engine
-    ]
-
-
 class Ledger:
     """What a trial's counters reported so far.
 
@@ -93,8 +77,7 @@ class Ledger:
 
     Attributes:
         candidate, stable: their counters.
-        seen: whether there were any of this resource's own pods, of whatever version.
-        strangers: whether there were any that only say that they are of this resource.
+        origin: which counters there were at all.
     """
 
     def __init__(self, key: str, resource: Resource, stable: Stable, candidate: Candidate) -> None:
@@ -105,7 +88,7 @@ class Ledger:
         self._until = self._since - LOOKBACK_SECONDS
         new = candidate.kind == "NewVersion"
         mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
-        self.seen = self.strangers = False
+        self.origin = Origin()
         self.candidate, self.stable = (
             Counters(arm, self._since, from_zero=fresh, length=self._length)
             for arm, fresh in ((mine, new), (other, False))
@@ -121,8 +104,7 @@ class Ledger:
         start = max(self._until - OVERLAP_SECONDS, self._since - LOOKBACK_SECONDS)
         for piece in prometheus.pieces(self._selector, start, until):
             own = believed(piece, engines)
-            self.seen = self.seen or bool(own)
-            self.strangers = self.strangers or len(own) < len(piece)
+            self.origin.add(piece, own)
             self.candidate.add(own)
             self.stable.add(own)
         self._until = until
@@ -171,17 +153,9 @@ def _evidence(
     if not isinstance(ledger, Ledger) or ledger.key != key:
         ledger = ledgers[name] = Ledger(key, resource, stable, candidate)
     ledger.read(prometheus, now.timestamp(), engines)
-    if not ledger.seen:
-        where = f"{SPECULATOR}={resource.full_name} and namespace={resource.namespace}"
-        if ledger.strangers:
-            return Evidence(
-                problem=f"Prometheus has counters with the labels {where}, but of none of the resource's own engine "
-                "pods: what other pods export proves nothing"
-            )
-        return Evidence(
-            problem=f"Prometheus has no counters with the labels {where}: it must scrape the engine pods' agents, and "
-            "set the target labels namespace and pod"
-        )
+    problem = ledger.origin.problem(resource)
+    if problem:
+        return Evidence(problem=problem)
     refused = ledger.candidate.refused + ledger.stable.refused
     if refused:
         return Evidence(

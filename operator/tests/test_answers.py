@@ -1,0 +1,83 @@
+"""A server that is no Prometheus, or wants something else first, is named as what it is."""
+
+import http.server
+import threading
+from contextlib import closing, contextmanager
+
+import pytest
+from aurora_operator.api.promotion import PrometheusSpec
+from aurora_operator.clients.prometheus import Credentials, Prometheus
+from aurora_operator.errors import PrometheusError
+from pydantic import ValidationError
+
+TOKEN = "t"  # noqa: S105
+HTML, NO_ORG = b"<!doctype html><title>Sign in</title>", b"no org id"
+
+
+@contextmanager
+def serving(status, body, seen=None):
+    """Answers all requests alike; ``seen`` is given their headers."""
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if seen is not None:
+                seen.update(self.headers.items())
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "credentials", "said"),
+    [
+        (401, NO_ORG, Credentials(), ("401 Unauthorized", "none were sent", "promotion.prometheus.tenant")),
+        (401, b'{"status": "error", "error": "no org id"}', Credentials(), ("401", "tenant", "it says: no org id")),
+        (401, b"", Credentials(token=TOKEN, tenant="a"), ("those of promotion.prometheus",)),
+        (403, HTML, Credentials(token=TOKEN), ("403 Forbidden", "forbids to query", "tenant")),
+        (200, HTML, Credentials(), ("200 OK", "a login page or a user interface", "a web page and not JSON")),
+        (302, b"", Credentials(), ("302 Found", "name the URL behind it")),
+        (404, b"404 page not found", Credentials(), ("404 Not Found", "/prometheus")),
+        (503, HTML, Credentials(), ("503 Service Unavailable", "is it up?")),
+        (200, b'{"data": 1}', Credentials(), ("not as a Prometheus answers",)),
+        (400, b'{"status": "error", "error": "parse error"}', Credentials(), ("refused 'up': parse error",)),
+        (599, b"odd", Credentials(), ("answers 599; its answer is not JSON",)),
+    ],
+)
+def test_it_says_what_the_answer_was_and_what_to_do(status, body, credentials, said):
+    with serving(status, body) as url, closing(Prometheus(url, credentials)) as prometheus:
+        with pytest.raises(PrometheusError) as caught:
+            prometheus.number("up", 0.0)
+        for part in said:
+            assert part in str(caught.value)
+        assert ("tenant" in str(caught.value)) == any("tenant" in part for part in said)
+
+
+def test_the_tenant_is_sent_with_each_query():
+    seen = {}
+    answer = b'{"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}'
+    with serving(200, answer, seen) as url, closing(Prometheus(url, Credentials(tenant="team-a|team-b"))) as prometheus:
+        assert prometheus.number("up", 0.0) == 1
+    assert seen["X-Scope-OrgID"] == "team-a|team-b"
+    assert "Authorization" not in seen
+
+
+@pytest.mark.parametrize(
+    ("tenant", "valid"), [("team-a", True), ("a|b", True), ("", False), ("a b", False), ("a\nb", False)]
+)
+def test_a_tenant_is_a_header_s_value_and_no_more(tenant, valid):
+    try:
+        PrometheusSpec(url="http://mimir/prometheus", tenant=tenant)
+    except ValidationError:
+        assert not valid
+    else:
+        assert valid
