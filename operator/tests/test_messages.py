@@ -84,3 +84,10 @@ def test_explain_says_what_traffic_can_decide():
     never = found.model_copy(update={"worthwhile_seconds": None, "smallest": None})
     text = "\n".join(messages.explain("chat", a_spec(), Status(stable=stable, forecast=never), LATER))
     assert "NotDecidable, and no trial begins" in text
+
+
+def test_explain_leaves_the_decision_to_a_person_where_the_strategy_does():
+    promotion = {"strategy": "Manual", "prometheus": {"url": "http://p"}}
+    text = "\n".join(messages.explain("chat", a_spec(promotion=promotion), trial(**MEASURED), LATER))
+    assert "A person decides" in text
+    assert "It is promoted when" not in text

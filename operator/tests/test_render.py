@@ -28,6 +28,24 @@ def test_gpus_follow_from_the_tensor_parallel_size():
     assert limits == {"engine": {"nvidia.com/gpu": "4"}, "agent": None}
 
 
+def test_agent_and_init_have_requests_so_that_a_quota_lets_them_in():
+    _, children = settled(a_spec())
+    agent = next(
+        one
+        for child in children
+        if child["metadata"]["name"] == "chat-engine"
+        for one in child["spec"]["template"]["spec"]["containers"]
+        if one["name"] == "agent"
+    )
+    (init,) = (child for child in children if child["metadata"]["name"] == "chat-init")
+    for container in (agent, *init["spec"]["template"]["spec"]["containers"]):
+        assert container["resources"].keys() == {"requests"}
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    _, children = settled(a_spec(training={"resources": {"limits": {"memory": "4Gi"}}}))
+    (init,) = (child for child in children if child["metadata"]["name"] == "chat-init")
+    assert init["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"memory": "4Gi"}}
+
+
 def test_a_pod_template_is_merged_as_kubectl_would():
     template = {
         "spec": {

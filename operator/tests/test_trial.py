@@ -1,11 +1,12 @@
 """Candidates: one at a time, each decided once, none without proof; what a pod serves follows from the clock alone."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion.assignment import assignments
+from aurora_operator.promotion.assignment import assignments, dealing
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.forecast import Pace
@@ -172,6 +173,45 @@ def test_manual_waits_for_a_person_and_immediate_for_nobody():
     promotion = {"strategy": "Manual"}
     assert analyse(on_trial(), promotion=promotion).reason == "WaitingForApproval"
     assert analyse(on_trial(), promotion={"strategy": "Immediate"}).stable.version == 5
+
+
+MANUAL = {"strategy": "Manual", "prometheus": {"url": "http://p"}}
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(2.5, "ProvedBetter"), (1.5, "NotBetter"), (2.02, "Undecided")])
+def test_manual_measures_as_auto_does_and_only_a_person_decides(ratio, verdict):
+    at = analyse(on_trial(), found=evidence(ratio), promotion=MANUAL)
+    assert (at.stable, at.candidate.verdict, at.reason, at.history) == (STABLE, verdict, "WaitingForApproval", ())
+    assert verdict in at.message
+    assert f"{at.candidate.estimate:.3f} times stable" in at.message
+    over = after(at)
+    for later in (NOW + timedelta(days=2), NOW + timedelta(days=9)):
+        again = analyse(over, found=evidence(ratio), promotion=MANUAL, now=later)
+        assert (again.candidate, again.message) == (at.candidate, at.message)
+    decided = analyse(over, {PROMOTE: "5"}, found=evidence(ratio), promotion=MANUAL)
+    assert (decided.stable.version, decided.history[0].reason) == (5, "manually")
+
+
+def test_manual_deals_arms_until_all_is_measured_and_then_stable_serves_alone():
+    spec = a_spec(promotion=MANUAL)
+    slices = [NOW + timedelta(seconds=60 * i + 1) for i in range(20)]
+
+    def served(candidate, times):
+        return {assignments(spec, STABLE, candidate, "u", PODS, now)["a"] for now in times}
+
+    assert served(TRIAL, slices) == {(2, 3), (5, 3)}
+    assert served(TRIAL.model_copy(update={"verdict": "NotBetter"}), slices) == {(2, 3)}
+    assert served(TRIAL, [now + timedelta(days=1) for now in slices]) == {(2, 3)}
+    assert dealing(a_spec(promotion={"strategy": "Manual"})) is None
+    assert dealing(a_spec(promotion=MANUAL, serving={"replicas": 2})) == "Canary"
+
+
+def test_manual_ends_a_trial_that_harms_and_tells_of_one_that_is_blind():
+    slower = Trial(tuple(Block(math.log(0.5), 1000.0) for _ in range(60)))
+    harmful = replace(evidence(2.5), speed=slower)
+    at = analyse(on_trial(), found=harmful, promotion=MANUAL)
+    assert (at.history[0].verdict, at.history[0].reason.partition(":")[0]) == ("Rejected", "ProvedSlower")
+    assert analyse(on_trial(), found=Evidence(problem="down"), promotion=MANUAL).reason == "NoData"
 
 
 @given(st.integers(0, 10_000))

@@ -117,7 +117,8 @@ class PromotionSpec(Config):
     )
 
     strategy: Literal["Auto", "Canary", "Switchback", "Immediate", "Manual"] = "Auto"
-    """Auto: Canary with two or more replicas, else Switchback. Immediate: no proof, for the lab. Manual: a person."""
+    """Auto: Canary with two or more replicas, else Switchback. Immediate: no proof, for the lab. Manual: measured
+    as by Auto where prometheus is set, but only a person promotes."""
     prometheus: PrometheusSpec | None = None
     """Where the proof comes from."""
     gate: Gate = Gate()

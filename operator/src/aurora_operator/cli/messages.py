@@ -57,7 +57,7 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
             f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is "
             f"{_METRIC[candidate.metric]}, {candidate.analyses} analyses so far."
         )
-        lines += _numbers(candidate, gate, now)
+        lines += _numbers(candidate, gate, now, manual=strategy(spec) == "Manual")
     if status.forecast is not None:
         lines.append(_forecast(status.forecast, gate))
     lines += [f"{c.type}: {c.status}, {c.reason}. {c.message}".strip() for c in status.conditions]
@@ -79,7 +79,7 @@ def _forecast(found: Forecast, gate: Gate) -> str:
     return f"{traffic} {reach}; one of {gate.min_worthwhile:.0%} takes about {took} in half of trials."
 
 
-def _numbers(candidate: Candidate, gate: Gate, now: datetime) -> list[str]:
+def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -> list[str]:
     bar, worthwhile = 1 + gate.min_improvement, 1 + max(gate.min_improvement, gate.min_worthwhile)
     void = f", {candidate.void_blocks} more did not count" if candidate.void_blocks else ""
     if candidate.estimate is None:
@@ -94,7 +94,10 @@ def _numbers(candidate: Candidate, gate: Gate, now: datetime) -> list[str]:
     lines = [
         f"{estimate}; {ends}, at all analyses together.",
         f"All traffic of these slices together measured {both}.",
-        f"It is promoted when the lower end is above {bar:.3f}, rejected when the upper end is below {worthwhile:.3f}.",
+        "A person decides: aurora promote or aurora reject."
+        if manual
+        else f"It is promoted when the lower end is above {bar:.3f}, "
+        f"rejected when the upper end is below {worthwhile:.3f}.",
     ]
     if not candidate.progress or candidate.progress < _TOO_LITTLE:
         lines.append("The blocks so far say next to nothing of which it will be.")

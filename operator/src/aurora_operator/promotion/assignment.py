@@ -4,6 +4,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable
@@ -14,12 +15,41 @@ def strategy(spec: Spec) -> str:
     """The strategy that is used; Auto means Canary where there is a pod to spare, else Switchback."""
     if spec.promotion.strategy != "Auto":
         return spec.promotion.strategy
+    return _by_replicas(spec)
+
+
+def _by_replicas(spec: Spec) -> Literal["Canary", "Switchback"]:
     return "Canary" if spec.serving.replicas > 1 else "Switchback"
+
+
+def dealing(spec: Spec) -> Literal["Canary", "Switchback"] | None:
+    """How arms are dealt to pods, so that they can be compared; None where nothing is measured.
+
+    Manual measures as Auto does, where there is a Prometheus.
+    """
+    match spec.promotion.strategy:
+        case "Canary" | "Switchback" as chosen:
+            return chosen
+        case "Immediate":
+            return None
+        case "Manual" if spec.promotion.prometheus is None:
+            return None
+    return _by_replicas(spec)
+
+
+SETTLED = {"ProvedBetter", "NotBetter", "NotWorthwhile"}
+"""Reasons of a gate that has nothing more to measure."""
+
+
+def awaits_person(spec: Spec, candidate: Candidate, now: datetime) -> bool:
+    """Whether stable serves alone again, because all is measured and only a person decides."""
+    over = now - candidate.since >= timedelta(seconds=spec.promotion.gate.max_duration_seconds)
+    return spec.promotion.strategy == "Manual" and (over or candidate.verdict in SETTLED)
 
 
 def share(spec: Spec) -> float:
     """Share of the traffic that a candidate gets."""
-    if strategy(spec) != "Canary":
+    if dealing(spec) != "Canary":
         return 0.5
     pods = max(2, spec.serving.replicas)
     return min(spec.promotion.canary.replicas, pods // 2) / pods
@@ -73,12 +103,12 @@ def assignments(
 ) -> dict[str, tuple[int, int]]:
     """What each pod should serve now: (version, steps) by pod name."""
     desired = {pod.name: (stable.version, stable.steps) for pod in pods}
-    if candidate is None or spec.suspend or not pods:
+    if candidate is None or spec.suspend or not pods or awaits_person(spec, candidate, now):
         return desired
     trial, length = trial_key(uid, candidate), spec.promotion.gate.slice_seconds
     index = slice_index((now - candidate.since).total_seconds(), length)
     on_trial = (candidate.version, candidate.steps)
-    match strategy(spec):
+    match dealing(spec):
         case "Canary":
             chosen = canaries(trial, index, [pod.name for pod in pods], spec.promotion.canary.replicas)
             desired |= dict.fromkeys(chosen, on_trial)

@@ -14,6 +14,9 @@ HARM = 0.01
 """Probability, for each kind of harm, that a trial ends for it though there is none."""
 
 
+HARMFUL = {"GuardBreached", "ProvedSlower", "ProvedLater", "ProvedFailing"}
+"""Reasons to reject whose users are worse off: they end a trial about which only a person decides, too."""
+
 _NO_BLOCK = "no block of two time slices in which both arms served"
 
 

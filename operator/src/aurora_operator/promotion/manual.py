@@ -1,11 +1,12 @@
 """What a person asked for through annotations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Stable
-from aurora_operator.promotion.progress import Published
+from aurora_operator.api.status import Candidate, Stable
+from aurora_operator.promotion.progress import Progress, Published
 
 PROMOTE, REJECT, ROLL_BACK, PAUSE, SPECULATION = (
     f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause", "speculation")
@@ -48,3 +49,14 @@ def before(stable: Stable, now: datetime) -> Stable:
     """The stable version before, as it was served; ``stable.previous`` must be known."""
     assert stable.previous is not None  # noqa: S101 (callers checked)
     return Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
+
+
+def waiting(at: Progress, candidate: Candidate) -> Progress:
+    """Strategy Manual: a person decides, by what was measured so far."""
+    found = candidate
+    measured = f"nothing is measured so far ({found.verdict}); without promotion.prometheus nothing will be"
+    if found.estimate is not None:
+        interval = f"at least {found.lower:.3f}, at most {found.upper:.3f}"
+        measured = f"{found.verdict}, {found.estimate:.3f} times stable ({interval}) in {found.blocks} blocks"
+    message = f"version {found.version} waits for kubectl aurora promote or reject: {measured}"
+    return replace(at, reason="WaitingForApproval", message=message)

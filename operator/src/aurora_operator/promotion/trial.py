@@ -10,9 +10,9 @@ from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook
-from aurora_operator.promotion.assignment import strategy
+from aurora_operator.promotion.assignment import awaits_person, dealing, strategy
 from aurora_operator.promotion.challenge import begin, challenge_gate, newest
-from aurora_operator.promotion.gate import Decision, Evidence, GuardResult, Verdict, decide
+from aurora_operator.promotion.gate import HARMFUL, Decision, Evidence, GuardResult, Verdict, decide
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
 from aurora_operator.promotion.progress import Pod, Progress, Published, rounded
 from aurora_operator.promotion.watch import Watch
@@ -170,8 +170,8 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     settled = _without_the_gate(spec, at, candidate, seen)
     if settled is not None:
         return settled
-    if strategy(spec) == "Manual":
-        return replace(at, reason="WaitingForApproval", message=f"kubectl aurora promote: version {candidate.version}")
+    if strategy(spec) == "Manual" and (dealing(spec) is None or awaits_person(spec, candidate, seen.now)):
+        return manual.waiting(at, candidate)
     gate = spec.promotion.gate if candidate.kind == "NewVersion" else challenge_gate(spec)
     evidence = seen.found.evidence or Evidence(problem="not measured")
     breaches = guards.rows(seen.found.guards, candidate.breaches)
@@ -181,6 +181,8 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     candidate = _measured(candidate, evidence, decision)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     at = outlook.on_trial(spec, at, candidate, evidence, seen.now)
+    if strategy(spec) == "Manual" and decision.reason not in HARMFUL:
+        return at if evidence.problem else manual.waiting(at, candidate)
     return _concluded(gate, at, candidate, decision, guards.references(known), seen.now)
 
 
@@ -188,7 +190,6 @@ def _concluded(
     gate: Gate, at: Progress, candidate: Candidate, decision: Decision, references: Mapping[str, float], now: datetime
 ) -> Progress:
     """What the gate's decision makes of the candidate."""
-    reason = f"{decision.reason}: {decision.message}"
     match decision.verdict:
         case Verdict.PROMOTE:
             doubt = anchor.below(gate, at.anchor, candidate)
@@ -198,7 +199,7 @@ def _concluded(
         case Verdict.END if candidate.kind == "NewVersion":
             return outcome.unproved(at, candidate, decision.message, now)
         case Verdict.REJECT | Verdict.END:
-            return outcome.lost(at, candidate, reason, now)
+            return outcome.lost(at, candidate, f"{decision.reason}: {decision.message}", now)
         case Verdict.WAIT:
             return at
 

@@ -14,7 +14,7 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
-from aurora_operator.promotion.assignment import candidate_slice, strategy, trial_key
+from aurora_operator.promotion.assignment import candidate_slice, dealing, trial_key
 from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback
 from aurora_operator.promotion.challenge import metric
 from aurora_operator.promotion.counters import NAMES, Arm, Counters
@@ -162,7 +162,7 @@ def _evidence(
             problem=f"{refused} scrapes have counters that are negative, infinite or no number: something else than "
             "the agents writes them, or an engine is broken"
         )
-    if strategy(resource.spec) == "Switchback":
+    if dealing(resource.spec) == "Switchback":
         dealt = switchback(ledger.candidate, ledger.stable, lambda at: candidate_slice(trial, at), ledger.closed)
     else:
         dealt = crossover(ledger.candidate, ledger.stable, ledger.closed)
@@ -237,7 +237,7 @@ def _watch(
         since = max(began, now - timedelta(seconds=reach)).timestamp()
         ledger = ledgers[name] = StableLedger(key, resource, stable, since)
     ledger.read(prometheus, now.timestamp(), engines)
-    canaries = spec.promotion.canary.replicas if strategy(spec) == "Canary" else 0
+    canaries = spec.promotion.canary.replicas if dealing(spec) == "Canary" else 0
     ended = status.history[0].time.timestamp() if status.history else 0.0
     return watched(ledger.counters, metric(stable, spec.draft.num_steps), length, ended, canaries)
 
@@ -265,7 +265,7 @@ def measure(
     """
     spec, candidate = resource.spec, status.candidate
     stable = status.stable or first_stable(spec, now)
-    if spec.suspend or (spec.promotion.prometheus is None and strategy(spec) in {"Immediate", "Manual"}):
+    if spec.suspend or (spec.promotion.prometheus is None and dealing(spec) is None):
         return Found()
     if spec.promotion.prometheus is None:
         return Found(evidence=Evidence(problem="promotion.prometheus is not set"))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials
 from aurora_operator.render.config import AGENT_PORT, engine_part
 from aurora_operator.render.identity import Images, Resource
@@ -25,6 +26,9 @@ from aurora_operator.render.pods import (
 ENGINE = "engine"
 START_SECONDS = 3600
 """How long loading a large model may take before the pod is started again."""
+
+_AGENT_RESOURCES = Resources(requests={"cpu": "50m", "memory": "128Mi"})
+"""A namespace with a quota of requests refuses pods with a container that has none; a podTemplate changes these."""
 
 
 def _engine(resource: Resource, images: Images) -> dict[str, Any]:
@@ -83,6 +87,7 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
         ],
         env=env,
         mounts=[data_mount("weights", read_only=True), data_mount("training", read_only=True), data_mount("record")],
+        resources=_AGENT_RESOURCES,
     )  # fmt: skip
     alive = {"httpGet": {"path": "/healthz", "port": "agent"}}
     return made | {

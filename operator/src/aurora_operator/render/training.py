@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials
 from aurora_operator.render.config import METRICS_PORT, trainer_part
 from aurora_operator.render.identity import Images, Resource
@@ -26,6 +27,9 @@ CLAIM = "aurora-operator.io/claim"
 """Annotation of the init Job with the uid of the claim that it prepared."""
 FOREVER = 2**31 - 1
 """The kubelet's own back-off paces restarts; a trainer is never given up in silence."""
+
+_INIT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "512Mi"})
+"""Where the trainer has none: a namespace with a quota of requests refuses pods with a container that has none."""
 
 
 def _job(resource: Resource, name: str, component: str, template: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +58,10 @@ def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(patch or {}), "spec": {**spec, "containers": own}}
 
 
+def _given(resources: Resources) -> bool:
+    return bool(resources.requests or resources.limits)
+
+
 def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[str, Any]:
     """Fetches the target once for all pods, and publishes version 0.
 
@@ -72,7 +80,7 @@ def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[st
         + config_mounts(desired=False)
         + model_mounts(resource),
         # It reads of the target what the trainer will read, and computes nothing.
-        resources=resource.spec.training.resources,
+        resources=resource.spec.training.resources if _given(resource.spec.training.resources) else _INIT_RESOURCES,
     )
     template = pod(resource, "init", [made], "", grace=30, restart="OnFailure")
     template["metadata"].pop("annotations")
