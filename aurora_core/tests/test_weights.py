@@ -207,7 +207,7 @@ def test_a_draft_comes_from_the_hub_or_says_why_not(tmp_path, monkeypatch):
     (tmp_path / "hub" / "models--org--draft" / "refs" / "main").write_text("abc")
     assert fetched(DraftConfig(checkpoint="org/draft"), tmp_path).checkpoint == str(snapshot)
     assert fetched(DraftConfig(), tmp_path).checkpoint is None
-    with pytest.raises(ConfigError, match="the draft org/other is no folder and cannot be had"):
+    with pytest.raises(ConfigError, match="the draft org/other is not a directory and could not be downloaded"):
         fetched(DraftConfig(checkpoint="org/other"), tmp_path)
     with pytest.raises(ConfigError, match="is its volume mounted"):
         fetched(DraftConfig(checkpoint="/model/draft"), tmp_path)

@@ -24,7 +24,9 @@ def value(name, speculator="ns/metrics", **labels):
 
 
 def test_they_say_what_the_status_says():
-    metrics.show("ns/metrics", a_spec(suspend=True, serving={"replicas": 8}), STATUS)
+    promotion = {"prometheus": {"url": "http://p"}, "gate": {"minImprovement": 0.05}}
+    spec = a_spec(suspend=True, serving={"replicas": 8}, promotion=promotion)
+    metrics.show("ns/metrics", spec, STATUS)
     assert (value("aurora_replicas_ready"), value("aurora_replicas_desired")) == (1, 8)
     assert (value("aurora_stable_version"), value("aurora_stable_steps")) == (4, 3)
     assert value("aurora_stable_since_seconds") == NOW.timestamp()
@@ -32,6 +34,10 @@ def test_they_say_what_the_status_says():
     assert [value("aurora_gate_estimate", bound=b) for b in ("lower", "estimate", "upper")] == [0.9, 1.1, 1.3]
     assert (value("aurora_gate_blind"), value("aurora_suspended")) == (1, 1)
     assert value("aurora_condition", type="TrainingHealthy") == -1
+    assert value("aurora_gate_bar") == 1.05
+    challenger = STATUS.candidate.model_copy(update={"kind": "Previous"})
+    metrics.show("ns/metrics", spec, STATUS.model_copy(update={"candidate": challenger}))
+    assert value("aurora_gate_bar") == 1
 
 
 def test_without_a_candidate_there_is_nothing_to_estimate():
@@ -39,6 +45,7 @@ def test_without_a_candidate_there_is_nothing_to_estimate():
     assert value("aurora_candidate_version") == -1
     assert math.isnan(value("aurora_candidate_since_seconds"))
     assert math.isnan(value("aurora_gate_estimate", bound="estimate"))
+    assert math.isnan(value("aurora_gate_bar"))
     assert (value("aurora_gate_blind"), value("aurora_suspended")) == (0, 0)
 
 

@@ -206,7 +206,7 @@ def test_manual_deals_arms_until_all_is_measured_and_then_stable_serves_alone():
     assert dealing(a_spec(promotion=MANUAL, serving={"replicas": 2})) == "Canary"
 
 
-def test_manual_ends_a_trial_that_harms_and_tells_of_one_that_is_blind():
+def test_manual_ends_a_trial_that_harms_and_shows_one_that_is_blind():
     slower = Trial(tuple(Block(math.log(0.5), 1000.0) for _ in range(60)))
     harmful = replace(evidence(2.5), speed=slower)
     at = analyse(on_trial(), found=harmful, promotion=MANUAL)

@@ -135,9 +135,10 @@ DEPLOYMENT = (
           [(f"max by (engine) ({metrics.PREFIX_HIT_RATE}{_ONE})", "{{engine}}")], unit="percentunit", columns=3),
     Row("Promotion"),
     Panel("Candidate over stable", "The gate's estimate and its interval, valid at every analysis: promoted when the "
-          "lower end is above 1 + minImprovement, rejected when the upper end is below. The dashed line is 1. No "
-          "course: no candidate.",
-          [(f"max by (bound) ({metrics.GATE_ESTIMATE}{_ONE})", "{{bound}}")], unit="none", low=None, line=1),
+          "lower end is above the bar (1 + minImprovement), rejected when the upper end is below. The dashed line is "
+          "1. No course: no candidate.",
+          [(f"max by (bound) ({metrics.GATE_ESTIMATE}{_ONE})", "{{bound}}"),
+           (f"max({metrics.GATE_BAR}{_ONE})", "bar")], unit="none", low=None, line=1),
     Panel("Live version by engine", "Which draft version each engine has; two of them during a trial or a rollout.",
           [(f"max by (engine) ({metrics.DRAFT_LIVE_VERSION}{_ONE})", "{{engine}}")], unit="none", low=None),
     Panel("Swaps", "Versions activated and refused.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aurora_core.protocol import metrics
+from aurora_operator.promotion import outcome
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "aurora-operator"
@@ -80,6 +81,13 @@ def test_what_users_see_is_beside_accept_length():
         assert str(metric) in shown
 
 
+def test_the_gate_s_bar_is_drawn_beside_the_interval_and_verdicts_are_marked():
+    (shown,) = [queries(panel) for _, panel in PANELS if panel["title"] == "Candidate over stable"]
+    assert [query for query in shown if str(metrics.GATE_BAR) in query] == shown[1:]
+    for board in BOARDS.values():
+        assert [str(metrics.OPERATOR_VERDICTS) in one.get("expr", "") for one in board["annotations"]["list"]][-1]
+
+
 def test_panels_have_units_and_say_how_to_read_them():
     for name, panel in PANELS:
         assert panel["description"], (name, panel["title"])
@@ -90,3 +98,22 @@ def test_panels_have_units_and_say_how_to_read_them():
 def test_dashboards_lead_to_each_other_with_what_is_chosen(name):
     (link,) = BOARDS[name]["links"]
     assert (link["tags"], link["includeVars"], link["keepTime"]) == (["aurora"], True, True)
+
+
+def test_every_event_of_promotion_is_documented():
+    page = (ROOT / "docs" / "notifications.md").read_text()
+    named = {word for verdicts in outcome.VERDICTS.values() for word in verdicts}
+    source = "".join(path.read_text() for path in (ROOT / "operator" / "src").rglob("*.py"))
+    named |= set(re.findall(r"reported\(\s*\"(\w+)\"", source)) | set(re.findall(r"Note\(\"\w+\", \"(\w+)\"", source))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if f"`{name}`" not in page] == []
+
+
+def test_the_routes_for_alertmanager_cover_every_severity():
+    page = (ROOT / "docs" / "notifications.md").read_text()
+    config, tenant = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    routed = {re.search(r'severity="(\w+)"', str(route["matchers"]))[1] for route in config["route"]["routes"]}
+    assert routed == {rule["labels"]["severity"] for rule in ALERTS.values()}
+    receivers = {one["name"] for one in config["receivers"]}
+    assert {route["receiver"] for route in (config["route"], *config["route"]["routes"])} == receivers
+    assert tenant["kind"] == "AlertmanagerConfig"

@@ -185,7 +185,7 @@ def _init(arguments: argparse.Namespace) -> None:
 def _label(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     if not (name and value):
-        message = f"{text!r} is no NAME=VALUE"
+        message = f"expected NAME=VALUE, got {text!r}"
         raise argparse.ArgumentTypeError(message)
     return name, value
 

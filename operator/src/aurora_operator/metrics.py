@@ -8,7 +8,7 @@ from aurora_core.protocol.metrics import SPECULATOR, Metric
 from prometheus_client import Counter, Gauge, Histogram
 
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Status
+from aurora_operator.api.status import Candidate, Status
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)
 
@@ -42,6 +42,7 @@ _GAUGES = {
         metrics.STABLE_SINCE_SECONDS,
         metrics.CANDIDATE_VERSION,
         metrics.CANDIDATE_SINCE_SECONDS,
+        metrics.GATE_BAR,
         metrics.GATE_BLIND,
         metrics.REPLICAS_DESIRED,
         metrics.REPLICAS_READY,
@@ -49,6 +50,11 @@ _GAUGES = {
         metrics.SUSPENDED,
     )
 }
+
+
+def _margin(spec: Spec, candidate: Candidate) -> float:
+    """How much better a candidate must be; a challenger of stable just has to be better."""
+    return spec.promotion.gate.min_improvement if candidate.kind == "NewVersion" else 0.0
 
 
 def show(name: str, spec: Spec, status: Status) -> None:
@@ -61,6 +67,7 @@ def show(name: str, spec: Spec, status: Status) -> None:
         metrics.STABLE_SINCE_SECONDS: math.nan if stable is None else stable.since.timestamp(),
         metrics.CANDIDATE_VERSION: -1 if candidate is None else candidate.version,
         metrics.CANDIDATE_SINCE_SECONDS: math.nan if candidate is None else candidate.since.timestamp(),
+        metrics.GATE_BAR: math.nan if candidate is None else 1 + _margin(spec, candidate),
         metrics.GATE_BLIND: float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
         metrics.REPLICAS_DESIRED: spec.serving.replicas,
         metrics.REPLICAS_READY: status.serving.ready,

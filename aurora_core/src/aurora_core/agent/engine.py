@@ -72,7 +72,7 @@ class Engine:
             response.raise_for_status()
             accepted = all(response.json())
         except (httpx.HTTPError, ValueError) as error:
-            message = f"the engine did not take {key}={value}: {error}"
+            message = f"the engine rejected {key}={value}: {error}"
             raise EngineError(message) from error
         if not accepted:
             message = f"the engine refused {key}={value}; its log says why"

@@ -17,7 +17,7 @@ def _folder(what: str, name: str, revision: str | None, cache: Path, *, download
     if folder.is_dir():
         return folder
     if folder.is_absolute():
-        message = f"the {what} {folder} is no folder: is its volume mounted?"
+        message = f"the {what} {folder} is not a directory: is its volume mounted?"
         raise ConfigError(message)
     try:
         path = snapshot_download(
@@ -30,7 +30,7 @@ def _folder(what: str, name: str, revision: str | None, cache: Path, *, download
             ignore_patterns=["original/*", "metal/*"],
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        message = f"the {what} {name} is no folder and cannot be had from the Hugging Face hub: {error}"
+        message = f"the {what} {name} is not a directory and could not be downloaded from the Hugging Face hub: {error}"
         raise ConfigError(message) from error
     return Path(path)
 

@@ -107,7 +107,7 @@ SGLANG = (
 
 TRAIN_STEP = _gauge("train_step", "Optimizer steps taken")
 TRAIN_TOKENS = _gauge("train_tokens", "Tokens trained on")
-TRAIN_LOSS = _gauge("train_loss", "Forward KL a row, mean over unrolled steps")
+TRAIN_LOSS = _gauge("train_loss", "Forward KL per row, mean over unrolled steps")
 TRAIN_LR = _gauge("train_lr", "Learning rate")
 TRAIN_GRAD_NORM = _gauge("train_grad_norm", "Gradient norm before clipping")
 EVAL_ACCEPT_LENGTH = _gauge("eval_accept_length", "Simulated accept length on held-out requests")
@@ -162,6 +162,7 @@ OPERATOR_FAILURES = _counter("operator_failures", "What failed and is tried agai
 OPERATOR_VERDICTS = _counter("operator_verdicts", "Events of promotion", *_OF, "reason")
 OPERATOR_RECONCILE_SECONDS = Metric("aurora_operator_reconcile_seconds", "histogram", "Duration of a reconcile")
 GATE_ESTIMATE = _gauge("gate_estimate", "Candidate over stable, and its interval", *_OF, "bound")
+GATE_BAR = _gauge("gate_bar", "What the lower end must be above for a promotion, NaN without a candidate", *_OF)
 GATE_BLIND = _gauge("gate_blind", "1 while a candidate is on trial and nothing can be measured", *_OF)
 CONDITION = _gauge("condition", "1 where the condition is True, 0 False, -1 Unknown", *_OF, "type")
 STABLE_VERSION = _gauge("stable_version", "Version that is stable", *_OF)

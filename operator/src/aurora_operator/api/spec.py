@@ -75,7 +75,8 @@ class ServingSpec(Config):
     api_key_secret: SecretKey | None = None
     """Key that requests must show as a bearer token."""
     pod_template: PodTemplate | None = None
-    """Merged into the engine pods' template as kubectl's strategic merge would."""
+    """Merged into the engine pods' template: lists of containers, env, volumes, mounts and ports item by item, by name;
+    other lists are replaced whole, and null removes a field. There is no $patch."""
 
 
 class TrainingSpec(Config):
@@ -92,7 +93,7 @@ class TrainingSpec(Config):
     hyperparameters: TrainingConfig = TrainingConfig()
     """How the draft is trained."""
     pod_template: PodTemplate | None = None
-    """Merged into the trainer pod's template as kubectl would; but for sidecars and resources into init's too."""
+    """Merged into the trainer pod's template as serving.podTemplate; without sidecars and resources into init's."""
 
 
 class SamplesSpec(Config):

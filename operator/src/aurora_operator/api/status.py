@@ -159,7 +159,7 @@ class Training(_Status):
     tokens: int = 0
     """Tokens trained on."""
     loss: float | None = None
-    """Forward KL a row."""
+    """Forward KL per row."""
     samples: int = 0
     """Samples in the pool."""
     last_published: Count | None = None
@@ -257,7 +257,7 @@ class Status(_Status):
     training: Training = Training()
     """The trainer."""
     decided: Version = 0
-    """Newest version that had its verdict; older ones are never tried again."""
+    """Newest version that had its verdict; neither it nor an older one is tried again."""
     budget: Budget | None = None
     """For false promotions; full before the first trial."""
     challenged: AwareDatetime | None = None

@@ -54,7 +54,7 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
     else:
         lines.append(
             f"Version {candidate.version} with {candidate.steps} draft steps is on trial ({strategy(spec)}) for "
-            f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared is "
+            f"{_ago(candidate.since, now)}, {_KIND[candidate.kind]}; compared by "
             f"{_METRIC[candidate.metric]}, {candidate.analyses} analyses so far."
         )
         lines += _numbers(candidate, gate, now, manual=strategy(spec) == "Manual")

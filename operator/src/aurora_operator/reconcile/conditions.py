@@ -134,7 +134,7 @@ def _training(snapshot: Snapshot) -> Seen:
         return Seen("False", "Suspended", "spec.suspend is true")
     if succeeded(snapshot.children.get(("batch/v1", "Job", snapshot.resource.trainer))):
         steps = snapshot.spec.training.hyperparameters.num_train_steps
-        return Seen("True", "Completed", f"training took its {steps} steps (hyperparameters.numTrainSteps)")
+        return Seen("True", "Completed", f"training reached hyperparameters.numTrainSteps ({steps})")
     pods = tuple(p for p in snapshot.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
     running = any(is_ready(pod) and _outlived(pod, snapshot.now) for pod in pods)
     trouble = _trouble(pods) or _podless(snapshot, snapshot.resource.trainer, pods)
@@ -143,7 +143,7 @@ def _training(snapshot: Snapshot) -> Seen:
     if not running:
         return Seen("Unknown", "TrainerStarting", "the trainer does not run yet")
     # Step and loss are in status.training; message that change with every step would be a write with every step.
-    return Seen("True", "Running", "the trainer runs")
+    return Seen("True", "Running", "the trainer is running")
 
 
 def _unbound(snapshot: Snapshot) -> Seen | None:
@@ -190,7 +190,7 @@ def _storage(snapshot: Snapshot) -> Seen:
     name = snapshot.resource.claim
     failing = [f"{pod.name}: {pod.volume_problem}" for pod in snapshot.pods if pod.volume_problem]
     if failing:
-        return Seen("False", "VolumeFailing", f"{failing[0]}; what is live serves on, nothing new can be loaded")
+        return Seen("False", "VolumeFailing", f"{failing[0]}; live drafts keep serving; no new version can be loaded")
     replaced = _replaced(snapshot)
     if replaced is not None:
         return replaced

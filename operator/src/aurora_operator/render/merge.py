@@ -1,4 +1,4 @@
-"""A user's podTemplate into ours, as kubectl's strategic merge does it."""
+"""A user's podTemplate into ours: as kubectl's strategic merge for lists with a key, and without its directives."""
 
 from collections.abc import Mapping
 from typing import Any
