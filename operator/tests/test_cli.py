@@ -188,6 +188,8 @@ def series(value="1", namespace="ns"):
         ("<html>", "", "FAILING", "not as a Prometheus does"),
         ("", "Error from server (ServiceUnavailable): no endpoints available", "UNREACHABLE", "does not answer"),
         ("", FORBIDDEN, "FORBIDDEN", "PromotionProgressing"),
+        ("", "error: You must be logged in to the server (Unauthorized)", "FORBIDDEN", "PromotionProgressing"),
+        ("", "Error from server (NotFound): the server could not find the requested resource", "MISSING", "query API"),
     ],
 )
 def test_the_prometheus_is_asked_for_the_engines(kubectl, run, out, error, result, part):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.status import Entry, Status
 from aurora_operator.cli import plot
 from operator_support import NOW, a_spec
@@ -49,3 +50,23 @@ def test_gaps_part_trials_and_a_picture_is_written(tmp_path):
     history = [Entry(time=times[5], version=4, verdict="Promoted", reason="")]
     plot.draw(tmp_path / "a.png", "ns/chat", a_spec(), Status(history=history), estimates, lengths)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "needs", "headers"),
+    [
+        ("http://p.mon.svc:9090", {}, "", {}),
+        ("http://p.mon.svc", {"tenant": "a"}, "a tenant", {"X-Scope-OrgID": "a"}),
+        ("https://p.example.org", {"tenant": "a"}, "", {"X-Scope-OrgID": "a"}),
+        ("https://p.example.org", {"basicAuthSecret": "p"}, "credentials", {}),
+        (
+            "http://p.mon.svc",
+            {"tenant": "a", "basicAuthSecret": "p"},
+            "credentials and a tenant",
+            {"X-Scope-OrgID": "a"},
+        ),
+    ],
+)
+def test_what_a_prometheus_needs_that_a_query_from_a_terminal_does_not_send(url, more, needs, headers):
+    spec = PrometheusSpec.model_validate({"url": url, **more})
+    assert (plot.needs(spec), plot.headers(spec)) == (needs, headers)

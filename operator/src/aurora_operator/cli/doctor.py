@@ -103,7 +103,8 @@ def queried(kubectl: Kubectl, spec: PrometheusSpec, query: str) -> Answer:
     if path is not None:
         return kubectl.attempt("get", "--raw", path + below)
     try:
-        return Answer(httpx.get(spec.url.rstrip("/") + below, timeout=_TIMEOUT).raise_for_status().text)
+        got = httpx.get(spec.url.rstrip("/") + below, headers=plot.headers(spec), timeout=_TIMEOUT)
+        return Answer(got.raise_for_status().text)
     except httpx.HTTPStatusError as error:
         refused = error.response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
         return Answer("", str(error), Failure.FORBIDDEN if refused else Failure.OTHER)
@@ -114,9 +115,15 @@ def queried(kubectl: Kubectl, spec: PrometheusSpec, query: str) -> Answer:
 def prometheus(found: Found, answer: Answer) -> Check:
     """Whether that Prometheus has the engines that the gate needs, from its answer."""
     name = "Prometheus"
-    if answer.failure is Failure.FORBIDDEN:
-        text = f"cannot be asked from here: {_last(answer.error)}; PromotionProgressing has what the operator sees"
+    spec = found.spec.promotion.prometheus
+    needs = plot.needs(spec) if spec is not None else ""
+    if answer.failure in {Failure.FORBIDDEN, Failure.UNAUTHENTICATED} or (answer.failure is not None and needs):
+        why = f"it needs {needs}, which a query from here does not send" if needs else _last(answer.error)
+        text = f"cannot be asked from here: {why}; PromotionProgressing has what the operator sees"
         return Check(name, Result.FORBIDDEN, text)
+    if answer.failure in {Failure.NO_KIND, Failure.MISSING}:
+        text = "promotion.prometheus.url names no Service that is there, or a path below which there is no query API"
+        return Check(name, Result.MISSING, text)
     if answer.failure is not None:
         return Check(name, Result.UNREACHABLE, f"promotion.prometheus.url does not answer: {_last(answer.error)}")
     try:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aurora_core.protocol import metrics
 
+from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
 from aurora_operator.printable import printable
@@ -39,6 +40,18 @@ def proxy_path(url: str) -> str | None:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     service = f"{parts.scheme}:{name}:{port}"
     return f"/api/v1/namespaces/{rest[0]}/services/{quote(service, safe=':')}/proxy{parts.path.rstrip('/')}"
+
+
+def headers(spec: PrometheusSpec) -> dict[str, str]:
+    """What a query that does not pass the API server sends along; Secrets stay in the cluster."""
+    return {"X-Scope-OrgID": spec.tenant} if spec.tenant else {}
+
+
+def needs(spec: PrometheusSpec) -> str:
+    """What this Prometheus wants of whoever asks, that a query from here does not send; empty for nothing."""
+    secret = spec.bearer_token_secret or spec.basic_auth_secret or spec.client_certificate_secret
+    parts = ["credentials" if secret else "", "a tenant" if spec.tenant and proxy_path(spec.url) else ""]
+    return " and ".join(filter(None, parts))
 
 
 def courses(read: Callable[[str], str], query: str, start: datetime, end: datetime) -> list[Course]:

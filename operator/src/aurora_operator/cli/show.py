@@ -60,16 +60,23 @@ def _plot(kubectl: Kubectl, options: argparse.Namespace) -> None:
     found = kubectl.get(options.name)
     if found.spec.promotion.prometheus is None:
         end("promotion.prometheus is not set, so there is nothing to draw")
-    url = found.spec.promotion.prometheus.url
-    path = plot.proxy_path(url)
+    spec = found.spec.promotion.prometheus
+    path = plot.proxy_path(spec.url)
+
+    missing = plot.needs(spec)
+    needs = f"; it needs {missing}, which a query from here does not send" if missing else ""
 
     def read(below: str) -> str:
         if path is not None:
-            return kubectl.call("get", "--raw", path + below)
+            answer = kubectl.attempt("get", "--raw", path + below)
+            if answer.failure is None:
+                return answer.out
+            end(f"{spec.url} cannot be asked from here: {answer.error}{needs}")
         try:
-            return httpx.get(url + below, timeout=30).raise_for_status().text
+            asked = httpx.get(spec.url.rstrip("/") + below, headers=plot.headers(spec), timeout=30)
+            return asked.raise_for_status().text
         except httpx.HTTPError as error:
-            end(str(error))
+            end(f"{error}{needs}")
 
     now = datetime.now(UTC)
     start = now - timedelta(hours=options.hours)
