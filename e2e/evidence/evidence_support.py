@@ -68,13 +68,15 @@ def victoria(folder, config, port, web):
 
 
 class Server:
-    """The process of a server; ``jobs`` scrape the same targets."""
+    """The process of a server; ``jobs`` scrape the same targets, with ``labels`` and what ``relabel`` changes."""
 
-    def __init__(self, folder, targets, *, kind=prometheus, jobs=1, web=None, scheme="http"):
+    def __init__(
+        self, folder, targets, *, kind=prometheus, jobs=1, web=None, scheme="http", labels="namespace: ns", relabel="[]"
+    ):
         port = free_port()
         scrapes = "\n".join(
             f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}], "
-            "labels: {namespace: ns}}]}"
+            f"labels: {{{labels}}}}}], metric_relabel_configs: {relabel}}}"
             for i in range(jobs)
         )
         config = folder / "scrapes.yml"

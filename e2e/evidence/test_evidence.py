@@ -182,6 +182,33 @@ def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_t
         engine.stop()
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, ""),
+        # As a labelmap of the pods' labels does.
+        ({"labels": "namespace: ns, version: v1"}, "exported_version"),
+        ({"labels": "namespace: ns, engine: mine"}, "none of the resource's own engine pods"),
+        ({"labels": "kubernetes_namespace: ns"}, "set the target labels namespace and pod"),
+        (
+            {"relabel": "[{source_labels: [__name__], regex: aurora_accept_cycles_total, action: drop}]"},
+            "no aurora_accept_cycles_total, but other counters",
+        ),
+    ],
+)
+def test_counters_that_relabelling_changed_or_dropped_are_no_data(exporter, serve, how, said):
+    server = serve([exporter.port], **how)
+    resource, status = trial(server.url, datetime.now(UTC))
+    for _ in range(3):
+        exporter.finish(20, 10, NEW)
+        exporter.finish(20, 10, OLD)
+    time.sleep(SCRAPED)
+    found = measure(None, resource, status, datetime.now(UTC), {}, {exporter.engine})
+    assert said in found.evidence.problem
+    assert bool(said) == bool(found.evidence.problem)
+    assert found.evidence.candidate_requests == (0 if said else 3)
+
+
 def test_without_a_candidate_stable_is_watched_and_its_pace_found_and_an_operator_that_starts_finds_the_same(serve):
     """One engine, slices of 5 s; a block that would count every 10 s, and the first scrape is the baseline."""
     engine = Exporter("chat-engine-1")
