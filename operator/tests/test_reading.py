@@ -10,7 +10,7 @@ from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import Snapshot
 from hostile import deep
 from hostile_rounds import AT, IMAGES, NOW, SPEC, STATUS, body, round_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 
@@ -123,6 +123,7 @@ def test_what_cannot_be_worked_with_is_named(path, value, named):
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32))
+@example(449533)
 def test_nothing_that_is_stored_or_answered_ends_a_reconcile(seed):
     round_of(seed)
 

@@ -1,11 +1,11 @@
 """The parts of the spec that name models: the target, and the draft."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from aurora_core.config.algorithms import DEFAULT, Algorithm
 from aurora_core.config.base import Config
 from aurora_core.config.parts import DraftConfig, DraftShape, Dtype
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aurora_operator.api.fields import Effect, Name, SecretKey, rules
 
@@ -110,6 +110,12 @@ class DraftSpec(Config):
     """Branches of each draft step."""
     num_draft_tokens: Annotated[int, Effect.BOTH] = Field(4, ge=2, le=257)
     """Tokens that the target verifies in a cycle, the last known one included."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        """What a rule refuses at admission can have been stored before there was one."""
+        draft_config(self)
+        return self
 
 
 def draft_config(draft: DraftSpec) -> DraftConfig:
