@@ -3,7 +3,10 @@
 import copy
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
+
+from aurora_operator.clients.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 GOOD = {
@@ -20,6 +23,27 @@ GOOD = {
 
 def kubectl(*arguments, stdin=None):
     return subprocess.run(["kubectl", *arguments], input=stdin, check=False, capture_output=True, text=True)
+
+
+KINDS = {
+    "specdep": ("aurora-operator.io/v1alpha1", "SpeculatorDeployment"),
+    "deployment": ("apps/v1", "Deployment"),
+    "job": ("batch/v1", "Job"),
+    "poddisruptionbudget": ("policy/v1", "PodDisruptionBudget"),
+    "lease": ("coordination.k8s.io/v1", "Lease"),
+} | {
+    kind.lower(): ("v1", kind) for kind in ("Service", "ConfigMap", "Secret", "Pod", "PersistentVolumeClaim")
+}  # fmt: skip
+
+
+@cache
+def client():
+    return Cluster()
+
+
+def read(namespace, kind, name):
+    """An object, or None where there is none; a kubectl each time would take most of what a wait lasts."""
+    return client().get(*KINDS[kind], namespace, name)
 
 
 def changed(path, value):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from apiserver_support import GOOD, kubectl
+from apiserver_support import GOOD, kubectl, read
 from host import wait
 from operated import Operator, prepare
 
@@ -24,7 +24,7 @@ def aurora(*words):
 
 
 def condition(kind):
-    found = json.loads(kubectl("get", "specdep", "chat", "-n", SPACE, "-o", "json").stdout)
+    found = read(SPACE, "specdep", "chat")
     return next((c for c in found.get("status", {}).get("conditions", []) if c["type"] == kind), {})
 
 
@@ -35,7 +35,7 @@ def operator(tmp_path_factory):
     running = Operator(SPACE, log)
     body = GOOD | {"metadata": {"name": "chat"}}
     assert kubectl("apply", "-n", SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
-    wait("a job", lambda: kubectl("get", "job", "chat-init", "-n", SPACE).returncode == 0, 30)
+    wait("a job", lambda: read(SPACE, "job", "chat-init"), 30)
     prepare(SPACE, "job/chat-init")
     patch = json.dumps({"status": {"stable": STABLE, "decided": 4}})
     done = kubectl("patch", "specdep", "chat", "-n", SPACE, "--subresource=status", "--type=merge", "-p", patch)

@@ -4,7 +4,7 @@ import json
 import secrets
 
 import pytest
-from apiserver_support import GOOD, kubectl
+from apiserver_support import GOOD, kubectl, read
 from host import wait
 from operated import Operator, prepare
 
@@ -29,11 +29,6 @@ def operator(namespace, tmp_path):
     print(log.read_text()[-20000:])
 
 
-def read(namespace, kind, name):
-    done = kubectl("get", kind, name, "-n", namespace, "-o", "json")
-    return json.loads(done.stdout) if done.returncode == 0 else None
-
-
 def ready(namespace):
     found = (read(namespace, "specdep", "chat") or {}).get("status", {}).get("conditions", [])
     return next((one for one in found if one["type"] == "Ready"), {})
@@ -53,7 +48,7 @@ def test_nothing_that_a_tracking_label_finds_is_without_an_owner(namespace):
     tracked = json.loads(found.stdout)["items"]
     assert len(tracked) > 5
     assert [one["metadata"]["name"] for one in tracked if not one["metadata"].get("ownerReferences")] == []
-    claim = read(namespace, "pvc", "chat-weights")["metadata"]
+    claim = read(namespace, "persistentvolumeclaim", "chat-weights")["metadata"]
     assert claim["labels"]["aurora-operator.io/speculator"] == "chat"
     assert claim["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
     assert claim["annotations"]["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
@@ -68,10 +63,14 @@ def test_a_claim_of_before_loses_the_label_and_nothing_else(namespace):
     applied = ("apply", "--server-side", "--field-manager=aurora-operator", "-f", "-")
     done = kubectl(*applied, stdin=json.dumps(body))
     assert done.returncode == 0, done.stderr
-    uid = read(namespace, "pvc", "chat-weights")["metadata"]["uid"]
+    uid = read(namespace, "persistentvolumeclaim", "chat-weights")["metadata"]["uid"]
     make(namespace)
-    wait("relabelled", lambda: INSTANCE not in read(namespace, "pvc", "chat-weights")["metadata"]["labels"], 30)
-    claim = read(namespace, "pvc", "chat-weights")["metadata"]
+    wait(
+        "relabelled",
+        lambda: INSTANCE not in read(namespace, "persistentvolumeclaim", "chat-weights")["metadata"]["labels"],
+        30,
+    )
+    claim = read(namespace, "persistentvolumeclaim", "chat-weights")["metadata"]
     assert (claim["uid"], claim["labels"]["aurora-operator.io/speculator"]) == (uid, "chat")
 
 

@@ -5,6 +5,7 @@ import json
 import random
 import time
 
+import apiserver_support
 import pytest
 import yaml
 from apiserver_support import GOOD, ROOT, kubectl
@@ -35,8 +36,7 @@ def replace_crd(body):
 
 
 def read(kind, name):
-    done = kubectl("get", kind, name, *SPACE, "-o", "json")
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    return apiserver_support.read(SPACE[1], kind, name)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from apiserver_support import GOOD, kubectl
+from apiserver_support import GOOD, kubectl, read
 from host import wait
 from operated import Operator
 
@@ -14,15 +14,14 @@ LEASE = {"LEASE": "aurora", "LEASE_NAMESPACE": SPACE}
 
 
 def holder():
-    found = kubectl("get", "lease", "aurora", "-n", SPACE, "-o", "jsonpath={.spec.holderIdentity}")
-    return found.stdout if found.returncode == 0 else ""
+    return (read(SPACE, "lease", "aurora") or {"spec": {}})["spec"].get("holderIdentity", "")
 
 
 def made(name):
     body = GOOD | {"metadata": {"name": name}}
     assert kubectl("apply", "-n", SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
     began = time.monotonic()
-    wait(f"the job of {name}", lambda: kubectl("get", "job", f"{name}-init", "-n", SPACE).returncode == 0, 40)
+    wait(f"the job of {name}", lambda: read(SPACE, "job", f"{name}-init"), 40)
     return time.monotonic() - began
 
 

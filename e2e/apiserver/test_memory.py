@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from apiserver_support import GOOD, kubectl
+from apiserver_support import GOOD, kubectl, read
 from host import wait
+from kubernetes import client, config
 from operated import Operator
 
 pytestmark = pytest.mark.whole_cluster
@@ -37,12 +38,11 @@ def service(number):
 def crowd():
     """ConfigMaps of a megabyte each, half of them under the operator's own label, and large Services without it."""
     kubectl("create", "namespace", SPACE)
-    for start in range(0, COUNT, 25):
-        items = [config_map(n, LABELS if n % 2 else {}) for n in range(start, start + 25)]
-        items += [service(n) for n in range(start, start + 25)]
-        listed = {"apiVersion": "v1", "kind": "List", "items": items}
-        done = kubectl("create", "-f", "-", stdin=json.dumps(listed))
-        assert done.returncode == 0, done.stderr[:2000]
+    config.load_kube_config()
+    api = client.CoreV1Api()
+    for number in range(COUNT):
+        api.create_namespaced_config_map(SPACE, config_map(number, LABELS if number % 2 else {}))
+        api.create_namespaced_service(SPACE, service(number))
     yield
     kubectl("delete", "namespace", SPACE, "--wait=false")
 
@@ -54,7 +54,7 @@ def test_large_objects_of_others_leave_the_operator_small(tmp_path):
     try:
         body = GOOD | {"metadata": {"name": "small", "namespace": "default"}}
         assert kubectl("apply", "-f", "-", stdin=json.dumps(body)).returncode == 0
-        wait("a job", lambda: kubectl("get", "job", "small-init", "-n", "default").returncode == 0, 60)
+        wait("a job", lambda: read("default", "job", "small-init"), 60)
         wait("it reconciles", lambda: running.metric("aurora_operator_reconcile_seconds_count") >= 3, 60)
         print(f"peak of resident memory: {running.peak_mib():.0f} MiB")
         assert running.peak_mib() <= LIMIT_MIB

@@ -3,6 +3,7 @@
 import json
 import time
 
+import apiserver_support
 import pytest
 from apiserver_support import GOOD, kubectl
 from host import wait
@@ -18,8 +19,7 @@ SERVICE = {
 
 
 def read(kind, name):
-    done = kubectl("get", kind, name, *SPACE, "-o", "json")
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    return apiserver_support.read(SPACE[1], kind, name)
 
 
 def condition(kind):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import yaml
-from apiserver_support import GOOD, ROOT, kubectl
+from apiserver_support import GOOD, ROOT, kubectl, read
 from host import wait
 from operated import Operator, prepare
 
@@ -35,7 +35,7 @@ def kubeconfig(tmp_path_factory):
 
 
 def there(kind, name):
-    return kubectl("get", kind, name, "-n", SPACE).returncode == 0
+    return read(SPACE, kind, name)
 
 
 def test_the_chart_s_role_is_enough(kubeconfig, tmp_path):
@@ -51,7 +51,7 @@ def test_the_chart_s_role_is_enough(kubeconfig, tmp_path):
         for kind, name in (
             ("deployment", "chat-engine"),
             ("job", "chat-trainer"),
-            ("pdb", "chat-engine"),
+            ("poddisruptionbudget", "chat-engine"),
             ("service", "chat"),
         ):
             wait(kind, lambda kind=kind, name=name: there(kind, name), 30)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from apiserver_support import GOOD, kubectl
+from apiserver_support import GOOD, kubectl, read
 from host import wait
 from operated import Operator, prepare
 from spellings import SPELLINGS
@@ -67,8 +67,7 @@ class Space:
         return done.stdout
 
     def read(self, kind, name):
-        done = kubectl("-n", self.name, "get", kind, name, "-o", "json")
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        return read(self.name, kind, name)
 
     def degraded(self, name="chat"):
         found = (self.read("specdep", name) or {}).get("status", {}).get("conditions", [])
@@ -119,8 +118,7 @@ class Space:
             prepare(self.name, f"job/{name}-init")
 
     def wait_for_jobs(self, part, names):
-        expected = {f"job.batch/{name}-{part}" for name in names}
-        wait(f"jobs in {self.name}", lambda: expected <= set(self("get", "jobs", "-o", "name").split()), 60)
+        wait(f"jobs in {self.name}", lambda: all(self.read("job", f"{name}-{part}") for name in names), 60)
 
 
 def reconciled(operator):

@@ -2,6 +2,7 @@
 
 import json
 
+import apiserver_support
 import pytest
 from apiserver_support import GOOD, apply, changed, kubectl
 from host import wait
@@ -18,8 +19,7 @@ def test_the_schema_names_a_secret(signing, good):
 
 
 def read(kind, name):
-    done = kubectl("get", kind, name, *SPACE, "-o", "json")
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    return apiserver_support.read(SPACE[1], kind, name)
 
 
 def degraded():

@@ -4,6 +4,7 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import apiserver_support
 import pytest
 from apiserver_support import GOOD, kubectl
 from host import wait
@@ -22,8 +23,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "engine", "image": "none/engine"}]}
 
 
 def read(kind, name):
-    done = kubectl("get", kind, name, *SPACE, "-o", "json")
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    return apiserver_support.read(SPACE[1], kind, name)
 
 
 def condition(kind):

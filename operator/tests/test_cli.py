@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from aurora_operator.api.status import Candidate, Condition, Entry, Serving, Stable, Status
-from aurora_operator.cli import completion, effect, main, redaction
+from aurora_operator.cli import completion, effect, main, redaction, report
 from aurora_operator.cli.kubectl import Failure, Kubectl, failure_of
 from aurora_operator.cli.parser import parser
 from kubectl_stub import Stub
@@ -231,17 +231,25 @@ def pods():
     metadata = {"name": "chat-engine-1", "namespace": "ns", "managedFields": [{"manager": SECRET}]}
     container = {"name": "engine", "env": env, "args": ["--api-key", SECRET, "--port", "30000"]}
     status = {"containerStatuses": [{"name": "engine", "restartCount": 1}]}
-    return json.dumps({"items": [{"metadata": metadata, "spec": {"containers": [container]}, "status": status}]})
+    pod = {"kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}, "status": status}
+    return json.dumps({"items": [pod]})
 
 
-def test_a_report_has_what_a_maintainer_needs_and_no_secret(kubectl, run, tmp_path):
+KINDS = ",".join(report._KINDS)
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_a_report_has_what_a_maintainer_needs_and_no_secret(kubectl, run, tmp_path, forbidden):
     log = f"loading\nAuthorization: Bearer {SECRET}\napi_key='{SECRET}'\nmax_total_num_tokens=20000, #new-token: 12\n"
     mine, other = ({"involvedObject": {"name": name}, "message": name} for name in ("chat-engine-1", "chatter"))
     kubectl.answer(
         answers()
         | {
             GET: (0, resource(), ""),
-            "get pods": (0, pods(), ""),
+            f"get {KINDS}": (1, "", "Error from server (Forbidden): pods is forbidden")
+            if forbidden
+            else (0, pods(), ""),
+            "get pods": (0, pods() if forbidden else json.dumps({"items": []}), ""),
             "get events": (0, json.dumps({"items": [mine, other]}), ""),
             "logs --previous": (1, "", "previous terminated container not found"),
             "logs": (0, log, ""),

@@ -12,10 +12,16 @@ from aurora_operator.cli import doctor, redaction
 from aurora_operator.cli.kubectl import RESOURCE, Answer, Failure, Found, Kubectl
 from aurora_operator.render.identity import INSTANCE
 
-_KINDS = (
-    "pods", "deployments.apps", "replicasets.apps", "jobs.batch", "services", "persistentvolumeclaims",
-    "poddisruptionbudgets.policy", "configmaps",
-)  # fmt: skip
+_KINDS = {
+    "pods": "Pod",
+    "deployments.apps": "Deployment",
+    "replicasets.apps": "ReplicaSet",
+    "jobs.batch": "Job",
+    "services": "Service",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+    "poddisruptionbudgets.policy": "PodDisruptionBudget",
+    "configmaps": "ConfigMap",
+}
 """Secrets are not among them, and are never asked for."""
 _README = """What `aurora report` collected at {time}.
 
@@ -71,12 +77,23 @@ def _events(answer: Answer, prefix: str) -> Answer:
     return Answer(json.dumps({"items": mine}))
 
 
+def _objects(kubectl: Kubectl, name: str) -> Iterator[tuple[str, Answer]]:
+    """Each kind and what there is of it: in one call, or one of each kind where some may not be read."""
+    chosen = ("-l", f"app.kubernetes.io/name=aurora,{INSTANCE}={name}", "-o", "json")
+    whole = kubectl.attempt("get", ",".join(_KINDS), *chosen)
+    if whole.failure is None:
+        for plural, kind in _KINDS.items():
+            items = [one for one in _items(whole) if one.get("kind") == kind]
+            yield plural, Answer(json.dumps({"items": items}))
+        return
+    for plural in _KINDS:
+        yield plural, kubectl.attempt("get", plural, *chosen)
+
+
 def _of_resource(kubectl: Kubectl, found: Found, lines: int) -> Iterator[tuple[str, str]]:
     here, folder = kubectl.within(found.namespace), f"{found.namespace}/{found.name}"
     yield f"{folder}/resource.json", json.dumps(redaction.tree(found.body), indent=1)
-    chosen = ("-l", f"app.kubernetes.io/name=aurora,{INSTANCE}={found.name}", "-o", "json")
-    for kind in _KINDS:
-        answer = here.attempt("get", kind, *chosen)
+    for kind, answer in _objects(here, found.name):
         yield from _files_of(folder, f"{kind.partition('.')[0]}.json", answer)
         if kind == "pods":
             yield from _logs(here, folder, _items(answer), lines)
