@@ -40,8 +40,8 @@ def team(served, small_volume):
     spec["draft"] = {"checkpoint": f"/model/{folder}"}
     spec["serving"]["replicas"] = 2
     spec["weights"] = {"onDelete": "Delete", "template": {"size": "4Gi"}}
-    # The drafts on trial are published by the tests.
-    spec["training"]["hyperparameters"]["publishMinGain"] = 100
+    # The drafts on trial are published by the tests, and the engines have the processor to themselves.
+    spec["training"]["hyperparameters"] |= {"publishMinGain": 100, "reuse": 0.1}
     kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     eventually("all pods are ready", lambda: condition("Available")["reason"] == "AllReady", 400)
     served.url = url()
