@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from aurora_core.cli import resolve_target
+from aurora_core.cli.places import resolve_target
 from aurora_core.config import LoopConfig, load
 from aurora_core.loop.plots import cores
 from aurora_core.loop.stack import Stack, Work

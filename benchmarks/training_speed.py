@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from aurora_core.cli import resolve_target
+from aurora_core.cli.places import resolve_target
 from aurora_core.config import DraftConfig, TrainingConfig, load
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample

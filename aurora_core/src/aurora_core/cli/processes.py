@@ -1,23 +1,23 @@
-"""The command line: ``aurora-core loop | init | engine | agent | train | versions | verify``."""
+"""The commands that run the loop's processes: on this machine alone, or each in a container of its own."""
 
 import argparse
 import logging
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aurora_core import credentials
+from aurora_core.cli.places import models_folder, resolve_target
 from aurora_core.config import DeploymentConfig, load, read
-from aurora_core.errors import AuroraError, ConfigError
+from aurora_core.errors import ConfigError
 from aurora_core.protocol.trainer import STATUS_FILE
 from aurora_core.weights.signing import Signing
 
 if TYPE_CHECKING:
-    from aurora_core.models.target import Target
-    from aurora_core.weights.lease import WriterLease
+    from pathlib import Path
 
+    from aurora_core.weights.lease import WriterLease
 
 _STOPPED = 128 + signal.SIGTERM
 """Exit code of a trainer that was asked to stop: it saved its state to resume elsewhere. With 0, a Job that
@@ -32,22 +32,8 @@ def _required(variable: str) -> str:
     return value
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("AURORA_CACHE", Path.home() / ".cache" / "aurora"))
-
-
-def _models() -> Path:
-    return _cache() / "models"
-
-
-def resolve_target(config: DeploymentConfig) -> "Target":
-    """The target's checkpoint folder; what is not on this machine yet is fetched into the cache."""
-    from aurora_core.models.source import resolve  # noqa: PLC0415 (torch and more: only where needed)
-
-    return resolve(config.target, _models())
-
-
-def _loop(arguments: argparse.Namespace) -> None:
+def loop(arguments: argparse.Namespace) -> None:
+    """Serve, train and swap on this machine."""
     from aurora_core.loop.run import run  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.models.source import fetched  # noqa: PLC0415
 
@@ -57,11 +43,12 @@ def _loop(arguments: argparse.Namespace) -> None:
         traffic = traffic.model_copy(update={"prompts": arguments.prompts.resolve()})
     if arguments.seconds is not None:
         traffic = traffic.model_copy(update={"seconds": arguments.seconds})
-    config = config.model_copy(update={"traffic": traffic, "draft": fetched(config.draft, _models())})
+    config = config.model_copy(update={"traffic": traffic, "draft": fetched(config.draft, models_folder())})
     run(config, resolve_target(config), arguments.work.resolve(), live=sys.stdout.isatty())
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def train(arguments: argparse.Namespace) -> None:
+    """Train until what is configured is done, or until asked to stop."""
     import torch  # noqa: PLC0415
 
     from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
@@ -84,7 +71,7 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     from aurora_core.training.start import Paths, resume  # noqa: PLC0415
 
     work: Path = arguments.work
-    target = resolve(config.target, arguments.models or _models(), download=False)
+    target = resolve(config.target, arguments.models or models_folder(), download=False)
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
     metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
@@ -109,7 +96,8 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
         sys.exit(_STOPPED)
 
 
-def _engine(arguments: argparse.Namespace) -> None:
+def engine(arguments: argparse.Namespace) -> None:
+    """Become SGLang with the plugin."""
     from aurora_core.engine import launch  # noqa: PLC0415
     from aurora_core.engine.settings import Desired, EngineSettings  # noqa: PLC0415
     from aurora_core.models.source import resolve  # noqa: PLC0415
@@ -123,7 +111,7 @@ def _engine(arguments: argparse.Namespace) -> None:
     version, steps, fallback = store.to_serve(desired.version, desired.steps, desired.digest)
     if fallback:
         logging.getLogger(__name__).warning("%s", fallback)
-    target = resolve(config.target, arguments.models or _models(), download=False)
+    target = resolve(config.target, arguments.models or models_folder(), download=False)
     settings = EngineSettings(
         weights=store.root,
         version=version,
@@ -151,7 +139,8 @@ def _engine(arguments: argparse.Namespace) -> None:
     os.execvpe(command.arguments[0], command.arguments, dict(command.environment))  # noqa: S606
 
 
-def _agent(arguments: argparse.Namespace) -> None:
+def agent(arguments: argparse.Namespace) -> None:
+    """Run the sync agent."""
     import uvicorn  # noqa: PLC0415
 
     from aurora_core.agent.app import make  # noqa: PLC0415
@@ -170,108 +159,14 @@ def _agent(arguments: argparse.Namespace) -> None:
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
 
 
-def _init(arguments: argparse.Namespace) -> None:
+def init(arguments: argparse.Namespace) -> None:
+    """Fetch the target, and publish version 0 where there is none."""
     from aurora_core.models.source import fetched, resolve  # noqa: PLC0415
     from aurora_core.training.init import ensure_first  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     store = WeightsStore(arguments.work / "weights", signing=Signing.from_environment())
-    models = arguments.models or _models()
+    models = arguments.models or models_folder()
     target, draft = resolve(config.target, models), fetched(config.draft, models)
     print(ensure_first(store, draft, target, config.training.seed).model_dump_json(indent=2))
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    if not (name and value):
-        message = f"expected NAME=VALUE, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return name, value
-
-
-def _verify(arguments: argparse.Namespace) -> None:
-    from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
-
-    store = WeightsStore(arguments.weights, signing=Signing.from_environment())
-    for version in store.versions():
-        manifest = store.verify(version)
-        print(f"{version:06d} verified, step {manifest.step}, held-out accept length {manifest.holdout_accept_length}")
-
-
-def _versions(arguments: argparse.Namespace) -> None:
-    from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
-
-    store = WeightsStore(arguments.work / "weights", signing=Signing.from_environment())
-    for version in store.versions():
-        manifest = store.manifest(version)
-        print(manifest.info().model_dump_json())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="aurora-core", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
-
-    loop = command("loop", "Serve, train and swap on this machine, and show what it gains.")
-    loop.add_argument("--config", type=Path, required=True, help="YAML file of the loop")
-    loop.add_argument("--prompts", type=Path, help='JSON lines of {"messages": [...]}, instead of the configured file')
-    loop.add_argument("--seconds", type=int, help="how long each domain's traffic lasts")
-    loop.add_argument("--work", type=Path, default=Path("work"), help="folder for weights, samples, logs and results")
-    loop.set_defaults(run=_loop)
-
-    def process(name: str, text: str, *, models: bool = True) -> argparse.ArgumentParser:
-        parser = command(name, text)
-        parser.add_argument("--work", type=Path, required=True, help="folder of weights, samples and training state")
-        if models:
-            parser.add_argument("--config", type=Path, required=True, help="YAML file that all processes share")
-            parser.add_argument("--models", type=Path, help="folder of fetched models, by default in AURORA_CACHE")
-        return parser
-
-    label: dict[str, Any] = {"type": _label, "action": "append", "default": [], "help": "NAME=VALUE, on every metric"}
-    train = process("train", "Train on the samples that arrive, and publish versions.")
-    train.add_argument("--metrics-port", type=int, help="serve Prometheus metrics there")
-    train.add_argument("--in-use", type=Path, help="file of versions to keep; with it, the trainer prunes old ones")
-    train.add_argument("--label", **label)
-    train.set_defaults(run=_train)
-
-    engine = process("engine", "Become SGLang with the plugin, on the version that is desired.")
-    engine.add_argument("--desired", type=Path, required=True, help="folder of the files version and steps")
-    engine.add_argument("--runtime", type=Path, required=True, help="folder for files that the engine needs to run")
-    engine.set_defaults(run=_engine)
-
-    agent = process("agent", "Run the sync agent beside an engine.", models=False)
-    agent.add_argument("--engine", required=True, help="URL of the engine")
-    agent.add_argument("--host", default="127.0.0.1")
-    agent.add_argument("--port", type=int, default=30001)
-    agent.add_argument("--label", **label)
-    agent.set_defaults(run=_agent)
-
-    init = process("init", "Fetch the target, and publish version 0: the configured checkpoint, or a new draft.")
-    init.set_defaults(run=_init)
-
-    versions = process("versions", "List the versions of a store, a JSON object in each line.", models=False)
-    versions.set_defaults(run=_versions)
-
-    verify = command("verify", "Check every byte of every version of a store.")
-    verify.add_argument("weights", type=Path)
-    verify.set_defaults(run=_verify)
-    return parser
-
-
-def main() -> None:
-    """Entry point."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    arguments = _parser().parse_args()
-    try:
-        arguments.run(arguments)
-    except AuroraError as error:
-        print(f"aurora-core: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

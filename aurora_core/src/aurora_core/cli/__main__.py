@@ -1,0 +1,5 @@
+"""``python -m aurora_core.cli``."""
+
+from aurora_core.cli import main
+
+main()
