@@ -21,7 +21,8 @@ import hostile_files
 import torch
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import Sample, decode, encode
-from aurora_core.weights.store import MANIFEST, WeightsStore
+from aurora_core.weights.store import WeightsStore
+from aurora_core.weights.verification import MANIFEST
 
 WIDTH, VOCAB = 8, 64
 

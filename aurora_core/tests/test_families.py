@@ -10,7 +10,7 @@ from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.config.parts import DraftShape
 from aurora_core.drafts.eagle3 import layers as eagle_layers
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
-from aurora_core.errors import ConfigError
+from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models import aux_layers, quantised
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
@@ -316,7 +316,7 @@ def test_layers_that_the_engine_cannot_give_are_refused(saved, tmp_path, layers)
     folder.mkdir()
     checkpoint.write(folder, first_draft(DRAFT, real, 0))
     edit(folder, config=lambda raw: raw["eagle_config"].update(eagle_aux_hidden_state_layer_ids=layers))
-    with pytest.raises(ConfigError, match=f"{folder} cannot be fed by layers {layers[0]}"):
+    with pytest.raises(WeightsError, match=f"{folder} does not fit .* cannot be fed by layers {layers[0]}"):
         first_draft(DraftConfig(checkpoint=str(folder)), real, 0)
 
 

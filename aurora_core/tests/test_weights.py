@@ -233,6 +233,6 @@ def test_files_that_cannot_be_read_are_an_error_and_not_a_crash(tmp_path, monkey
     def refuse(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("aurora_core.weights.store._sha256", refuse)
+    monkeypatch.setattr("aurora_core.weights.verification.sha256", refuse)
     with pytest.raises(WeightsError, match="cannot be read: model: Permission denied"):
         store.verify(version)

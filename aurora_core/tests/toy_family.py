@@ -3,7 +3,7 @@
 For tests and as a start for others: docs/extending.md.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,10 @@ class ToyFamily:
         draft = ToyDraft(self.read_config(raw))
         draft.load_state_dict(dict(tensors))
         return draft
+
+    def layout(self, names: Collection[str]) -> str:
+        del names  # there is one
+        return "toy"
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         return config.target_hidden_size, config.target_hidden_size

@@ -21,6 +21,11 @@ class TooLargeError(OSError):
         super().__init__(errno.EFBIG, f"it has {found} bytes, and can have {most} at most")
 
 
+def led_to(path: Path) -> Path:
+    """What a path leads to after all links, which those of a hub's cache do; it need not be there."""
+    return Path(os.path.realpath(path))
+
+
 def opened(path: Path, most_bytes: int) -> BufferedReader:
     """Open a file to read it.
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from aurora_core.cli import processes
+from aurora_core.cli import drafts, processes
 from aurora_core.cli import versions as stored
 
 
@@ -67,4 +67,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     verify = command("verify", "Check every byte of every version of a store.")
     verify.add_argument("weights", type=Path)
     verify.set_defaults(run=stored.verify)
+
+    inspect = command("inspect", "Show what a draft's checkpoint is, and whether it fits a target.")
+    inspect.add_argument("draft", type=Path, help="folder of the draft")
+    inspect.add_argument("--target", type=Path, help="folder of the target")
+    inspect.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    inspect.set_defaults(run=drafts.inspect)
     return top

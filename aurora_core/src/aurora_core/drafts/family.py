@@ -4,7 +4,7 @@ Letters in shapes: B samples, T rows of the longest, V draft vocabulary, D draft
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
@@ -195,6 +195,9 @@ class DraftFamily(Protocol[D]):
         Raises:
             ConfigError: tensors are missing, too many, or of other shapes than the configuration's.
         """
+
+    def layout(self, names: Collection[str]) -> str:
+        """How a checkpoint's tensors are named, by the name of the software that names them so."""
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         """How wide a sample's auxiliary and its last hidden states must be."""

@@ -55,10 +55,7 @@ def read(store: WeightsStore, version: int, target: str) -> Loaded:
         WeightsError: it is missing, corrupt, or made for another target than this fingerprint's.
     """
     manifest, contents = store.read(version)
-    if manifest.target_fingerprint != target:
-        raise WeightsError(
-            f"version {version} was trained for target {manifest.target_fingerprint}, this engine serves {target}"
-        )
+    manifest.check_target(target)
     try:
         tensors = load(contents[checkpoint.MODEL])
         config = contents[checkpoint.CONFIG]

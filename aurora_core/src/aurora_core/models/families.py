@@ -88,7 +88,8 @@ def family(raw: dict[str, Any]) -> Family:
     Raises:
         ConfigError: the architecture has none, or its logits are scaled in a way that is not known here.
     """
-    named = raw.get("architectures") or []
+    given = raw.get("architectures")
+    named = [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
     found = next((FAMILIES[name] for name in named if name in FAMILIES), None)
     if found is None:
         message = (

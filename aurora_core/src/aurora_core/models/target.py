@@ -6,6 +6,8 @@ Names and rules are those of its family (:mod:`aurora_core.models.families`).
 import copy
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +15,31 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
+from aurora_core import regular
 from aurora_core.errors import ConfigError
 from aurora_core.models import quantised
 from aurora_core.models.families import Family, family, text_of
 
 _EDGE = 1 << 20
+_CONFIG_BYTES = 1 << 24
+
+
+@contextmanager
+def _opened(shard: Path) -> Iterator[Any]:
+    """A safetensors file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        with safe_open(shard, framework="pt") as tensors:
+            yield tensors
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{shard} cannot be read, it is damaged or cut: {error}; fetch it again") from error
 
 
 @dataclass(frozen=True)
@@ -33,9 +51,9 @@ class Target:
     @cached_property
     def _raw(self) -> dict[str, Any]:
         try:
-            raw: dict[str, Any] = json.loads((self.path / "config.json").read_text())
-            text_of(raw)
-        except (OSError, ValueError, AttributeError) as error:
+            raw: dict[str, Any] = json.loads(regular.read(regular.led_to(self.path / "config.json"), _CONFIG_BYTES))
+            text_of(raw).keys()
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             message = f"{self.path} is no checkpoint folder (config.json: {error}): name a downloaded model's folder"
             raise ConfigError(message) from error
         return raw
@@ -111,18 +129,26 @@ class Target:
         """Identity of the target: sha256 over its shape, every shard's header and size, and the shards' edges.
 
         Hidden states are only meaningful with the weights that made them, so samples and drafts carry this.
+
+        Raises:
+            ConfigError: a file is missing, cut or cannot be read.
         """
         digest = hashlib.sha256()
         shape = {key: self.config.get(key) for key in ("hidden_size", "num_hidden_layers", "vocab_size", "model_type")}
         digest.update(json.dumps(shape, sort_keys=True).encode())
         for shard in self._shards():
-            with shard.open("rb") as file:
-                size = shard.stat().st_size
-                header = int.from_bytes(file.read(8), "little")
-                digest.update(f"{size}:{header}".encode())
-                digest.update(file.read(header + _EDGE))
-                file.seek(max(0, size - _EDGE))
-                digest.update(file.read())
+            try:
+                with shard.open("rb") as file:
+                    size = shard.stat().st_size
+                    header = int.from_bytes(file.read(8), "little")
+                    if header > size:
+                        raise ConfigError(f"{shard} is damaged or cut: fetch it again")
+                    digest.update(f"{size}:{header}".encode())
+                    digest.update(file.read(header + _EDGE))
+                    file.seek(max(0, size - _EDGE))
+                    digest.update(file.read())
+            except OSError as error:
+                raise ConfigError(f"{shard} cannot be read: {error.strerror}") from error
         return digest.hexdigest()[:32]
 
     @cached_property
@@ -130,7 +156,7 @@ class Target:
         """The file of each tensor."""
         index: dict[str, Path] = {}
         for shard in self._shards():
-            with safe_open(shard, framework="pt") as tensors:
+            with _opened(shard) as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (safe_open is no mapping)
                     index.setdefault(name, shard)
         return index
@@ -138,7 +164,7 @@ class Target:
     def _stored(self, name: str) -> Tensor | None:
         if name not in self._index:
             return None
-        with safe_open(self._index[name], framework="pt") as tensors:
+        with _opened(self._index[name]) as tensors:
             tensor: Tensor = tensors.get_tensor(name)
         return tensor
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
+from aurora_core import regular
 from aurora_core.drafts.family import CheckpointConfig, Draft
 from aurora_core.drafts.registry import family
 from aurora_core.errors import AuroraError, ConfigError, WeightsError
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
+_CONFIG_BYTES, _SHARD_BYTES = 1 << 20, 1 << 40
 _MOST_TEXT = 1000
 """Characters of an error that quotes a file."""
 
@@ -47,6 +50,48 @@ def parse_config(content: bytes, algorithm: str, where: str) -> CheckpointConfig
     return _parsed(content, algorithm, where)[1]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The files of a draft's folder, whoever wrote them.
+
+    Attributes:
+        folder: where they are.
+        algorithm: of its family.
+        raw: its config.json.
+        config: what that says.
+        tensors: by the names and in the types that they have there.
+    """
+
+    folder: Path
+    algorithm: str
+    raw: Mapping[str, Any]
+    config: CheckpointConfig
+    tensors: Mapping[str, torch.Tensor]
+
+    def draft(self, unnamed_layers: tuple[int, ...] = ()) -> Draft:
+        """The draft, weights in fp32.
+
+        Args:
+            unnamed_layers: the target layers that feed it, where its configuration names none.
+
+        Raises:
+            WeightsError: the tensors do not fit the configuration.
+        """
+        return _assembled(self.raw, self.tensors, self.algorithm, f"the draft in {self.folder}", unnamed_layers)
+
+
+def read_config(folder: Path) -> bytes:
+    """The bytes of a folder's config.json.
+
+    Raises:
+        WeightsError: there is none, or none that could be a configuration.
+    """
+    try:
+        return regular.read(regular.led_to(folder / CONFIG), _CONFIG_BYTES)
+    except OSError as error:
+        raise WeightsError(f"{folder / CONFIG} cannot be read: {error.strerror}") from error
+
+
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
     """A folder's draft; big drafts of others come in several files. What else lies there is not the draft's."""
     single = folder / MODEL
@@ -54,28 +99,39 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
     if not shards:
         message = f"the draft in {folder} has no .safetensors file: only safetensors are read, as pickles can run code"
         raise WeightsError(message)
-    return {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
+    tensors: dict[str, torch.Tensor] = {}
+    for shard in shards:
+        try:
+            # A hub's cache has links. A pipe would be waited for, and is refused.
+            regular.opened(regular.led_to(shard), _SHARD_BYTES).close()
+            tensors |= load_file(shard)
+        except Exception as error:  # files of others: whatever it is, this file is the reason
+            raise WeightsError(f"{shard} cannot be read, it is damaged or cut: {error}"[:_MOST_TEXT]) from error
+    return tensors
 
 
-def read(folder: Path, algorithm: str, unnamed_layers: tuple[int, ...] = ()) -> Draft:
-    """Load a draft, weights in fp32.
+def stored(folder: Path, algorithm: str) -> Stored:
+    """Read the files of a draft's folder.
 
     Args:
         folder: its config.json and safetensors files.
         algorithm: of its family.
-        unnamed_layers: the target layers that feed it, where its configuration names none.
+
+    Raises:
+        WeightsError: unreadable, or no draft of this family.
+    """
+    tensors = _tensors(folder)
+    raw, config = _parsed(read_config(folder), algorithm, str(folder / CONFIG))
+    return Stored(folder, algorithm, raw, config, tensors)
+
+
+def read(folder: Path, algorithm: str, unnamed_layers: tuple[int, ...] = ()) -> Draft:
+    """Load a draft, weights in fp32: :func:`stored`, and :meth:`Stored.draft` of it.
 
     Raises:
         WeightsError: unreadable, no draft of this family, or tensors that do not fit the configuration.
     """
-    path = folder / CONFIG
-    try:
-        tensors = _tensors(folder)
-        content = path.read_bytes()
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot load the draft in {folder}: {error}") from error
-    raw, _ = _parsed(content, algorithm, str(path))
-    return _assembled(raw, tensors, algorithm, f"the draft in {folder}", unnamed_layers)
+    return stored(folder, algorithm).draft(unnamed_layers)
 
 
 def from_contents(contents: Mapping[str, bytes], algorithm: str, where: str) -> Draft:

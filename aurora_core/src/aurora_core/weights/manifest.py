@@ -96,6 +96,17 @@ class Manifest(BaseModel):
         parts = [self.target_fingerprint, *(f"{name} {entry.sha256}" for name, entry in sorted(self.files.items()))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    def check_target(self, fingerprint: str) -> None:
+        """Refuse another target than the one that the version was trained for.
+
+        Raises:
+            WeightsError: it is another one.
+        """
+        if self.target_fingerprint != fingerprint:
+            raise WeightsError(
+                f"version {self.version} was trained for target {self.target_fingerprint:.60}, not for {fingerprint}"
+            )
+
     def info(self) -> VersionInfo:
         """What is reported of it to others."""
         size = sum(entry.bytes for entry in self.files.values())

@@ -20,14 +20,14 @@ from safetensors import SafetensorError
 from aurora_core import regular
 from aurora_core.config.algorithms import DEFAULT
 from aurora_core.errors import LeaseLostError, WeightsError
+from aurora_core.weights import verification
 from aurora_core.weights.lease import WriterLease
-from aurora_core.weights.manifest import FileEntry, Manifest, Provenance, parse
+from aurora_core.weights.manifest import FileEntry, Manifest, Provenance
 from aurora_core.weights.signing import Signing
+from aurora_core.weights.verification import MANIFEST
 
-MANIFEST = "manifest.json"
 _DIGITS = 9
 """Of a version's number at most."""
-_MANIFEST_BYTES = 1 << 20
 _DAMAGED = 2
 _ABANDONED_SECONDS = 3600.0
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
@@ -39,11 +39,6 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path, most_bytes: int) -> str:
-    with regular.opened(path, most_bytes) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class WeightsStore:
@@ -81,17 +76,10 @@ class WeightsStore:
         Raises:
             WeightsError: there is no such version, or its manifest is damaged or not signed as it must be.
         """
-        path = self.folder(version) / MANIFEST
-        try:
-            text = regular.read(path, _MANIFEST_BYTES).decode(errors="replace")
-        except regular.TooLargeError as error:
-            raise WeightsError(f"{path} is no manifest: {error.strerror}") from error
-        except OSError as error:
-            message = f"version {version} is not in {self.root}: {error.strerror}"
-            raise WeightsError(message) from error
-        manifest = parse(text, str(path))
+        folder = self.folder(version)
+        manifest = verification.read_manifest(folder, f"version {version} is not in {self.root}")
         if manifest.version != version:
-            message = f"{path} is the manifest of version {manifest.version}"
+            message = f"{folder / MANIFEST} is the manifest of version {manifest.version}"
             raise WeightsError(message)
         if self._signing is not None:
             self._signing.check(manifest.checksum, manifest.signature, f"version {version}")
@@ -104,34 +92,8 @@ class WeightsStore:
             WeightsError: a file is missing, short, or not what was published.
         """
         manifest = self.manifest(version)
-        folder = self.folder(version)
-        self._complete(manifest)
-        for name, entry in manifest.files.items():
-            path = folder / name
-            try:
-                intact = path.stat().st_size == entry.bytes and _sha256(path, entry.bytes) == entry.sha256
-            except OSError as error:
-                message = f"version {version} cannot be read: {name}: {error.strerror}"
-                raise WeightsError(message) from error
-            if not intact:
-                message = f"version {version} is corrupt: {name} differs from its manifest"
-                raise WeightsError(message)
+        verification.verify(self.folder(version), manifest)
         return manifest
-
-    def _complete(self, manifest: Manifest) -> None:
-        """That the folder has the files of the manifest and no other, each a file of its own."""
-        version, folder = manifest.version, self.folder(manifest.version)
-        try:
-            found = {entry.name for entry in folder.iterdir()} - {MANIFEST}
-        except OSError as error:
-            raise WeightsError(f"version {version} cannot be read: {error.strerror}") from error
-        odd = {name for name in found if (folder / name).is_symlink() or not (folder / name).is_file()}
-        if lacking := (manifest.files.keys() - found) | odd:
-            raise WeightsError(f"version {version} lacks {', '.join(sorted(lacking))}")
-        if unknown := found - manifest.files.keys():
-            raise WeightsError(
-                f"version {version} has files that its manifest does not name: {', '.join(sorted(unknown))}"
-            )
 
     def read(self, version: int) -> tuple[Manifest, dict[str, bytes]]:
         """A version's files in memory, verified: what was hashed is what the caller gets.
@@ -140,7 +102,7 @@ class WeightsStore:
             WeightsError: as :meth:`verify`.
         """
         manifest = self.manifest(version)
-        self._complete(manifest)
+        verification.complete(self.folder(version), manifest)
         contents = {}
         for name, entry in manifest.files.items():
             try:
@@ -241,7 +203,7 @@ class WeightsStore:
             self._versions.mkdir(parents=True, exist_ok=True)
             write(staged)
             files = {
-                path.name: FileEntry(bytes=path.stat().st_size, sha256=_sha256(path, path.stat().st_size))
+                path.name: FileEntry(bytes=path.stat().st_size, sha256=verification.sha256(path, path.stat().st_size))
                 for path in sorted(staged.iterdir())
             }
             manifest = Manifest(

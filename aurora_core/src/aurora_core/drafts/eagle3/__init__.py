@@ -1,6 +1,6 @@
 """EAGLE3 (Li et al., 2025, arXiv 2503.01840): a layer that reads three of the target's, one token after the other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aurora_core.config.parts import DraftConfig
-from aurora_core.drafts.eagle3 import assemble, day_zero, layers, serving, supervision
+from aurora_core.drafts.eagle3 import assemble, day_zero, foreign, layers, serving, supervision
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher
@@ -45,6 +45,10 @@ class Eagle3Family:
         """Of anyone's EAGLE3 checkpoint."""
         config = Eagle3Config.from_hf(raw)
         return assemble.assemble(config if config.aux_layers else replace(config, aux_layers=layers), tensors)
+
+    def layout(self, names: Collection[str]) -> foreign.Layout:
+        """SGLang's own, or that of transformers' Llama."""
+        return foreign.layout(names)
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         """The layers that feed the draft, side by side, and the target's last."""

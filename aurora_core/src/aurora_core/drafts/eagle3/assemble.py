@@ -12,6 +12,17 @@ from aurora_core.errors import ConfigError
 _MAPS = ("d2t", "t2d")
 
 
+def _check_shapes(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a configuration that is not its tensors', before memory is taken for what it says."""
+    with torch.device("meta"):
+        expected = Eagle3Draft(config).state_dict()
+    for name, tensor in tensors.items():
+        if name in expected and tensor.shape != expected[name].shape:
+            raise ConfigError(f"{name} is {list(tensor.shape)}, and config.json says {list(expected[name].shape)}")
+        if name in expected and name not in _MAPS and not tensor.is_floating_point():
+            raise ConfigError(f"{name} holds {tensor.dtype}, not floating-point numbers")
+
+
 def assemble(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> Eagle3Draft:
     """Put tensors into a draft.
 
@@ -20,6 +31,7 @@ def assemble(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> Eagle3Draft
     """
     tensors = foreign.renamed(tensors)
     foreign.check_maps(tensors, config.vocab_size)
+    _check_shapes(config, tensors)
     draft = Eagle3Draft(config)
     missing, unexpected = draft.load_state_dict(tensors, strict=False)
     lacking = [name for name in missing if name not in _MAPS]

@@ -5,8 +5,8 @@ than its authors trained is worse than none. So keys are allowed, not forbidden:
 one with a single supported value passes with it, and any other that is set is refused by name.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Rope types whose tables are the same here and in SGLang."""
 _PREFIXES = ("model.", "draft_model.")
 _LAYER = "midlayer."
+Layout = Literal["sglang", "huggingface"]
+"""Names of tensors: ``midlayer.`` for the layer, or ``layers.0.`` as in a Llama of transformers."""
 
 
 def _set(value: Any) -> bool:
@@ -139,6 +141,11 @@ def rope(raw: Mapping[str, Any]) -> dict[str, Any]:
         message = f"a draft with partial_rotary_factor {found['partial_rotary_factor']!r:.60}: only 1 is supported"
         raise ConfigError(message)
     return {"rope_theta": real(raw, "rope_theta", 10000.0), **found}
+
+
+def layout(names: Collection[str]) -> Layout:
+    """Whose names a checkpoint's tensors have."""
+    return "sglang" if any(name.startswith(_LAYER) for name in names) else "huggingface"
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,63 @@
+"""The commands about drafts: what one is, and what can be made of it."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from aurora_core.cli.terminal import printable
+from aurora_core.weights.signing import Signing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aurora_core.weights.inspection import Inspection
+
+
+def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
+    """What a person reads, as a name and a text each."""
+    yield "draft", found.path
+    if found.algorithm is not None:
+        yield "family", found.algorithm + (f", named as in {found.layout} checkpoints" if found.layout else "")
+    if config := found.config:
+        shown = {"vocab_size", "draft_vocab_size", "num_hidden_layers", "max_position_embeddings"}
+        widths = (f"{name} {value}" for name, value in config.items() if type(value) is int and name not in shown)
+        named = (
+            f"fed by {', '.join(map(str, found.aux_layers))} of the target's"
+            if found.aux_layers
+            else "names none of the target's"
+        )
+        yield "layers", f"{config.get('num_hidden_layers', 1)}; {named}"
+        yield "widths", ", ".join(widths)
+        yield "vocabulary", f"{config.get('draft_vocab_size', config['vocab_size'])} of {config['vocab_size']} tokens"
+    if found.tensors:
+        yield "weights", f"{found.numbers} numbers in {found.tensors} tensors: {', '.join(found.dtypes)}"
+    for name, size in found.files.items():
+        yield "file", f"{size:>12} {name}"
+    if (manifest := found.manifest) is not None:
+        score = manifest.holdout_accept_length
+        yield (
+            "version",
+            f"{manifest.version}, parent {manifest.parent}, created {manifest.created:%Y-%m-%d %H:%M:%S %Z}",
+        )
+        yield "trained", f"{manifest.step} optimizer steps, {manifest.tokens} tokens, held-out accept length {score}"
+        yield "made by", f"image {manifest.provenance.image or 'unknown'}, {manifest.provenance.samples} samples"
+        yield "signature", "there is one" if manifest.signature else "none"
+    for problem in found.problems:
+        yield "problem", problem
+    if found.target is not None:
+        yield "target", f"{'does not fit' if found.problems else 'fits'} {found.target}"
+
+
+def inspect(arguments: argparse.Namespace) -> None:
+    """Show what a draft is; the exit status is 1 where it cannot be read or does not fit."""
+    from aurora_core.models.target import Target  # noqa: PLC0415 (torch and more: only where needed)
+    from aurora_core.weights.inspection import inspect as inspected  # noqa: PLC0415
+
+    target = None if arguments.target is None else Target(arguments.target)
+    found = inspected(arguments.draft, target, Signing.from_environment())
+    if arguments.output == "json":
+        print(found.model_dump_json(indent=2))
+    else:
+        for name, text in _rows(found):
+            print(f"{name:<11} {printable(text)}")
+    sys.exit(1 if found.problems else 0)
