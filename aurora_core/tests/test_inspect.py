@@ -1,15 +1,12 @@
 """What a draft is, and whether it fits: shown of good ones, and of any other without a traceback."""
 
 import contextlib
-import io
 import json
 import os
 import shutil
-import sys
 
 import pytest
 import torch
-from aurora_core.cli import main
 from aurora_core.config import DraftConfig
 from aurora_core.errors import ConfigError
 from aurora_core.models.target import Target
@@ -17,21 +14,10 @@ from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.weights import checkpoint
 from aurora_core.weights.inspection import inspect
 from aurora_core.weights.store import WeightsStore
+from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-
-
-def run(*arguments):
-    """The command's exit status, and what it printed."""
-    out, err = io.StringIO(), io.StringIO()
-    before, sys.argv = sys.argv, ["aurora-core", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
-            main()
-    finally:
-        sys.argv = before
-    return end.value.code or 0, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="session")

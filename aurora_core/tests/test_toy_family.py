@@ -12,7 +12,7 @@ from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig,
 from aurora_core.drafts.registry import family, family_of
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings
-from aurora_core.engine.swap import DraftSwap, read
+from aurora_core.engine.swap import DraftSwap
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.evaluation.accept import simulate
 from aurora_core.training import start, state
@@ -21,6 +21,7 @@ from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import Publisher
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
+from aurora_core.weights.loaded import read
 from aurora_core.weights.manifest import Provenance
 from aurora_core.weights.store import WeightsStore
 from pydantic import ValidationError

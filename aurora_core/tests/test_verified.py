@@ -8,7 +8,6 @@ import hostile_files
 import pytest
 import torch
 from aurora_core.config import DraftConfig
-from aurora_core.engine import swap
 from aurora_core.errors import WeightsError
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode, encode
@@ -16,6 +15,7 @@ from aurora_core.training import state
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.training.start import Paths, resume
 from aurora_core.training.trainer import Trainer
+from aurora_core.weights import loaded
 from aurora_core.weights.manifest import SCHEMA, Manifest, Provenance, parse
 from aurora_core.weights.store import MANIFEST, WeightsStore
 from hypothesis import HealthCheck, given, settings
@@ -146,7 +146,7 @@ def test_no_number_is_given_twice_on_a_volume_that_was_emptied(tmp_path):
 def test_an_engine_reads_the_configuration_that_was_verified(tmp_path, target, monkeypatch):
     store = WeightsStore(tmp_path)
     ensure_first(store, DraftConfig(draft_vocab_size=40), target, 0)
-    before = swap.read(store, 0, target.fingerprint)
+    before = loaded.read(store, 0, target.fingerprint)
     read = WeightsStore.read
 
     def changed_right_after(self, version):
@@ -156,7 +156,7 @@ def test_an_engine_reads_the_configuration_that_was_verified(tmp_path, target, m
         return found
 
     monkeypatch.setattr(WeightsStore, "read", changed_right_after)
-    assert swap.read(store, 0, target.fingerprint).config == before.config
+    assert loaded.read(store, 0, target.fingerprint).config == before.config
 
 
 def saved(tmp_path, target, make_sample):

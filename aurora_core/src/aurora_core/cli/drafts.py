@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from aurora_core.cli.places import models_folder
 from aurora_core.cli.terminal import printable
 from aurora_core.weights.signing import Signing
 
@@ -46,6 +47,21 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
         yield "problem", problem
     if found.target is not None:
         yield "target", f"{'does not fit' if found.problems else 'fits'} {found.target}"
+
+
+def import_draft(arguments: argparse.Namespace) -> None:
+    """Publish a draft of others as the next version, while no trainer writes."""
+    from aurora_core.config import DeploymentConfig, read  # noqa: PLC0415 (torch and more: only where needed)
+    from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.training import imported  # noqa: PLC0415
+    from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
+    from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
+
+    config = read(arguments.config, DeploymentConfig)
+    target = resolve(config.target, arguments.models or models_folder(), download=False)
+    with WriterLease(arguments.work / "training") as lease:
+        store = WeightsStore(arguments.work / "weights", lease, Signing.from_environment())
+        print(imported.publish(store, arguments.draft, config.draft, target).model_dump_json(indent=2))
 
 
 def inspect(arguments: argparse.Namespace) -> None:

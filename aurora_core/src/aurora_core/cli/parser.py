@@ -73,4 +73,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     inspect.add_argument("--target", type=Path, help="folder of the target")
     inspect.add_argument("-o", "--output", choices=("text", "json"), default="text")
     inspect.set_defaults(run=drafts.inspect)
+
+    import_draft = process("import", "Publish a draft of others as the next version, while no trainer writes.")
+    import_draft.add_argument("draft", type=Path, help="folder of the draft")
+    import_draft.set_defaults(run=drafts.import_draft)
     return top

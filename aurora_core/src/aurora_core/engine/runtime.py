@@ -11,11 +11,12 @@ from aurora_core.engine.capture import Capture
 from aurora_core.engine.counters import Arm, CycleCounters, Ending
 from aurora_core.engine.sender import Sender
 from aurora_core.engine.settings import EngineSettings
-from aurora_core.engine.swap import DraftSwap, read
+from aurora_core.engine.swap import DraftSwap
 from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
 from aurora_core.protocol.request import may_be_captured
 from aurora_core.samples.spool import Retention, SpoolSink
 from aurora_core.samples.transport import SampleSink
+from aurora_core.weights.loaded import read
 from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)

@@ -12,27 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
 
-from aurora_core.drafts.family import CheckpointConfig
 from aurora_core.drafts.registry import family
 from aurora_core.errors import ConfigError, EngineError, WeightsError
-from aurora_core.weights import checkpoint
+from aurora_core.weights.loaded import Loaded, read
 from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A version in memory."""
-
-    version: int
-    algorithm: str
-    config: CheckpointConfig
-    tensors: dict[str, Tensor]
 
 
 @dataclass
@@ -46,23 +32,6 @@ class SwapState:
     failures: int = 0
     seconds: float = 0.0
     last_seconds: float = 0.0
-
-
-def read(store: WeightsStore, version: int, target: str) -> Loaded:
-    """Verify a version and read it into memory.
-
-    Raises:
-        WeightsError: it is missing, corrupt, or made for another target than this fingerprint's.
-    """
-    manifest, contents = store.read(version)
-    manifest.check_target(target)
-    try:
-        tensors = load(contents[checkpoint.MODEL])
-        config = contents[checkpoint.CONFIG]
-    except (KeyError, SafetensorError) as error:
-        raise WeightsError(f"version {version} cannot be read: {error}") from error
-    read_config = checkpoint.parse_config(config, manifest.algorithm, f"{checkpoint.CONFIG} of version {version}")
-    return Loaded(version, manifest.algorithm, read_config, tensors)
 
 
 class DraftSwap:
@@ -83,24 +52,6 @@ class DraftSwap:
         self._lock = threading.Lock()
         self._live = live
 
-    def _check(self, loaded: Loaded) -> None:
-        """A draft fits the engine only in the shape and on the layers that it was started with."""
-        live = self._live
-        if loaded.algorithm != live.algorithm:
-            message = (
-                f"version {loaded.version} is a draft of {loaded.algorithm}, and this engine runs {live.algorithm}"
-            )
-            raise WeightsError(message)
-        if loaded.config != live.config:
-            old, new = live.config.to_hf(""), loaded.config.to_hf("")
-            changed = ", ".join(f"{k}: {old[k]} -> {new[k]}" for k in old if old[k] != new[k])
-            message = f"version {loaded.version} differs in {changed}; only a restart of the engine can change that"
-            raise WeightsError(message)
-        shapes = {name: tuple(tensor.shape) for name, tensor in live.tensors.items()}
-        if {name: tuple(tensor.shape) for name, tensor in loaded.tensors.items()} != shapes:
-            message = f"version {loaded.version} has other tensors than the running draft"
-            raise WeightsError(message)
-
     def prepare(self, version: int) -> None:
         """Start reading a version in the background; a version that is being read is left to finish."""
         if self._preparing is not None and self._preparing.is_alive():
@@ -113,7 +64,7 @@ class DraftSwap:
     def _prepare(self, version: int) -> None:
         try:
             loaded = read(self._store, version, self._target)
-            self._check(loaded)
+            loaded.check(self._live, f"version {version}")
         except (WeightsError, OSError, RuntimeError, ValueError, KeyError) as error:
             # Whatever it is: a version that is neither prepared nor failed would be waited for in vain.
             log.error("version %d cannot go live: %s", version, error)  # noqa: TRY400 (says all there is)
