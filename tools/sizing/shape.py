@@ -76,7 +76,7 @@ class Draft:
 
     Attributes:
         hidden: its width, which is its target's.
-        heads, key_heads, head_dim, mlp: of its one layer.
+        heads, key_heads, head_dim, mlp: of its one layer; an MLP of width 0 is not known.
         vocabulary: tokens that it can propose.
         stated: parameters that a published draft's author states, where nothing more is known of its shape.
         source: of the shape.

@@ -1,7 +1,7 @@
 """The examples, one row each. Everything else of them is generated: ``python tools/generate.py``."""
 
 from sizing import targets
-from sizing.row import Figure, Row
+from sizing.row import B200, Figure, Row
 from sizing.shape import Source
 
 _UNTRIED = (
@@ -11,6 +11,36 @@ _FORMAT = (
     "The published draft was not downloaded here. `init` reads safetensors only and refuses by name what it does not "
     "know ([docs/drafts.md](../../docs/drafts.md))."
 )
+_TRUST = (
+    "`target.trustRemoteCode` runs code of the model's repository in your pods; the model cannot be read without it."
+)
+_TIGHT = (
+    "The weights leave little of four GPUs of 80 GB: with larger ones, or eight, raise `serving.maxTotalTokens`, and "
+    "the engine's memory with it."
+)
+_AUX = (
+    "The default auxiliary layers are 1, 23 and 44, of which one has full attention; `draft.auxLayers` takes others. "
+    "Whether it matters is not measured."
+)
+_MINIMAX = ("--tool-call-parser", "minimax-m2", "--reasoning-parser", "minimax-append-think")
+_KIMI = (
+    *("--kv-cache-dtype", "fp8_e4m3", "--moe-runner-backend", "flashinfer_trtllm"),
+    *("--speculative-draft-attention-backend", "trtllm_mha"),
+)
+_BACKEND = (
+    "On Blackwell SGLang takes `trtllm_mla` for this target, which a draft with key heads cannot use: hence "
+    "`--speculative-draft-attention-backend`. Read in SGLang's code, not run."
+)
+_KIMI_NOTES = (
+    _BACKEND,
+    "The vision tower is not counted. Only requests without images become samples.",
+    "NVFP4 needs Blackwell. Samples hold 56 KiB for each token: watch the volume's throughput.",
+)
+_AURORA = Source("Aurora's authors, of this target and others", "https://arxiv.org/abs/2602.06932")
+_CARD_CODER_NEXT = Source(
+    "the draft's card", "https://huggingface.co/togethercomputer/Aurora-Spec-Qwen3-Coder-Next-FP8"
+)
+_CARD_MINIMAX = Source("the draft's card, on H200", "https://huggingface.co/togethercomputer/Aurora-Spec-Minimax-M2.1")
 _CPU_ONLY = (
     "Its settings are those of [examples/quickstart.yaml](../quickstart.yaml), made for two processor cores and a "
     "model of 135 M parameters. Take none of them to a GPU: maxTotalTokens, lr, draftVocabSize and the gate's numbers "
@@ -79,6 +109,79 @@ ROWS = (
         draft=targets.DRAFT_GPT_OSS,
         shaped=True,
         notes=(_UNTRIED,),
+    ),
+    Row(
+        name="qwen3-coder-next-without-draft",
+        title="Qwen3-Coder-Next 80B, a draft from nothing",
+        target=targets.CODER_NEXT,
+        draft=targets.DRAFT_CODER_NEXT,
+        gpus=4,
+        pool=200,
+        other_node=True,
+        shaped=True,
+        figures=(Figure("speed over target-only, day-0", "1.5", _AURORA),),
+        notes=(_UNTRIED, _AUX),
+    ),
+    Row(
+        name="qwen3-coder-next-with-draft",
+        title="Qwen3-Coder-Next 80B in FP8, from a published draft",
+        target=targets.CODER_NEXT_FP8,
+        draft=targets.PUBLISHED_CODER_NEXT,
+        checkpoint="togethercomputer/Aurora-Spec-Qwen3-Coder-Next-FP8",
+        gpus=4,
+        pool=200,
+        other_node=True,
+        figures=(Figure("accept length on code, 5 steps", "3.1", _CARD_CODER_NEXT),),
+        notes=(_UNTRIED, _FORMAT),
+    ),
+    Row(
+        name="minimax-m21-without-draft",
+        title="MiniMax-M2.1 in FP8, a draft from nothing",
+        target=targets.MINIMAX_M21,
+        draft=targets.DRAFT_MINIMAX,
+        gpus=4,
+        kv_tokens=131_072,
+        pool=200,
+        other_node=True,
+        shaped=True,
+        arguments=_MINIMAX,
+        trust=True,
+        figures=(Figure("speed over target-only, day-0", "1.5", _AURORA),),
+        notes=(_UNTRIED, _TIGHT, _TRUST),
+    ),
+    Row(
+        name="minimax-m21-with-draft",
+        title="MiniMax-M2.1 in FP8, from a published draft",
+        target=targets.MINIMAX_M21,
+        draft=targets.PUBLISHED_MINIMAX,
+        checkpoint="togethercomputer/Aurora-Spec-Minimax-M2.1",
+        gpus=4,
+        steps=4,
+        kv_tokens=131_072,
+        pool=200,
+        other_node=True,
+        arguments=_MINIMAX,
+        trust=True,
+        figures=(
+            Figure("accept length, 4 steps", "2.62", _CARD_MINIMAX),
+            Figure("speed over target-only, batch size 1", "1.57", _CARD_MINIMAX),
+        ),
+        notes=(_UNTRIED, _FORMAT, _TIGHT, _TRUST),
+    ),
+    Row(
+        name="kimi-k25-nvfp4-without-draft",
+        title="Kimi-K2.5 in NVFP4, a draft from nothing",
+        target=targets.KIMI_K25,
+        draft=targets.DRAFT_KIMI,
+        gpu=B200,
+        gpus=8,
+        pool=64,
+        holdout=16,
+        other_node=True,
+        shaped=True,
+        arguments=_KIMI,
+        trust=True,
+        notes=(_UNTRIED, _TRUST, *_KIMI_NOTES),
     ),
     Row(
         name="smollm2-cpu",
