@@ -49,6 +49,35 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
         yield "target", f"{'does not fit' if found.problems else 'fits'} {found.target}"
 
 
+def prune(arguments: argparse.Namespace) -> None:
+    """Reduce a draft's vocabulary, and show what that keeps of the counted tokens at several sizes."""
+    from aurora_core.config import DraftConfig  # noqa: PLC0415 (torch and more: only where needed)
+    from aurora_core.drafts import reduce  # noqa: PLC0415
+    from aurora_core.loop.traffic import read_prompts  # noqa: PLC0415
+    from aurora_core.models import counting  # noqa: PLC0415
+    from aurora_core.models.target import Target  # noqa: PLC0415
+    from aurora_core.training.init import first_draft  # noqa: PLC0415
+    from aurora_core.weights import checkpoint  # noqa: PLC0415
+    from aurora_core.weights.inspection import recognised  # noqa: PLC0415
+
+    folder, size, target = arguments.draft, arguments.size, Target(arguments.target)
+    algorithm = recognised(folder)
+    draft = first_draft(DraftConfig(algorithm=algorithm, checkpoint=str(folder)), target, 0)
+    dtype = checkpoint.stored(folder, algorithm).dtype
+    if arguments.counts is not None:
+        counts = counting.read(arguments.counts, target.vocab_size)
+    else:
+        conversations = [found for path in arguments.prompts for found in read_prompts(path)]
+        counts = counting.of_texts(counting.answers(conversations), target)
+    smaller = reduce.reduced(draft, counts, size)
+    print(f"counted {int(counts.sum())} tokens, {int((counts > 0).sum())} different ones of {target.vocab_size}")
+    print(f"{'tokens':>8}  {'coverage':>8}")
+    for found, share in reduce.coverages(draft, counts, size):
+        print(f"{found:>8}  {share:>8.2%}{'  <- written' if found == size else ''}")
+    checkpoint.write_new(arguments.out, lambda part: checkpoint.write(part, smaller, dtype))
+    print(f"{arguments.out}: can propose {size} tokens of {draft.ids.numel()} in {printable(str(folder))}")
+
+
 def import_draft(arguments: argparse.Namespace) -> None:
     """Publish a draft of others as the next version, while no trainer writes."""
     from aurora_core.config import DeploymentConfig, read  # noqa: PLC0415 (torch and more: only where needed)

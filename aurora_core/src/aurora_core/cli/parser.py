@@ -1,11 +1,15 @@
 """What can be said on the command line, and which function carries it out."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aurora_core.cli import drafts, processes
 from aurora_core.cli import versions as stored
+
+_Add = Callable[[str, str], argparse.ArgumentParser]
+"""Adds a command by its name and what it does."""
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -68,6 +72,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     verify.add_argument("weights", type=Path)
     verify.set_defaults(run=stored.verify)
 
+    _add_drafts(command, process)
+    return top
+
+
+def _add_drafts(command: _Add, process: _Add) -> None:
+    """The commands about drafts."""
     inspect = command("inspect", "Show what a draft's checkpoint is, and whether it fits a target.")
     inspect.add_argument("draft", type=Path, help="folder of the draft")
     inspect.add_argument("--target", type=Path, help="folder of the target")
@@ -77,4 +87,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     import_draft = process("import", "Publish a draft of others as the next version, while no trainer writes.")
     import_draft.add_argument("draft", type=Path, help="folder of the draft")
     import_draft.set_defaults(run=drafts.import_draft)
-    return top
+
+    prune = command("prune", "Reduce a draft's vocabulary to the tokens that are counted most.")
+    prune.add_argument("draft", type=Path, help="folder of the draft")
+    prune.add_argument("--target", type=Path, required=True, help="folder of the target")
+    prune.add_argument("--size", type=int, required=True, help="tokens that the new draft can propose")
+    prune.add_argument("--out", type=Path, required=True, help="new folder for it")
+    counted = prune.add_mutually_exclusive_group(required=True)
+    counted.add_argument("--counts", type=Path, help='JSON object of token ids and counts, {"17": 4021}')
+    counted.add_argument(
+        "--prompts", type=Path, nargs="+", help='JSON lines of {"messages": [...]}; of answers, where there are any'
+    )
+    prune.set_defaults(run=drafts.prune)

@@ -196,6 +196,12 @@ class DraftFamily(Protocol[D]):
             ConfigError: tensors are missing, too many, or of other shapes than the configuration's.
         """
 
+    def with_rows(self, draft: D, rows: Tensor) -> D:
+        """The same draft with some of its head's rows alone, int64 ascending; the one that is given stays as it is.
+
+        Called only where the draft has a head of its own.
+        """
+
     def layout(self, names: Collection[str]) -> str:
         """How a checkpoint's tensors are named, by the name of the software that names them so."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aurora_core.drafts.family import Draft, Teacher
 from aurora_core.drafts.registry import family_of
+from aurora_core.models import vocabulary
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 
@@ -102,9 +103,7 @@ def simulate(
 
 def coverage(samples: Sequence[Sample], ids: Tensor, vocab_size: int) -> float:
     """Share of generated_counts tokens that a draft vocabulary holds; no draft can accept the others."""
-    counts = generated_counts(samples, vocab_size)
-    covered = counts[ids].sum()
-    return float(covered / counts.sum().clamp(min=1))
+    return vocabulary.coverage(generated_counts(samples, vocab_size), ids)
 
 
 def generated_counts(samples: Sequence[Sample], vocab_size: int) -> Tensor:

@@ -39,6 +39,8 @@ def read_prompts(path: Path) -> list[list[dict[str, str]]]:
     prompts = []
     try:
         lines = path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
     except OSError as error:
         message = f"cannot read the prompts {path}: {error.strerror}"
         raise ConfigError(message) from error

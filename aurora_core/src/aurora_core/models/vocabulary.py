@@ -23,6 +23,11 @@ def choose(token_counts: Tensor, size: int) -> Tensor:
     return order.sort().values
 
 
+def coverage(token_counts: Tensor, ids: Tensor) -> float:
+    """Share of the counted tokens that a draft vocabulary holds; no draft can accept the others."""
+    return float(token_counts[ids].sum() / token_counts.sum().clamp(min=1))
+
+
 def target_to_draft(ids: Tensor, vocab_size: int) -> Tensor:
     """int64 [vocab]: the draft's id of each target token, -1 where it has none."""
     table = torch.full((vocab_size,), -1, dtype=torch.int64, device=ids.device)

@@ -1,7 +1,9 @@
 """A draft as the folder that SGLang loads: config.json and model.safetensors. What they say, its family knows."""
 
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,12 @@ class Stored:
     config: CheckpointConfig
     tensors: Mapping[str, torch.Tensor]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The one type of its floating-point weights, or fp32, which holds all that they can."""
+        found = {tensor.dtype for tensor in self.tensors.values() if tensor.is_floating_point()}
+        return found.pop() if len(found) == 1 else torch.float32
+
     def draft(self, unnamed_layers: tuple[int, ...] = ()) -> Draft:
         """The draft, weights in fp32.
 
@@ -78,6 +86,29 @@ class Stored:
             WeightsError: the tensors do not fit the configuration.
         """
         return _assembled(self.raw, self.tensors, self.algorithm, f"the draft in {self.folder}", unnamed_layers)
+
+
+def write_new(folder: Path, write_into: Callable[[Path], None]) -> None:
+    """Make a folder of a draft, which is there whole or not at all.
+
+    Args:
+        folder: must not be there, or be empty.
+        write_into: puts the files into a folder.
+
+    Raises:
+        WeightsError: there is something already, or it cannot be written.
+    """
+    part = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.part")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise WeightsError(f"{folder} is not empty: name a new folder")
+        part.mkdir(parents=True)
+        write_into(part)
+        part.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{folder} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def read_config(folder: Path) -> bytes:

@@ -46,6 +46,15 @@ class Eagle3Family:
         config = Eagle3Config.from_hf(raw)
         return assemble.assemble(config if config.aux_layers else replace(config, aux_layers=layers), tensors)
 
+    def with_rows(self, draft: Eagle3Draft, rows: Tensor) -> Eagle3Draft:
+        """A smaller draft vocabulary."""
+        out = Eagle3Draft(replace(draft.config, draft_vocab_size=rows.numel()))
+        own = {name: value for name, value in draft.state_dict().items() if name not in {"d2t", "t2d"}}
+        own["lm_head.weight"] = own["lm_head.weight"][rows]
+        out.load_state_dict(own, strict=False)
+        out.set_vocabulary(draft.ids[rows])
+        return out
+
     def layout(self, names: Collection[str]) -> foreign.Layout:
         """SGLang's own, or that of transformers' Llama."""
         return foreign.layout(names)
