@@ -14,7 +14,7 @@ INSTEAD = {
     r"looks?|looked|looking": "reconcile, analysis, poll or probe",
     r"told|tells?|telling": "report, announce, show",
     r"asking": "poll, query",
-    r"world": "snapshot",
+    r"world(?! size)": "snapshot",
     r"doors?": "admission, endpoint",
     r"anew": "again, restart, recreate",
     r"wanted": "desired",

@@ -51,11 +51,15 @@ def train(arguments: argparse.Namespace) -> None:
     """Train until what is configured is done, or until asked to stop."""
     import torch  # noqa: PLC0415
 
+    from aurora_core.training.group import rank_of  # noqa: PLC0415
     from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
 
     config = read(arguments.config, DeploymentConfig)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
+    if rank_of(os.environ):
+        _follow(arguments, config)
+        return
     work: Path = arguments.work
     # The first process of a container ignores what it has no handler for, also while it waits.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_STOPPED))
@@ -63,9 +67,23 @@ def train(arguments: argparse.Namespace) -> None:
         _train_with(arguments, config, lease)
 
 
+def _follow(arguments: argparse.Namespace, config: DeploymentConfig) -> None:
+    """One of several ranks, but not the first. Until it has joined the others, SIGTERM ends it at once."""
+    from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.training import follower, group  # noqa: PLC0415
+
+    target = resolve(config.target, arguments.models or models_folder(), download=False)
+    ranks = group.join(os.environ)
+    following = follower.Follower(config.training, target, ranks)
+    follower.install_signals(following)
+    if not following.run():
+        sys.exit(_STOPPED)
+
+
 def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: "WriterLease") -> None:
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.samples.open import open_source  # noqa: PLC0415
+    from aurora_core.training.group import gather  # noqa: PLC0415
     from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
     from aurora_core.training.run import TrainingRun, install_signals  # noqa: PLC0415
     from aurora_core.training.start import Paths, resume  # noqa: PLC0415
@@ -78,7 +96,7 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     status, signing = work / "training" / STATUS_FILE, Signing.from_environment()
     paths = Paths(work / "weights", work / "training", status, arguments.in_use, lease, signing)
     training = TrainingRun(
-        resume(config.training, target, paths),
+        resume(config.training, target, paths, gather(os.environ)),
         config.draft,
         config.samples,
         config.weights,

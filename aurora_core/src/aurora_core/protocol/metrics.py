@@ -110,6 +110,7 @@ TRAIN_TOKENS = _gauge("train_tokens", "Tokens trained on")
 TRAIN_LOSS = _gauge("train_loss", "Forward KL per row, mean over unrolled steps")
 TRAIN_LR = _gauge("train_lr", "Learning rate")
 TRAIN_GRAD_NORM = _gauge("train_grad_norm", "Gradient norm before clipping")
+TRAIN_RANKS = _gauge("train_ranks", "Processes that train the draft together")
 EVAL_ACCEPT_LENGTH = _gauge("eval_accept_length", "Simulated accept length on held-out requests")
 EVAL_LIVE_ACCEPT_LENGTH = _gauge("eval_live_accept_length", "The same, of the last published version")
 EVAL_VOCABULARY_COVERAGE = _gauge(

@@ -29,3 +29,5 @@ class TrainerStatus(Message):
     """The newest version of this training."""
     precision: Text | None = None
     """Type of the weights that are trained."""
+    ranks: Number = 1
+    """Processes that train the draft together."""

@@ -13,7 +13,8 @@ from aurora_core.protocol.metrics import Metric
 _KINDS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
 _GAUGES = (
     metrics.TRAIN_STEP, metrics.TRAIN_TOKENS, metrics.TRAIN_LOSS, metrics.TRAIN_LR, metrics.TRAIN_GRAD_NORM,
-    metrics.EVAL_ACCEPT_LENGTH, metrics.EVAL_LIVE_ACCEPT_LENGTH, metrics.EVAL_VOCABULARY_COVERAGE,
+    metrics.TRAIN_RANKS, metrics.EVAL_ACCEPT_LENGTH, metrics.EVAL_LIVE_ACCEPT_LENGTH,
+    metrics.EVAL_VOCABULARY_COVERAGE,
     metrics.PERF_STEP_TIME, metrics.PERF_DATA_TIME, metrics.PERF_COMPUTE_TIME, metrics.PERF_TRAIN_CAPACITY,
     metrics.PERF_INFER_CAPACITY, metrics.PERF_INFER_BATCH_TIME, metrics.PERF_DISPATCH_WAIT,
     metrics.POOL_TRAINING, metrics.POOL_HELDOUT, metrics.POOL_BACKLOG,

@@ -25,9 +25,10 @@ from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
-from aurora_core.training import head_check, holdout, state
+from aurora_core.training import follower, head_check, holdout, state
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import Publisher
+from aurora_core.training.report import StatusFile
 from aurora_core.training.start import Paths, Start
 from aurora_core.training.trainer import StepResult
 from aurora_core.weights.manifest import Provenance
@@ -61,12 +62,11 @@ class TrainingRun:
         self._config = training
         self.trainer = start.trainer
         self._target = target
-        self._paths = paths
         self._metrics = training_metrics
         store = WeightsStore(paths.weights, paths.lease, paths.signing)
         self._states = WeightsStore(paths.state, paths.lease)
         self._stopping = False
-        self._status_written = True
+        self._status = StatusFile(paths.status)
         self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, paths.in_use)
         aux_width, width = family_of(self.trainer.draft).sample_widths(self.trainer.draft.config)
         dtypes = STATE_DTYPES if samples.dtype == "auto" else (getattr(torch, samples.dtype),)
@@ -131,18 +131,21 @@ class TrainingRun:
         return len(self._arrivals) / span, span / len(self._arrivals)
 
     def run(self, on_step: Callable[[int], None] | None = None) -> None:
-        """Train until stopped, or until ``num_train_steps``.
+        """Train until stopped, or until ``num_train_steps``, then end all other ranks.
 
         Raises:
             TrainingError: step after step has no gradient, and the last state that was saved is from before; or the
                 target's head does not explain the generated tokens of the first samples.
         """
         log.info("training in %s on %s", short_name(self.trainer.dtype), self.trainer.device)
+        ranks = self.trainer.ranks
+        follower.begin(self.trainer)
+        self._metrics.report({metrics.TRAIN_RANKS: ranks.size})
         bar: tqdm[Any] = tqdm(
             total=self._config.num_train_steps, initial=self.trainer.step, desc="train", mininterval=2
         )
         last = time.monotonic()
-        while not (self._stopping or self.finished):
+        while not (self.finished or ranks.any_stops(own=self._stopping)):
             self._refill()
             if not self._ready():
                 self._write_status()
@@ -173,6 +176,8 @@ class TrainingRun:
         bar.close()
         self._save()
         self._write_status()
+        # Last of all: a launcher that sees one rank end gives the others little time.
+        ranks.end(finished=self.finished)
 
     def _provenance(self) -> Provenance:
         oldest, newest = self.pool.window()
@@ -271,9 +276,6 @@ class TrainingRun:
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
 
     def _write_status(self) -> None:
-        if self._paths.status is None:
-            return
-        part = self._paths.status.with_suffix(".part")
         latest = self._metrics.latest
         status = TrainerStatus(
             step=self.trainer.step,
@@ -285,18 +287,10 @@ class TrainingRun:
             rejected=dict(self.pool.rejected),
             published=self._publisher.published,
             precision=short_name(self.trainer.dtype),
+            ranks=self.trainer.ranks.size,
         )
-        try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(status.model_dump_json())
-            part.rename(self._paths.status)
-        except OSError as error:
+        if not self._status.write(status):
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "report")
-            if self._status_written:
-                log.error("status not reported: %s", error)  # noqa: TRY400 (says all there is)
-            self._status_written = False
-        else:
-            self._status_written = True
 
 
 def install_signals(run: TrainingRun) -> None:

@@ -10,6 +10,7 @@ from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import WeightsError
 from aurora_core.models.target import Target
 from aurora_core.training import state
+from aurora_core.training.parallel import ALONE, Ranks
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from aurora_core.weights.lease import WriterLease
@@ -57,18 +58,29 @@ class Start:
     damaged: int = 0
 
 
-def resume(config: TrainingConfig, target: Target, places: Paths) -> Start:
+def device_here() -> torch.device:
+    """Where this process trains: its GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks = ALONE) -> Start:
     """The newest state, or the newest published version where there is none.
+
+    Args:
+        config: hyperparameters.
+        target: whose draft it is.
+        places: where things are.
+        ranks: those that train together from here on; the state may be of any other number of them.
 
     Raises:
         WeightsError: there is neither, or it cannot be read.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_here()
     states, store = WeightsStore(places.state, places.lease), WeightsStore(places.weights, places.lease, places.signing)
     damaged = 0
     while (found := state.load_draft(states, target)) is not None:
         version, draft = found
-        trainer = Trainer(config, draft, target, device)
+        trainer = Trainer(config, draft, target, device, ranks)
         try:
             uses, published = state.restore(states, version, trainer)
         except WeightsError:
@@ -89,6 +101,6 @@ def resume(config: TrainingConfig, target: Target, places: Paths) -> Start:
             log.warning("version %d is passed over: %s", version, error)
             damaged += 1
             continue
-        return Start(Trainer(config, draft, target, device), {}, version, damaged)
+        return Start(Trainer(config, draft, target, device, ranks), {}, version, damaged)
     message = f"{places.weights} holds no version that could be started from: publish one first (aurora-core init)"
     raise WeightsError(message)

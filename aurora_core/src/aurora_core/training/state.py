@@ -27,6 +27,15 @@ _EXTRA = "trainer.json"
 _OPTIMIZER = "optimizer.safetensors"
 
 
+def tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """The random state, and the optimizer's moments and counts by parameter, on the CPU; not the weights."""
+    found: dict[str, Tensor] = {"generator": trainer.generator.get_state()}
+    for name, parameter in trainer.draft.named_parameters():
+        state = trainer.optimizer.state.get(parameter, {})
+        found |= {f"{name}/{m}": state[m].detach().cpu().contiguous() for m in _MOMENTS if m in state}
+    return found
+
+
 def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published: int) -> None:
     """Save everything; the last two states are kept.
 
@@ -42,11 +51,7 @@ def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published:
 
     def write(folder: Path) -> None:
         checkpoint.write(folder, trainer.draft, torch.float32)
-        tensors: dict[str, Tensor] = {"generator": trainer.generator.get_state()}
-        for name, parameter in trainer.draft.named_parameters():
-            state = trainer.optimizer.state.get(parameter, {})
-            tensors |= {f"{name}/{m}": state[m].detach().cpu().contiguous() for m in _MOMENTS if m in state}
-        save_file(tensors, folder / _OPTIMIZER)
+        save_file(tensors(trainer), folder / _OPTIMIZER)
         (folder / _EXTRA).write_text(json.dumps({"uses": uses, "published": published}))
 
     fingerprint = trainer.target_fingerprint
@@ -87,11 +92,11 @@ def restore(store: WeightsStore, version: int, trainer: Trainer) -> tuple[dict[s
     """
     manifest, contents = store.read(version)
     try:
-        tensors = load(contents[_OPTIMIZER])
+        optimizer = load(contents[_OPTIMIZER])
         extra = json.loads(contents[_EXTRA])
         uses = {str(name): int(count) for name, count in extra["uses"].items()}
         published = int(extra["published"])
-        _put(tensors, trainer)
+        put(optimizer, trainer)
     except Exception as error:
         # A state is a file that anything may have written; whatever it raises, it must not be met again.
         message = f"the training state {version} below {store.root} cannot be read: {type(error).__name__}"
@@ -101,11 +106,16 @@ def restore(store: WeightsStore, version: int, trainer: Trainer) -> tuple[dict[s
     return uses, published
 
 
-def _put(tensors: Mapping[str, Tensor], trainer: Trainer) -> None:
-    """Generator and moments; the shapes must be those of the parameters."""
-    trainer.generator.set_state(tensors["generator"])
+def put(saved: Mapping[str, Tensor], trainer: Trainer) -> None:
+    """Give a trainer the random state and moments of :func:`tensors`.
+
+    Raises:
+        KeyError, RuntimeError: there is no random state, or it is none.
+        ValueError: the shapes are not those of the parameters.
+    """
+    trainer.generator.set_state(saved["generator"])
     for name, parameter in trainer.draft.named_parameters():
-        moments = {m: tensors[f"{name}/{m}"] for m in _MOMENTS if f"{name}/{m}" in tensors}
+        moments = {m: saved[f"{name}/{m}"] for m in _MOMENTS if f"{name}/{m}" in saved}
         if any(moment.shape != parameter.shape for m, moment in moments.items() if m != "step"):
             raise ValueError(name)
         if moments:

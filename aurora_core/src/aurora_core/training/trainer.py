@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from aurora_core.arithmetic import training_precision
 from aurora_core.config.training import TrainingConfig
-from aurora_core.drafts.family import Draft, Teacher
+from aurora_core.drafts.family import Draft, StepSums, Teacher
 from aurora_core.drafts.registry import family_of
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
+from aurora_core.training.parallel import ALONE, Ranks
 from aurora_core.training.schedule import learning_rate
 
 
@@ -41,10 +42,21 @@ class StepResult:
 
 
 class Trainer:
-    """Trains a draft for a target."""
+    """Trains a draft for a target.
 
-    def __init__(self, config: TrainingConfig, draft: Draft, target: Target, device: torch.device) -> None:
+    Args:
+        config: hyperparameters.
+        draft: what to train; it moves to the device.
+        target: whose draft it is.
+        device: of weights, optimizer and arithmetic.
+        ranks: the others that train the same draft, if any.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, draft: Draft, target: Target, device: torch.device, ranks: Ranks = ALONE
+    ) -> None:
         self.config = config
+        self.ranks = ranks
         self.draft = draft.to(device)
         self.device = device
         self.step = 0
@@ -73,6 +85,8 @@ class Trainer:
         kept = position >= 0
         if bool(kept.all()):
             return 0
+        if self.ranks.rank == 0:
+            self.ranks.announce_vocabulary(ids)
         fresh = self._target.head_rows(ids).to(self.device)
         source = position.clamp(min=0)
         with torch.no_grad():
@@ -86,13 +100,23 @@ class Trainer:
         return int((~kept).sum())
 
     def train_step(self, micro_batches: Sequence[Sequence[Sample]]) -> StepResult:
-        """One optimizer step over some micro-batches, every row weighing the same."""
+        """One optimizer step over some micro-batches, every row weighing the same; all ranks share them."""
+        return self.take_share(
+            self.ranks.hand_out(micro_batches), sum(sample.roots for micro in micro_batches for sample in micro)
+        )
+
+    def take_share(self, share: Sequence[Sequence[Sample]], roots: int) -> StepResult:
+        """This rank's part of an optimizer step, which all ranks take part in and which ends alike for all.
+
+        Args:
+            share: micro-batches of this rank; there may be none.
+            roots: of the whole step, over all ranks.
+        """
         config = self.config
         lr = learning_rate(config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        expected = sum(s.roots for b in micro_batches for s in b)
-        scale = 1.0 / max(1, expected * config.ttt_length)
+        scale = 1.0 / max(1, roots * config.ttt_length)
         self.optimizer.zero_grad(set_to_none=True)
         sums = [
             self._micro_batch(
@@ -103,12 +127,11 @@ class Trainer:
                 config.step_weight_decay,
                 scale,
             )
-            for samples in micro_batches
+            for samples in share
         ]
-        norm = float(nn.utils.clip_grad_norm_(self.draft.parameters(), config.max_grad_norm))
-        counts = [sum(one.rows[k] for one in sums) for k in range(config.ttt_length)]
-        loss = [sum(one.loss[k] for one in sums) for k in range(config.ttt_length)]
-        right = [sum(one.correct[k] for one in sums) for k in range(config.ttt_length)]
+        loss, right, rows = self._added(sums)
+        norm = self._clipped_norm()
+        counts = [round(n) for n in rows]
         taken = counts[0] > 0 and math.isfinite(norm) and all(map(math.isfinite, loss))
         if taken:
             self.optimizer.step()
@@ -123,3 +146,20 @@ class Trainer:
             lr=lr,
             taken=taken,
         )
+
+    def _added(self, sums: Sequence[StepSums]) -> list[list[float]]:
+        """Losses, right choices and rows by draft step, over all micro-batches of all ranks."""
+        steps = range(self.config.ttt_length)
+        own = [[sum(field[k] for field in fields) for k in steps]
+               for fields in ([s.loss for s in sums], [s.correct for s in sums], [s.rows for s in sums])]  # fmt: skip
+        added: list[list[float]] = self.ranks.add(torch.tensor(own, dtype=torch.float64)).tolist()
+        return added
+
+    def _clipped_norm(self) -> float:
+        """Add gradients up over all ranks and clip them; returns their norm before that."""
+        parameters = list(self.draft.parameters())
+        self.ranks.add_gradients(parameters)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        first = self.ranks.of_first(float(norm))
+        nn.utils.clip_grads_with_norm_(parameters, self.config.max_grad_norm, norm.new_tensor(first))
+        return first

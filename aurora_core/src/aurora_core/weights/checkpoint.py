@@ -24,15 +24,21 @@ _MOST_TEXT = 1000
 """Characters of an error that quotes a file."""
 
 
-def write(folder: Path, draft: Draft, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write a draft into an existing folder, floating-point weights in ``dtype``."""
+def parts(draft: Draft, dtype: torch.dtype = torch.bfloat16) -> tuple[dict[str, torch.Tensor], str]:
+    """Tensors of a draft by name, on the CPU, floating-point weights in ``dtype``, and the text of its config.json."""
     tensors = {
         name: (tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.cpu()).contiguous()
         for name, tensor in draft.state_dict().items()
     }
-    save_file(tensors, folder / MODEL, metadata={"format": "pt"})
     config = draft.config.to_hf(str(dtype).removeprefix("torch."))
-    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    return tensors, json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+
+def write(folder: Path, draft: Draft, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write a draft into an existing folder, floating-point weights in ``dtype``."""
+    tensors, config = parts(draft, dtype)
+    save_file(tensors, folder / MODEL, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(config)
 
 
 def _parsed(content: bytes, algorithm: str, where: str) -> tuple[dict[str, Any], CheckpointConfig]:
@@ -180,6 +186,11 @@ def from_contents(contents: Mapping[str, bytes], algorithm: str, where: str) -> 
         config, tensors = contents[CONFIG], load(contents[MODEL])
     except (KeyError, SafetensorError) as error:
         raise WeightsError(f"cannot load {where}: {error}") from error
+    return from_parts(config, tensors, algorithm, where)
+
+
+def from_parts(config: bytes, tensors: Mapping[str, torch.Tensor], algorithm: str, where: str) -> Draft:
+    """The draft of :func:`parts`; arguments else and errors as of :func:`from_contents`."""
     raw, _ = _parsed(config, algorithm, f"{CONFIG} of {where}")
     return _assembled(raw, tensors, algorithm, where)
 
