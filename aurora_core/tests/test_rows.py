@@ -1,8 +1,10 @@
 import random
+from types import SimpleNamespace
 
 import torch
 from aurora_core.engine.capture import Capture, Staged, chosen, front_order
 from aurora_core.engine.rows import RowPool
+from aurora_core.engine.runtime import Runtime
 from aurora_core.engine.sender import Sender
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,3 +134,21 @@ def test_a_staged_pass_is_committed_once():
     assert not any(isinstance(v, Staged) for v in vars(output).values())
     capture.commit(output, None)
     sender.close()
+
+
+def test_every_slot_of_the_full_kv_pool_has_a_row_also_where_layers_with_a_window_have_fewer():
+    runtime = Runtime.__new__(Runtime)
+    runtime.swap = SimpleNamespace(state=SimpleNamespace(live=0))
+    runtime.capture = Capture(SimpleNamespace(), target="t", rate=1.0, max_tokens=8)
+    allocator = SimpleNamespace(size=80, size_full=100)
+    runner = SimpleNamespace(token_to_kv_pool_allocator=allocator, page_size=1)
+    worker = SimpleNamespace(is_draft_worker=False, model_runner=runner)
+    output = SimpleNamespace(hidden_states=torch.ones(1, 6), last_hidden_states=torch.ones(1, 2))
+    source = SimpleNamespace(
+        forward_mode=SimpleNamespace(is_idle=lambda: False),
+        out_cache_loc=torch.tensor([100]),
+        input_ids=torch.tensor([7]),
+    )
+    runtime.forwarded(worker, SimpleNamespace(logits_output=output), source, capture=True)
+    runtime.capture.commit(output, None)
+    assert runtime.capture.pool.known(torch.tensor([100]), torch.tensor([7])) == 1

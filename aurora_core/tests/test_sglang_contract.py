@@ -137,6 +137,14 @@ def test_the_sources_that_the_plugin_relies_on_say_what_it_relies_on():
             assert word in source, f"{path} no longer says {word!r}"
 
 
+def test_an_allocator_names_the_slots_of_its_full_pool():
+    of_one = resolve(f"{SRT}.mem_cache.allocator.base:BaseTokenToKVPoolAllocator")
+    assert "return self.size" in inspect.getsource(of_one.size_full.fget)
+    of_two = resolve(f"{SRT}.mem_cache.allocator.swa:SWATokenToKVPoolAllocator")
+    assert "self._size_full" in inspect.getsource(of_two.size_full.fget)
+    assert "min(self._size_full, self._size_swa)" in inspect.getsource(of_two.size.fget)
+
+
 def test_the_draft_worker_names_the_runners_that_a_swap_updates():
     worker = resolve(f"{SRT}.speculative.eagle_worker_v2:EAGLEWorkerV2")
     assert callable(worker.weight_update_runners)

@@ -86,7 +86,8 @@ class Runtime:
             return
         setattr(output, _ARM, self.swap.state.live)
         if capture:
-            slots = worker.model_runner.token_to_kv_pool_allocator.size + worker.model_runner.page_size
+            # Where some layers keep a window alone, ``size`` is the smaller of both pools; slots are of the full one.
+            slots = worker.model_runner.token_to_kv_pool_allocator.size_full + worker.model_runner.page_size
             self.capture.stage(output, source.out_cache_loc, source.input_ids, slots)
 
     def processing(self, result: Any, *, tree: bool) -> None:
