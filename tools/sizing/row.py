@@ -125,14 +125,12 @@ class Row:
 
     def problems(self) -> list[str]:
         """Why the loop could not run with these settings; empty where it can."""
-        pool = (self.pool + self.holdout) * formulas.sample(self.target, self.max_tokens)
+        spool = formulas.spool(self.target, self.pool, self.holdout, self.max_tokens)
         queue = formulas.queue(self.target, self.max_tokens)
         rows = formulas.captured_rows(self.target, self.kv_tokens)
         found = []
-        if pool + queue > self.spool_bytes + formulas.IN_SENDER * formulas.sample(self.target, self.max_tokens):
-            found.append(
-                f"the pool ({pool} bytes) and what arrives meanwhile do not fit the spool ({self.spool_bytes})"
-            )
+        if spool > self.spool_bytes:
+            found.append(f"the pool and what arrives meanwhile ({spool} bytes) do not fit {self.spool_bytes} of spool")
         if rows + queue > self.engine_gib * GIB:
             found.append(f"captured rows and the queue ({rows + queue} bytes) do not fit {self.engine_gib} GiB")
         if self.max_tokens > self.kv_tokens:

@@ -12,7 +12,8 @@ _FORMAT = (
     "know ([docs/drafts.md](../../docs/drafts.md))."
 )
 _TRUST = (
-    "`target.trustRemoteCode` runs code of the model's repository in your pods; the model cannot be read without it."
+    "`target.trustRemoteCode` runs code of the model's repository in your pods. It is set as in Aurora's example of "
+    "this target; whether SGLang reads the target without it was not tried."
 )
 _TIGHT = (
     "The weights leave little of four GPUs of 80 GB: with larger ones, or eight, raise `serving.maxTotalTokens`, and "

@@ -9,9 +9,12 @@ import yaml
 from aurora_core.config.parts import DraftShape
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.engine.rows import RowPool
+from aurora_core.errors import TransportError
 from aurora_core.models.families import FAMILIES
 from aurora_core.models.target import Target as Checkpoint
+from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import Sample, encode
+from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.weights import checkpoint
 from aurora_operator.api.spec import Spec
 from sizing import formulas, manifest, pages
@@ -112,6 +115,29 @@ def test_quantised_weights_calculated_on_paper():
 def test_keys_are_divided_by_as_many_gpus_as_there_are_key_heads():
     at = {gpus: formulas.gpu(TINY, 0, 0, 1000, gpus, 6) - TINY.weight_bytes // gpus for gpus in (1, 2, 4)}
     assert at == {1: 1000 * TINY.kv_bytes, 2: 500 * TINY.kv_bytes, 4: 500 * TINY.kv_bytes}
+
+
+def through_a_spool(folder, spool_bytes, pool, payload):
+    """How many of 200 samples reach a trainer that takes in what arrived after each burst, and how many are dropped."""
+    sink, dropped = SpoolSink(folder, spool_bytes), 0
+    taken = Pool(SpoolSource(folder), lambda _: None, size=pool, heldout_size=4, heldout_fraction=0.2)
+    for burst in range(20):
+        for n in range(10):
+            try:
+                sink.put(f"{burst}_{n}", payload)
+            except TransportError:
+                dropped += 1
+        taken.refill()
+    return taken.received, dropped
+
+
+def test_a_spool_that_holds_the_pool_never_stalls_and_one_that_does_not_stalls_for_good(tmp_path):
+    payload = encode(a_sample(9, TINY.hidden))
+    assert len(payload) <= formulas.sample(TINY, 9)
+    assert through_a_spool(tmp_path / "a", formulas.spool(TINY, 20, 4, 9), 20, payload) == (200, 0)
+    received, dropped = through_a_spool(tmp_path / "b", 15 * len(payload), 20, payload)
+    assert received < 40
+    assert received + dropped == 200
 
 
 @PER_TARGET
