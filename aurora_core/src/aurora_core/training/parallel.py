@@ -11,7 +11,7 @@ the same: the loss curve of one rank, but for the order of fp32 sums. They are a
 last micro-batch rather than by ``DistributedDataParallel``, which wraps a module's one forward pass, where a draft
 family runs parts of its draft several times, and averages over ranks, whatever rows each had.
 
-The optimizer's state is not sharded (``ZeroRedundancyOptimizer``, FSDP2). AdamW's moments of an EAGLE3 draft of a
+The optimizer's state is not sharded (``ZeroRedundancyOptimizer``, FSDP2). AdamW's moments of a draft of a
 target of width 4096 are 3.2 GiB of fp32, weights and gradients 3.2 GiB more (``benchmarks/ranks.py`` prints them): 8 %
 of an 80 GB GPU. Sharding would save half of the smaller part on two ranks, and cost a gather before each save and each
 choice of a vocabulary.
