@@ -187,3 +187,32 @@ def test_a_spool_that_cannot_be_listed_for_a_while_ends_nothing_and_brings_nothi
         assert list(source.poll()) == []
         assert source.backlog() == 0
     assert list(source.poll()) == []
+
+
+class Arriving:
+    """A source of payloads in memory, some at each poll."""
+
+    def __init__(self, sizes):
+        self.left = [SimpleNamespace(name=str(n), age_seconds=0.0, read=lambda size=size: b"x" * size,
+                                     done=lambda n=n: self.gone.append(n)) for n, size in enumerate(sizes)]  # fmt: skip
+        self.gone = []
+
+    def poll(self):
+        now, self.left = self.left[:5], self.left[5:]
+        return now
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=60), st.integers(1, 300))
+def test_a_pool_has_no_more_bytes_than_it_may_and_lets_go_of_the_oldest(sizes, most):
+    source = Arriving(sizes)
+    ticks = iter(range(10**6))
+    pool = Pool(source, len, size=20, heldout_size=5, heldout_fraction=0.3, max_bytes=most, clock=lambda: next(ticks))
+    while source.left:
+        pool.refill()
+        kept = [*pool.training, *pool.heldout]
+        assert kept
+        assert sum(entry.size for entry in kept) <= most or len(kept) == 1
+        assert len(source.gone) == pool.evicted == pool.received - len(kept)
+    # Apart from what the number of each side lets go of, the oldest leave first.
+    if len(sizes) <= 5:
+        assert source.gone == sorted(source.gone) == list(range(len(source.gone)))

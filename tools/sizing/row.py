@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from aurora_core.config.parts import SamplesConfig
+
 from sizing import formulas
 from sizing.formulas import GIB, STATIC
 from sizing.shape import Draft, Source, Target
@@ -131,6 +133,9 @@ class Row:
         found = []
         if spool > self.spool_bytes:
             found.append(f"the pool and what arrives meanwhile ({spool} bytes) do not fit {self.spool_bytes} of spool")
+        kept = SamplesConfig(spool_bytes=self.spool_bytes).pool_bytes
+        if (self.pool + self.holdout) * formulas.sample(self.target, self.max_tokens) > kept:
+            found.append(f"the pool is more than what the trainer keeps of the spool ({kept:.0f} bytes)")
         if rows + queue > self.engine_gib * GIB:
             found.append(f"captured rows and the queue ({rows + queue} bytes) do not fit {self.engine_gib} GiB")
         if self.max_tokens > self.kv_tokens:

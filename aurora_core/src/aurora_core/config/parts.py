@@ -1,5 +1,6 @@
 """The model, the draft, serving, samples and weights: the parts that more than one process must agree on."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -121,6 +122,11 @@ class SamplesConfig(Config):
     """Memory that this process gives to the Mooncake store."""
     trainer_url: str = "http://127.0.0.1:18080"
     """Where the engine announces new samples to the trainer (Mooncake transport)."""
+
+    @property
+    def pool_bytes(self) -> float:
+        """Bytes of samples that the trainer keeps, at most: an eighth of a spool is left to what arrives."""
+        return self.spool_bytes * 7 / 8 if self.transport == "filesystem" else math.inf
 
 
 class WeightsConfig(Config):

@@ -28,6 +28,8 @@ class Entry:
     uses: int = 0
     sent: float = 0.0
     """When it was sent, in seconds of the pool's clock."""
+    size: int = 0
+    """Bytes that it has where it came from."""
 
 
 def is_heldout(name: str, fraction: float, salt: bytes) -> bool:
@@ -62,6 +64,7 @@ class Pool:
         heldout_fraction: float,
         salt: bytes = b"",
         max_age_seconds: float = math.inf,
+        max_bytes: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make an empty pool.
@@ -74,10 +77,15 @@ class Pool:
             heldout_fraction: of samples that are held out.
             salt: see :func:`is_heldout`.
             max_age_seconds: since it was sent, until a sample leaves.
+            max_bytes: of all samples of both sides, at most; below what the source can hold, so that there is room for
+                what arrives.
             clock: seconds that only rise.
         """
         self._salt = salt
         self._max_age_seconds = max_age_seconds
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._short = False
         self._clock = clock
         self._source = source
         self._decode = decode
@@ -101,7 +109,8 @@ class Pool:
         self._expire()
         for delivery in self._source.poll():
             try:
-                sample = self._decode(delivery.read())
+                payload = delivery.read()
+                sample = self._decode(payload)
             except (SampleError, TransportError) as error:
                 self._refuse(delivery, error.reason, str(error))
                 continue
@@ -112,7 +121,7 @@ class Pool:
                 self._refuse(delivery, "damaged", f"{delivery.name}: {type(error).__name__}")
                 continue
             used, sent = (uses or {}).get(delivery.name, 0), self._clock() - delivery.age_seconds
-            entry = Entry(sample, delivery.name, delivery.done, used, sent)
+            entry = Entry(sample, delivery.name, delivery.done, used, sent, len(payload))
             self._keep(entry)
             taken += 1
         self.received += taken
@@ -128,16 +137,34 @@ class Pool:
         oldest = self._clock() - self._max_age_seconds
         for part in (self.training, self.heldout):
             while part and part[0].sent < oldest:
-                part.popleft().release()
-                self.evicted += 1
+                self._evict(part)
 
     def _keep(self, entry: Entry) -> None:
         held = is_heldout(entry.name, self._heldout_fraction, self._salt)
         part, size = (self.heldout, self._heldout_size) if held else (self.training, self._size)
         part.append(entry)
+        self._bytes += entry.size
         while len(part) > size:
-            part.popleft().release()
-            self.evicted += 1
+            self._evict(part)
+        while self._bytes > self._max_bytes and len(self.training) + len(self.heldout) > 1:
+            # The oldest of all: held-out samples keep their share.
+            self._evict(min((p for p in (self.training, self.heldout) if p), key=lambda one: one[0].sent))
+            self._say_short()
+
+    def _evict(self, part: deque[Entry]) -> None:
+        entry = part.popleft()
+        entry.release()
+        self._bytes -= entry.size
+        self.evicted += 1
+
+    def _say_short(self) -> None:
+        if not self._short:
+            log.warning(
+                "the pool holds %d samples, not %d: they have %.0f MiB, which is what there is room for. Raise "
+                "samples.spoolBytes, or lower samples.maxTokens",
+                len(self.training), self._size, self._max_bytes / 2**20,
+            )  # fmt: skip
+        self._short = True
 
     def draw(self, count: int, generator: torch.Generator) -> list[Sample]:
         """Samples for one micro-batch: of those used least, at random, so that fresh traffic is learned first."""

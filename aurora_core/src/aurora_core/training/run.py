@@ -85,6 +85,7 @@ class TrainingRun:
             heldout_fraction=training.holdout_fraction,
             salt=holdout.salt(paths.state),
             max_age_seconds=samples.max_age_seconds,
+            max_bytes=samples.pool_bytes,
         )
         if start.damaged:
             training_metrics.count(metrics.TRAIN_FAILURES, start.damaged, "damaged")
