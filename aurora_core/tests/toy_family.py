@@ -120,9 +120,14 @@ class ToyFamily:
     def with_rows(self, draft: ToyDraft, rows: Tensor) -> ToyDraft:
         raise AssertionError(rows)
 
-    def layout(self, names: Collection[str]) -> str:
-        del names  # there is one
+    def layout(self, raw: Mapping[str, Any], names: Collection[str]) -> str:
+        del raw, names  # there is one
         return "toy"
+
+    def converted(
+        self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: str
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        raise ConfigError(f"a toy has no layout {layout}")
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         return config.target_hidden_size, config.target_hidden_size

@@ -18,7 +18,7 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
     """What a person reads, as a name and a text each."""
     yield "draft", found.path
     if found.algorithm is not None:
-        yield "family", found.algorithm + (f", named as in {found.layout} checkpoints" if found.layout else "")
+        yield "family", found.algorithm + (f", layout {found.layout}" if found.layout else "")
     if config := found.config:
         shown = {"vocab_size", "draft_vocab_size", "num_hidden_layers", "max_position_embeddings"}
         widths = (f"{name} {value}" for name, value in config.items() if type(value) is int and name not in shown)
@@ -35,12 +35,13 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
     for name, size in found.files.items():
         yield "file", f"{size:>12} {name}"
     if (manifest := found.manifest) is not None:
-        score = manifest.holdout_accept_length
+        score, parent = manifest.holdout_accept_length, manifest.parent
         yield (
             "version",
-            f"{manifest.version}, parent {manifest.parent}, created {manifest.created:%Y-%m-%d %H:%M:%S %Z}",
+            f"{manifest.version}, {'no parent' if parent is None else f'parent {parent}'}, {manifest.created:%F %T %Z}",
         )
-        yield "trained", f"{manifest.step} optimizer steps, {manifest.tokens} tokens, held-out accept length {score}"
+        length = "unknown" if score is None else f"{score:.3f}"
+        yield "trained", f"{manifest.step} optimizer steps, {manifest.tokens} tokens, held-out accept length {length}"
         yield "made by", f"image {manifest.provenance.image or 'unknown'}, {manifest.provenance.samples} samples"
         yield "signature", "there is one" if manifest.signature else "none"
     for problem in found.problems:
@@ -76,6 +77,17 @@ def prune(arguments: argparse.Namespace) -> None:
         print(f"{found:>8}  {share:>8.2%}{'  <- written' if found == size else ''}")
     checkpoint.write_new(arguments.out, lambda part: checkpoint.write(part, smaller, dtype))
     print(f"{arguments.out}: can propose {size} tokens of {draft.ids.numel()} in {printable(str(folder))}")
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    """Write a draft in another layout, where it is the same draft there."""
+    from aurora_core.weights import checkpoint, conversion  # noqa: PLC0415 (torch and more: only where needed)
+    from aurora_core.weights.inspection import recognised  # noqa: PLC0415
+
+    stored = checkpoint.stored(arguments.draft, recognised(arguments.draft))
+    after = conversion.converted(stored, arguments.to)
+    checkpoint.write_new(arguments.out, lambda part: conversion.write(after, part))
+    print(f"{arguments.out}: {arguments.to}, {len(after.tensors)} tensors; read back, it is the same draft")
 
 
 def import_draft(arguments: argparse.Namespace) -> None:

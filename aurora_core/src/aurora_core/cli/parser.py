@@ -99,3 +99,9 @@ def _add_drafts(command: _Add, process: _Add) -> None:
         "--prompts", type=Path, nargs="+", help='JSON lines of {"messages": [...]}; of answers, where there are any'
     )
     prune.set_defaults(run=drafts.prune)
+
+    convert = command("convert", "Write a draft in another layout, where that loses nothing.")
+    convert.add_argument("draft", type=Path, help="folder of the draft")
+    convert.add_argument("--to", choices=("sglang", "huggingface", "speculators"), required=True)
+    convert.add_argument("--out", type=Path, required=True, help="new folder for it")
+    convert.set_defaults(run=drafts.convert)

@@ -202,8 +202,17 @@ class DraftFamily(Protocol[D]):
         Called only where the draft has a head of its own.
         """
 
-    def layout(self, names: Collection[str]) -> str:
-        """How a checkpoint's tensors are named, by the name of the software that names them so."""
+    def layout(self, raw: Mapping[str, Any], names: Collection[str]) -> str:
+        """Whose layout a checkpoint has, of its config.json and the names of its tensors."""
+
+    def converted(
+        self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: str
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """A checkpoint's config.json and tensors in another layout, the numbers as they are.
+
+        Raises:
+            ConfigError: there is no such layout, or it cannot say what the checkpoint says.
+        """
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         """How wide a sample's auxiliary and its last hidden states must be."""

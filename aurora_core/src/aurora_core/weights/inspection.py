@@ -14,7 +14,7 @@ from aurora_core.weights import checkpoint, verification
 from aurora_core.weights.manifest import Manifest
 from aurora_core.weights.signing import Signing
 
-_PLACES = (0, 1, 2)
+PLACES = (0, 1, 2)
 """As many layers as feed a draft that names none: enough to check its tensors without a target."""
 
 
@@ -96,7 +96,7 @@ def _read(found: Inspection, folder: Path, target: Target | None) -> None:
     found.algorithm = found.manifest.algorithm if found.manifest else recognised(folder)
     stored = checkpoint.stored(folder, found.algorithm)
     of_kind = family(found.algorithm)
-    found.layout = of_kind.layout(tuple(stored.tensors))
+    found.layout = of_kind.layout(stored.raw, tuple(stored.tensors))
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in stored.tensors.values()})
     found.dtypes, found.tensors = tuple(dtypes), len(stored.tensors)
     found.numbers = sum(tensor.numel() for tensor in stored.tensors.values())
@@ -109,7 +109,7 @@ def _read(found: Inspection, folder: Path, target: Target | None) -> None:
     if target is not None:
         layers = layers or of_kind.default_layers(target)
         found.problems += fit.misfits(stored.config, layers, target)
-    stored.draft(layers or _PLACES)
+    stored.draft(layers or PLACES)
 
 
 def inspect(folder: Path, target: Target | None = None, signing: Signing | None = None) -> Inspection:

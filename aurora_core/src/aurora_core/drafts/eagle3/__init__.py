@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aurora_core.config.parts import DraftConfig
-from aurora_core.drafts.eagle3 import assemble, day_zero, foreign, layers, serving, supervision
+from aurora_core.drafts.eagle3 import assemble, day_zero, layers, layouts, serving, supervision
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher
@@ -55,9 +55,15 @@ class Eagle3Family:
         out.set_vocabulary(draft.ids[rows])
         return out
 
-    def layout(self, names: Collection[str]) -> foreign.Layout:
-        """SGLang's own, or that of transformers' Llama."""
-        return foreign.layout(names)
+    def layout(self, raw: Mapping[str, Any], names: Collection[str]) -> layouts.Layout:
+        """SGLang's, that of speculators, or SGLang's with names as in a Llama of transformers."""
+        return layouts.layout(raw, names)
+
+    def converted(
+        self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layout: str
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """To any of those."""
+        return layouts.converted(raw, tensors, layout)
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         """The layers that feed the draft, side by side, and the target's last."""

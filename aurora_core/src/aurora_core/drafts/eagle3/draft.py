@@ -16,7 +16,7 @@ from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from aurora_core.config.parts import DraftShape
-from aurora_core.drafts.eagle3 import foreign, maps
+from aurora_core.drafts.eagle3 import foreign, maps, speculators
 from aurora_core.drafts.eagle3 import layers as feeding
 from aurora_core.drafts.family import Draft
 from aurora_core.errors import ConfigError
@@ -87,6 +87,8 @@ class Eagle3Config:
         Raises:
             ConfigError: another architecture, or a variant of EAGLE3 that is not supported.
         """
+        if speculators.described(raw):
+            raw = speculators.to_sglang(raw, ARCHITECTURE)
         if ARCHITECTURE not in (raw.get("architectures") or []):
             message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
             raise ConfigError(message)

@@ -5,8 +5,8 @@ than its authors trained is worse than none. So keys are allowed, not forbidden:
 one with a single supported value passes with it, and any other that is set is refused by name.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,9 +49,7 @@ _STATES = 3
 ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Rope types whose tables are the same here and in SGLang."""
 _PREFIXES = ("model.", "draft_model.")
-_LAYER = "midlayer."
-Layout = Literal["sglang", "huggingface"]
-"""Names of tensors: ``midlayer.`` for the layer, or ``layers.0.`` as in a Llama of transformers."""
+LAYER, LAYER_OF_LLAMA = "midlayer.", "layers.0."
 
 
 def _set(value: Any) -> bool:
@@ -143,11 +141,6 @@ def rope(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"rope_theta": real(raw, "rope_theta", 10000.0), **found}
 
 
-def layout(names: Collection[str]) -> Layout:
-    """Whose names a checkpoint's tensors have."""
-    return "sglang" if any(name.startswith(_LAYER) for name in names) else "huggingface"
-
-
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by the names that are used here: others call the layer layers.0, and put model. before everything."""
     out = {}
@@ -155,8 +148,8 @@ def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         short = name
         for prefix in _PREFIXES:
             short = short.removeprefix(prefix)
-        if short.startswith("layers.0."):
-            short = _LAYER + short.removeprefix("layers.0.")
+        if short.startswith(LAYER_OF_LLAMA):
+            short = LAYER + short.removeprefix(LAYER_OF_LLAMA)
         out[short] = tensor
     return out
 
