@@ -26,7 +26,6 @@ from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.run import TrainingRun
 from aurora_core.weights.store import WeightsStore
 from safetensors.torch import save_file
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 DRAFT = DraftConfig(draft_vocab_size=48)
 LOST = 3
@@ -136,23 +135,6 @@ def command(arguments):
     main()
 
 
-def elastic(*arguments):
-    """Two ranks of :func:`train` by what torchrun is the command line of; it forks here, faster than Python starts."""
-    settings = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=2,
-        # Under load ranks can miss each other when they join, which takes a restart as well.
-        max_restarts=5,
-        monitor_interval=0.05,
-        rdzv_endpoint="127.0.0.1:0",
-        rdzv_backend="c10d",
-        run_id="test",
-        start_method="forkserver",
-    )
-    elastic_launch(settings, train)(*arguments)
-
-
 def entered(function, environment, arguments):
     os.environ.update(environment)
     try:
@@ -170,9 +152,7 @@ def free_port():
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What takes seconds to import; this module itself is not on the path of Python 3.11's server.
-CONTEXT.set_forkserver_preload(
-    ["aurora_core.drafts.eagle3", "aurora_core.training.run", "torch.distributed.launcher.api"]
-)
+CONTEXT.set_forkserver_preload(["aurora_core.drafts.eagle3", "aurora_core.training.run"])
 
 
 def launch(ranks, function, *arguments):

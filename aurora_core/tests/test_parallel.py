@@ -169,11 +169,3 @@ def test_sigterm_at_any_rank_ends_all_with_the_state_saved(make_work, command):
     assert support.ended(ranks) == [128 + signal.SIGTERM] * 2
     states = WeightsStore(work / "training")
     assert states.verify(states.versions()[-1]).step == status(work)["step"]
-
-
-def test_torchs_launcher_restarts_all_ranks_after_one_is_lost(make_work, target):
-    work = make_work("elastic")
-    arguments = (str(work), str(target.path), {"num_train_steps": 9}, (1, 7))
-    assert support.ended(support.launch(1, support.elastic, *arguments)) == [0]
-    steps = [step for step, _ in map(json.loads, (work / "losses.jsonl").read_text().splitlines())]
-    assert steps == [1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9]
