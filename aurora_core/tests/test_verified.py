@@ -224,3 +224,15 @@ def test_manifests_are_compared_in_one_form():
                    files={"a": {"bytes": 1, "sha256": "0" * 64}}).sealed()  # fmt: skip
     assert parse(one.model_dump_json(indent=2), "here") == one
     assert not one.model_copy(update={"step": 1}).intact
+
+
+def test_a_volume_that_cannot_be_read_costs_a_publication_and_not_training(tmp_path, target, make_sample, monkeypatch):
+    saved(tmp_path, target, make_sample)
+    run = make_run(tmp_path, target)
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(WeightsStore, "versions", denied)
+    run._publisher.publish(run.trainer, [make_sample()], Provenance())
+    assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "publish"}) == 1

@@ -71,7 +71,8 @@ class Publisher:
             if now <= before + trainer.config.publish_min_gain:
                 return
             self.published = self._write(trainer, now, before, provenance)
-        except WeightsError as error:
+        except (WeightsError, OSError) as error:
+            # Also a volume that cannot be read for a while.
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "publish")
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
