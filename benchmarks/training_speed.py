@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from aurora_core.arithmetic import short_name
 from aurora_core.cli.places import resolve_target
 from aurora_core.config import DraftConfig, TrainingConfig, load
 from aurora_core.models.target import Target
@@ -85,7 +86,7 @@ def main() -> None:
         report(
             "training_speed",
             case=name,
-            precision=str(trainers["fused"].dtype).removeprefix("torch."),
+            precision=short_name(trainers["fused"].dtype),
             tokens_per_cpu_second=speeds,
             packed_over_plain=round(statistics.median(one["reference"] / one["fused"] for one in rounds), 2),
             rounds=[round(one["reference"] / one["fused"], 2) for one in rounds],

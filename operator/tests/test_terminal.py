@@ -5,8 +5,8 @@ import os
 import sys
 
 import pytest
+from aurora_core.printable import printable
 from aurora_operator.cli import main
-from aurora_operator.printable import printable
 from hostile import deep
 from hostile_rounds import SPEC, STATUS, body
 from hypothesis import given

@@ -1,17 +1,16 @@
 """Candidates: one at a time, each decided once, none without proof; what a pod serves follows from the clock alone."""
 
 import math
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion.assignment import assignments, dealing
+from aurora_operator.api.status import Stable, Status
+from aurora_operator.promotion.assignment import assignments
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.forecast import Pace
 from aurora_operator.promotion.gate import Evidence, GuardResult
-from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT, ROLL_BACK, SPECULATION
+from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.promotion.statistics import Sums
 from aurora_operator.promotion.trial import Found, Seen, advance, first_stable
@@ -19,30 +18,7 @@ from aurora_operator.promotion.watch import PATIENCE_SECONDS, Watch, Window
 from hypothesis import given
 from hypothesis import strategies as st
 from operator_support import NOW, a_spec
-
-PODS = (Pod("a", "10.0.0.1", 0, 0, 1.0),)
-STABLE = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3)
-TRIAL = Candidate(version=5, steps=3, since=NOW, holdout_accept_length=2.0)
-
-
-def units(ratio):
-    return Sums.of((20 * ratio * (1 + 0.1 * (-1) ** i), 20) for i in range(100))
-
-
-def evidence(ratio):
-    """30 blocks in which the candidate's metric is around ``ratio`` and stable's is 2."""
-    blocks = tuple(Block(math.log(ratio / 2.0) + 0.05 * (-1) ** i, 1000.0) for i in range(30))
-    return Evidence(Trial(blocks, 0, units(ratio), units(2.0)), candidate_requests=100, stable_requests=100)
-
-
-def analyse(status=None, annotations=None, versions=(), pods=PODS, found=None, now=NOW, watch=None, guards=(), **spec):
-    reported = Found(evidence=found, watch=watch, stable_guards=guards)
-    seen = Seen(now, annotations or {}, versions, pods, reported)
-    return advance(a_spec(**spec), status or Status(), seen)
-
-
-def on_trial(**more):
-    return Status(stable=STABLE, candidate=TRIAL, decided=4, **more)
+from trial_support import PODS, STABLE, TRIAL, after, analyse, evidence, on_trial, units
 
 
 def test_day_zero_starts_without_speculation_and_a_checkpoint_with_it():
@@ -114,104 +90,9 @@ def test_a_better_successor_takes_the_place_of_an_undecided_one_the_sooner_the_l
     assert [e.verdict for e in at.history] == ["Superseded"] * (number - 5)
 
 
-@pytest.mark.parametrize(
-    ("annotation", "version", "stable", "verdict"),
-    [(PROMOTE, "5", 5, "Promoted"), (REJECT, "5", 2, "Rejected"), (ROLL_BACK, "2", 1, "RolledBack")],
-)
-def test_a_person_decides_about_the_version_that_was_meant(annotation, version, stable, verdict):
-    at = analyse(on_trial(), {annotation: version}, found=evidence(2.0))
-    assert (at.stable.version, at.history[0].verdict) == (stable, verdict)
-    other = analyse(on_trial(), {annotation: "4"}, found=evidence(2.0))
-    assert (other.stable.version, other.history) == (2, ())
-
-
-def test_rolling_back_acts_once():
-    at = analyse(on_trial(), {ROLL_BACK: "2"})
-    again = analyse(Status(stable=at.stable, decided=at.decided), {ROLL_BACK: "2"})
-    assert again.stable == at.stable
-
-
-@pytest.mark.parametrize(
-    ("to", "version", "steps"), [("1", 1, 3), ("0", 0, 0), ("4", 4, 3), ("2", 2, 3), ("9", 2, 3), ("x", 2, 3)]
-)
-def test_a_person_rolls_back_to_any_version_that_the_volume_has_and_no_other(to, version, steps):
-    versions = [Published(v, 2.0, f"digest-{v}") for v in (0, 1, 2, 4)]
-    at = analyse(on_trial(), {ROLL_BACK: f"2:{to}"}, found=evidence(2.0), versions=versions)
-    assert (at.stable.version, at.stable.steps) == (version, steps)
-    if version != 2:
-        assert (at.candidate, at.history[0].verdict, at.stable.previous) == (None, "RolledBack", None)
-        again = analyse(after(at), {ROLL_BACK: f"2:{to}"}, versions=versions)
-        assert again.stable == at.stable.model_copy(update={"digest": f"digest-{version}"})
-    else:
-        assert (at.history, at.candidate.version) == ((), 5)
-        assert at.message.startswith(f"no rollback to version {to}: the volume does not have it; ") == (to != "2")
-
-
-def test_a_rollback_by_two_steps_keeps_what_was_above_from_being_tried_again():
-    versions = [Published(v, 2.0) for v in (0, 1, 2)]
-    at = analyse(on_trial(), {ROLL_BACK: "2:0"}, versions=versions)
-    assert at.decided == 4
-    assert analyse(after(at), {ROLL_BACK: "2:0"}, versions=versions).candidate is None
-
-
-def test_while_speculation_is_switched_off_there_is_no_trial_and_none_begins():
-    annotations = {SPECULATION: "off"}
-    at = analyse(on_trial(), annotations, found=evidence(2.5), versions=[Published(5, 2.0)])
-    assert (at.candidate, at.stable, at.reason) == (None, STABLE, "SpeculationSwitchedOff")
-    assert analyse(after(at), annotations, versions=[Published(5, 2.0)]).candidate is None
-    assert analyse(after(at), versions=[Published(5, 2.0)]).candidate.version == 5
-    tree = {"draft": {"topK": 2, "checkpoint": "org/draft"}, "mode": "ExternalWithDraft"}
-    assert analyse(on_trial(), annotations, found=evidence(2.5), **tree).history[0].verdict == "Promoted"
-
-
 def test_suspended_nothing_is_decided():
     at = analyse(on_trial(), found=evidence(2.5), suspend=True)
     assert (at.stable, at.reason) == (STABLE, "Suspended")
-
-
-def test_manual_waits_for_a_person_and_immediate_for_nobody():
-    promotion = {"strategy": "Manual"}
-    assert analyse(on_trial(), promotion=promotion).reason == "WaitingForApproval"
-    assert analyse(on_trial(), promotion={"strategy": "Immediate"}).stable.version == 5
-
-
-MANUAL = {"strategy": "Manual", "prometheus": {"url": "http://p"}}
-
-
-@pytest.mark.parametrize(("ratio", "verdict"), [(2.5, "ProvedBetter"), (1.5, "NotBetter"), (2.02, "Undecided")])
-def test_manual_measures_as_auto_does_and_only_a_person_decides(ratio, verdict):
-    at = analyse(on_trial(), found=evidence(ratio), promotion=MANUAL)
-    assert (at.stable, at.candidate.verdict, at.reason, at.history) == (STABLE, verdict, "WaitingForApproval", ())
-    assert verdict in at.message
-    assert f"{at.candidate.estimate:.3f} times stable" in at.message
-    over = after(at)
-    for later in (NOW + timedelta(days=2), NOW + timedelta(days=9)):
-        again = analyse(over, found=evidence(ratio), promotion=MANUAL, now=later)
-        assert (again.candidate, again.message) == (at.candidate, at.message)
-    decided = analyse(over, {PROMOTE: "5"}, found=evidence(ratio), promotion=MANUAL)
-    assert (decided.stable.version, decided.history[0].reason) == (5, "manually")
-
-
-def test_manual_deals_arms_until_all_is_measured_and_then_stable_serves_alone():
-    spec = a_spec(promotion=MANUAL)
-    slices = [NOW + timedelta(seconds=60 * i + 1) for i in range(20)]
-
-    def served(candidate, times):
-        return {assignments(spec, STABLE, candidate, "u", PODS, now)["a"] for now in times}
-
-    assert served(TRIAL, slices) == {(2, 3), (5, 3)}
-    assert served(TRIAL.model_copy(update={"verdict": "NotBetter"}), slices) == {(2, 3)}
-    assert served(TRIAL, [now + timedelta(days=1) for now in slices]) == {(2, 3)}
-    assert dealing(a_spec(promotion={"strategy": "Manual"})) is None
-    assert dealing(a_spec(promotion=MANUAL, serving={"replicas": 2})) == "Canary"
-
-
-def test_manual_ends_a_trial_that_harms_and_shows_one_that_is_blind():
-    slower = Trial(tuple(Block(math.log(0.5), 1000.0) for _ in range(60)))
-    harmful = replace(evidence(2.5), speed=slower)
-    at = analyse(on_trial(), found=harmful, promotion=MANUAL)
-    assert (at.history[0].verdict, at.history[0].reason.partition(":")[0]) == ("Rejected", "ProvedSlower")
-    assert analyse(on_trial(), found=Evidence(problem="down"), promotion=MANUAL).reason == "NoData"
 
 
 @given(st.integers(0, 10_000))
@@ -262,11 +143,6 @@ def target_only(now):
 
 def later(seconds):
     return NOW + timedelta(seconds=seconds)
-
-
-def after(at):
-    return Status(stable=at.stable, candidate=at.candidate, decided=at.decided, history=list(at.history),
-                  challenged=at.challenged, forecast=at.forecast)  # fmt: skip
 
 
 def test_a_fall_of_accept_length_puts_the_version_before_on_trial_and_its_win_is_a_rollback():

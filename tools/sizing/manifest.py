@@ -15,7 +15,7 @@ SHARED = "shared"
 """Storage class of examples whose pods are on several nodes."""
 
 _HEAD = """# {title}. Generated from tools/sizing/table.py by tools/generate.py; do not edit.
-# What it needs, how the sizes follow and how to undo it: README.md beside it.
+# What it needs, how the sizes follow and how to undo it: README.md in this folder.
 """
 
 

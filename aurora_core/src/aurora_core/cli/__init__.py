@@ -4,7 +4,7 @@ import logging
 import sys
 
 from aurora_core.cli.parser import parser
-from aurora_core.cli.terminal import printable
+from aurora_core.cli.terminal import printable_lines
 from aurora_core.errors import AuroraError
 
 
@@ -16,5 +16,5 @@ def main() -> None:
     try:
         arguments.run(arguments)
     except AuroraError as error:
-        print(f"aurora-core: {printable(str(error))}", file=sys.stderr)
+        print(f"aurora-core: {printable_lines(str(error))}", file=sys.stderr)
         sys.exit(1)

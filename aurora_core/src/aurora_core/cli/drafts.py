@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from aurora_core.cli.places import models_folder
-from aurora_core.cli.terminal import printable
+from aurora_core.cli.terminal import printable_lines
 from aurora_core.weights.signing import Signing
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def prune(arguments: argparse.Namespace) -> None:
     for found, share in reduce.coverages(draft, counts, size):
         print(f"{found:>8}  {share:>8.2%}{'  <- written' if found == size else ''}")
     checkpoint.write_new(arguments.out, lambda part: checkpoint.write(part, smaller, dtype))
-    print(f"{arguments.out}: can propose {size} tokens of {draft.ids.numel()} in {printable(str(folder))}")
+    print(f"{arguments.out}: can propose {size} tokens of {draft.ids.numel()} in {printable_lines(str(folder))}")
 
 
 def convert(arguments: argparse.Namespace) -> None:
@@ -116,5 +116,5 @@ def inspect(arguments: argparse.Namespace) -> None:
         print(found.model_dump_json(indent=2))
     else:
         for name, text in _rows(found):
-            print(f"{name:<11} {printable(text)}")
+            print(f"{name:<11} {printable_lines(text)}")
     sys.exit(1 if found.problems else 0)

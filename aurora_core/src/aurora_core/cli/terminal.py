@@ -1,9 +1,8 @@
 """What the commands print: text of others in it has no effect on a terminal."""
 
+from aurora_core.printable import printable
 
-def printable(text: str) -> str:
-    """Lines with every control, format or surrogate character escaped as Python would."""
-    return "\n".join(
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        for line in text.split("\n")
-    )
+
+def printable_lines(text: str) -> str:
+    """The text with every line of it made printable."""
+    return "\n".join(map(printable, text.split("\n")))

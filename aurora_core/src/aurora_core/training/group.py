@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from aurora_core.arithmetic import short_name
 from aurora_core.errors import ConfigError, TrainingError
 from aurora_core.samples.schema import Sample
 from aurora_core.training.parallel import ALONE, Ranks, shares
@@ -124,7 +125,7 @@ class Group:
         self._settle()
         for follower in range(1, self.size):
             body = tensors[follower - 1] if tensors else {}
-            shapes = [[name, str(x.dtype).removeprefix("torch."), list(x.shape)] for name, x in body.items()]
+            shapes = [[name, short_name(x.dtype), list(x.shape)] for name, x in body.items()]
             head = torch.frombuffer(bytearray(json.dumps([kind.value, text, shapes]).encode()), dtype=torch.uint8)
             with self._together():
                 for part in (torch.tensor([head.numel()]), head, *(x for x in body.values() if x.numel())):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
 from aurora_core import regular
+from aurora_core.arithmetic import short_name
 from aurora_core.drafts.family import CheckpointConfig, Draft
 from aurora_core.drafts.registry import family
 from aurora_core.errors import AuroraError, ConfigError, WeightsError
@@ -30,7 +31,7 @@ def parts(draft: Draft, dtype: torch.dtype = torch.bfloat16) -> tuple[dict[str, 
         name: (tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.cpu()).contiguous()
         for name, tensor in draft.state_dict().items()
     }
-    config = draft.config.to_hf(str(dtype).removeprefix("torch."))
+    config = draft.config.to_hf(short_name(dtype))
     return tensors, json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from aurora_core.arithmetic import short_name
 from aurora_core.config.algorithms import FAMILIES
 from aurora_core.drafts import fit
 from aurora_core.drafts.registry import family
@@ -71,9 +72,9 @@ def recognised(folder: Path) -> str:
 
 def _sizes(folder: Path) -> dict[str, int]:
     try:
-        return {entry.name: entry.lstat().st_size for entry in sorted(folder.iterdir()) if not entry.is_dir()} | {
-            entry.name: entry.stat().st_size for entry in sorted(folder.iterdir()) if entry.is_file()
-        }
+        entries = [entry for entry in sorted(folder.iterdir()) if not entry.is_dir()]
+        # Of a link to a file the file's; of one that leads nowhere its own.
+        return {entry.name: (entry.stat() if entry.is_file() else entry.lstat()).st_size for entry in entries}
     except OSError as error:
         raise WeightsError(f"{folder} is no folder of a draft: {error.strerror}") from error
 
@@ -97,12 +98,10 @@ def _read(found: Inspection, folder: Path, target: Target | None) -> None:
     stored = checkpoint.stored(folder, found.algorithm)
     of_kind = family(found.algorithm)
     found.layout = of_kind.layout(stored.raw, tuple(stored.tensors))
-    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in stored.tensors.values()})
-    found.dtypes, found.tensors = tuple(dtypes), len(stored.tensors)
+    found.dtypes = tuple(sorted({short_name(tensor.dtype) for tensor in stored.tensors.values()}))
+    found.tensors = len(stored.tensors)
     found.numbers = sum(tensor.numel() for tensor in stored.tensors.values())
-    floating = {
-        str(tensor.dtype).removeprefix("torch.") for tensor in stored.tensors.values() if tensor.is_floating_point()
-    }
+    floating = {short_name(tensor.dtype) for tensor in stored.tensors.values() if tensor.is_floating_point()}
     found.config = stored.config.to_hf(min(floating, default="none"))
     found.aux_layers = stored.config.aux_layers
     layers = found.aux_layers

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aurora_core.printable import printable
 from pydantic import ValidationError
 
 from aurora_operator.api.schema import spec_schema, status_schema
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import HISTORY, Status
 from aurora_operator.errors import SpecError
-from aurora_operator.printable import printable
 
 _MOST_PROBLEMS = 5
 _MOST_NAME = 80

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
+from aurora_core.printable import printable
 from aurora_core.protocol import metrics
 
 from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
-from aurora_operator.printable import printable
+from aurora_operator.clients.prometheus import Credentials
 
 _POINTS = 400
 _WINDOW = "2m"
@@ -44,7 +45,7 @@ def proxy_path(url: str) -> str | None:
 
 def headers(spec: PrometheusSpec) -> dict[str, str]:
     """What a query that does not pass the API server sends along; Secrets stay in the cluster."""
-    return {"X-Scope-OrgID": spec.tenant} if spec.tenant else {}
+    return Credentials(tenant=spec.tenant or "").headers
 
 
 def needs(spec: PrometheusSpec) -> str:

@@ -7,9 +7,8 @@ hide lines from the reader, and whose square brackets rich would take for markup
 import sys
 from typing import NoReturn
 
+from aurora_core.printable import printable
 from rich.text import Text
-
-from aurora_operator.printable import printable
 
 
 def write(text: str) -> None:

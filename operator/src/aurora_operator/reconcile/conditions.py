@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from aurora_core.printable import printable
+
 from aurora_operator.api.status import Condition
-from aurora_operator.printable import printable
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
 from aurora_operator.reconcile import contest, speculation

@@ -9,12 +9,12 @@ from typing import Any
 
 from aurora_core.errors import EngineError
 from aurora_core.exchange import within
+from aurora_core.printable import printable
 from aurora_core.protocol.agent import Record
 
 from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import ClusterError
-from aurora_operator.printable import printable
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan

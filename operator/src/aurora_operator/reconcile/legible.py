@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
+from aurora_core.printable import printable
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from aurora_operator.printable import printable
 
 
 def _time(text: str) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from aurora_core.printable import printable
+
 from aurora_operator.clients.cluster import Cluster
-from aurora_operator.printable import printable
 from aurora_operator.reconcile.readiness import READY
 
 _MOST = 800

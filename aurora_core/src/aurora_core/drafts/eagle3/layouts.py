@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from aurora_core.arithmetic import short_name
 from aurora_core.drafts.eagle3 import foreign, speculators
 from aurora_core.drafts.eagle3.draft import Eagle3Config
 from aurora_core.errors import ConfigError
@@ -24,7 +25,7 @@ def layout(raw: Mapping[str, Any], names: Collection[str]) -> Layout:
 
 
 def _dtype(tensors: Mapping[str, Tensor]) -> str:
-    return str(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())).removeprefix("torch.")
+    return short_name(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()))
 
 
 def _config(raw: Mapping[str, Any], tensors: Mapping[str, Tensor], to: str) -> dict[str, Any]:
