@@ -79,7 +79,7 @@ def test_a_budget_comes_with_the_second_replica_and_goes_with_it():
     wait("a budget", lambda: read("poddisruptionbudget", "chat-engine"), 20)
     patch({"serving": {"replicas": 1}})
     wait("no budget", lambda: read("poddisruptionbudget", "chat-engine") is None, 20)
-    assert read("deployment", "chat-engine")["spec"]["replicas"] == 1
+    wait("one replica", lambda: read("deployment", "chat-engine")["spec"]["replicas"] == 1, 20)
 
 
 def test_a_trainer_s_template_that_is_taken_back_is_taken_back():
