@@ -13,11 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from aurora_core.cli.places import resolve_target
-from aurora_core.config import LoopConfig, load
-from aurora_core.loop.plots import cores
-from aurora_core.loop.stack import Stack, Work
-from aurora_core.loop.traffic import read_prompts, render
+from aurora_core.cli.places import models_folder
+from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_demo import smollm2
+from aurora_demo.config import LoopConfig, load
+from aurora_demo.plots import cores
+from aurora_demo.stack import Stack, Work
 from transformers import AutoTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +57,7 @@ def stack(
             "serving": config.serving.model_copy(update=serving),
         }
     )
-    target = resolve_target(config)
+    target = smollm2.target(config.target, models_folder())
     prompts = render(read_prompts(config.traffic.prompts), AutoTokenizer.from_pretrained(target.path))
     with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:
         made = Stack.prepared(config, target, Work(work or Path(folder)))

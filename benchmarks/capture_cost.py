@@ -6,7 +6,7 @@ samples are written to the spool as in production.
 
 import statistics
 
-from aurora_core.loop.traffic import measure
+from aurora_core.evaluation.requests import measure
 from bench import arguments, report, stack
 
 

@@ -24,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from aurora_core.arithmetic import STATE_DTYPES
 from aurora_core.config import DraftConfig, TrainingConfig
-from aurora_core.loop.stack import Stack
-from aurora_core.loop.traffic import Stream, measure
+from aurora_core.evaluation.requests import Stream, measure
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample, decode
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
+from aurora_demo.stack import Stack
 from bench import ROOT, heading, stack
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from aurora_core.engine.launch import engine_dtype
 from aurora_core.evaluation.identity import LogitChecker
-from aurora_core.loop.traffic import measure, read_prompts, render
+from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.evaluation.requests import measure
 from bench import ROOT, arguments, report, stack
 from transformers import AutoTokenizer
 

@@ -9,8 +9,8 @@ import random
 import time
 
 from aurora_core.errors import AuroraError
-from aurora_core.loop.stack import Stack
-from aurora_core.loop.traffic import Stream
+from aurora_core.evaluation.requests import Stream
+from aurora_demo.stack import Stack
 from bench import arguments, report, stack
 
 _WEIGHTS = {"trainer": 5, "agent": 3, "engine": 2, "store": 3}

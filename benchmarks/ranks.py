@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from aurora_core.cli.places import resolve_target
-from aurora_core.config import DraftConfig, TrainingConfig, load
+from aurora_core.cli.places import models_folder
+from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
@@ -23,6 +23,8 @@ from aurora_core.training import follower
 from aurora_core.training.group import gather, join
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
+from aurora_demo import smollm2
+from aurora_demo.config import load
 from bench import arguments, report
 from ports import free_port
 
@@ -114,7 +116,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps of a round")
     options = parser.parse_args()
-    folder = resolve_target(load(options.config)).path
+    folder = smollm2.target(load(options.config).target, models_folder()).path
     rounds = [{n: samples_per_second(n, folder, options.steps) for n in (1, 2)} for _ in range(options.rounds)]
     report(
         "ranks",

@@ -9,9 +9,9 @@ import json
 import time
 from pathlib import Path
 
-from aurora_core.loop.stack import Stack
-from aurora_core.loop.traffic import Stream
+from aurora_core.evaluation.requests import Stream
 from aurora_core.protocol.engine import ArmCounters, EngineState, measured
+from aurora_demo.stack import Stack
 from bench import ROOT, arguments, heading, report, stack
 
 Row = list[float]

@@ -10,7 +10,7 @@ import threading
 import time
 
 import httpx
-from aurora_core.loop.traffic import Stream
+from aurora_core.evaluation.requests import Stream
 from aurora_core.protocol.request import NOT_CAPTURED
 from aurora_core.training.init import first_draft
 from aurora_core.weights import checkpoint

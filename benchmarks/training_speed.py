@@ -13,12 +13,14 @@ from functools import partial
 
 import torch
 from aurora_core.arithmetic import short_name
-from aurora_core.cli.places import resolve_target
-from aurora_core.config import DraftConfig, TrainingConfig, load
+from aurora_core.cli.places import models_folder
+from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
+from aurora_demo import smollm2
+from aurora_demo.config import load
 from bench import arguments, report
 
 
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    target = resolve_target(load(options.config))
+    target = smollm2.target(load(options.config).target, models_folder())
     draft = partial(first_draft, DraftConfig(draft_vocab_size=8192), target, 0)
     for name, case in CASES.items():
         trainers = {

@@ -26,8 +26,9 @@ from functools import partial
 from typing import Any
 
 import yaml
-from aurora_core.loop.traffic import Stream, measure, read_prompts, render
-from aurora_core.models import smollm2
+from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.evaluation.requests import Stream, measure
+from aurora_demo import smollm2
 from bench import ROOT, report
 from deployed import NAME, annotate, condition, decisions, kubectl, patch, pods, publish_copy, quieten, status, url
 from host import Host

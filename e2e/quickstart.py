@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from aurora_core.loop.plots import cores
-from aurora_core.loop.traffic import Measured, Record, Stream, measure, read_prompts, render
-from aurora_core.models import smollm2
+from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.evaluation.requests import Measured, Record, Stream, measure
+from aurora_demo import smollm2
+from aurora_demo.plots import cores
 from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
 from machine import emulated, patience, slowness
 from transformers import AutoTokenizer

@@ -1,7 +1,7 @@
 import pytest
-from aurora_core.config import DraftConfig, TrainingConfig, load
+from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.errors import ConfigError
-from aurora_core.loop.traffic import read_prompts
+from aurora_core.evaluation.prompts import read_prompts
 from pydantic import ValidationError
 
 
@@ -36,21 +36,6 @@ def test_a_chain_verifies_one_token_more_than_it_drafts():
     with pytest.raises(ValidationError, match="num_steps \\+ 1 = 4"):
         DraftConfig(num_steps=3, num_draft_tokens=6)
     assert DraftConfig(num_steps=3, top_k=4, num_draft_tokens=8).top_k == 4
-
-
-def test_every_wrong_key_of_a_file_is_named(tmp_path):
-    path = tmp_path / "loop.yaml"
-    path.write_text("target: {model: m, speed: 3}\ntraffic: {prompts: p.jsonl, concurrency: 0}\n")
-    with pytest.raises(ConfigError) as caught:
-        load(path)
-    assert "target.speed" in str(caught.value)
-    assert "traffic.concurrency" in str(caught.value)
-
-
-def test_paths_are_relative_to_the_file(tmp_path):
-    path = tmp_path / "loop.yaml"
-    path.write_text("target: {model: m}\ntraffic: {prompts: sub/p.jsonl}\n")
-    assert load(path).traffic.prompts == tmp_path / "sub" / "p.jsonl"
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", '{"messages": []}\n', "nonsense\n", '{"messages": [{"role": "user"}]}\n'])

@@ -10,13 +10,13 @@ from aurora_core.agent.engine import Engine
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings
-from aurora_core.loop.processes import Process
-from aurora_core.loop.stack import wait_until_healthy
-from aurora_core.loop.traffic import read_prompts, render
-from aurora_core.models import smollm2
+from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
+from aurora_demo import smollm2
+from aurora_demo.processes import Process
+from aurora_demo.stack import wait_until_healthy
 from engine_support import ADMIN_KEY, ROOT, Running
 from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -10,7 +10,7 @@ import pytest
 import torch
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.evaluation.accept import generated_counts, simulate
-from aurora_core.loop.traffic import measure
+from aurora_core.evaluation.requests import measure
 from aurora_core.models import vocabulary
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer

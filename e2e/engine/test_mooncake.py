@@ -7,9 +7,9 @@ import pytest
 import torch
 from aurora_core.config import SamplesConfig
 from aurora_core.errors import TransportError
-from aurora_core.loop import store
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.schema import Sample, decode, encode
+from aurora_demo import store
 from machine import patience
 from ports import free_port
 

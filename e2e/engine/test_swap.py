@@ -10,7 +10,7 @@ import pytest
 from aurora_core.agent.engine import Engine
 from aurora_core.errors import EngineError
 from aurora_core.evaluation.identity import LogitChecker
-from aurora_core.loop.traffic import measure
+from aurora_core.evaluation.requests import measure
 from aurora_core.protocol.controls import Control
 from engine_support import publish
 

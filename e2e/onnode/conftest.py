@@ -6,8 +6,9 @@ import time
 
 import pytest
 import yaml
-from aurora_core.loop.traffic import measure, read_prompts, render
-from aurora_core.models import smollm2
+from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.evaluation.requests import measure
+from aurora_demo import smollm2
 from deployed import NAME, condition, kubectl, status, url
 from host import Host
 from machine import emulated

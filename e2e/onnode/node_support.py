@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from aurora_core.loop.traffic import Stream
+from aurora_core.evaluation.requests import Stream
 from aurora_operator.clients.prometheus import Prometheus
 from deployed import kubectl, resource, status
 from machine import patience

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from aurora_core.loop.traffic import Stream, measure
+from aurora_core.evaluation.requests import Stream, measure
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from control_plane import audit_log

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import yaml
-from aurora_core.loop.traffic import measure
+from aurora_core.evaluation.requests import measure
 from aurora_core.weights.store import WeightsStore
 from deployed import NAME, condition, decisions, kubectl, patch, pods, publish_copy, status, url
 from machine import emulated

@@ -75,7 +75,7 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     # What compiles would take from the tests the processor that their deadlines count on.
     tasks.join()
     _stage(session, "unit tests of the tools", 20, "pytest", "-q", "tools/tests")
-    core = ("aurora_core/tests", "aurora_core/sgl_kernel_cpu/tests")
+    core = ("aurora_core/tests", "aurora_core/sgl_kernel_cpu/tests", "aurora_core/demo/tests")
     _stage(session, "unit tests of the loop", 60, "pytest", "-q", "-n", "2", *core)
     _stage(session, "unit tests of the operator", 50, "pytest", "-q", "-n", "2", "operator/tests")
     _node(session, api_only=True)
@@ -129,11 +129,11 @@ def quickstart(session: Session, arguments: Sequence[str]) -> None:
 
 
 def loop(session: Session, arguments: Sequence[str]) -> None:
-    """The learning loop without Kubernetes, as processes on this machine. Arguments go to `aurora-core loop`."""
+    """The learning loop without Kubernetes, as processes on this machine. Arguments go to `aurora-demo loop`."""
     _built(session, node=False).join()
     _environment(session)
     config = ("--config", "examples/smollm2.yaml", "--work", "work")
-    _stage(session, "loop", 1500, "aurora-core", "loop", *config, *arguments)
+    _stage(session, "loop", 1500, "aurora-demo", "loop", *config, *arguments)
 
 
 def benchmark(session: Session, arguments: Sequence[str]) -> None:

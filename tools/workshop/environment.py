@@ -16,13 +16,13 @@ _PROJECTS = tuple(
     ROOT / path
     for path in (
         "pyproject.toml", "operator/pyproject.toml", "aurora_core/pyproject.toml",
-        "aurora_core/sgl_kernel_cpu/pyproject.toml",
+        "aurora_core/sgl_kernel_cpu/pyproject.toml", "aurora_core/demo/pyproject.toml",
     )
 )  # fmt: skip
 _KEPT_DAYS = 14
 CONTRIBUTOR = {
     "operator": (ROOT / ".venv", ROOT / "operator" / "dev.lock", ("operator", "aurora_core")),
-    "core": (ROOT / ".venv-core", ROOT / "aurora_core" / "dev.lock", ("operator", "aurora_core")),
+    "core": (ROOT / ".venv-core", ROOT / "aurora_core" / "dev.lock", ("operator", "aurora_core", "aurora_core/demo")),
 }
 """Folder, lock file, and distributions that are installed in place, by name of the environment."""
 
@@ -52,7 +52,7 @@ def make_complete(processes: Processes, step: Step, *, more_packages: tuple[str,
         processes.logged(
             step, command, "pip", "sync", "--require-hashes", ROOT / "requirements.lock", **own
         )  # fmt: skip
-        paths = [part for path in ("operator", "aurora_core", "aurora_core/sgl_kernel_cpu") for part in ("-e", path)]
+        paths = [part for project in _PROJECTS[1:] for part in ("-e", project.parent)]
         processes.logged(step, command, "pip", "install", "--no-deps", *paths, **own)
         (venv / ".complete").touch()
     for other in venv.parent.iterdir():

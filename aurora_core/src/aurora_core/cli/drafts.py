@@ -54,7 +54,7 @@ def prune(arguments: argparse.Namespace) -> None:
     """Reduce a draft's vocabulary, and show what that keeps of the counted tokens at several sizes."""
     from aurora_core.config import DraftConfig  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.drafts import reduce  # noqa: PLC0415
-    from aurora_core.loop.traffic import read_prompts  # noqa: PLC0415
+    from aurora_core.evaluation.prompts import read_prompts  # noqa: PLC0415
     from aurora_core.models import counting  # noqa: PLC0415
     from aurora_core.models.target import Target  # noqa: PLC0415
     from aurora_core.training.init import first_draft  # noqa: PLC0415

@@ -28,13 +28,6 @@ def parser(description: str) -> argparse.ArgumentParser:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
-    loop = command("loop", "Serve, train and swap on this machine, and show what it gains.")
-    loop.add_argument("--config", type=Path, required=True, help="YAML file of the loop")
-    loop.add_argument("--prompts", type=Path, help='JSON lines of {"messages": [...]}, instead of the configured file')
-    loop.add_argument("--seconds", type=int, help="how long each domain's traffic lasts")
-    loop.add_argument("--work", type=Path, default=Path("work"), help="folder for weights, samples, logs and results")
-    loop.set_defaults(run=processes.loop)
-
     def process(name: str, text: str, *, models: bool = True) -> argparse.ArgumentParser:
         found = command(name, text)
         found.add_argument("--work", type=Path, required=True, help="folder of weights, samples and training state")

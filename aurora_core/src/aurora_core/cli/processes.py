@@ -1,4 +1,4 @@
-"""The commands that run the loop's processes: on this machine alone, or each in a container of its own."""
+"""The commands that run the loop's processes, each in a container of its own."""
 
 import argparse
 import logging
@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from aurora_core import credentials
-from aurora_core.cli.places import models_folder, resolve_target
-from aurora_core.config import DeploymentConfig, load, read
+from aurora_core.cli.places import models_folder
+from aurora_core.config import DeploymentConfig, read
 from aurora_core.errors import ConfigError
 from aurora_core.protocol.trainer import STATUS_FILE
 from aurora_core.weights.signing import Signing
@@ -30,21 +30,6 @@ def _required(variable: str) -> str:
     if not value:
         raise ConfigError(f"set the environment variable {variable}: without it anyone could control the engine")
     return value
-
-
-def loop(arguments: argparse.Namespace) -> None:
-    """Serve, train and swap on this machine."""
-    from aurora_core.loop.run import run  # noqa: PLC0415 (torch and more: only where needed)
-    from aurora_core.models.source import fetched  # noqa: PLC0415
-
-    config = load(arguments.config)
-    traffic = config.traffic
-    if arguments.prompts is not None:
-        traffic = traffic.model_copy(update={"prompts": arguments.prompts.resolve()})
-    if arguments.seconds is not None:
-        traffic = traffic.model_copy(update={"seconds": arguments.seconds})
-    config = config.model_copy(update={"traffic": traffic, "draft": fetched(config.draft, models_folder())})
-    run(config, resolve_target(config), arguments.work.resolve(), live=sys.stdout.isatty())
 
 
 def train(arguments: argparse.Namespace) -> None:

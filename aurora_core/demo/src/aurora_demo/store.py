@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import EngineError
-from aurora_core.loop.processes import Process
+
+from aurora_demo.processes import Process
 
 _START_SECONDS = 60
 

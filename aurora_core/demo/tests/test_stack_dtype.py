@@ -1,12 +1,21 @@
 """The loop compares answers in the type that its engine computes in."""
 
+import json
 from typing import get_args
 
 import pytest
 from aurora_core.arithmetic import ComputeDtype
-from aurora_core.config import LoopConfig
 from aurora_core.evaluation.identity import _PRECISE
-from aurora_core.loop.stack import Stack, Work
+from aurora_core.models.target import Target
+from aurora_demo.config import LoopConfig
+from aurora_demo.stack import Stack, Work
+
+
+@pytest.fixture
+def target(tmp_path):
+    """What an engine's type follows from: the checkpoint's."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "torch_dtype": "bfloat16"}))
+    return Target(tmp_path)
 
 
 @pytest.mark.parametrize("configured", ["auto", "bfloat16", "float16", "float32"])

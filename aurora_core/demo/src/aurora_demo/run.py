@@ -12,16 +12,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
-from aurora_core.config import LoopConfig
 from aurora_core.errors import ConfigError
 from aurora_core.evaluation.identity import Identity, LogitChecker
-from aurora_core.loop import plots
-from aurora_core.loop.stack import Stack, Work
-from aurora_core.loop.traffic import Measured, Stream, accept_length, measure, read_prompts, render
-from aurora_core.loop.view import View
+from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.evaluation.requests import Measured, Stream, accept_length, measure
 from aurora_core.models.target import Target
+from transformers import AutoTokenizer
+
+from aurora_demo import plots
+from aurora_demo.config import LoopConfig
+from aurora_demo.stack import Stack, Work
+from aurora_demo.view import View
 
 SPECULATE_AT = 1.35
 """Held-out accept length from which a draft is tried; measured decode speed decides whether it stays."""

@@ -10,20 +10,20 @@ from typing import Self
 
 import httpx
 import yaml
-
 from aurora_core.agent.client import AgentClient
-from aurora_core.config import LoopConfig
 from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.errors import EngineError
-from aurora_core.loop import store
-from aurora_core.loop.processes import Process
-from aurora_core.loop.speculation import Comparison, advance, begin
 from aurora_core.models.target import Target
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.signing import Signing
 from aurora_core.weights.store import WeightsStore
+
+from aurora_demo import store
+from aurora_demo.config import LoopConfig
+from aurora_demo.processes import Process
+from aurora_demo.speculation import Comparison, advance, begin
 
 _START_SECONDS = 300
 

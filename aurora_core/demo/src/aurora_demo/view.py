@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from aurora_core.loop.run import Timeline
-    from aurora_core.loop.stack import Stack
+    from aurora_demo.run import Timeline
+    from aurora_demo.stack import Stack
 
 _LINE_SECONDS = 20.0
 _BARS = "▁▂▃▄▅▆▇█"

@@ -14,7 +14,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from aurora_core.evaluation.identity import Identity
-    from aurora_core.loop.run import Comparison, Timeline
+
+    from aurora_demo.run import Comparison, Timeline
 
 _COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
 

