@@ -23,14 +23,29 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import model_volume
 import yaml
 from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.evaluation.requests import Stream, measure
 from aurora_demo import smollm2
 from bench import ROOT, report
-from deployed import NAME, annotate, condition, decisions, kubectl, patch, pods, publish_copy, quieten, status, url
+from deployed import (
+    MODEL,
+    NAME,
+    annotate,
+    condition,
+    decisions,
+    kubectl,
+    patch,
+    pods,
+    publish_copy,
+    quieten,
+    status,
+    url,
+)
 from host import Host
 from machine import emulated
 from transformers import AutoTokenizer
@@ -215,8 +230,9 @@ def speculation(tally: Tally) -> None:
             tally.wrong.append({"kind": "speculation", "entries": [entry]})
 
 
-def serve(prompts: list[str]) -> Stream:
+def serve(folder: Path, prompts: list[str]) -> Stream:
     """Apply and wait for the first answer; returns the traffic."""
+    model_volume.bring(folder, MODEL)
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     until("available", lambda: condition("Available")["status"] == "True", 400)
@@ -246,8 +262,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a first promotion")
     parser.add_argument("--speculation", action="store_true", help="instead: is a draft that slows switched off?")
     options = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
-    stream = serve(render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
+    folder = smollm2.materialise(CACHE / "models")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    stream = serve(folder, render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
     tally, finished = Tally(), 0
     drafts = None if options.speculation else promoted(options.seconds)
     before, killer = children(), Killer(options.kills)

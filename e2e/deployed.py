@@ -12,6 +12,8 @@ from typing import Any
 from machine import patience
 
 NAME = "smollm2"
+MODEL = f"{NAME}-model"
+"""The claim with its target."""
 DAMAGED = Path(__file__).parent / "damaged.py"
 
 

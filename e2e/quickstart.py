@@ -17,12 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import model_volume
 import yaml
 from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.evaluation.requests import Measured, Record, Stream, measure
 from aurora_demo import smollm2
 from aurora_demo.plots import cores
-from deployed import annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
+from deployed import MODEL, annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
 from machine import emulated, patience, slowness
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
@@ -206,9 +207,13 @@ def main() -> None:
     parser.add_argument("--forward", action="store_true", help="reach the Service by kubectl port-forward")
     parser.add_argument("--access-mode", help="of the claim, where the storage class gives no ReadWriteMany")
     options = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
+    folder = smollm2.materialise(CACHE / "models")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     prompts = render(read_prompts(options.prompts), tokenizer)
     slowness()
+    timeline = Timeline()
+    model_volume.bring(folder, MODEL, options.access_mode or "ReadWriteMany")
+    timeline.say(f"the model is in the volume {MODEL}")
     timeline = Timeline()
     apply(options.file, options.access_mode)
     timeline.say(f"applied {options.file.name}")

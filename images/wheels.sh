@@ -12,4 +12,5 @@ for package in operator aurora_core aurora_core/sgl_kernel_cpu; do
   UV_CACHE_DIR=$cache/uv "$uv" build -q --wheel -o dist "$package" >&2
 done
 rm -f dist/.gitignore
-git ls-files -co --exclude-standard -- images operator/src aurora_core | sort | xargs sha256sum | sha256sum | cut -c1-12
+git ls-files -co --exclude-standard -- images operator/src operator/pyproject.toml \
+  aurora_core/pyproject.toml aurora_core/src aurora_core/sgl_kernel_cpu/{src,pyproject.toml} | sort | xargs sha256sum | sha256sum | cut -c1-12

