@@ -92,7 +92,9 @@ def bring(folder: Path, name: str, access_mode: str = "ReadWriteMany") -> None:
 
 def _send(folder: Path, receiver: str) -> None:
     extract = ["kubectl", "exec", "-i", receiver, "--", "tar", "x", "-C", "/model", "--no-same-owner"]
-    with subprocess.Popen(["tar", "c", "-C", folder, "."], stdout=subprocess.PIPE) as sender:
+    # By name, and not as `.`: the volume's own folder is another user's, whose mode and times cannot be set.
+    names = sorted(path.name for path in folder.iterdir())
+    with subprocess.Popen(["tar", "c", "-C", folder, "--", *names], stdout=subprocess.PIPE) as sender:
         done = subprocess.run(extract, check=False, stdin=sender.stdout, capture_output=True, text=True)
     if done.returncode or sender.returncode:
         sys.exit(f"{folder} did not arrive in pod {receiver}: {done.stderr.strip()}")
