@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import command_line
 import parallel_support as support
 import pytest
 import torch
@@ -91,6 +92,20 @@ def test_half_a_launcher_is_refused(environment):
     with pytest.raises(ConfigError, match="torchrun"):
         rank_of(environment)
     assert rank_of({}) == rank_of({"WORLD_SIZE": "1"}) == 0
+
+
+def test_the_error_that_ends_a_rank_is_left_where_the_launcher_s_own_lines_do_not_hide_it(
+    make_work, command, tmp_path, monkeypatch
+):
+    last = tmp_path / "last"
+    monkeypatch.setenv("AURORA_LAST_MESSAGE", str(last))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, _, errors = command_line.run(*command(make_work("half")))
+    assert (status, errors) == (1, last.read_text())
+    assert "start the trainer with torchrun" in errors
+    # A second rank of the same pod adds its own.
+    command_line.run(*command(tmp_path / "half"))
+    assert last.read_text() == 2 * errors
 
 
 @pytest.fixture(scope="module")

@@ -155,6 +155,14 @@ def test_what_these_credentials_may_not_see_is_forbidden_and_not_missing(kubectl
     assert 'User "jane"' in found["GPUs"][1]
 
 
+def test_gpus_are_found_by_the_names_that_pods_request(kubectl, run):
+    spec = {"serving": {"gpuResource": "amd.com/gpu"}, "training": {"device": "cpu"}, "weights": {"claimName": "c"}}
+    kubectl.answer(answers() | {GET: (0, resource(**spec), "")})
+    checked(run, "chat")
+    (nodes,) = [call for call in kubectl.calls if call[:2] == ["get", "nodes"]]
+    assert nodes[-1] == "jsonpath={.items[*].status.allocatable.amd\\.com/gpu}"
+
+
 def test_what_is_missing_says_what_to_do(kubectl, run):
     missing = "Error from server (NotFound): the server could not find the requested resource\n"
     kubectl.answer(

@@ -33,10 +33,11 @@ OTHER = {
     "serving.extraArgs": ["--log-level"], "training.hyperparameters.betas": [0.8, 0.9],
     "samples.mooncakeMaster": "n:1", "samples.mooncakeMetadata": "http://n", "weights.template.size": "2Gi",
     "promotion.prometheus.url": "http://n", "promotion.guards": [{"name": "g", "query": "up", "max": 1}],
+    "serving.gpuResource": "amd.com/gpu", "training.gpuResource": "amd.com/gpu",
     "serving.podTemplate": LABELLED, "training.podTemplate": LABELLED,
 }  # fmt: skip
 """Values that do not follow from a field's schema."""
-ALONE = {"draft.algorithm", "training.gpus"}
+ALONE = {"draft.algorithm"}
 """Fields that have one value."""
 
 

@@ -48,6 +48,9 @@ _GAUGES = {
         metrics.REPLICAS_READY,
         metrics.SPECULATION_SWITCHED_OFF,
         metrics.SUSPENDED,
+        metrics.TRAINING_QUEUED,
+        metrics.RANKS_DESIRED,
+        metrics.RANKS_READY,
     )
 }
 
@@ -73,6 +76,9 @@ def show(name: str, spec: Spec, status: Status) -> None:
         metrics.REPLICAS_READY: status.serving.ready,
         metrics.SPECULATION_SWITCHED_OFF: float(reasons.get("Speculating") in {"SwitchedOff", "SwitchingOff"}),
         metrics.SUSPENDED: float(spec.suspend),
+        metrics.TRAINING_QUEUED: float(reasons.get("TrainingHealthy") == "Queued"),
+        metrics.RANKS_DESIRED: spec.training.ranks,
+        metrics.RANKS_READY: status.training.ready,
     }
     for gauge, value in values.items():
         _GAUGES[gauge].labels(name).set(value)

@@ -2,9 +2,10 @@
 
 import logging
 import sys
+import traceback
 
 from aurora_core.cli.parser import parser
-from aurora_core.cli.terminal import printable_lines
+from aurora_core.cli.terminal import leave, printable_lines
 from aurora_core.errors import AuroraError
 
 
@@ -16,5 +17,10 @@ def main() -> None:
     try:
         arguments.run(arguments)
     except AuroraError as error:
-        print(f"aurora-core: {printable_lines(str(error))}", file=sys.stderr)
+        message = f"aurora-core: {printable_lines(str(error))}"
+        print(message, file=sys.stderr)
+        leave(message)
         sys.exit(1)
+    except Exception:
+        leave(traceback.format_exc(limit=-3).rstrip())
+        raise

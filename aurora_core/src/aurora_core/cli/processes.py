@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aurora_core import credentials
 from aurora_core.cli.places import models_folder
+from aurora_core.cli.terminal import leave
 from aurora_core.config import DeploymentConfig, read
 from aurora_core.errors import ConfigError
 from aurora_core.protocol.trainer import STATUS_FILE
@@ -53,15 +54,23 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def _follow(arguments: argparse.Namespace, config: DeploymentConfig) -> None:
-    """One of several ranks, but not the first. Until it has joined the others, SIGTERM ends it at once."""
+    """One of several ranks, but not the first. Until it has joined the others, SIGTERM ends it at once.
+
+    The first one of another machine answers scrapes, of its process alone: what training reports is rank 0's.
+    """
+    from prometheus_client import start_http_server  # noqa: PLC0415
+
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.training import follower, group  # noqa: PLC0415
 
+    if arguments.metrics_port is not None and group.leads_a_machine(os.environ):
+        start_http_server(arguments.metrics_port)
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     ranks = group.join(os.environ)
     following = follower.Follower(config.training, target, ranks)
     follower.install_signals(following)
     if not following.run():
+        leave(f"aurora-core: rank {ranks.rank} ended with the others, one of which was asked to; the state is saved")
         sys.exit(_STOPPED)
 
 

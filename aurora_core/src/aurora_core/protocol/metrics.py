@@ -175,5 +175,8 @@ REPLICAS_DESIRED = _gauge("replicas_desired", "Engine pods that the spec asks fo
 REPLICAS_READY = _gauge("replicas_ready", "Engine pods that are ready", *_OF)
 SPECULATION_SWITCHED_OFF = _gauge("speculation_switched_off", "1 where a person keeps speculation off", *_OF)
 SUSPENDED = _gauge("suspended", "1 where spec.suspend is true", *_OF)
+TRAINING_QUEUED = _gauge("training_queued", "1 while a queue keeps the trainer waiting", *_OF)
+RANKS_DESIRED = _gauge("ranks_desired", "Processes that should train the draft together", *_OF)
+RANKS_READY = _gauge("ranks_ready", "Those of them whose pods are ready", *_OF)
 
 ALL: tuple[Metric, ...] = tuple(found for found in list(globals().values()) if isinstance(found, Metric))

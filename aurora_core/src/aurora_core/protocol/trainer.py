@@ -7,6 +7,9 @@ from aurora_core.protocol.message import Counts, Message, Number, Text
 STATUS_FILE = "status.json"
 """In the folder of the training state."""
 
+LOST_RANK = "lost another one of"
+"""In the message of a rank that ends because another one did."""
+
 
 class TrainerStatus(Message):
     """How training goes."""

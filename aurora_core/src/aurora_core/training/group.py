@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from aurora_core.arithmetic import short_name
 from aurora_core.errors import ConfigError, TrainingError
+from aurora_core.protocol.trainer import LOST_RANK
 from aurora_core.samples.schema import Sample
 from aurora_core.training.parallel import ALONE, Ranks, shares
 
@@ -106,7 +107,7 @@ class Group:
             yield
         except RuntimeError as error:
             message = (
-                f"rank {self.rank} lost another one of {self.size} ranks: {str(error)[:300]}. Read the log of the rank "
+                f"rank {self.rank} {LOST_RANK} {self.size} ranks: {str(error)[:300]}. Read the log of the rank "
                 "that ended first; the launcher restarts all of them, and they resume from the last saved state"
             )
             raise TrainingError(message) from error
@@ -238,6 +239,11 @@ def rank_of(environment: Mapping[str, str]) -> int:
         message = f"{_SIZE} is set and {', '.join(missing)} is not: start the trainer with torchrun, or unset {_SIZE}"
         raise ConfigError(message)
     return int(environment[_RANK])
+
+
+def leads_a_machine(environment: Mapping[str, str]) -> bool:
+    """Whether this process is the first one that torch's launcher started on its machine."""
+    return environment.get(_LOCAL) == "0"
 
 
 def gather(environment: Mapping[str, str]) -> Ranks:

@@ -39,6 +39,33 @@ EFFECT = "x-effect"
 """Key of an effect in a model's JSON schema."""
 
 
+GpuResource = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^(none|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+        r"/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$",
+    ),
+]
+"""Name of an extended resource, or none."""
+
+
+def gpu_rules(part: str) -> tuple[tuple[str, str], ...]:
+    """CEL rules of a part of the spec with a device, resources and gpuResource."""
+    same = "self.resources.limits.all(k, k == self.gpuResource || !(k.contains('/gpu') || k.contains('/mig-')))"
+    return (
+        (
+            "!has(self.gpuResource) || !self.gpuResource.split('/')[0].endsWith('kubernetes.io')",
+            f"{part}.gpuResource has a name that Kubernetes keeps for itself: name what the device plugin offers",
+        ),
+        (
+            f"!has(self.gpuResource) || self.gpuResource == 'none' || !has(self.resources.limits) || {same}",
+            f"{part}.resources.limits names another GPU resource than {part}.gpuResource: remove one of them",
+        ),
+    )
+
+
 class SecretKey(Config):
     """A key of a Secret in the resource's namespace."""
 

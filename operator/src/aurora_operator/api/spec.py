@@ -8,7 +8,7 @@ from aurora_core.config.parts import Dtype
 from aurora_core.config.training import TrainingConfig
 from pydantic import Field, PositiveInt
 
-from aurora_operator.api.fields import Effect, Name, SecretKey, rules
+from aurora_operator.api.fields import Effect, GpuResource, Name, SecretKey, gpu_rules, rules
 from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.pod_template import PodTemplate
 from aurora_operator.api.promotion import PromotionSpec
@@ -19,6 +19,8 @@ Quantities = Annotated[
     dict[str, Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]],
     Field(max_length=16),
 ]
+
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 
 OF_FAMILIES = tuple(argument for family in FAMILIES.values() for argument in family.arguments)
 OWNED_ARGUMENTS = (
@@ -33,7 +35,7 @@ OWNED_ARGUMENTS = (
 
 
 class Resources(Config):
-    """Compute resources of a container, as in a pod; GPUs are added from tensorParallelSize or gpus."""
+    """Compute resources of a container, as in a pod; GPUs are added, see gpuResource."""
 
     requests: Quantities = Field(default_factory=dict)
     """What the scheduler reserves."""
@@ -52,6 +54,7 @@ class ServingSpec(Config):
             + "].exists(o, o.startsWith(a.split('=')[0])))",
             "serving.extraArgs names an argument that the operator owns: use target.*, draft.* or serving.* instead",
         ),
+        *gpu_rules("serving"),
     )
 
     replicas: Annotated[int, Effect.IN_PLACE] = Field(1, ge=1, le=1000)
@@ -60,6 +63,9 @@ class ServingSpec(Config):
     """Where the engine computes."""
     tensor_parallel_size: int = Field(1, ge=1, le=64)
     """GPUs of an engine pod, that share the target."""
+    gpu_resource: GpuResource | None = None
+    """Extended resource by which pods ask for these GPUs, such as nvidia.com/mig-3g.40gb or amd.com/gpu; by default the
+    one that resources names, else nvidia.com/gpu. none: podTemplate asks for them itself, as with resourceClaims."""
     image: Image | None = None
     """Engine image; by default the one that the operator was installed with."""
     port: int = Field(30000, ge=1024, le=65535)
@@ -82,10 +88,24 @@ class ServingSpec(Config):
 class TrainingSpec(Config):
     """The trainer."""
 
+    model_config = rules(
+        (
+            "self.device == 'cuda' || self.gpus == 1",
+            "training.gpus counts GPUs and training.device is cpu: use training.nodes for several processes",
+        ),
+        *gpu_rules("training"),
+    )
+
     device: Literal["cuda", "cpu"] = "cuda"
     """Where the trainer computes."""
-    gpus: int = Field(1, ge=1, le=1)
-    """GPUs of the trainer."""
+    gpus: int = Field(1, ge=1, le=16)
+    """GPUs of a trainer pod, each with a rank of its own."""
+    nodes: int = Field(1, ge=1, le=64)
+    """Trainer pods, that train one draft together; each has its own GPUs, and the first one publishes."""
+    gpu_resource: GpuResource | None = None
+    """As serving.gpuResource."""
+    queue_name: QueueName | None = None
+    """LocalQueue of Kueue in which the trainer waits for its turn; serving waits for none."""
     image: Image | None = None
     """Trainer image; by default the one that the operator was installed with."""
     resources: Resources = Resources()
@@ -93,7 +113,12 @@ class TrainingSpec(Config):
     hyperparameters: TrainingConfig = TrainingConfig()
     """How the draft is trained."""
     pod_template: PodTemplate | None = None
-    """Merged into the trainer pod's template as serving.podTemplate; without sidecars and resources into init's."""
+    """Merged into the trainer pods' template as serving.podTemplate; without sidecars and resources into init's."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train the draft together."""
+        return self.nodes * self.gpus
 
 
 class SamplesSpec(Config):

@@ -166,6 +166,10 @@ class Training(_Status):
     """Newest version on the volume."""
     precision: Text | None = None
     """Type of the trainer's forward and backward pass."""
+    ranks: Count = 1
+    """Processes that should train the draft together."""
+    ready: Count = 0
+    """Those of them whose pods are ready."""
 
 
 class Anchor(_Status):

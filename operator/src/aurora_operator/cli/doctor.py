@@ -1,7 +1,7 @@
 """What is wrong in the cluster, and what to do; what cannot be seen is not called missing."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -12,6 +12,8 @@ from aurora_operator.api import GROUP, VERSION
 from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.cli import messages, plot
 from aurora_operator.cli.kubectl import Answer, Failure, Found, Kubectl
+from aurora_operator.render import gpus
+from aurora_operator.render.serving import ENGINE
 
 _TIMEOUT = 15.0
 
@@ -76,7 +78,7 @@ def _last(text: str) -> str:
     return text.strip().splitlines()[-1] if text.strip() else ""
 
 
-def _cluster(kubectl: Kubectl, *, gpus: bool, claim: bool) -> Iterator[Check]:
+def _cluster(kubectl: Kubectl, *, resources: Sequence[str], claim: bool) -> Iterator[Check]:
     api = kubectl.attempt("get", "--raw", f"/apis/{GROUP}/{VERSION}")
     remedy = "helm install the chart aurora-operator"
     if api.failure is Failure.OTHER and "404" in api.error:
@@ -90,9 +92,10 @@ def _cluster(kubectl: Kubectl, *, gpus: bool, claim: bool) -> Iterator[Check]:
         classes = kubectl.attempt("get", "storageclasses", "-o", "jsonpath={.items[*].metadata.name}")
         remedy = "there is none: name an existing claim in weights.claimName"
         yield from_answer("storage class", classes, lambda out: bool(out.strip()), remedy)
-    if gpus:
-        nodes = kubectl.attempt("get", "nodes", "-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}")
-        remedy = "no node offers nvidia.com/gpu: install the device plugin, or set device: cpu"
+    for name in resources:
+        path = name.replace(".", "\\.")
+        nodes = kubectl.attempt("get", "nodes", "-o", f"jsonpath={{.items[*].status.allocatable.{path}}}")
+        remedy = f"no node offers {name}: install its device plugin, name another in gpuResource, or set device: cpu"
         yield from_answer("GPUs", nodes, lambda out: any(n not in {"", "0"} for n in out.split()), remedy)
 
 
@@ -166,6 +169,12 @@ def _resource(kubectl: Kubectl, found: Found) -> Iterator[Check]:
         yield Check("status", Result.MISSING, "the operator has not reported anything of this resource yet")
 
 
+def _gpus(found: Found) -> list[str]:
+    """By which names its pods ask for GPUs."""
+    serving, training = found.spec.serving, found.spec.training
+    return sorted({*gpus.names(serving, ENGINE), *gpus.names(training, "trainer")})
+
+
 def checks(kubectl: Kubectl, name: str | None) -> Iterator[Check]:
     """All checks, in the order in which they matter; none after the first where the API server does not answer."""
     answer = kubectl.attempt("get", "--raw", "/version")
@@ -178,7 +187,7 @@ def checks(kubectl: Kubectl, name: str | None) -> Iterator[Check]:
         return
     yield Check("API server", Result.OK)
     found = kubectl.get(name) if name else None
-    gpus = found is None or "cuda" in {found.spec.serving.device, found.spec.training.device}
-    yield from _cluster(kubectl, gpus=gpus, claim=found is None or found.spec.weights.claim_name is None)
+    resources = [gpus.DEFAULT] if found is None else _gpus(found)
+    yield from _cluster(kubectl, resources=resources, claim=found is None or found.spec.weights.claim_name is None)
     if found is not None:
         yield from _resource(kubectl, found)

@@ -127,9 +127,9 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
         rows.append(("candidate", f"version {candidate.version}, {interval}, {candidate.requests} requests"))
         rows.append(("verdict", candidate.verdict))
     loss = "" if training.loss is None else f", loss {training.loss:.3f}"
-    rows.append(
-        ("training", f"step {training.step}, {training.samples} samples{loss}, published {training.last_published}")
-    )
+    ranks = f"; {training.ready} of {training.ranks} ranks are ready" if training.ranks > 1 else ""
+    published = f"published {training.last_published}{ranks}"
+    rows.append(("training", f"step {training.step}, {training.samples} samples{loss}, {published}"))
     rows += [(f"- {e.version} {e.verdict}", e.reason) for e in status.history[:5]]
     return rows
 

@@ -1,7 +1,7 @@
 """Conditions: observations in message, each with the time at which it last changed."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from aurora_core.printable import printable
@@ -9,108 +9,42 @@ from aurora_core.printable import printable
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile import contest, speculation
+from aurora_operator.reconcile import contest, speculation, trainer
+from aurora_operator.reconcile.pods import condition_of, is_ready, outlived, podless, trouble
 from aurora_operator.reconcile.readiness import READY, Seen, Truth, ready
-from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, succeeded
-from aurora_operator.render.identity import COMPONENT
+from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot
 
 FULL = 0.03
 """A volume with a smaller share of its bytes free counts as full."""
 
-RECOVERED = timedelta(seconds=30)
-"""A process that finished counts as well again once it has run for this much longer than before its fall."""
-_LONGEST_RUN = timedelta(minutes=5)
-_POD_OVERDUE = timedelta(seconds=30)
-"""A Job makes its pod at once, or is not allowed to."""
-_ON_ITS_WAY = {"ContainerCreating", "PodInitializing", "CrashLoopBackOff"}
-"""Waiting that says nothing; how a process that crashes ended says more."""
-
 _MOST_MESSAGE = 800
-
-
-def _true(body: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any] | None:
-    """An object's own condition of this kind, where it is True."""
-    conditions = ((body or {}).get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if (c["type"], c["status"]) == (kind, "True")), None)
-
-
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod is ready, and not on its way out."""
-    return not pod["metadata"].get("deletionTimestamp") and _true(pod, "Ready") is not None
-
-
-def _trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
-    """Why a pod does not run, in the kubelet's and the process's own message."""
-    for pod in pods:
-        status = pod.get("status", {})
-        for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-            waiting = (one.get("state") or {}).get("waiting") or {}
-            last = (one.get("lastState") or {}).get("terminated") or {}
-            if waiting and waiting.get("reason") not in _ON_ITS_WAY:
-                return f"{pod['metadata']['name']}: {waiting.get('reason')}: {waiting.get('message', '')}"
-            if last and int(one.get("restartCount") or 0) > 0 and last.get("exitCode"):
-                lines = str(last.get("message") or last.get("reason") or "").strip().splitlines()[-6:]
-                name = pod["metadata"]["name"]
-                return f"{name}/{one['name']} ended with {last['exitCode']}: " + " | ".join(lines)
-        for condition in status.get("conditions") or ():
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return f"{pod['metadata']['name']} cannot be scheduled: {condition.get('message', '')}"
-    # What the kubelet turned away or put out stays for a while; another pod's trouble is newer.
-    for pod in reversed(pods):
-        status = pod.get("status", {})
-        if status.get("phase") == "Failed" and status.get("reason"):
-            return f"{pod['metadata']['name']}: {status['reason']}: {status.get('message', '')}"
-    return ""
-
-
-def _podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...]) -> str:
-    """What a Job without a pod means: a quota, a policy or an admission webhook, which only its Events show."""
-    job = snapshot.children.get(("batch/v1", "Job", name))
-    started = ((job or {}).get("status") or {}).get("startTime")
-    # One that was suspended until now is about to restart.
-    if pods or started is None or _true(job, "Suspended"):
-        return ""
-    if snapshot.now - datetime.fromisoformat(started) < _POD_OVERDUE:
-        return ""
-    return f"job {name} cannot make its pod: kubectl describe job {name} says why"
 
 
 def _refused(deployment: Mapping[str, Any] | None) -> str:
     """Why a Deployment's pods cannot be made."""
-    return str((_true(deployment, "ReplicaFailure") or {}).get("message", ""))
-
-
-def _outlived(pod: Mapping[str, Any], now: datetime) -> bool:
-    """Whether each process of a pod has outlived its last run, so that a crash loop stays reported."""
-    for one in pod.get("status", {}).get("containerStatuses") or ():
-        running = (one.get("state") or {}).get("running")
-        terminated = (one.get("lastState") or {}).get("terminated") or {}
-        if running is None:
-            return False
-        if not terminated.get("exitCode"):
-            continue
-        since = datetime.fromisoformat(running["startedAt"])
-        # The kubelet has no times of a process that it lost sight of.
-        finished = datetime.fromisoformat(terminated.get("finishedAt") or running["startedAt"])
-        began = datetime.fromisoformat(terminated.get("startedAt") or running["startedAt"])
-        if now - since < min(finished - began, _LONGEST_RUN) + RECOVERED:
-            return False
-    return True
+    return str((condition_of(deployment, "ReplicaFailure") or {}).get("message", ""))
 
 
 def _failing_replicas(snapshot: Snapshot) -> str:
     """Why fewer engine pods serve than desired, where one of them says why; one that only starts says nothing."""
     present = [pod for pod in snapshot.engine_pods if not pod["metadata"].get("deletionTimestamp")]
-    well = [pod for pod in present if is_ready(pod) and _outlived(pod, snapshot.now)]
+    well = [pod for pod in present if is_ready(pod) and outlived(pod, snapshot.now)]
     desired = snapshot.spec.serving.replicas
     if not snapshot.prepared or len(well) >= desired:
         return ""
-    troubles = [found for pod in present if pod not in well and (found := _trouble((pod,)))]
+    troubles = [found for pod in present if pod not in well and (found := trouble((pod,)))]
     refused = _refused(snapshot.children.get(("apps/v1", "Deployment", snapshot.resource.engine)))
     if not troubles and not refused:
         return ""
     what = f"{len(troubles)} of {desired} engine pods" if troubles else f"a pod of {desired}"
     return f"{what} cannot serve: {troubles[0] if troubles else refused}"
+
+
+def _preparing(snapshot: Snapshot) -> str:
+    """Why the init Job does not get on; empty where it does."""
+    name, pods = snapshot.resource.init, snapshot.trainer_pods
+    held = trainer.held(snapshot, name)
+    return trouble(pods) or held or podless(snapshot, name, pods)
 
 
 def _available(snapshot: Snapshot) -> Seen:
@@ -122,29 +56,10 @@ def _available(snapshot: Snapshot) -> Seen:
     if snapshot.lost:
         return Seen("False", "Preparing", f"claim {resource.claim} was emptied or replaced and is prepared again")
     if not snapshot.prepared:
-        trouble = _trouble(snapshot.trainer_pods) or _podless(snapshot, resource.init, snapshot.trainer_pods)
-        return Seen("False", "Preparing", trouble or "the target is being fetched and version 0 published")
-    trouble = _trouble(snapshot.engine_pods) or _refused(
-        snapshot.children.get(("apps/v1", "Deployment", resource.engine))
-    )
-    return Seen("False", "EngineFailing" if trouble else "EngineStarting", trouble or "no engine pod is ready yet")
-
-
-def _training(snapshot: Snapshot) -> Seen:
-    if snapshot.spec.suspend:
-        return Seen("False", "Suspended", "spec.suspend is true")
-    if succeeded(snapshot.children.get(("batch/v1", "Job", snapshot.resource.trainer))):
-        steps = snapshot.spec.training.hyperparameters.num_train_steps
-        return Seen("True", "Completed", f"training reached hyperparameters.numTrainSteps ({steps})")
-    pods = tuple(p for p in snapshot.trainer_pods if p["metadata"]["labels"].get(COMPONENT) != "init")
-    running = any(is_ready(pod) and _outlived(pod, snapshot.now) for pod in pods)
-    trouble = _trouble(pods) or _podless(snapshot, snapshot.resource.trainer, pods)
-    if trouble and not running:
-        return Seen("False", "TrainerFailing", trouble)
-    if not running:
-        return Seen("Unknown", "TrainerStarting", "the trainer does not run yet")
-    # Step and loss are in status.training; message that change with every step would be a write with every step.
-    return Seen("True", "Running", "the trainer is running")
+        why = _preparing(snapshot)
+        return Seen("False", "Preparing", why or "the target is being fetched and version 0 published")
+    why = trouble(snapshot.engine_pods) or _refused(snapshot.children.get(("apps/v1", "Deployment", resource.engine)))
+    return Seen("False", "EngineFailing" if why else "EngineStarting", why or "no engine pod is ready yet")
 
 
 def _unbound(snapshot: Snapshot) -> Seen | None:
@@ -275,7 +190,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
     seen = {
         "Available": _available(snapshot),
         "StorageReady": _storage(snapshot),
-        "TrainingHealthy": _training(snapshot),
+        "TrainingHealthy": trainer.training(snapshot),
         "PromotionProgressing": Seen(promoting, progress.reason, message),
         speculation.CONDITION: Seen(*speculation.speculating(snapshot, progress)),
         "Degraded": _degraded(snapshot, taken),

@@ -102,6 +102,8 @@ class _Template(_Part):
 
 
 class _WorkloadSpec(_Part):
+    completions: int | None = None
+    suspend: bool | None = None
     template: _Template = Field(default_factory=_Template)
 
 

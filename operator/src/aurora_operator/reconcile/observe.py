@@ -23,9 +23,9 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.secrets import check_consent
 from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
-from aurora_operator.reconcile.conditions import is_ready
 from aurora_operator.reconcile.legible import flaw
 from aurora_operator.reconcile.ownership import Pods, made_by, sorted_out
+from aurora_operator.reconcile.pods import is_ready
 from aurora_operator.reconcile.polling import Polling
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, is_credential, succeeded
 from aurora_operator.render.config import AGENT_PORT
@@ -51,6 +51,7 @@ def _children(
         ("v1", "Secret", resource.keys),
         ("v1", "Service", resource.name),
         ("v1", "Service", resource.trainer),
+        ("v1", "Service", resource.ranks),
         ("batch/v1", "Job", resource.init),
         ("batch/v1", "Job", resource.trainer),
         ("apps/v1", "Deployment", resource.engine),

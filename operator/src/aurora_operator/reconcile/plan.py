@@ -1,20 +1,19 @@
 """What to do: a pure function of what was observed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aurora_core.protocol.agent import Record
 
-from aurora_operator.api.status import Status
 from aurora_operator.promotion import anchor
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
-from aurora_operator.reconcile import conditions, contest, rival, speculation
+from aurora_operator.reconcile import contest, jobs, reported, rival, speculation
 from aurora_operator.reconcile.drift import APPLIED, HASH, lost, rendered
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
-from aurora_operator.render import config, credentials, network, serving, training
+from aurora_operator.render import config, credentials, network, ranks, serving, training
 from aurora_operator.render.pods import digest
 
 RESYNC_SECONDS = 7.0
@@ -64,13 +63,6 @@ def _signed(body: dict[str, Any], operator: str) -> dict[str, Any]:
     if operator:
         body["metadata"]["annotations"] = {**body["metadata"].get("annotations", {}), rival.STAMP: operator}
     return body
-
-
-def _rendered(snapshot: Snapshot, at: Key, live: Mapping[str, Any]) -> tuple[str, str]:
-    """Hashes of what a live object was rendered as; as they are remembered, where a webhook took its annotations."""
-    found = rendered(live)
-    known = snapshot.applied.get(at)
-    return known.rendered if known is not None and not found[0] else found
 
 
 @dataclass(frozen=True)
@@ -132,34 +124,12 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
             serving.deployment(resource, snapshot.images, stamp) if not engines_wait else None,
             serving.disruption_budget(resource),
             training.trainer_service(resource),
+            ranks.service(resource),
         )
-        if not unsigned:
+        if not (unsigned or jobs.leaves_queue(snapshot)):
             stamp = _stamp(snapshot, trainer, snapshot.keys["samples"])
             children.add(training.trainer_job(resource, snapshot.images, stamp))
     return children.desired
-
-
-def _jobs_to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
-    """A Job's pod template cannot be changed: where it must, the Job is recreated.
-
-    What the init Job fetched stays, as long as its volume does. A trainer that ended resumes where it was asked for
-    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else.
-    """
-    out = set()
-    endless = snapshot.spec.training.hyperparameters.num_train_steps is None
-    for body in desired:
-        live = snapshot.children.get(key(body))
-        if body["kind"] != "Job" or live is None:
-            continue
-        if succeeded(live) and body["metadata"]["name"] == snapshot.resource.init:
-            if snapshot.lost:
-                out.add(key(body))
-            continue
-        template, _ = _rendered(snapshot, key(body), live)
-        # One without its hash is applied, which gives it one, as long as its template is the same.
-        if (template and template != rendered(body)[0]) or (succeeded(live) and endless):
-            out.add(key(body))
-    return out
 
 
 def _no_longer_desired(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
@@ -178,7 +148,7 @@ def _must_apply(snapshot: Snapshot, body: Mapping[str, Any]) -> bool:
         return False
     if body["kind"] == "Job" and succeeded(live):
         return False
-    if body["kind"] == "Secret" or _rendered(snapshot, at, live) != rendered(body):
+    if body["kind"] == "Secret" or jobs.rendered_as(snapshot, at, live) != rendered(body):
         # Keys are only rendered where some are missing.
         return True
     # A bound claim's spec is settled but for its size, which its owner may have grown: ours is asked for
@@ -219,43 +189,6 @@ def _record(snapshot: Snapshot, progress: Progress) -> tuple[Pod, Record] | None
     return writers[0], kept
 
 
-def _status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> Status:
-    resource = snapshot.resource
-    ready = sum(conditions.is_ready(pod) for pod in snapshot.engine_pods)
-    selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
-    reported = snapshot.training
-    trained = reported and {
-        "step": reported.step,
-        "tokens": reported.tokens,
-        "loss": None if reported.loss is None else round(reported.loss, 4),
-        "samples": reported.samples,
-        "last_published": reported.published,
-        "precision": reported.precision,
-    }
-    return Status.model_validate(
-        {
-            "observed_generation": snapshot.generation,
-            "conditions": conditions.all_of(snapshot, progress, taken),
-            "stable": None if progress.provisional else progress.stable,
-            "candidate": progress.candidate,
-            "serving": {
-                "replicas": snapshot.spec.serving.replicas,
-                "ready": ready,
-                "versions": sorted({pod.live for pod in snapshot.pods if pod.live is not None}),
-                "dtypes": sorted({pod.dtype for pod in snapshot.pods if pod.dtype}),
-                "selector": selector,
-            },
-            "training": trained or snapshot.status.training,
-            "decided": progress.decided,
-            "budget": progress.budget,
-            "challenged": progress.challenged,
-            "forecast": progress.forecast,
-            "anchor": progress.anchor,
-            "history": progress.history,
-        }
-    )
-
-
 def plan(snapshot: Snapshot) -> Plan:
     """What to do about what was observed."""
     seen = Seen(
@@ -269,16 +202,16 @@ def plan(snapshot: Snapshot) -> Plan:
     progress = advance(snapshot.spec, snapshot.status, seen)
     desired = _children(snapshot, progress)
     taken = snapshot.taken & set(map(key, desired))
-    delete = _jobs_to_replace(snapshot, desired) | _no_longer_desired(snapshot, desired)
+    delete = jobs.to_replace(snapshot, desired) | _no_longer_desired(snapshot, desired)
     apply = [
-        body
+        jobs.with_its_template(snapshot, body)
         for body in desired
         if key(body) not in delete | taken
         and _must_apply(snapshot, body)
         and not contest.held(snapshot.applied.get(key(body)), rendered(body), snapshot.now)
     ]
     there = [(body, snapshot.children[key(body)]) for body in apply if key(body) in snapshot.children]
-    observed = _status(snapshot, progress, taken)
+    observed = reported.status(snapshot, progress, taken)
     status = observed.model_dump(mode="json", by_alias=True)
     notes = (*progress.notes, *speculation.notes(snapshot.status, observed.conditions))
     loads = _loads(snapshot, progress)

@@ -79,8 +79,10 @@ def is_credential(value: str) -> bool:
 
 
 def succeeded(job: Mapping[str, Any] | None) -> bool:
-    """Whether a Job did what it was made for."""
-    return int(((job or {}).get("status") or {}).get("succeeded") or 0) > 0
+    """Whether a Job did what it was made for; one of several pods only where the Job itself says so."""
+    status, several = (job or {}).get("status") or {}, int(((job or {}).get("spec") or {}).get("completions") or 1) > 1
+    complete = any((c["type"], c["status"]) == ("Complete", "True") for c in status.get("conditions") or ())
+    return complete if several else int(status.get("succeeded") or 0) > 0
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,11 @@ class Resource:
         return f"{self.name}-trainer"
 
     @property
+    def ranks(self) -> str:
+        """Name of the Service by which several trainer pods find each other."""
+        return f"{self.name}-ranks"
+
+    @property
     def init(self) -> str:
         """Name of the Job that fetches the target and publishes version 0."""
         return f"{self.name}-init"

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from aurora_operator.render.config import AGENT_PORT, METRICS_PORT
 from aurora_operator.render.identity import Resource
+from aurora_operator.render.ranks import several
 from aurora_operator.render.serving import ENGINE
 
 Peer = dict[str, Any]
@@ -107,7 +108,7 @@ def policies(resource: Resource, peers: NetworkPeers | None) -> list[dict[str, A
 
     Engines take requests from clients, and their agents calls from the operator and scrapes from Prometheus; the
     trainer takes scrapes, the init pod nothing. None of them reaches anything but DNS, the store of samples where it is
-    a Mooncake, and, for the init pod alone, the hub.
+    a Mooncake, and, for the init pod alone, the hub. Trainer pods that train together reach each other.
     """
     if peers is None:
         return []
@@ -118,6 +119,9 @@ def policies(resource: Resource, peers: NetworkPeers | None) -> list[dict[str, A
     inward = [{"from": own}] if stores else []
     outward = [{"to": own}] if stores else []
     samples = [*outward, *_rule("to", peers.mooncake, stores)]
+    # Ranks exchange gradients and samples at ports of torch's own choice.
+    ranks: list[Peer] = [{"podSelector": {"matchLabels": resource.selector("trainer")}}]
+    together = several(resource.spec.training)
     hub = _rule("to", peers.hub, peers.hub_ports) if _fetches(resource) else []
     return [
         _policy(
@@ -135,8 +139,8 @@ def policies(resource: Resource, peers: NetworkPeers | None) -> list[dict[str, A
             resource,
             resource.trainer,
             "trainer",
-            [*_rule("from", peers.monitoring, (METRICS_PORT,)), *inward],
-            [*dns, *samples],
+            [*_rule("from", peers.monitoring, (METRICS_PORT,)), *inward, *([{"from": ranks}] if together else [])],
+            [*dns, *samples, *([{"to": ranks}] if together else [])],
         ),
         _policy(resource, resource.init, "init", [], [*dns, *hub]),
     ]

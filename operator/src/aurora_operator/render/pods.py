@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aurora_operator.api.spec import Resources
@@ -45,12 +46,10 @@ def container(
     env: list[dict[str, Any]],
     mounts: list[dict[str, Any]],
     resources: Resources | None = None,
-    gpus: int = 0,
+    gpus: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A container of ours: no root, no capabilities, nothing writable but its volumes."""
-    limits = dict(resources.limits if resources else {})
-    if gpus:
-        limits["nvidia.com/gpu"] = str(gpus)
+    limits = {**(resources.limits if resources else {}), **(gpus or {})}
     wants: dict[str, Any] = {}
     if resources and resources.requests:
         wants["requests"] = dict(resources.requests)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from aurora_operator.api.spec import Resources
-from aurora_operator.render import credentials
+from aurora_operator.render import credentials, gpus
 from aurora_operator.render.config import AGENT_PORT, engine_part
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
@@ -56,7 +56,7 @@ def _engine(resource: Resource, images: Images) -> dict[str, Any]:
             *model_mounts(resource),
         ],
         resources=spec.resources,
-        gpus=spec.tensor_parallel_size if spec.device == "cuda" else 0,
+        gpus=gpus.limits(spec, ENGINE, spec.tensor_parallel_size),
     )  # fmt: skip
     return made | {
         "ports": [{"name": "http", "containerPort": spec.port}],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aurora_operator.api.spec import Resources
-from aurora_operator.render import credentials
+from aurora_operator.render import credentials, gpus, ranks
 from aurora_operator.render.config import METRICS_PORT, trainer_part
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
@@ -23,8 +23,14 @@ from aurora_operator.render.pods import (
     signing_env,
 )
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label by which Kueue knows the queue of a Job."""
+_QUEUED = "aurora-operator.io/queue"
+"""Annotation of the trainer's pods with the same: a Job changes its queue only by being made again."""
 CLAIM = "aurora-operator.io/claim"
 """Annotation of the init Job with the uid of the claim that it prepared."""
+_GRACE = 60
+"""Seconds that the trainer has to save its state."""
 FOREVER = 2**31 - 1
 """The kubelet's own back-off paces restarts; a trainer is never given up in silence."""
 
@@ -52,7 +58,7 @@ def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
 
     Not its sidecars, which would never end, and not its resources, which may be GPUs.
     """
-    spec = (patch or {}).get("spec") or {}
+    spec = {key: value for key, value in ((patch or {}).get("spec") or {}).items() if key != "resourceClaims"}
     mine = [one for one in spec.get("containers") or () if one["name"] == "trainer"]
     own = [{key: value for key, value in one.items() if key != "resources"} | {"name": "init"} for one in mine]
     return {**(patch or {}), "spec": {**spec, "containers": own}}
@@ -121,20 +127,31 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
             *model_mounts(resource),
         ],
         resources=spec.resources,
-        gpus=spec.gpus if spec.device == "cuda" else 0,
+        gpus=gpus.limits(spec, "trainer", spec.gpus),
     ) | {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}  # fmt: skip
     part = trainer_part(resource)
     # The sample rate is the engine's matter.
     part["samples"].pop("sampleRate")
-    template = pod(resource, "trainer", [made], digest(part), grace=60, restart="OnFailure")
+    together = ranks.several(spec)
+    if together:
+        made = ranks.launched(resource, made, ranks.grace_seconds(spec, _GRACE))
+    template = pod(resource, "trainer", [made], digest(part), grace=_GRACE, restart="OnFailure")
+    if together:
+        template["spec"]["subdomain"] = resource.ranks
     template["metadata"]["annotations"][credentials.ANNOTATION] = stamp
     template["metadata"]["annotations"] |= {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),
         "prometheus.io/path": "/metrics",
     }
+    if spec.queue_name is not None:
+        template["metadata"]["annotations"][_QUEUED] = spec.queue_name
     job = _job(resource, resource.trainer, "trainer", pod_template(template, spec.pod_template))
-    if resource.spec.suspend:
+    if together:
+        job = ranks.indexed(spec, job)
+    if spec.queue_name is not None:
+        job["metadata"]["labels"] = {**job["metadata"]["labels"], QUEUE: spec.queue_name}
+    elif resource.spec.suspend:
         # Otherwise it is not ours to say: a queue suspends what it does not admit yet.
         job["spec"]["suspend"] = True
     return job
@@ -149,7 +166,7 @@ def trainer_service(resource: Resource) -> dict[str, Any] | None:
         "kind": "Service",
         "metadata": resource.metadata(resource.trainer, "trainer"),
         "spec": {
-            "selector": resource.selector("trainer"),
+            "selector": ranks.first(resource),
             "ports": [{"name": "samples", "port": 18080, "targetPort": 18080, "protocol": "TCP"}],
         },
     }

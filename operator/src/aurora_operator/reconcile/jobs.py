@@ -1,0 +1,63 @@
+"""Jobs, whose pods' template cannot be changed while they run, and which a queue may suspend, place and start."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aurora_operator.reconcile.drift import rendered
+from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
+
+
+def rendered_as(snapshot: Snapshot, at: Key, live: Mapping[str, Any]) -> tuple[str, str]:
+    """Hashes of what a live object was rendered as; as they are remembered, where a webhook took its annotations."""
+    found = rendered(live)
+    known = snapshot.applied.get(at)
+    return known.rendered if known is not None and not found[0] else found
+
+
+def _pods_that_ended(job: Mapping[str, Any]) -> int:
+    return int((job.get("status") or {}).get("succeeded") or 0)
+
+
+def to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
+    """A Job's pod template cannot be changed: where it must, the Job is recreated.
+
+    What the init Job fetched stays, as long as its volume does. A trainer that ended resumes where it was asked for
+    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else. One that leaves
+    its queue goes.
+    """
+    out = set()
+    endless = snapshot.spec.training.hyperparameters.num_train_steps is None
+    for body in desired:
+        live = snapshot.children.get(key(body))
+        if body["kind"] != "Job" or live is None:
+            continue
+        if succeeded(live) and body["metadata"]["name"] == snapshot.resource.init:
+            if snapshot.lost:
+                out.add(key(body))
+            continue
+        template, _ = rendered_as(snapshot, key(body), live)
+        # One without its hash is applied, which gives it one, as long as its template is the same.
+        if (template and template != rendered(body)[0]) or (endless and _pods_that_ended(live)):
+            out.add(key(body))
+    if leaves_queue(snapshot):
+        at = ("batch/v1", "Job", snapshot.resource.trainer)
+        live = snapshot.children.get(at)
+        if live is not None and not live["metadata"].get("deletionTimestamp"):
+            out.add(at)
+    return out
+
+
+def leaves_queue(snapshot: Snapshot) -> bool:
+    """Whether training is suspended and a queue says who runs: only a new Job would get its turn there again."""
+    return snapshot.spec.suspend and snapshot.spec.training.queue_name is not None
+
+
+def with_its_template(snapshot: Snapshot, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is applied of an object: of a Job that is as it was rendered, the pods' template that it has.
+
+    A queue changes it before it starts the Job (where pods may run); to put that back would be refused from then on.
+    """
+    live = snapshot.children.get(key(body))
+    if body["kind"] != "Job" or live is None or rendered_as(snapshot, key(body), live)[0] != rendered(body)[0]:
+        return body
+    return {**body, "spec": {**body["spec"], "template": live["spec"]["template"]}}

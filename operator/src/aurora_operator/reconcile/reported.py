@@ -1,0 +1,58 @@
+"""The status that a snapshot leads to."""
+
+from collections.abc import Collection
+from typing import Any
+
+from aurora_operator.api.status import Status
+from aurora_operator.promotion.progress import Progress
+from aurora_operator.reconcile import conditions, trainer
+from aurora_operator.reconcile.pods import is_ready
+from aurora_operator.reconcile.snapshot import Key, Snapshot
+from aurora_operator.render import serving
+
+
+def _training(snapshot: Snapshot) -> dict[str, Any]:
+    """What the trainer reported last, and how many ranks there are and should be."""
+    found, spec = snapshot.training, snapshot.spec.training
+    progress = (
+        snapshot.status.training.model_dump()
+        if found is None
+        else {
+            "step": found.step,
+            "tokens": found.tokens,
+            "loss": None if found.loss is None else round(found.loss, 4),
+            "samples": found.samples,
+            "last_published": found.published,
+            "precision": found.precision,
+        }
+    )
+    return {**progress, "ranks": spec.ranks, "ready": trainer.ready_pods(snapshot) * spec.gpus}
+
+
+def status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> Status:
+    """The whole of it; ``taken`` are desired names that others have."""
+    resource = snapshot.resource
+    ready = sum(is_ready(pod) for pod in snapshot.engine_pods)
+    selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
+    return Status.model_validate(
+        {
+            "observed_generation": snapshot.generation,
+            "conditions": conditions.all_of(snapshot, progress, taken),
+            "stable": None if progress.provisional else progress.stable,
+            "candidate": progress.candidate,
+            "serving": {
+                "replicas": snapshot.spec.serving.replicas,
+                "ready": ready,
+                "versions": sorted({pod.live for pod in snapshot.pods if pod.live is not None}),
+                "dtypes": sorted({pod.dtype for pod in snapshot.pods if pod.dtype}),
+                "selector": selector,
+            },
+            "training": _training(snapshot),
+            "decided": progress.decided,
+            "budget": progress.budget,
+            "challenged": progress.challenged,
+            "forecast": progress.forecast,
+            "anchor": progress.anchor,
+            "history": progress.history,
+        }
+    )
