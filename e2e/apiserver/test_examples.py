@@ -6,7 +6,7 @@ import pytest
 import yaml
 from apiserver_support import ROOT, kubectl
 from aurora_operator.api.spec import Spec
-from aurora_operator.render import config, network, serving, training
+from aurora_operator.render import config, network, ranks, serving, training
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.network import NetworkPeers
 
@@ -37,6 +37,7 @@ def rendered(path):
             serving.deployment(resource, IMAGES, "stamp"),
             serving.disruption_budget(resource),
             training.trainer_service(resource),
+            ranks.service(resource),
             training.trainer_job(resource, IMAGES, "stamp"),
         )
         if made is not None

@@ -49,6 +49,15 @@ def test_a_job_that_a_queue_suspends_is_queued_and_stays_suspended(queue):
     assert (f"waits in queue {queue}" if queue else "is suspended by another client") in message
 
 
+@pytest.mark.parametrize(("ready", "reason"), [(0, "TrainerStarting"), (1, "Running")])
+def test_a_job_that_another_cluster_runs_is_as_its_manager_reports_it(ready, reason):
+    spec = a_spec(training={"queueName": "night"})
+    snapshot, children, job = of_queue(spec, managedBy="kueue.x-k8s.io/multikueue")
+    job["status"] = {"ready": ready, "startTime": "2025-01-01T12:00:00Z"}
+    assert reported("TrainingHealthy", spec=spec, children=children)[0] == reason
+    assert trainer_changes(plan(a_snapshot(spec, pods=snapshot.pods, children=children))) == []
+
+
 def test_where_a_queue_places_pods_is_neither_put_back_nor_sent_again():
     spec = a_spec(training={"queueName": "night", **PLACED})
     snapshot, children, job = of_queue(spec, suspend=False)

@@ -68,6 +68,7 @@ class _Status(_Part):
     address: str | None = Field(None, alias="podIP")
     started: Time | None = Field(None, alias="startTime")
     phase: str | None = None
+    ready: int | None = None
     succeeded: int | None = None
 
 
@@ -103,6 +104,7 @@ class _Template(_Part):
 
 class _WorkloadSpec(_Part):
     completions: int | None = None
+    manager: str | None = Field(None, alias="managedBy")
     suspend: bool | None = None
     template: _Template = Field(default_factory=_Template)
 

@@ -12,6 +12,9 @@ from aurora_operator.reconcile.snapshot import Snapshot, succeeded
 from aurora_operator.render.identity import COMPONENT
 from aurora_operator.render.training import QUEUE
 
+_HERE = "kubernetes.io/job-controller"
+"""Value of a Job's managedBy where it is Kubernetes' own controller."""
+
 
 def _pods(snapshot: Snapshot) -> tuple[Mapping[str, Any], ...]:
     return tuple(pod for pod in snapshot.trainer_pods if pod["metadata"]["labels"].get(COMPONENT) != "init")
@@ -33,6 +36,23 @@ def held(snapshot: Snapshot, name: str) -> str:
     return f"job {name} waits in queue {queue}: kubectl describe workloads in its namespace says for what"
 
 
+def _queued(snapshot: Snapshot) -> Seen | None:
+    waiting = held(snapshot, snapshot.resource.trainer)
+    return Seen("False", "Queued", waiting) if waiting else None
+
+
+def _elsewhere(snapshot: Snapshot) -> Seen | None:
+    """What a controller of another cluster reports of the trainer's Job; None where its pods are here."""
+    name, nodes = snapshot.resource.trainer, snapshot.spec.training.nodes
+    job = snapshot.children.get(("batch/v1", "Job", name)) or {}
+    manager = (job.get("spec") or {}).get("managedBy") or _HERE
+    if manager == _HERE:
+        return None
+    ready = int((job.get("status") or {}).get("ready") or 0)
+    message = f"{ready} of {nodes} pods of job {name}, which {manager} manages, are ready"
+    return Seen("True", "Running", message) if ready >= nodes else Seen("Unknown", "TrainerStarting", message)
+
+
 def _why_not(snapshot: Snapshot, pods: tuple[Mapping[str, Any], ...]) -> str:
     """The trouble of the first pod that has its own: the others end because that one did."""
     own = tuple(pod for pod in pods if LOST_RANK not in trouble((pod,)))
@@ -48,9 +68,9 @@ def training(snapshot: Snapshot) -> Seen:
     if succeeded(snapshot.children.get(("batch/v1", "Job", name))):
         steps = snapshot.spec.training.hyperparameters.num_train_steps
         return Seen("True", "Completed", f"training reached hyperparameters.numTrainSteps ({steps})")
-    waiting = held(snapshot, name)
-    if waiting:
-        return Seen("False", "Queued", waiting)
+    of_others = _queued(snapshot) or _elsewhere(snapshot)
+    if of_others is not None:
+        return of_others
     pods = _pods(snapshot)
     well = sum(is_ready(pod) and outlived(pod, snapshot.now) for pod in pods)
     if well >= nodes:
