@@ -23,6 +23,7 @@ from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.evaluation.requests import Measured, Record, Stream, measure
 from aurora_demo import smollm2
 from aurora_demo.plots import cores
+from aurora_operator.promotion.statistics import ends
 from deployed import MODEL, annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
 from machine import emulated, patience, slowness
 from transformers import AutoTokenizer
@@ -76,7 +77,7 @@ def watch(
         trial = "no candidate"
         if candidate:
             bounds = [candidate.get(k) for k in ("estimate", "lower", "upper")]
-            numbers = "" if None in bounds else ", {:.2f} times stable [{:.2f}, {:.2f}]".format(*bounds)
+            numbers = "" if None in bounds else f", {bounds[0]:.2f} times stable ({ends(*bounds[1:])})"
             trial = f"version {candidate['version']} on trial: {candidate['verdict']}{numbers}"
         timeline.say(
             f"stable {stable['version']} ({stable['steps']} steps); {trial}; "

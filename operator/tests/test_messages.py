@@ -24,7 +24,7 @@ def test_an_explanation_has_the_numbers_and_what_is_missing():
     text = "\n".join(messages.explain("chat", a_spec(), status, LATER))
     for part in (
         "version 4", "Version 7", "In 12 blocks", "1.100 times stable", "2 more did not count",
-        "at least 0.990 (wrong with a probability of at most 1.25%)", "at most 1.220 (5.00%)",
+        "at least 0.990, at most 1.220 (wrong with a probability of at most 1.25% below, 5.00% above)",
         "2.2 under it and 2.0 under stable: 1.08 times", "50% of a proof", "60 min",
     ):  # fmt: skip
         assert part in text

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from aurora_operator.promotion.statistics import Sums, half_width
+from aurora_operator.promotion.statistics import Sums, ends, half_width
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +44,15 @@ def test_the_interval_is_wider_than_a_single_analysis_would_need(variance, alpha
 
 def test_sums_so_small_that_their_square_is_zero_have_no_variance():
     assert Sums(5, 1e-200, 1, 1, 1, 1).log_variance() is None
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "text"),
+    [
+        (1.2456, 1.7, "at least 1.246, at most 1.700"), (math.exp(-16), 0.573, "at most 0.573"),
+        (1.01, math.exp(16), "at least 1.010"), (0.0, math.inf, "no bound yet"),
+        (math.exp(-16), math.exp(16), "no bound yet"),
+    ],
+)  # fmt: skip
+def test_an_end_that_no_data_has_moved_is_no_number(lower, upper, text):
+    assert ends(lower, upper) == text

@@ -1,5 +1,6 @@
 """A status as plain text: pure functions of plain data."""
 
+import math
 from datetime import datetime
 
 from aurora_core.protocol.agent import VersionInfo
@@ -8,6 +9,7 @@ from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Condition, Forecast, Status
 from aurora_operator.promotion.assignment import strategy
+from aurora_operator.promotion.statistics import ends
 
 _METRIC = {"AcceptLength": "accept length (tokens per verify cycle)", "DecodeSpeed": "decode speed (tokens per second)"}
 
@@ -79,6 +81,10 @@ def _forecast(found: Forecast, gate: Gate) -> str:
     return f"{traffic} {reach}; one of {gate.min_worthwhile:.0%} takes about {took} in half of trials."
 
 
+def _ends(candidate: Candidate) -> str:
+    return ends(candidate.lower or 0.0, math.inf if candidate.upper is None else candidate.upper)
+
+
 def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -> list[str]:
     bar, worthwhile = 1 + gate.min_improvement, 1 + max(gate.min_improvement, gate.min_worthwhile)
     void = f", {candidate.void_blocks} more did not count" if candidate.void_blocks else ""
@@ -86,13 +92,10 @@ def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -
         return [f"No estimate yet ({candidate.verdict}): {candidate.requests} requests finished under it{void}."]
     estimate = f"In {candidate.blocks} blocks of two time slices it was {candidate.estimate:.3f} times stable{void}"
     wrong = 1 - gate.confidence
-    ends = (
-        f"at least {candidate.lower:.3f} (wrong with a probability of at most {candidate.alpha or wrong:.2%}), "
-        f"at most {candidate.upper:.3f} ({wrong:.2%})"
-    )
+    probabilities = f"wrong with a probability of at most {candidate.alpha or wrong:.2%} below, {wrong:.2%} above"
     both = f"{candidate.value} under it and {candidate.stable_value} under stable: {candidate.ratio_of_sums} times"
     lines = [
-        f"{estimate}; {ends}, at all analyses together.",
+        f"{estimate}; {_ends(candidate)} ({probabilities}), at all analyses together.",
         f"All traffic of these slices together measured {both}.",
         "A person decides: aurora promote or aurora reject."
         if manual
@@ -123,7 +126,7 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
     if candidate is not None:
         interval = "no estimate yet"
         if candidate.estimate is not None:
-            interval = f"{candidate.estimate:.3f} times stable [{candidate.lower:.3f}, {candidate.upper:.3f}]"
+            interval = f"{candidate.estimate:.3f} times stable ({_ends(candidate)})"
         rows.append(("candidate", f"version {candidate.version}, {interval}, {candidate.requests} requests"))
         rows.append(("verdict", candidate.verdict))
     loss = "" if training.loss is None else f", loss {training.loss:.3f}"

@@ -151,7 +151,7 @@ def decide(
 def _weigh(gate: Gate, found: Interval, progress: float, unknown: GuardResult | None, *, over: bool) -> Decision:
     """Decide by an interval; a guard that is not known holds back a promotion, never a rejection."""
     bar = 1 + gate.min_improvement
-    numbers = f"{found.estimate:.3f} times stable (at least {found.lower:.3f}, at most {found.upper:.3f})"
+    numbers = f"{found.estimate:.3f} times stable ({found.ends})"
 
     def decision(verdict: Verdict, reason: str, message: str) -> Decision:
         return Decision(verdict, reason, message, found, progress)

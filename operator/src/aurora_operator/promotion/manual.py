@@ -1,5 +1,6 @@
 """What a person asked for through annotations."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -7,6 +8,7 @@ from datetime import datetime
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable
 from aurora_operator.promotion.progress import Progress, Published
+from aurora_operator.promotion.statistics import ends
 
 PROMOTE, REJECT, ROLL_BACK, PAUSE, SPECULATION = (
     f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause", "speculation")
@@ -56,7 +58,7 @@ def waiting(at: Progress, candidate: Candidate) -> Progress:
     found = candidate
     measured = f"nothing is measured so far ({found.verdict}); without promotion.prometheus nothing will be"
     if found.estimate is not None:
-        interval = f"at least {found.lower:.3f}, at most {found.upper:.3f}"
+        interval = ends(found.lower or 0.0, math.inf if found.upper is None else found.upper)
         measured = f"{found.verdict}, {found.estimate:.3f} times stable ({interval}) in {found.blocks} blocks"
     message = f"version {found.version} waits for kubectl aurora promote or reject: {measured}"
     return replace(at, reason="WaitingForApproval", message=message)

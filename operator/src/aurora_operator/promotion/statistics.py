@@ -27,6 +27,8 @@ from typing import Self
 
 _HUGE = 1e60
 """Sums beyond it, infinite ones and NaN prove nothing; below it no formula here overflows."""
+NO_END = 1e6
+"""A ratio that no draft reaches: an interval that ends beyond it, or below its inverse, has no bound there yet."""
 EFFECT_SCALE = 0.1
 """τ: a tenth on the log scale, the size of improvement that one publication brings."""
 
@@ -103,6 +105,18 @@ class Interval:
     estimate: float
     lower: float
     upper: float
+
+    @property
+    def ends(self) -> str:
+        """Both ends in words."""
+        return ends(self.lower, self.upper)
+
+
+def ends(lower: float, upper: float) -> str:
+    """The ends of a ratio's interval in words; an end that no data has moved yet is no number."""
+    known = [f"at least {lower:.3f}"] if lower > 1 / NO_END else []
+    known += [f"at most {upper:.3f}"] if upper < NO_END else []
+    return ", ".join(known) or "no bound yet"
 
 
 def half_width(variance: float, alpha: float, scale: float = EFFECT_SCALE) -> float:

@@ -60,4 +60,5 @@ def with_its_template(snapshot: Snapshot, body: Mapping[str, Any]) -> Mapping[st
     live = snapshot.children.get(key(body))
     if body["kind"] != "Job" or live is None or rendered_as(snapshot, key(body), live)[0] != rendered(body)[0]:
         return body
-    return {**body, "spec": {**body["spec"], "template": live["spec"]["template"]}}
+    template = (live.get("spec") or {}).get("template")
+    return {**body, "spec": {**body["spec"], "template": template}} if template else body
