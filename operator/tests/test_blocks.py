@@ -7,7 +7,7 @@ import pytest
 from aurora_operator.promotion import blocks
 from aurora_operator.promotion.assignment import canaries, candidate_slice
 from aurora_operator.promotion.blocks import MEASURES, WARM_UP, measured
-from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
+from aurora_operator.promotion.counters import NAMES, Arm, Counters, Row, Series, Slices
 from aurora_operator.promotion.eprocess import interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +113,51 @@ def test_without_traffic_nothing_counts_and_nothing_is_void():
     new, old = served(8, lambda _, at: coin()(at), lambda *_: 2.0, work=0.0)
     assert switchback(new, old, coin(), 8) == crossover(new, old, 8)
     assert switchback(new, old, coin(), 8).void == 0
+
+
+def test_a_switchback_pools_what_its_engines_did():
+    names = ("a", "b")
+
+    def ratio(engine, _, mine):
+        return (2.0 if engine == "a" else 4.0) * (1.1 if mine else 1.0)
+
+    trial = switchback(*served(8, lambda _, at: coin()(at), ratio, names), coin(), 8)
+    assert [block.difference for block in trial.blocks] == pytest.approx([math.log(1.1)] * 3)
+    assert [block.work for block in trial.blocks] == pytest.approx([2 / (1 / 660 + 1 / 600)] * 3)
+
+
+ACROSS = Row(tokens=30.0, cycles=10.0)
+
+
+@pytest.mark.parametrize(
+    ("serves", "first"),
+    [
+        ({4: True, 5: False}, 1.0), ({4: False, 5: True}, 0.0), ({4: True, 5: True}, 0.3), ({4: False, 5: False}, 0.3),
+        ({4: None, 5: True}, 0.3), ({4: True, 5: None}, 0.3),
+    ],
+)  # fmt: skip
+def test_work_across_a_border_is_the_slice_s_in_which_its_arm_served(serves, first):
+    inside = Row(tokens=6.0, cycles=3.0)
+    found = blocks.by_slice(Slices(inside={4: inside}, across={4: (0.3, ACROSS)}), serves.get)
+    assert found == {4: inside.plus(ACROSS.times(first)), 5: ACROSS.times(1 - first)}
+
+
+def test_a_slice_in_which_one_arm_alone_worked_is_known():
+    row = Row(tokens=6.0, cycles=3.0)
+    cells = blocks._cells(Slices(inside={1: row}), Slices(inside={2: row}, gaps={3}), lambda _: None)
+    assert {at: (cell.candidate, cell.stable, cell.known) for at, cell in cells.items()} == {
+        1: (row, Row(), True), 2: (Row(), row, True), 3: (Row(), Row(), False)
+    }  # fmt: skip
+
+
+def test_slices_without_a_cycle_are_no_units():
+    new, _ = served(6, lambda _, at: at < 4, lambda *_: 2.0)
+    assert (blocks.units(new).n, blocks.units(new).x) == (4, pytest.approx(800))
+
+
+def test_failures_are_a_share_of_all_requests_that_ended():
+    row, measure = Row(finished=3, aborted=1, failed=2), MEASURES["Failures"]
+    assert (measure.value(row), measure.weight(row), measure.value(Row())) == (0.5, 6, None)
 
 
 @pytest.mark.parametrize("pods", [2, 3, 4, 8])

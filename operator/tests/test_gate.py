@@ -61,6 +61,7 @@ def test_six_blocks_that_agree_decide(effect, verdict):
 def test_a_draft_that_is_proved_to_be_hardly_better_makes_room_for_the_next():
     futile = decide(GATE, evidence(2.0, n=400, spread=0.01), (), 100)
     assert (futile.verdict, futile.reason) == (Verdict.REJECT, "NotWorthwhile")
+    assert futile.message.endswith("less than 1.020")
     assert decide(Gate(min_worthwhile=0), evidence(2.0, n=400, spread=0.01), (), 100).verdict is Verdict.WAIT
     assert decide(GATE, evidence(2.02, n=400, spread=0.01), (), 100).verdict is Verdict.PROMOTE
 
