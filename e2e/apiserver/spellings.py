@@ -37,5 +37,6 @@ SPELLINGS = {
     "storage": {"weights": {"template": {"size": "20480Mi"}}},
     "mooncake": {"samples": {"transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/x"},
                  "serving": {"replicas": 2}},
+    "ranks": {"training": {"nodes": 2, "gpus": 2, "gpuResource": "amd.com/gpu", "queueName": "night"}},
     "suspended": {"suspend": True},
 }  # fmt: skip
