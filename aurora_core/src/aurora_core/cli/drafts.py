@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from aurora_core.cli.configured import configuration
 from aurora_core.cli.places import models_folder
 from aurora_core.cli.terminal import printable_lines
 from aurora_core.weights.signing import Signing
@@ -92,13 +93,12 @@ def convert(arguments: argparse.Namespace) -> None:
 
 def import_draft(arguments: argparse.Namespace) -> None:
     """Publish a draft of others as the next version, while no trainer writes."""
-    from aurora_core.config import DeploymentConfig, read  # noqa: PLC0415 (torch and more: only where needed)
-    from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.models.source import resolve  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.training import imported  # noqa: PLC0415
     from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    config = read(arguments.config, DeploymentConfig)
+    config = configuration(arguments)
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     with WriterLease(arguments.work / "training") as lease:
         store = WeightsStore(arguments.work / "weights", lease, Signing.from_environment())

@@ -1,15 +1,11 @@
 """What can be said on the command line, and which function carries it out."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aurora_core.cli import drafts, processes
+from aurora_core.cli import data_commands, draft_commands, processes
 from aurora_core.cli import versions as stored
-
-_Add = Callable[[str, str], argparse.ArgumentParser]
-"""Adds a command by its name and what it does."""
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -26,13 +22,24 @@ def parser(description: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True)
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
+        found = commands.add_parser(name, help=text, description=text)
+        found.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+        return found
+
+    setting: dict[str, Any] = {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME=VALUE",
+        "help": "replaces a setting of the configuration, such as training.learning_rate=1e-4",
+    }
 
     def process(name: str, text: str, *, models: bool = True) -> argparse.ArgumentParser:
         found = command(name, text)
         found.add_argument("--work", type=Path, required=True, help="folder of weights, samples and training state")
         if models:
             found.add_argument("--config", type=Path, required=True, help="YAML file that all processes share")
+            found.add_argument("--set", **setting)
+            found.add_argument("--print-config", action="store_true", help="print the configuration, and do nothing")
             found.add_argument("--models", type=Path, help="folder of fetched models, by default in AURORA_CACHE")
         return found
 
@@ -65,36 +72,6 @@ def parser(description: str) -> argparse.ArgumentParser:
     verify.add_argument("weights", type=Path)
     verify.set_defaults(run=stored.verify)
 
-    _add_drafts(command, process)
+    draft_commands.add(command, process)
+    data_commands.add(command)
     return top
-
-
-def _add_drafts(command: _Add, process: _Add) -> None:
-    """The commands about drafts."""
-    inspect = command("inspect", "Show what a draft's checkpoint is, and whether it fits a target.")
-    inspect.add_argument("draft", type=Path, help="folder of the draft")
-    inspect.add_argument("--target", type=Path, help="folder of the target")
-    inspect.add_argument("-o", "--output", choices=("text", "json"), default="text")
-    inspect.set_defaults(run=drafts.inspect)
-
-    import_draft = process("import", "Publish a draft of others as the next version, while no trainer writes.")
-    import_draft.add_argument("draft", type=Path, help="folder of the draft")
-    import_draft.set_defaults(run=drafts.import_draft)
-
-    prune = command("prune", "Reduce a draft's vocabulary to the tokens that are counted most.")
-    prune.add_argument("draft", type=Path, help="folder of the draft")
-    prune.add_argument("--target", type=Path, required=True, help="folder of the target")
-    prune.add_argument("--size", type=int, required=True, help="tokens that the new draft can propose")
-    prune.add_argument("--out", type=Path, required=True, help="new folder for it")
-    counted = prune.add_mutually_exclusive_group(required=True)
-    counted.add_argument("--counts", type=Path, help='JSON object of token ids and counts, {"17": 4021}')
-    counted.add_argument(
-        "--prompts", type=Path, nargs="+", help='JSON lines of {"messages": [...]}; of answers, where there are any'
-    )
-    prune.set_defaults(run=drafts.prune)
-
-    convert = command("convert", "Write a draft in another layout, where that loses nothing.")
-    convert.add_argument("draft", type=Path, help="folder of the draft")
-    convert.add_argument("--to", choices=("sglang", "huggingface", "speculators"), required=True)
-    convert.add_argument("--out", type=Path, required=True, help="new folder for it")
-    convert.set_defaults(run=drafts.convert)

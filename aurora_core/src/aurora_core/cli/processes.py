@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from aurora_core import credentials
+from aurora_core.cli.configured import configuration
 from aurora_core.cli.places import models_folder
 from aurora_core.cli.terminal import leave
-from aurora_core.config import DeploymentConfig, read
+from aurora_core.config import DeploymentConfig
 from aurora_core.errors import ConfigError
 from aurora_core.protocol.trainer import STATUS_FILE
 from aurora_core.weights.signing import Signing
@@ -40,7 +41,7 @@ def train(arguments: argparse.Namespace) -> None:
     from aurora_core.training.group import rank_of  # noqa: PLC0415
     from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
 
-    config = read(arguments.config, DeploymentConfig)
+    config = configuration(arguments)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     if rank_of(os.environ):
@@ -86,7 +87,7 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
-    metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels)
+    metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels, work / "training")
     status, signing = work / "training" / STATUS_FILE, Signing.from_environment()
     paths = Paths(work / "weights", work / "training", status, arguments.in_use, lease, signing)
     training = TrainingRun(
@@ -115,7 +116,7 @@ def engine(arguments: argparse.Namespace) -> None:
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    config = read(arguments.config, DeploymentConfig)
+    config = configuration(arguments)
     work: Path = arguments.work
     signing = Signing.from_environment()
     store = WeightsStore(work / "weights", signing=signing)
@@ -177,7 +178,7 @@ def init(arguments: argparse.Namespace) -> None:
     from aurora_core.training.init import ensure_first  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
-    config = read(arguments.config, DeploymentConfig)
+    config = configuration(arguments)
     store = WeightsStore(arguments.work / "weights", signing=Signing.from_environment())
     models = arguments.models or models_folder()
     target, draft = resolve(config.target, models), fetched(config.draft, models)

@@ -1,5 +1,6 @@
 """What the processes of one target share, as one YAML file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from aurora_core.config.base import Config
+from aurora_core.config.overrides import overridden
 from aurora_core.config.parts import DraftConfig, SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import ConfigError
@@ -26,8 +28,13 @@ class DeploymentConfig(Config):
 _C = TypeVar("_C", bound=DeploymentConfig)
 
 
-def read(path: Path, kind: type[_C]) -> _C:
+def read(path: Path, kind: type[_C], settings: Sequence[str] = ()) -> _C:
     """Read a YAML file.
+
+    Args:
+        path: the file.
+        kind: of configuration.
+        settings: that replace the file's, see :func:`aurora_core.config.overrides.overridden`.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or does not fit the schema; names every wrong key.
@@ -41,7 +48,7 @@ def read(path: Path, kind: type[_C]) -> _C:
         message = f"{path} is not YAML: {error}"
         raise ConfigError(message) from error
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate(overridden(raw, kind, settings))
     except ValidationError as error:
         lines = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         message = f"{path} is not a valid configuration:\n{lines}"

@@ -73,8 +73,8 @@ class TrainingConfig(Config):
     """Optimizer steps between two saves of the training state."""
     threads: PositiveInt | None = None
     """CPU threads of the trainer; by default all."""
-    report_to: Literal["none", "wandb"] = "none"
-    """Where metrics go besides the log and Prometheus."""
+    report_to: Literal["none", "wandb", "tensorboard"] = "none"
+    """Where metrics go besides the log and Prometheus; the package of that name must be in the trainer's image."""
 
     @model_validator(mode="after")
     def _schedule(self) -> Self:

@@ -1,14 +1,14 @@
-"""What training reports: the names of Aurora's performance metrics, as Prometheus gauges, a log line, and W&B."""
+"""What training reports: the names of Aurora's performance metrics, in Prometheus, a log line, and a tracker."""
 
-import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from aurora_core.errors import ConfigError
 from aurora_core.protocol import metrics
 from aurora_core.protocol.metrics import Metric
+from aurora_core.training.trackers import tracker
 
 _KINDS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
 _GAUGES = (
@@ -26,18 +26,28 @@ _COUNTERS = (
 
 
 class TrainingMetrics:
-    """Sets gauges, adds to counters, and forwards gauges to W&B where that is configured.
+    """Sets gauges, adds to counters, and forwards gauges to a tracker where that is configured.
 
     Args:
-        report_to: "wandb" or "none".
+        report_to: the tracker's name, or "none".
         port: of the Prometheus endpoint, or None.
         ttt_length: unrolled steps.
         labels: of every metric, such as whose trainer this is.
+        folder: for what a tracker writes.
+
+    Raises:
+        ConfigError: the tracker's package is not installed.
     """
 
     def __init__(
-        self, report_to: str, port: int | None, ttt_length: int, labels: Mapping[str, str] | None = None
+        self,
+        report_to: str,
+        port: int | None,
+        ttt_length: int,
+        labels: Mapping[str, str] | None = None,
+        folder: Path = Path(),
     ) -> None:
+        self._track = tracker(report_to, folder)
         self.registry = CollectorRegistry()
         names, self._values = tuple(labels or {}), tuple((labels or {}).values())
         positions = (metrics.unrolled(kind, k) for k in range(ttt_length) for kind in _KINDS)
@@ -50,13 +60,6 @@ class TrainingMetrics:
                 # Zero is reported from the start: where nothing was ever taken in, all may have been refused.
                 self._of(counter).inc(0)
         self.latest: dict[Metric, float] = {}
-        self._wandb: Any = None
-        if report_to == "wandb":
-            try:
-                self._wandb = importlib.import_module("wandb").init(project="aurora")
-            except ImportError as error:
-                message = "training.report_to is wandb, but the package wandb is not installed"
-                raise ConfigError(message) from error
         if port is not None:
             start_http_server(port, registry=self.registry)
 
@@ -73,6 +76,6 @@ class TrainingMetrics:
         for gauge, value in values.items():
             self._of(self._gauges[gauge]).set(value)
         self.latest.update(values)
-        if self._wandb is not None:
+        if self._track is not None:
             step = int(self.latest.get(metrics.TRAIN_STEP, 0))
-            self._wandb.log({metrics.tracked(gauge): value for gauge, value in values.items()}, step=step)
+            self._track({metrics.tracked(gauge): value for gauge, value in values.items()}, step)
