@@ -12,8 +12,10 @@ from apiserver_support import GOOD, kubectl
 from aurora_operator.api.spec import Spec
 from aurora_operator.render import ranks, training
 from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.training import QUEUE
 from host import wait
 from operated import Operator, prepare
+from webhook import Mutating, rule
 
 # Without a namespace controller a deleted namespace never goes.
 SPACE = ("-n", f"trainers-{secrets.token_hex(4)}")
@@ -63,10 +65,19 @@ def test_the_api_server_takes_every_kind_of_trainer(group):
     assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
 
 
+def suspended(body):
+    """As Kueue's webhook makes Jobs of a queue."""
+    if QUEUE in body["metadata"].get("labels", {}):
+        body["spec"]["suspend"] = True
+    return body
+
+
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory):
     kubectl("create", "namespace", SPACE[1])
-    log = tmp_path_factory.mktemp("trainers") / "log"
+    folder = tmp_path_factory.mktemp("trainers")
+    log = folder / "log"
+    kueue = Mutating(folder, SPACE[1], suspended, rule("jobs", operations=("CREATE",)))
     running = Operator(SPACE[1], log)
     placed = {"spec": {"tolerations": [{"key": "spot", "operator": "Exists"}]}}
     body = GOOD | {"metadata": {"name": "chat"}}
@@ -77,6 +88,7 @@ def operator(tmp_path_factory):
     wait("a trainer", lambda: read("job", "chat-trainer"), 20)
     yield running
     running.stop()
+    kueue.stop()
     print(log.read_text())
     kubectl("delete", "namespace", SPACE[1], "--wait=false")
 
@@ -85,10 +97,9 @@ def operator(tmp_path_factory):
 def test_what_a_queue_sets_of_the_trainer_stays_and_is_reported():
     job = trainer()
     assert (job["spec"]["completionMode"], job["spec"]["completions"]) == ("Indexed", 2)
-    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "night"
+    assert (job["metadata"]["labels"][QUEUE], job["spec"]["suspend"]) == ("night", True)
     assert read("service", "chat-ranks")["spec"]["clusterIP"] == "None"
     as_kueue = ("--field-manager=kueue", "--type=merge")
-    patch("job", "chat-trainer", {"spec": {"suspend": True}}, *as_kueue)
     wait("queued", lambda: condition("TrainingHealthy").get("reason") == "Queued", 20)
     assert "queue night" in condition("TrainingHealthy")["message"]
     tolerations = [{"key": "spot", "operator": "Exists"}, {"key": "gpu", "operator": "Exists"}]
@@ -118,7 +129,7 @@ def test_a_suspended_trainer_leaves_its_queue_and_comes_back_as_a_job_that_queue
     wait("suspended", lambda: condition("TrainingHealthy").get("reason") == "Suspended", 20)
     desire(suspend=False)
     wait("back", lambda: trainer()["metadata"]["uid"] not in {"", before}, 20)
-    assert trainer()["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "night"
+    assert (trainer()["metadata"]["labels"][QUEUE], trainer()["spec"]["suspend"]) == ("night", True)
 
 
 @pytest.mark.usefixtures("operator")
@@ -131,7 +142,7 @@ def test_another_number_of_nodes_is_another_job_and_one_has_no_service():
     desire(training={"nodes": 1, "queueName": None})
     wait("one", lambda: trainer()["spec"].get("completionMode") == "NonIndexed", 20)
     wait("no service", lambda: read("service", "chat-ranks") is None, 20)
-    assert "kueue.x-k8s.io/queue-name" not in trainer()["metadata"]["labels"]
+    assert QUEUE not in trainer()["metadata"]["labels"]
     assert condition("Degraded")["reason"] == "AsExpected"
 
 
