@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from aurora_core.cli import data
+from aurora_core.cli import data, measuring, offline
 from aurora_core.cli.draft_commands import Add
 
 _FORMS = 'JSON lines or a JSON array of {"messages": [...]} or {"conversations": [...]}'
@@ -16,7 +16,7 @@ def _count(text: str) -> int:
     return number
 
 
-def add(command: Add) -> None:
+def add(command: Add, process: Add) -> None:
     """The commands about data sets."""
     generate = command("generate", "Have the target answer conversations, and write its answers as JSON lines.")
     generate.add_argument("prompts", type=Path, nargs="+", help=_FORMS)
@@ -30,3 +30,40 @@ def add(command: Add) -> None:
     generate.add_argument("--temperature", type=float, default=0.0)
     generate.add_argument("--domain-field", help="field with a conversation's domain, by default its file's name")
     generate.set_defaults(run=data.generate)
+
+    train = process(
+        "train-offline", "Train on recorded samples or on answers, without an engine, and publish versions."
+    )
+    learned = train.add_mutually_exclusive_group(required=True)
+    learned.add_argument("--spool", type=Path, help="folder of recorded samples, which stay there")
+    learned.add_argument("--prompts", type=Path, nargs="+", help=f"answers of the target: {_FORMS}")
+    length = train.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=_count, default=1, help="how often each sample is used")
+    length.add_argument("--steps", type=_count, help="optimizer steps instead")
+    train.set_defaults(run=offline.train)
+
+    evaluate = command("evaluate", "Simulate a draft's accept length on answers of its target.")
+    evaluate.add_argument("draft", type=Path, help="folder of the draft")
+    _add_measuring(evaluate)
+    evaluate.add_argument("--url", help="of a running SGLang, whose speed on the same prompts is measured")
+    evaluate.add_argument("--concurrency", type=_count, default=1, help="requests at a time there")
+    evaluate.add_argument("--answer-tokens", type=_count, default=256, help="of an answer there at most")
+    evaluate.set_defaults(run=measuring.evaluate)
+
+    compare = command("compare", "Simulate two drafts on the same answers, and show by how much they differ.")
+    compare.add_argument("one", type=Path, help="folder of a draft")
+    compare.add_argument("other", type=Path, help="folder of another draft")
+    _add_measuring(compare)
+    compare.set_defaults(run=measuring.compare)
+
+
+def _add_measuring(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--target", type=Path, required=True, help="folder of the target")
+    command.add_argument("--prompts", type=Path, nargs="+", required=True, help=f"with answers: {_FORMS}")
+    command.add_argument("--domain-field", help="field with a conversation's domain, by default its file's name")
+    command.add_argument("--steps", type=_count, default=3, help="draft steps of a verify cycle")
+    command.add_argument(
+        "--max-tokens", type=_count, default=8192, help="of a sample; the front of a longer one is cut"
+    )
+    command.add_argument("--confidence", type=float, default=0.95, help="of the intervals")
+    command.add_argument("-o", "--output", choices=("text", "json"), default="text")

@@ -73,5 +73,5 @@ def parser(description: str) -> argparse.ArgumentParser:
     verify.set_defaults(run=stored.verify)
 
     draft_commands.add(command, process)
-    data_commands.add(command)
+    data_commands.add(command, process)
     return top

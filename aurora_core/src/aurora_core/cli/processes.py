@@ -45,7 +45,7 @@ def train(arguments: argparse.Namespace) -> None:
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     if rank_of(os.environ):
-        _follow(arguments, config)
+        follow(arguments, config)
         return
     work: Path = arguments.work
     # The first process of a container ignores what it has no handler for, also while it waits.
@@ -54,7 +54,7 @@ def train(arguments: argparse.Namespace) -> None:
         _train_with(arguments, config, lease)
 
 
-def _follow(arguments: argparse.Namespace, config: DeploymentConfig) -> None:
+def follow(arguments: argparse.Namespace, config: DeploymentConfig) -> None:
     """One of several ranks, but not the first. Until it has joined the others, SIGTERM ends it at once.
 
     The first one of another machine answers scrapes, of its process alone: what training reports is rank 0's.

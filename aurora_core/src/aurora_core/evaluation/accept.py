@@ -8,6 +8,7 @@ engine's arithmetic), and not an average over rows that no cycle starts at.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,27 +20,42 @@ from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 
 
+class Cycle(NamedTuple):
+    """A verify cycle.
+
+    Attributes:
+        accepted: draft tokens that were.
+        tried: draft tokens that the target decided on: one more where the cycle ended by a rejection, and none more
+            where it ended with the draft steps or with the request.
+    """
+
+    accepted: int
+    tried: int
+
+
 @dataclass(frozen=True)
 class Accepted:
     """Verify cycles of some requests.
 
     Attributes:
-        tokens: emitted in the cycles, each cycle's bonus token included.
-        cycles: how many cycles.
-        per_request: (tokens, cycles) of each request.
+        requests: the cycles of each, in the order of the samples; a request whose prompt is all of it has none.
     """
 
-    tokens: int
-    cycles: int
-    per_request: tuple[tuple[int, int], ...]
+    requests: tuple[tuple[Cycle, ...], ...]
+
+    @property
+    def per_request(self) -> tuple[tuple[int, int], ...]:
+        """(tokens, cycles) of each request; each cycle has its bonus token."""
+        return tuple((sum(c.accepted + 1 for c in found), len(found)) for found in self.requests)
 
     @property
     def length(self) -> float:
         """Accept length: tokens per verify cycle; 1 where there was none."""
-        return self.tokens / self.cycles if self.cycles else 1.0
+        tokens, cycles = (sum(pair) for pair in zip((0, 0), *self.per_request, strict=True))
+        return tokens / cycles if cycles else 1.0
 
 
-def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> tuple[int, int]:
+def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> list[Cycle]:
     """The verify cycles of one request.
 
     Args:
@@ -48,19 +64,17 @@ def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> tuple[int,
         rows: rows of the request; row t's first draft token stands for token t + 2, and token ``rows`` is the last.
 
     Returns:
-        Tokens and cycles, as the engine counts them: a cycle's tokens are its accepted drafts and one bonus token.
+        Cycles as the engine counts them: a cycle's tokens are its accepted drafts and one bonus token.
     """
-    tokens = cycles = 0
+    cycles = []
     row = first
     # Token row + 1 is known; the request ends with token `rows`.
     while row + 1 < rows:
-        accepted = 0
-        while accepted < len(correct) and row + accepted + 1 < rows and correct[accepted][row]:
-            accepted += 1
-        tokens += accepted + 1
-        cycles += 1
+        most = min(len(correct), rows - row - 1)
+        accepted = next((k for k in range(most) if not correct[k][row]), most)
+        cycles.append(Cycle(accepted, min(accepted + 1, most)))
         row += accepted + 1
-    return tokens, cycles
+    return cycles
 
 
 def _correct(draft: Draft, teacher: Teacher, batch: Batch, steps: int) -> Tensor:
@@ -89,16 +103,16 @@ def simulate(
         steps: draft steps of a cycle.
         micro_batch: samples at a time.
     """
-    counts: list[tuple[int, int]] = []
-    ordered = sorted(samples, key=lambda sample: sample.tokens.shape[0])
-    for start in range(0, len(ordered), micro_batch):
-        batch = Batch.of(ordered[start : start + micro_batch], teacher.dtype).to(teacher.device)
+    found: list[tuple[Cycle, ...]] = [()] * len(samples)
+    order = sorted(range(len(samples)), key=lambda at: samples[at].tokens.shape[0])
+    for start in range(0, len(order), micro_batch):
+        part = order[start : start + micro_batch]
+        batch = Batch.of([samples[at] for at in part], teacher.dtype).to(teacher.device)
         with teacher.autocast():
             correct = _correct(draft, teacher, batch, steps).tolist()
-        for flags, prompt, rows in zip(correct, batch.prompt.tolist(), batch.rows.tolist(), strict=True):
-            if prompt < rows:
-                counts.append(walk(flags, prompt - 1, rows))
-    return Accepted(sum(t for t, _ in counts), sum(v for _, v in counts), tuple(counts))
+        for at, flags, prompt, rows in zip(part, correct, batch.prompt.tolist(), batch.rows.tolist(), strict=True):
+            found[at] = tuple(walk(flags, prompt - 1, rows))
+    return Accepted(tuple(found))
 
 
 def coverage(samples: Sequence[Sample], ids: Tensor, vocab_size: int) -> float:

@@ -7,7 +7,7 @@ from aurora_core.config.parts import DraftConfig
 from aurora_core.errors import WeightsError
 from aurora_core.models.target import Target
 from aurora_core.training.init import first_draft
-from aurora_core.training.run import IMAGE
+from aurora_core.training.publisher import IMAGE
 from aurora_core.weights import checkpoint
 from aurora_core.weights.loaded import Loaded, read
 from aurora_core.weights.manifest import Manifest, Provenance

@@ -19,6 +19,8 @@ from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
 
+IMAGE = "AURORA_IMAGE"
+"""Environment variable with the name of the image that a trainer runs in."""
 ALL = "all"
 """In the file of versions in use: which are is not known yet, so that none may be deleted."""
 

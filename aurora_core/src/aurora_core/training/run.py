@@ -27,7 +27,7 @@ from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
 from aurora_core.training import follower, head_check, holdout, state
 from aurora_core.training.metrics import TrainingMetrics
-from aurora_core.training.publisher import Publisher
+from aurora_core.training.publisher import IMAGE, Publisher
 from aurora_core.training.report import StatusFile
 from aurora_core.training.start import Paths, Start
 from aurora_core.training.trainer import StepResult
@@ -36,8 +36,6 @@ from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
 
-IMAGE = "AURORA_IMAGE"
-"""Environment variable with the name of the image that a trainer runs in."""
 _IDLE_SECONDS = 0.2
 _DIVERGED_STEPS = 20
 _COVERAGE_GAIN = 0.01
@@ -168,7 +166,7 @@ class TrainingRun:
                 self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
             last = done
             if self.trainer.step % self._config.publish_every_steps == 0:
-                self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout], self._provenance())
+                self.publish()
             if self.trainer.step % self._config.save_every_steps == 0:
                 self._save()
             self._write_status()
@@ -180,16 +178,18 @@ class TrainingRun:
         # Last of all: a launcher that sees one rank end gives the others little time.
         ranks.end(finished=self.finished)
 
-    def _provenance(self) -> Provenance:
+    def publish(self) -> None:
+        """Publish the draft where it beats the last version on the samples that are held out now."""
         oldest, newest = self.pool.window()
         said = json.dumps(self._config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return Provenance(
+        provenance = Provenance(
             image=os.environ.get(IMAGE, "")[:500],
             configuration=hashlib.sha256(said.encode()).hexdigest(),
             samples=self.pool.received,
             oldest_sample=oldest,
             newest_sample=newest,
         )
+        self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout], provenance)
 
     def _check_head(self) -> None:
         """Before the first step of a process, and never again: the target's files stay as they are."""

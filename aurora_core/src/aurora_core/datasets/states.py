@@ -1,0 +1,74 @@
+"""Samples without an engine: the target's hidden states at each token of an answer, by transformers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModel
+
+from aurora_core.arithmetic import compute_dtype
+from aurora_core.config.parts import Dtype
+from aurora_core.datasets.answers import Answer
+from aurora_core.errors import ConfigError
+from aurora_core.models import aux_layers
+from aurora_core.models.target import Target
+from aurora_core.samples.schema import Sample
+
+
+def _first(output: Any) -> Tensor:  # noqa: ANN401 (a layer's of transformers)
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+class HiddenStates:
+    """A target in memory, which computes what an engine captures.
+
+    Args:
+        target: whose states.
+        layers: auxiliary layers, those that the draft is fed by.
+        device: where.
+        dtype: of the arithmetic, as an engine's; auto: what one would compute in on this machine.
+
+    Raises:
+        ConfigError: transformers cannot load the target, or it has no such layers.
+    """
+
+    def __init__(self, target: Target, layers: Sequence[int], device: torch.device, dtype: Dtype = "auto") -> None:
+        aux_layers.check(layers, target, "hidden states cannot be taken of layers")
+        if max(layers) >= target.num_layers:
+            raise ConfigError(f"the output of layer {max(layers)} of {target.path} is only captured by an engine")
+        named = target.config.get("dtype") or target.config.get("torch_dtype")
+        self._dtype = getattr(torch, compute_dtype(dtype, device, named))
+        self._target = target
+        self._device = device
+        try:
+            model: Any = AutoModel.from_pretrained(
+                target.path, dtype=self._dtype, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # files of others, read by transformers, which raises whatever it meets
+            raise ConfigError(f"transformers cannot load {target.path}: {error!s:.300}") from error
+        self._model = getattr(model, "language_model", model).to(device).eval()
+        self._seen: dict[int, Tensor] = {}
+        self._layers = tuple(layers)
+        for layer in self._layers:
+            self._model.layers[layer].register_forward_hook(
+                lambda _module, _given, output, layer=layer: self._seen.update({layer: _first(output)})
+            )
+
+    @torch.no_grad()
+    def sample(self, answer: Answer) -> Sample:
+        """The sample of an answer; its last token was never fed to the target, as in an engine."""
+        tokens = answer.tokens[:-1].to(self._device)
+        last = self._model(input_ids=tokens[None], use_cache=False).last_hidden_state[0]
+        aux = torch.cat([self._seen[layer][0] for layer in self._layers], -1)
+        self._seen.clear()
+        return Sample(
+            request=answer.id,
+            tokens=answer.tokens,
+            prompt_tokens=answer.prompt_tokens,
+            aux=aux.to("cpu", self._dtype),
+            last=last.to("cpu", self._dtype),
+            draft_version=-1,
+            target=self._target.fingerprint,
+        )

@@ -1,0 +1,52 @@
+"""How fast a running engine answers, and how its draft does there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aurora_core.errors import EngineError
+from aurora_core.evaluation import intervals
+from aurora_core.evaluation.intervals import Estimate
+from aurora_core.evaluation.requests import measure
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A measurement of an engine.
+
+    Attributes:
+        tokens_per_second: of all requests together, over wall time.
+        request_tokens_per_second: of a request, from its sending to its end.
+        accept_length: tokens per verify cycle; 1 without speculation.
+        answered, failed: requests.
+    """
+
+    tokens_per_second: float
+    request_tokens_per_second: Estimate
+    accept_length: Estimate
+    answered: int
+    failed: int
+
+
+def speed(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> Speed:
+    """Ask every prompt once, greedily.
+
+    Args:
+        url: of SGLang.
+        prompts: their texts.
+        concurrency: requests at a time.
+        tokens: of an answer at most.
+
+    Raises:
+        EngineError: no request was answered.
+    """
+    found = measure(url, prompts, concurrency, tokens)
+    answers = list(found.answers.values())
+    if not answers:
+        raise EngineError(f"{url} answered no request: {found.failures[0] if found.failures else 'none was sent'}")
+    return Speed(
+        found.tokens_per_second,
+        intervals.ratio([float(len(one.ids)) for one in answers], [one.seconds for one in answers]),
+        intervals.ratio([float(one.accepted + one.cycles) for one in answers], [float(one.cycles) for one in answers]),
+        len(answers),
+        len(found.failures),
+    )
