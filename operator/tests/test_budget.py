@@ -30,6 +30,20 @@ def test_what_trials_take_together_is_at_most_what_was_there_and_what_came(waits
     assert total <= 1 - GATE.confidence + came + SMALLEST * len(waits) * 2
 
 
+@given(st.lists(st.floats(-86400, 86400), min_size=1, max_size=100))
+def test_a_clock_that_is_set_back_fills_nothing_twice(moves):
+    now = latest = NOW
+    _, budget = taken(GATE, None, now)
+    left = budget.left
+    for move in moves:
+        now += timedelta(seconds=move)
+        came = GATE.false_promotions_per_week / WEEK_SECONDS * max(0.0, (now - latest).total_seconds())
+        latest = max(latest, now)
+        alpha, budget = taken(GATE, budget, now)
+        assert alpha + budget.left == pytest.approx(max(2 * SMALLEST, min(1 - GATE.confidence, left + came)), rel=1e-6)
+        left = budget.left
+
+
 def test_after_a_quiet_time_it_is_full_again():
     _, budget = taken(GATE, None, NOW)
     alpha, _ = taken(GATE, budget, NOW + timedelta(days=7))

@@ -20,9 +20,11 @@ SMALLEST = 1e-9
 def taken(gate: Gate, budget: Budget | None, now: datetime) -> tuple[float, Budget]:
     """What a trial that begins now may spend, and what is left of the budget afterwards."""
     full = 1 - gate.confidence
-    left = full
+    left, since = full, now
     if budget is not None:
         rate = gate.false_promotions_per_week / WEEK_SECONDS
         left = min(full, budget.left + rate * max(0.0, (now - budget.since).total_seconds()))
+        # No second fills it twice, also where a clock was set back in between.
+        since = max(now, budget.since)
     alpha = max(SMALLEST, left / 2)
-    return alpha, Budget(left=max(SMALLEST, left - alpha), since=now)
+    return alpha, Budget(left=max(SMALLEST, left - alpha), since=since)
