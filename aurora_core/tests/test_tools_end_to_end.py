@@ -136,6 +136,15 @@ def test_from_prompts_to_a_pruned_draft(tmp_path, tiny, url, work):
     assert status == 0
     assert "+0.000 [+0.000, +0.000]" in printed.splitlines()[1]
 
+    costs = ("--target-ms", 10, "--draft-ms", 0.5)
+    status, printed, err = run("recommend", trained, *measuring, "--steps", 4, *costs, "-o", "json")
+    assert status == 0, err
+    best = json.loads(printed)["choices"][0]
+    assert best["num_steps"] > 0
+    assert best["tokens_per_second"] > 120
+    assert "x off" in run("recommend", trained, *measuring, "--steps", 2, *costs)[1]
+    assert "--measure STEPS:TOKENS:URL" in run("recommend", trained, *measuring)[2]
+
 
 def test_states_are_those_of_the_target(tiny, tmp_path):
     folder, model = tiny

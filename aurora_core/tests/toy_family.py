@@ -136,8 +136,10 @@ class ToyFamily:
         del loss  # there is one way
         return _micro_batch
 
-    def proposals(self, draft: ToyDraft, teacher: Teacher, batch: Batch, steps: int) -> Iterator[Tensor]:
-        yield from draft.logits(teacher, batch.aux)[:steps].argmax(-1)
+    def proposals(
+        self, draft: ToyDraft, teacher: Teacher, batch: Batch, steps: int, width: int = 1
+    ) -> Iterator[Tensor]:
+        yield from draft.logits(teacher, batch.aux)[:steps].topk(width).indices
 
     def launch(self, config: DraftConfig, folder: Path) -> Launch:
         block = folder / "block.json"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from aurora_core.cli import data, measuring, offline
+from aurora_core.cli import data, measuring, offline, recommending
 from aurora_core.cli.draft_commands import Add
 
 _FORMS = 'JSON lines or a JSON array of {"messages": [...]} or {"conversations": [...]}'
@@ -56,12 +56,35 @@ def add(command: Add, process: Add) -> None:
     _add_measuring(compare)
     compare.set_defaults(run=measuring.compare)
 
+    recommend = command(
+        "recommend", "Show which draft steps, branches and draft tokens give the most tokens per second."
+    )
+    recommend.add_argument("draft", type=Path, help="folder of the draft")
+    _add_measuring(recommend, steps=8)
+    recommend.add_argument(
+        "--measure",
+        type=recommending.engine,
+        action="append",
+        metavar="STEPS:TOKENS:URL",
+        help="a running SGLang with its draft steps and draft tokens, 0:1 without speculation; give several",
+    )
+    recommend.add_argument("--concurrency", type=_count, default=1, help="requests at a time there")
+    recommend.add_argument("--answer-tokens", type=_count, default=128, help="of an answer there at most")
+    recommend.add_argument(
+        "--target-ms", type=float, help="of the target's pass over one token, where nothing is measured"
+    )
+    recommend.add_argument("--draft-ms", type=float, help="of a draft step")
+    recommend.add_argument(
+        "--verify-ms", type=float, default=0.0, help="of each further token that the target verifies"
+    )
+    recommend.set_defaults(run=recommending.recommend)
 
-def _add_measuring(command: argparse.ArgumentParser) -> None:
+
+def _add_measuring(command: argparse.ArgumentParser, steps: int = 3) -> None:
     command.add_argument("--target", type=Path, required=True, help="folder of the target")
     command.add_argument("--prompts", type=Path, nargs="+", required=True, help=f"with answers: {_FORMS}")
     command.add_argument("--domain-field", help="field with a conversation's domain, by default its file's name")
-    command.add_argument("--steps", type=_count, default=3, help="draft steps of a verify cycle")
+    command.add_argument("--steps", type=_count, default=steps, help="draft steps of a verify cycle, at most")
     command.add_argument(
         "--max-tokens", type=_count, default=8192, help="of a sample; the front of a longer one is cut"
     )

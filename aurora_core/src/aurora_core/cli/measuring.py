@@ -11,7 +11,7 @@ from tqdm import tqdm
 from aurora_core.cli.terminal import printable_lines
 
 if TYPE_CHECKING:
-    from aurora_core.drafts.family import Draft
+    from aurora_core.drafts.family import Draft, Teacher
     from aurora_core.evaluation.accept import Accepted
     from aurora_core.evaluation.intervals import Estimate
     from aurora_core.models.target import Target
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class Answers:
     """Samples of answers, the domain of each, and the text of its prompt."""
 
     samples: "list[Sample]"
@@ -27,7 +27,8 @@ class _Answers:
     prompts: list[str]
 
 
-def _draft(folder: Path, target: "Target") -> "Draft":
+def read_draft(folder: Path, target: "Target") -> "Draft":
+    """A draft that fits a target."""
     from aurora_core.config import DraftConfig  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.training.init import first_draft  # noqa: PLC0415
     from aurora_core.weights.inspection import recognised  # noqa: PLC0415
@@ -35,7 +36,7 @@ def _draft(folder: Path, target: "Target") -> "Draft":
     return first_draft(DraftConfig(algorithm=recognised(folder), checkpoint=str(folder)), target, 0)
 
 
-def _answers(arguments: argparse.Namespace, target: "Target", draft: "Draft") -> _Answers:
+def answers_of(arguments: argparse.Namespace, target: "Target", draft: "Draft") -> Answers:
     """The answers of the files, with the target's hidden states at each of their tokens."""
     from aurora_core.datasets import answers, conversations  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.datasets.states import HiddenStates  # noqa: PLC0415
@@ -49,18 +50,24 @@ def _answers(arguments: argparse.Namespace, target: "Target", draft: "Draft") ->
         if one.tokens.shape[0] > one.prompt_tokens + 1
     ]
     kept = [one for one in found if one.tokens.shape[0] > one.prompt_tokens + 1]
-    return _Answers(samples, [one.domain for one in kept], [one.prompt for one in kept])
+    return Answers(samples, [one.domain for one in kept], [one.prompt for one in kept])
 
 
-def _simulated(draft: "Draft", target: "Target", samples: "list[Sample]", steps: int) -> "Accepted":
+def teacher_of(draft: "Draft", target: "Target") -> "Teacher":
+    """What a draft is simulated against, on this machine's device."""
     from aurora_core.arithmetic import training_precision  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.drafts.family import Teacher  # noqa: PLC0415
-    from aurora_core.evaluation.accept import simulate  # noqa: PLC0415
     from aurora_core.training.start import device_here  # noqa: PLC0415
 
     device = device_here()
-    teacher = Teacher.of(target, draft, training_precision("auto", device), device)
-    return simulate(draft.to(device), teacher, samples, steps=steps)
+    return Teacher.of(target, draft, training_precision("auto", device), device)
+
+
+def _simulated(draft: "Draft", target: "Target", samples: "list[Sample]", steps: int) -> "Accepted":
+    from aurora_core.evaluation.accept import simulate  # noqa: PLC0415 (torch and more: only where needed)
+
+    teacher = teacher_of(draft, target)
+    return simulate(draft.to(teacher.device), teacher, samples, steps=steps)
 
 
 def _text(estimate: "Estimate", sign: str = "") -> str:
@@ -80,8 +87,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from aurora_core.models.target import Target  # noqa: PLC0415
 
     target = Target(arguments.target)
-    draft = _draft(arguments.draft, target)
-    answers = _answers(arguments, target, draft)
+    draft = read_draft(arguments.draft, target)
+    answers = answers_of(arguments, target, draft)
     parts = measured.parts(
         _simulated(draft, target, answers.samples, arguments.steps),
         answers.domains,
@@ -113,11 +120,11 @@ def compare(arguments: argparse.Namespace) -> None:
     from aurora_core.models.target import Target  # noqa: PLC0415
 
     target = Target(arguments.target)
-    drafts = [_draft(folder, target) for folder in (arguments.one, arguments.other)]
+    drafts = [read_draft(folder, target) for folder in (arguments.one, arguments.other)]
     if drafts[0].config.aux_layers != drafts[1].config.aux_layers:
         layers = " and ".join(str(draft.config.aux_layers) for draft in drafts)
         raise ConfigError(f"the drafts are fed by different layers of the target, {layers}: evaluate each alone")
-    answers = _answers(arguments, target, drafts[0])
+    answers = answers_of(arguments, target, drafts[0])
     one, other = (_simulated(draft, target, answers.samples, arguments.steps) for draft in drafts)
     found = measured.differences(one, other, answers.domains, arguments.confidence)
     lines = [f"{'domain':<20} {'requests':>8}  {'one':<22}{'other':<22}difference"]

@@ -220,7 +220,7 @@ class DraftFamily(Protocol[D]):
     def micro_batch(self, loss: Literal["fused", "reference"]) -> MicroBatch[D]:
         """How a micro-batch is trained on: fast, or as the definition of what is meant."""
 
-    def proposals(self, draft: D, teacher: Teacher, batch: Batch, steps: int) -> Iterator[Tensor]:
+    def proposals(self, draft: D, teacher: Teacher, batch: Batch, steps: int, width: int = 1) -> Iterator[Tensor]:
         """What the draft would propose, were a verify cycle to start at each row.
 
         Args:
@@ -229,10 +229,12 @@ class DraftFamily(Protocol[D]):
                 ``to_draft`` may be of another vocabulary.
             batch: the samples.
             steps: draft steps.
+            width: proposals of a row, at most as many as the draft's vocabulary has.
 
         Yields:
-            For each step target tokens, int64 [B, T]: at row t the proposal for token t + 2 + step, had all before it
-            been accepted. Only rows of ``batch.supervised(step)`` are read.
+            For each step target tokens, int64 [B, T, width]: at row t the proposals for token t + 2 + step, the
+            likeliest first, had the right one been accepted at each step before. Only rows of
+            ``batch.supervised(step)`` are read.
         """
 
     def launch(self, config: DraftConfig, folder: Path) -> Launch:

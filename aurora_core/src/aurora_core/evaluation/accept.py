@@ -81,7 +81,7 @@ def _correct(draft: Draft, teacher: Teacher, batch: Batch, steps: int) -> Tensor
     """Bool [B, steps, T]: the draft's proposal is the token that the target generated."""
     proposals = family_of(draft).proposals(draft, teacher, batch, steps)
     return torch.stack(
-        [batch.supervised(step) & (each == batch.shifted(step + 2)) for step, each in enumerate(proposals)], 1
+        [batch.supervised(step) & (each[..., 0] == batch.shifted(step + 2)) for step, each in enumerate(proposals)], 1
     )
 
 

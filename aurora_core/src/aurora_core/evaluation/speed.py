@@ -50,3 +50,30 @@ def speed(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> Sp
         len(answers),
         len(found.failures),
     )
+
+
+def cycle_milliseconds(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> float:
+    """How long a verify cycle takes in a running engine; without speculation each token is one.
+
+    Every prompt is asked for one token, twice, and then for the whole answer: what the second round takes, with the
+    prompts in the engine's prefix cache, is taken off the third.
+
+    Args:
+        url: of SGLang.
+        prompts: their texts.
+        concurrency: requests at a time.
+        tokens: of an answer at most.
+
+    Raises:
+        EngineError: no request was answered in all rounds, or none has a cycle.
+    """
+    _, short, full = (measure(url, prompts, concurrency, most) for most in (1, 1, tokens))
+    both = [(short.answers[one], answer) for one, answer in full.answers.items() if one in short.answers]
+    if not both:
+        failures = (*full.failures, *short.failures)
+        raise EngineError(f"{url} answered no request: {failures[0] if failures else 'none was sent'}")
+    cycles = sum(answer.cycles or len(answer.ids) - 1 for _, answer in both)
+    seconds = sum(answer.seconds - one.seconds for one, answer in both)
+    if cycles < 1 or seconds <= 0:
+        raise EngineError(f"{url} answered with one token each: ask prompts with longer answers")
+    return 1000 * seconds / cycles

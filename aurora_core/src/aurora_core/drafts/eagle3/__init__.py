@@ -73,13 +73,16 @@ class Eagle3Family:
         """Packed, or every row of padded samples."""
         return supervision.packed if loss == "fused" else supervision.plain
 
-    def proposals(self, draft: Eagle3Draft, teacher: Teacher, batch: Batch, steps: int) -> Iterator[Tensor]:
-        """The likeliest token of each step of the chains."""
+    def proposals(
+        self, draft: Eagle3Draft, teacher: Teacher, batch: Batch, steps: int, width: int = 1
+    ) -> Iterator[Tensor]:
+        """The likeliest tokens of each step of the chains."""
         ids = draft.ids.to(batch.tokens.device)
         for step, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
             supervised = batch.supervised(step)
-            choice = torch.zeros_like(batch.shifted(0))
-            choice[supervised] = ids[F.linear(out[supervised], draft.lm_head.weight.to(out.dtype)).argmax(-1)]
+            choice = batch.tokens.new_zeros((*supervised.shape, width))
+            logits = F.linear(out[supervised], draft.lm_head.weight.to(out.dtype))
+            choice[supervised] = ids[logits.argmax(-1, keepdim=True) if width == 1 else logits.topk(width).indices]
             yield choice
 
     def launch(self, config: DraftConfig, folder: Path) -> Launch:
