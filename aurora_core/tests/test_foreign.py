@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from aurora_core.drafts.eagle3 import foreign
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.published import ROPES
 from aurora_core.errors import WeightsError
 from aurora_core.weights import checkpoint
 from hypothesis import given, settings
@@ -172,4 +172,4 @@ def test_no_value_of_a_known_key_does_either(changes):
     except WeightsError:
         return
     assert config.hidden_size > 0
-    assert config.rope_parameters["rope_type"] in foreign.ROPES
+    assert config.rope_parameters["rope_type"] in ROPES

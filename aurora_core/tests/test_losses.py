@@ -34,7 +34,7 @@ def test_a_draft_that_is_the_target_has_no_loss():
 @pytest.mark.parametrize("chunk", [1, 64, 1 << 23])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fused_is_the_reference(monkeypatch, chunk, dtype):
-    monkeypatch.setattr(fused, "_CHUNK_ELEMENTS", {"cpu": chunk})
+    monkeypatch.setattr(fused, "CHUNK_ELEMENTS", {"cpu": chunk})
     generator = torch.Generator().manual_seed(4)
     row = torch.randint(37, (53,), generator=generator)
     weight = torch.rand(53, generator=generator)

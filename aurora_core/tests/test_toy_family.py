@@ -30,6 +30,7 @@ import aurora_core
 
 CPU = torch.device("cpu")
 CORE = Path(aurora_core.__file__).parent
+OWN = {"eagle3", "dflash"}
 OPERATOR = CORE.parents[2] / "operator/src"
 
 
@@ -160,7 +161,7 @@ def test_a_version_is_prepared_for_a_swap_and_loaded_as_the_family_does(trainer,
 
 
 def test_an_unknown_family_is_refused_by_name():
-    with pytest.raises(ValidationError, match="no draft family 'MEDUSA' is known here; there are EAGLE3, TOY"):
+    with pytest.raises(ValidationError, match="no draft family 'MEDUSA' is known here; there are EAGLE3, DFLASH, TOY"):
         DraftConfig(algorithm="MEDUSA")
     with pytest.raises(ConfigError, match="no draft family 'MEDUSA'"):
         family("MEDUSA")
@@ -168,11 +169,13 @@ def test_an_unknown_family_is_refused_by_name():
 
 def test_no_family_is_named_outside_its_folder():
     """But in the registry, and where SGLang itself has an option of that name."""
-    files = [path for root in (CORE, OPERATOR) for path in root.rglob("*.py") if "eagle3" not in path.parts]
+    files = [
+        path for root in (CORE, OPERATOR) for path in root.rglob("*.py") if not OWN & {*path.relative_to(root).parts}
+    ]
     assert len(files) > 100
     named = {
         f"{path.name}: {found}"
         for path in files
-        for found in re.findall(r"\w*eagle\w*", path.read_text(encoding="utf-8"), re.IGNORECASE)
+        for found in re.findall(r"\w*(?:eagle|dflash)\w*", path.read_text(encoding="utf-8"), re.IGNORECASE)
     }
     assert {name for name in named if not name.startswith("algorithms.py")} == {"plugin.py: speculative_eagle_topk"}

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig
-from aurora_core.drafts.eagle3.draft import rotate
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import Teacher
+from aurora_core.drafts.modules import rotate
 from aurora_core.evaluation.accept import simulate, walk
 from aurora_core.samples.batch import Batch
 from aurora_core.training.init import first_draft

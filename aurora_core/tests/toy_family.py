@@ -11,7 +11,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from aurora_core.config.parts import DraftConfig
-from aurora_core.drafts.family import CheckpointConfig, Draft, DraftFamily, Launch, MicroBatch, StepSums, Teacher
+from aurora_core.drafts.family import (
+    CheckpointConfig,
+    Draft,
+    DraftFamily,
+    Launch,
+    MicroBatch,
+    StepSums,
+    Teacher,
+    Unrolled,
+)
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers
 from aurora_core.models.target import Target
@@ -131,6 +140,9 @@ class ToyFamily:
 
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         return config.target_hidden_size, config.target_hidden_size
+
+    def unrolled(self, draft: ToyDraft, steps: int, decay: float | None) -> Unrolled:
+        return Unrolled(min(steps, draft.config.block), 1.0 if decay is None else decay)
 
     def micro_batch(self, loss: str) -> MicroBatch[ToyDraft]:
         del loss  # there is one way

@@ -87,11 +87,13 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
     hyper, labels = config.training, dict(arguments.label)
-    metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, hyper.ttt_length, labels, work / "training")
     status, signing = work / "training" / STATUS_FILE, Signing.from_environment()
     paths = Paths(work / "weights", work / "training", status, arguments.in_use, lease, signing)
+    resumed = resume(config.training, target, paths, gather(os.environ))
+    steps = resumed.trainer.unrolled.steps
+    metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, steps, labels, work / "training")
     training = TrainingRun(
-        resume(config.training, target, paths, gather(os.environ)),
+        resumed,
         config.draft,
         config.samples,
         config.weights,

@@ -17,14 +17,25 @@ class Registered:
     Attributes:
         module: has the family as ``FAMILY``.
         arguments: of SGLang that it alone sets, beside those that every draft has; nobody else may.
+        trees: whether it can propose a token tree, ``top_k`` above 1.
+        switchable: whether an engine can stop drafting, and begin, while it runs; never with a token tree.
+        fed_by: how many of the target's layers feed a draft; None where a draft says.
+        depth: how many layers a draft has; None where a draft says.
     """
 
     module: str
     arguments: tuple[str, ...] = ()
+    trees: bool = True
+    switchable: bool = True
+    fed_by: int | None = None
+    depth: int | None = None
 
 
 FAMILIES: dict[str, Registered] = {
-    "EAGLE3": Registered("aurora_core.drafts.eagle3", ("--speculative-eagle-topk",)),
+    "EAGLE3": Registered("aurora_core.drafts.eagle3", ("--speculative-eagle-topk",), fed_by=3, depth=1),
+    "DFLASH": Registered(
+        "aurora_core.drafts.dflash", ("--speculative-dflash-block-size",), trees=False, switchable=False
+    ),
 }
 """By the algorithm's name, which is SGLang's ``--speculative-algorithm`` too. The first one is the default."""
 

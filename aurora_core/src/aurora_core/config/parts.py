@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from aurora_core.config.algorithms import DEFAULT, Algorithm
+from aurora_core.config.algorithms import DEFAULT, FAMILIES, Algorithm
 from aurora_core.config.base import Config
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
@@ -26,7 +26,7 @@ class TargetConfig(Config):
 
 
 class DraftShape(Config):
-    """The shape of a new draft's layer; what is left out follows from the target."""
+    """The shape of a new draft; what is left out follows from the target."""
 
     num_attention_heads: int | None = Field(None, ge=1, le=1024)
     """Heads of its queries; the GPUs that share the target must share them evenly."""
@@ -36,6 +36,8 @@ class DraftShape(Config):
     """Width of a head."""
     intermediate_size: int | None = Field(None, ge=1, le=1_000_000)
     """Width of its MLP."""
+    num_hidden_layers: int | None = Field(None, ge=1, le=16)
+    """Layers of a block-parallel draft, by default 5; others have one."""
 
 
 class DraftConfig(Config):
@@ -48,17 +50,18 @@ class DraftConfig(Config):
     revision: str | None = None
     """Branch, tag or commit of a draft from the hub; by default its main branch."""
     draft_vocab_size: PositiveInt = 32000
-    """Tokens that a new draft can propose, chosen by how often traffic uses them."""
-    aux_layers: tuple[int, int, int] | None = None
+    """Tokens that a new draft can propose, chosen by how often traffic uses them; a block-parallel draft can all."""
+    aux_layers: tuple[int, ...] | None = Field(None, min_length=1, max_length=16)
     """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
-    those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
+    those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4, and for a block-parallel draft as
+    many as it has layers, from 1 to n - 3."""
     shape: DraftShape | None = None
     """Shape of a new draft; by default the target's, or a dense layer's where the target is a mixture of experts or has
     latent attention."""
     num_steps: int = Field(3, ge=1, le=16)
-    """Draft steps of a verify cycle."""
+    """Draft steps of a verify cycle; of a block-parallel draft the proposals of a block, which are made at once."""
     top_k: int = Field(1, ge=1, le=16)
-    """Branches of each draft step."""
+    """Branches of each draft step; a block-parallel draft has one."""
     num_draft_tokens: int = Field(4, ge=2)
     """Tokens that the target verifies in a cycle, the last known one included."""
 
@@ -67,7 +70,27 @@ class DraftConfig(Config):
         if self.top_k == 1 and self.num_draft_tokens != self.num_steps + 1:
             message = f"with top_k 1 num_draft_tokens must be num_steps + 1 = {self.num_steps + 1}"
             raise ValueError(message)
+        if self.top_k > 1 and not FAMILIES[self.algorithm].trees:
+            message = f"a draft of {self.algorithm} proposes no token tree: top_k must be 1, not {self.top_k}"
+            raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _layers(self) -> Self:
+        kind = FAMILIES[self.algorithm]
+        if self.aux_layers and kind.fed_by and len(self.aux_layers) != kind.fed_by:
+            message = f"a draft of {self.algorithm} is fed by {kind.fed_by} layers: aux_layers names {self.aux_layers}"
+            raise ValueError(message)
+        depth = self.shape and self.shape.num_hidden_layers
+        if depth and kind.depth and depth != kind.depth:
+            message = f"shape.num_hidden_layers is {depth}, and a draft of {self.algorithm} always has {kind.depth}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def switchable(self) -> bool:
+        """Whether an engine with such a draft can stop drafting, and begin, while it runs."""
+        return FAMILIES[self.algorithm].switchable and self.top_k == 1
 
 
 class ServingConfig(Config):

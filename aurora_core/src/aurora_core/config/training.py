@@ -17,7 +17,8 @@ class TrainingConfig(Config):
     """Hyperparameters of the draft and of the loop around it."""
 
     ttt_length: int = Field(5, ge=1, le=16)
-    """Steps that the draft is unrolled in training (training-time test)."""
+    """Steps that the draft is unrolled in training (training-time test); a block-parallel draft is trained on all
+    proposals of its block."""
     micro_batch: PositiveInt = Field(
         4, validation_alias=_aliases("microBatch", "micro_batch", "micro_batch_size", "microBatchSize")
     )
@@ -43,8 +44,9 @@ class TrainingConfig(Config):
     max_seq_length: int = Field(2048, ge=2)
     """Tokens of a sample that are used, the last ones: of a longer one the front is cut, so that what was generated
     remains."""
-    step_weight_decay: float = Field(1.0, gt=0, le=1)
-    """Weight of each further unrolled step's loss relative to the one before."""
+    step_weight_decay: float | None = Field(None, gt=0, le=1)
+    """Weight of each further draft step's loss relative to the one before; by default 1, and of a block-parallel draft
+    what its authors take for a block of that size."""
     loss: Literal["fused", "reference"] = "fused"
     """How a micro-batch is computed: fused computes only what the loss needs, reference every row; the sums and
     gradients are the same."""

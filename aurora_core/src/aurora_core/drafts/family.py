@@ -126,6 +126,19 @@ class Teacher:
 
 
 @dataclass(frozen=True)
+class Unrolled:
+    """How far a draft is trained.
+
+    Attributes:
+        steps: draft steps, one after the other or places of a block.
+        decay: weight of each further one's loss relative to the one before.
+    """
+
+    steps: int
+    decay: float
+
+
+@dataclass(frozen=True)
 class StepSums:
     """Sums over a micro-batch, by draft step: of the rows' losses, of correct predictions, and of rows."""
 
@@ -217,6 +230,9 @@ class DraftFamily(Protocol[D]):
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         """How wide a sample's auxiliary and its last hidden states must be."""
 
+    def unrolled(self, draft: D, steps: int, decay: float | None) -> Unrolled:
+        """How far a draft is trained, where so many steps and such weights are wished for; None is the family's own."""
+
     def micro_batch(self, loss: Literal["fused", "reference"]) -> MicroBatch[D]:
         """How a micro-batch is trained on: fast, or as the definition of what is meant."""
 
@@ -234,7 +250,7 @@ class DraftFamily(Protocol[D]):
         Yields:
             For each step target tokens, int64 [B, T, width]: at row t the proposals for token t + 2 + step, the
             likeliest first, had the right one been accepted at each step before. Only rows of
-            ``batch.supervised(step)`` are read.
+            ``batch.supervised(step)`` are read, and of those the ones whose earlier proposals were all right.
         """
 
     def launch(self, config: DraftConfig, folder: Path) -> Launch:

@@ -11,12 +11,13 @@ follow it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 
 
@@ -72,6 +73,20 @@ class Packed:
             label=torch.cat([s.tokens[s.prompt_tokens + 1 : n + 1] for s, n, _ in parts]),
             spans=tuple(spans),
         )
+
+    @classmethod
+    def of_batch(cls, batch: Batch) -> Self | None:
+        """Pack padded samples, on their device; None where none has a root."""
+        samples = [
+            Sample("", tokens[: n + 1], prompt, aux[:n], last[:n], 0, "")
+            for tokens, aux, last, n, prompt in zip(
+                batch.tokens, batch.aux, batch.last, batch.rows.tolist(), batch.prompt.tolist(), strict=True
+            )
+        ]
+        if not any(sample.roots > 0 for sample in samples):
+            return None
+        packed = cls.of([replace(s, tokens=s.tokens.cpu()) for s in samples], batch.aux.dtype)
+        return cls(**{field.name: getattr(packed.to(batch.aux.device), field.name) for field in fields(cls)})
 
     def to(self, device: torch.device) -> "Packed":
         """The same on a device."""

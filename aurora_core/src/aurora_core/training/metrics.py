@@ -31,7 +31,7 @@ class TrainingMetrics:
     Args:
         report_to: the tracker's name, or "none".
         port: of the Prometheus endpoint, or None.
-        ttt_length: unrolled steps.
+        steps: draft steps that are trained.
         labels: of every metric, such as whose trainer this is.
         folder: for what a tracker writes.
 
@@ -43,14 +43,14 @@ class TrainingMetrics:
         self,
         report_to: str,
         port: int | None,
-        ttt_length: int,
+        steps: int,
         labels: Mapping[str, str] | None = None,
         folder: Path = Path(),
     ) -> None:
         self._track = tracker(report_to, folder)
         self.registry = CollectorRegistry()
         names, self._values = tuple(labels or {}), tuple((labels or {}).values())
-        positions = (metrics.unrolled(kind, k) for k in range(ttt_length) for kind in _KINDS)
+        positions = (metrics.unrolled(kind, k) for k in range(steps) for kind in _KINDS)
         self._gauges = {one: Gauge(one.name, one.text, names, registry=self.registry) for one in (*_GAUGES, *positions)}
         self._counters = {
             one: Counter(one.name, one.text, [*names, *one.labels], registry=self.registry) for one in _COUNTERS

@@ -68,7 +68,9 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             draft.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
-        self._micro_batch = family_of(draft).micro_batch(config.loss)
+        of_kind = family_of(draft)
+        self.unrolled = of_kind.unrolled(draft, config.ttt_length, config.step_weight_decay)
+        self._micro_batch = of_kind.micro_batch(config.loss)
         self.teacher = Teacher.of(target, self.draft, self.dtype, device)
 
     def set_vocabulary(self, ids: Tensor) -> int:
@@ -116,15 +118,15 @@ class Trainer:
         lr = learning_rate(config, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        scale = 1.0 / max(1, roots * config.ttt_length)
+        scale = 1.0 / max(1, roots * self.unrolled.steps)
         self.optimizer.zero_grad(set_to_none=True)
         sums = [
             self._micro_batch(
                 self.draft,
                 self.teacher,
                 samples,
-                config.ttt_length,
-                config.step_weight_decay,
+                self.unrolled.steps,
+                self.unrolled.decay,
                 scale,
             )
             for samples in share
@@ -149,7 +151,7 @@ class Trainer:
 
     def _added(self, sums: Sequence[StepSums]) -> list[list[float]]:
         """Losses, right choices and rows by draft step, over all micro-batches of all ranks."""
-        steps = range(self.config.ttt_length)
+        steps = range(self.unrolled.steps)
         own = [[sum(field[k] for field in fields) for k in steps]
                for fields in ([s.loss for s in sums], [s.correct for s in sums], [s.rows for s in sums])]  # fmt: skip
         added: list[list[float]] = self.ranks.add(torch.tensor(own, dtype=torch.float64)).tolist()

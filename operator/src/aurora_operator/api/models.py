@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from aurora_core.config.algorithms import DEFAULT, Algorithm
+from aurora_core.config.algorithms import DEFAULT, FAMILIES, Algorithm
 from aurora_core.config.base import Config
 from aurora_core.config.parts import DraftConfig, DraftShape, Dtype
 from pydantic import Field, model_validator
@@ -52,10 +52,40 @@ class TargetSpec(Config):
     """Token for a gated model on the Hugging Face hub."""
 
 
+_TREES = [name for name, one in FAMILIES.items() if one.trees]
+_OF_FAMILIES = (
+    (
+        f"self.topK == 1 || self.algorithm in {_TREES}",
+        f"draft.topK above 1 is a token tree, which a draft of {' or '.join(_TREES)} proposes: set draft.topK to 1",
+    ),
+    *(
+        (
+            f"self.algorithm != '{name}' || !has(self.auxLayers) || size(self.auxLayers) == {one.fed_by}",
+            f"draft.auxLayers must name {one.fed_by} layers: so many feed a draft of {name}",
+        )
+        for name, one in FAMILIES.items()
+        if one.fed_by
+    ),
+    *(
+        (
+            (
+                f"self.algorithm != '{name}' || !has(self.shape) || !has(self.shape.numHiddenLayers) || "
+                f"self.shape.numHiddenLayers == {one.depth}"
+            ),
+            f"draft.shape.numHiddenLayers must be {one.depth} or left out: a draft of {name} always has so many",
+        )
+        for name, one in FAMILIES.items()
+        if one.depth
+    ),
+)
+"""What does not apply to every family."""
+
+
 class DraftSpec(Config):
     """The draft's architecture and how many tokens it proposes."""
 
     model_config = rules(
+        *_OF_FAMILIES,
         (
             "self.topK != 1 || self.numDraftTokens == self.numSteps + 1",
             "with draft.topK 1 the draft is a chain: set draft.numDraftTokens to draft.numSteps + 1",
@@ -66,7 +96,7 @@ class DraftSpec(Config):
         ),
         (
             "!has(self.auxLayers) || self.auxLayers.all(a, a >= 0 && self.auxLayers.exists_one(b, a == b))",
-            "draft.auxLayers must be three different layers, numbered from 0; the last layer cannot be one",
+            "draft.auxLayers must be different layers, numbered from 0; the last layer cannot be one",
         ),
         (
             "!has(self.shape) || !has(self.checkpoint)",
@@ -97,19 +127,25 @@ class DraftSpec(Config):
     revision: Annotated[str | None, Effect.REFUSED] = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
     """Branch, tag or commit of a draft from the hub; by default its main branch."""
     draft_vocab_size: Annotated[int, Effect.REFUSED] = Field(32000, ge=16, le=1_000_000)
-    """Tokens that a new draft can propose, chosen by how often traffic uses them."""
-    aux_layers: Annotated[tuple[int, int, int] | None, Effect.REFUSED] = None
+    """Tokens that a new draft can propose, chosen by how often traffic uses them; a block-parallel draft can all."""
+    aux_layers: Annotated[tuple[int, ...] | None, Effect.REFUSED] = Field(None, min_length=1, max_length=16)
     """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
-    those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4."""
+    those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4, and for a block-parallel draft as
+    many as it has layers, from 1 to n - 3."""
     shape: Annotated[DraftShape | None, Effect.REFUSED] = None
     """Shape of a new draft; by default the target's, or a dense layer's where the target is a mixture of experts or has
     latent attention."""
     num_steps: Annotated[int, Effect.BOTH] = Field(3, ge=1, le=16)
-    """Draft steps of a verify cycle."""
+    """Draft steps of a verify cycle; of a block-parallel draft the proposals of a block, which are made at once."""
     top_k: Annotated[int, Effect.BOTH] = Field(1, ge=1, le=16)
-    """Branches of each draft step."""
+    """Branches of each draft step; a block-parallel draft has one."""
     num_draft_tokens: Annotated[int, Effect.BOTH] = Field(4, ge=2, le=257)
     """Tokens that the target verifies in a cycle, the last known one included."""
+
+    @property
+    def switchable(self) -> bool:
+        """Whether an engine can stop drafting, and begin, while it runs."""
+        return draft_config(self).switchable
 
     @model_validator(mode="after")
     def _readable(self) -> Self:

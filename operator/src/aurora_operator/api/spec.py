@@ -21,7 +21,7 @@ Quantities = Annotated[
 ]
 
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-
+SWITCHABLE = [name for name, family in FAMILIES.items() if family.switchable]
 OF_FAMILIES = tuple(argument for family in FAMILIES.values() for argument in family.arguments)
 OWNED_ARGUMENTS = (
     "--model-path", "--host", "--port", "--device", "--dtype", "--tp-size", "--tensor-parallel-size",
@@ -221,6 +221,13 @@ class Spec(Config):
         (
             "self.mode != 'ExternalWithoutDraft' || self.draft.topK == 1",
             "mode ExternalWithoutDraft needs draft.topK 1: only then can it be switched on at run time",
+        ),
+        (
+            f"self.mode != 'ExternalWithoutDraft' || self.draft.algorithm in {SWITCHABLE}",
+            (
+                f"mode ExternalWithoutDraft needs a draft of {' or '.join(SWITCHABLE)}, which an engine can switch on "
+                "at run time; with others use ExternalWithDraft"
+            ),
         ),
         (
             "self.promotion.strategy != 'Canary' || self.serving.replicas > self.promotion.canary.replicas",

@@ -6,6 +6,7 @@ Pure functions of a resource's spec, annotations and status; :mod:`aurora_operat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from aurora_operator.api.models import DraftSpec
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Condition, Entry, Status
 from aurora_operator.promotion.manual import OFF, PAUSE, PROMOTE, REJECT, ROLL_BACK, SPECULATION
@@ -194,15 +195,21 @@ def resume(annotations: Mapping[str, str]) -> Request | Nothing:
     return Request(f"{PAUSE}-", "resumption of promotion", seen, f"{PAUSE}=true")
 
 
+def _never_off(draft: DraftSpec) -> str:
+    if draft.top_k > 1:
+        return (
+            f"draft.topK is {draft.top_k}, and an engine with a token tree cannot stop drafting while it runs: set "
+            "draft.topK to 1, which restarts the engines, or aurora rollback"
+        )
+    return f"an engine with a draft of {draft.algorithm} cannot stop drafting while it runs: aurora rollback helps"
+
+
 def speculation(word: str, spec: Spec, annotations: Mapping[str, str]) -> Request | Nothing:
     """Switch speculation off until it is switched on, or on."""
     off = annotations.get(SPECULATION) == OFF
     if word == OFF:
-        if spec.draft.top_k > 1:
-            return Nothing(
-                f"draft.topK is {spec.draft.top_k}, and an engine with a token tree cannot stop drafting while it "
-                "runs: set draft.topK to 1, which restarts the engines, or aurora rollback"
-            )
+        if not spec.draft.switchable:
+            return Nothing(_never_off(spec.draft))
         if off:
             return Nothing("speculation is switched off already", already=True)
     elif not off:

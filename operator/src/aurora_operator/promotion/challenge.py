@@ -125,8 +125,8 @@ def begin(
         since = stable.checked or stable.since
         wait = recheck_seconds(spec, kept_in_a_row(history))
         due = wait and now - since >= timedelta(seconds=wait)
-        # A token tree cannot be switched off while the engine runs.
-        if due and spec.draft.top_k == 1:
+        # A token tree, or a block, cannot be switched off while the engine runs.
+        if due and spec.draft.switchable:
             if stable.steps:
                 return _candidate("TargetOnly", stable, stable.version, 0, now)
             if fresh is None and (stable.version or spec.mode == "ExternalWithDraft"):

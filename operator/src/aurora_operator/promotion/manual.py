@@ -20,8 +20,8 @@ OFF = "off"
 
 
 def switched_off(spec: Spec, annotations: Mapping[str, str]) -> bool:
-    """Whether a person keeps speculation off; a token tree cannot be switched off while the engine runs."""
-    return annotations.get(SPECULATION) == OFF and spec.draft.top_k == 1
+    """Whether a person keeps speculation off; not every draft can be switched off while the engine runs."""
+    return annotations.get(SPECULATION) == OFF and spec.draft.switchable
 
 
 def rollback_target(

@@ -45,7 +45,7 @@ def speculating(snapshot: Snapshot, progress: Progress) -> tuple[Truth, str, str
             ("NoDraftYet", "no draft was promoted yet") if early else ("TargetOnly", "target-only is stable")
         )
     if asked:
-        text = f"annotation {SPECULATION} has no effect: with draft.topK above 1 an engine cannot stop drafting"
+        text = f"annotation {SPECULATION} has no effect: with a token tree or a block an engine cannot stop drafting"
         return "True", "CannotSwitchOff", text
     if reported and not drafting and progress.candidate is None:
         return "False", "SwitchingOn", f"stable has {stable.steps} draft steps, and no engine drafts yet"

@@ -13,7 +13,7 @@ from aurora_core.config.parts import DraftConfig
 from aurora_core.drafts.eagle3 import assemble, day_zero, layers, layouts, serving, supervision
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
-from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher
+from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher, Unrolled
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
 from aurora_core.samples.batch import Batch
@@ -68,6 +68,11 @@ class Eagle3Family:
     def sample_widths(self, config: CheckpointConfig) -> tuple[int, int]:
         """The layers that feed the draft, side by side, and the target's last."""
         return len(config.aux_layers) * config.target_hidden_size, config.target_hidden_size
+
+    def unrolled(self, draft: Eagle3Draft, steps: int, decay: float | None) -> Unrolled:
+        """As far as is wished; by default every step weighs the same."""
+        del draft
+        return Unrolled(steps, 1.0 if decay is None else decay)
 
     def micro_batch(self, loss: Literal["fused", "reference"]) -> MicroBatch[Eagle3Draft]:
         """Packed, or every row of padded samples."""

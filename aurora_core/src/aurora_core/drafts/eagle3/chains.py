@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aurora_core.drafts.eagle3 import attention
-from aurora_core.drafts.eagle3.draft import Eagle3Draft, rotate
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
+from aurora_core.drafts.modules import rotate
 from aurora_core.samples.packed import Packed
 
 _CHUNK = 256

@@ -1,15 +1,11 @@
 """A new draft (day-0), as close to its target as its shape allows."""
 
-import logging
-
 import torch
 from torch import Tensor, nn
 
+from aurora_core.drafts.borrow import copied
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
-from aurora_core.errors import ConfigError
 from aurora_core.models.target import Target
-
-log = logging.getLogger(__name__)
 
 
 def initialise(draft: Eagle3Draft, target: Target, ids: Tensor, seed: int) -> None:
@@ -54,26 +50,11 @@ def _borrow(draft: Eagle3Draft, target: Target) -> None:
         weight = target.norm_weight(name)
         if weight is not None and weight.shape == norm.weight.shape:
             norm.weight.copy_(weight)
-    _copy(
+    copied(
         target, f"{last}.mlp", {name: getattr(layer.mlp, name).weight for name in ("gate_proj", "up_proj", "down_proj")}
     )
     attention = layer.self_attn
     halves = {name: getattr(attention, name).weight[:, width:] for name in ("q_proj", "k_proj", "v_proj")}
-    if _copy(target, f"{last}.self_attn", {**halves, "o_proj": attention.o_proj.weight}):
+    if copied(target, f"{last}.self_attn", {**halves, "o_proj": attention.o_proj.weight}):
         for name in halves:
             getattr(attention, name).weight[:, :width].mul_(0.3)
-
-
-def _copy(target: Target, part: str, weights: dict[str, Tensor]) -> bool:
-    """Copy a layer's part where all of it fits; a half of it computes nothing that the target does."""
-    try:
-        sources = {name: target.tensor(f"{part}.{name}.weight") for name in weights}
-    except ConfigError as error:
-        log.warning("the new draft's %s starts at random: %s", part.partition(".")[2], error)
-        return False
-    found = {name: source for name, source in sources.items() if source is not None}
-    if len(found) < len(weights) or any(source.shape != weights[name].shape for name, source in found.items()):
-        return False
-    for name, source in found.items():
-        weights[name].copy_(source)
-    return True

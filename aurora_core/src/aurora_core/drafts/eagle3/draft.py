@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from aurora_core.config.parts import DraftShape
+from aurora_core.drafts import published
 from aurora_core.drafts.eagle3 import foreign, maps, speculators
 from aurora_core.drafts.eagle3 import layers as feeding
 from aurora_core.drafts.family import Draft
+from aurora_core.drafts.modules import MLP, Norm, linear, rotary, rotate
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers, shape
 from aurora_core.models.target import Target
@@ -93,27 +93,27 @@ class Eagle3Config:
             message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
             raise ConfigError(message)
         foreign.check_keys(raw)
-        hidden, heads = foreign.whole(raw, "hidden_size"), foreign.whole(raw, "num_attention_heads")
-        if foreign.whole(raw, "target_hidden_size", hidden) != hidden:
+        hidden, heads = published.whole(raw, "hidden_size"), published.whole(raw, "num_attention_heads")
+        if published.whole(raw, "target_hidden_size", hidden) != hidden:
             message = f"hidden_size {hidden} is not target_hidden_size: a draft shares its target's embedding here"
             raise ConfigError(message)
         layers = (raw.get("eagle_config") or {}).get("eagle_aux_hidden_state_layer_ids") or ()
         if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
             message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not whole numbers"
             raise ConfigError(message)
-        vocabulary = foreign.whole(raw, "vocab_size")
+        vocabulary = published.whole(raw, "vocab_size")
         return cls(
             hidden_size=hidden,
             target_hidden_size=hidden,
-            intermediate_size=foreign.whole(raw, "intermediate_size"),
+            intermediate_size=published.whole(raw, "intermediate_size"),
             num_attention_heads=heads,
-            num_key_value_heads=foreign.whole(raw, "num_key_value_heads", heads),
-            head_dim=foreign.whole(raw, "head_dim", max(1, hidden // heads)),
+            num_key_value_heads=published.whole(raw, "num_key_value_heads", heads),
+            head_dim=published.whole(raw, "head_dim", max(1, hidden // heads)),
             vocab_size=vocabulary,
-            draft_vocab_size=foreign.whole(raw, "draft_vocab_size", vocabulary),
-            rms_norm_eps=foreign.real(raw, "rms_norm_eps", 1e-6),
-            max_position_embeddings=foreign.whole(raw, "max_position_embeddings", 4096),
-            rope_parameters=foreign.rope(raw),
+            draft_vocab_size=published.whole(raw, "draft_vocab_size", vocabulary),
+            rms_norm_eps=published.real(raw, "rms_norm_eps", 1e-6),
+            max_position_embeddings=published.whole(raw, "max_position_embeddings", 4096),
+            rope_parameters=published.rope(raw),
             aux_layers=tuple(layers),
         )
 
@@ -145,53 +145,23 @@ class Eagle3Config:
         }
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    return nn.Linear(inputs, outputs, bias=False)
-
-
-class _Norm(nn.RMSNorm):
-    """RMS norm in the arithmetic of its input, as SGLang's."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
-
-
 class _Attention(nn.Module):
     def __init__(self, c: Eagle3Config) -> None:
         super().__init__()
-        self.q_proj = _linear(2 * c.hidden_size, c.num_attention_heads * c.head_dim)
-        self.k_proj = _linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
-        self.v_proj = _linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
-        self.o_proj = _linear(c.num_attention_heads * c.head_dim, c.hidden_size)
-
-
-class _MLP(nn.Module):
-    def __init__(self, c: Eagle3Config) -> None:
-        super().__init__()
-        self.gate_proj = _linear(c.hidden_size, c.intermediate_size)
-        self.up_proj = _linear(c.hidden_size, c.intermediate_size)
-        self.down_proj = _linear(c.intermediate_size, c.hidden_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        return out
+        self.q_proj = linear(2 * c.hidden_size, c.num_attention_heads * c.head_dim)
+        self.k_proj = linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.v_proj = linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.o_proj = linear(c.num_attention_heads * c.head_dim, c.hidden_size)
 
 
 class _Layer(nn.Module):
     def __init__(self, c: Eagle3Config) -> None:
         super().__init__()
-        self.input_layernorm = _Norm(c.hidden_size, eps=c.rms_norm_eps)
-        self.hidden_norm = _Norm(c.hidden_size, eps=c.rms_norm_eps)
+        self.input_layernorm = Norm(c.hidden_size, eps=c.rms_norm_eps)
+        self.hidden_norm = Norm(c.hidden_size, eps=c.rms_norm_eps)
         self.self_attn = _Attention(c)
-        self.post_attention_layernorm = _Norm(c.hidden_size, eps=c.rms_norm_eps)
-        self.mlp = _MLP(c)
-
-
-def rotate(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding in the half-split layout of Llama."""
-    half = x_BHTK.shape[-1] // 2
-    turned = torch.cat((-x_BHTK[..., half:], x_BHTK[..., :half]), dim=-1)
-    return x_BHTK * cos + turned * sin
+        self.post_attention_layernorm = Norm(c.hidden_size, eps=c.rms_norm_eps)
+        self.mlp = MLP(c.hidden_size, c.intermediate_size)
 
 
 class Eagle3Draft(Draft):
@@ -206,23 +176,15 @@ class Eagle3Draft(Draft):
     def __init__(self, config: Eagle3Config) -> None:
         super().__init__()
         self.config = config
-        self.fc = _linear(len(config.aux_layers) * config.target_hidden_size, config.hidden_size)
+        self.fc = linear(len(config.aux_layers) * config.target_hidden_size, config.hidden_size)
         self.midlayer = _Layer(config)
-        self.norm = _Norm(config.hidden_size, eps=config.rms_norm_eps)
-        self.lm_head = _linear(config.hidden_size, config.draft_vocab_size)
+        self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
+        self.lm_head = linear(config.hidden_size, config.draft_vocab_size)
         self.register_buffer("d2t", torch.zeros(config.draft_vocab_size, dtype=torch.int64))
         self.register_buffer("t2d", torch.zeros(config.vocab_size, dtype=torch.bool))
-        rope = LlamaConfig(
-            hidden_size=config.hidden_size,
-            num_attention_heads=config.num_attention_heads,
-            head_dim=config.head_dim,
-            max_position_embeddings=config.max_position_embeddings,
-            rope_parameters=config.rope_parameters,
+        self._rope = rotary(
+            config.head_dim, config.num_attention_heads, config.max_position_embeddings, config.rope_parameters
         )
-        self._rope = LlamaRotaryEmbedding(rope)
-        for name, buffer in list(self._rope.named_buffers()):
-            # Derived from the configuration: no part of a checkpoint.
-            self._rope.register_buffer(name, buffer, persistent=False)
 
     def set_vocabulary(self, ids: Tensor) -> None:
         """Record which target tokens the draft's ids stand for, [V] ascending."""
