@@ -98,7 +98,7 @@ def test_a_sample_without_anything_to_learn_costs_nothing(target, make_sample):
     assert_same(trainer, [only_prompt, make_sample("b", length=20, prompt=4)])
 
 
-def by_hand(draft, embedding, aux, anchor, places):
+def described(draft, embedding, aux, anchor, places):
     """One block over the context before it, [places, D], written as the method's authors describe it."""
     c, start = draft.config, aux.shape[0]
     context = draft.context(aux)
@@ -144,7 +144,7 @@ def test_a_block_is_what_its_definition_says(target, make_sample):
     at = 0
     for i, sample in enumerate(samples):
         for t in range(sample.prompt_tokens - 1, sample.aux.shape[0] - 1):
-            expected = by_hand(trainer.draft, embedding, sample.aux[: t + 1], int(sample.tokens[t + 1]), 5)
+            expected = described(trainer.draft, embedding, sample.aux[: t + 1], int(sample.tokens[t + 1]), 5)
             torch.testing.assert_close(plain[i, t], expected, atol=2e-5, rtol=1e-4)
             for place in range(1, 5):
                 if t + 1 + place < sample.tokens.shape[0]:
@@ -167,7 +167,7 @@ def test_it_learns_and_its_proposals_are_those_of_its_blocks(target, make_sample
         row, end = sample.prompt_tokens - 1, sample.aux.shape[0]
         while row + 1 < end:
             with torch.no_grad():
-                out = by_hand(
+                out = described(
                     trainer.draft, trainer.teacher.embedding, sample.aux[: row + 1], int(sample.tokens[row + 1]), 4
                 )
             proposed = (out[1:] @ trainer.teacher.head.T).argmax(-1).tolist()
