@@ -76,11 +76,12 @@ def _train_with(arguments: argparse.Namespace, config: "DeploymentConfig", lease
 
     work, hyper, models = arguments.work, config.training, arguments.models or models_folder()
     target, signing = resolve(config.target, models), Signing.from_environment()
-    training_metrics = TrainingMetrics(hyper.report_to, None, hyper.ttt_length, None, work / "training")
     paths = Paths(work / "weights", work / "training", work / "training" / STATUS_FILE, None, lease, signing)
     store = WeightsStore(paths.weights, lease, signing)
     ensure_first(store, fetched(config.draft, models), target, hyper.seed)
     start = resume(hyper, target, paths, gather(os.environ))
+    steps = start.trainer.unrolled.steps
+    training_metrics = TrainingMetrics(hyper.report_to, None, steps, None, work / "training")
     at_a_time = hyper.micro_batch * hyper.draft_accumulation_steps
     source = RecordedSource(
         _samples(arguments, config, target, start.trainer.draft),
