@@ -176,12 +176,12 @@ def test_it_learns_and_its_proposals_are_those_of_its_blocks(target, make_sample
                 (i for i, (a, b) in enumerate(zip(proposed, answered, strict=False)) if a != b), min(3, len(answered))
             )
             tokens, cycles, row = tokens + right + 1, cycles + 1, row + right + 1
-    assert (accepted.tokens, accepted.cycles) == (tokens, cycles)
+    assert tuple(map(sum, zip(*accepted.per_request, strict=True))) == (tokens, cycles)
 
 
 def test_what_the_target_did_not_answer_is_not_proposed_for(target, make_sample):
     trainer = trainer_of(target)
-    assert simulate(trainer.draft, trainer.teacher, [make_sample("a", length=12, prompt=11)], steps=3).cycles == 0
+    assert simulate(trainer.draft, trainer.teacher, [make_sample("a", length=12, prompt=11)], steps=3).requests == ((),)
 
 
 def test_a_whole_block_is_trained_and_further_places_weigh_less(target):
@@ -286,3 +286,13 @@ def test_a_shape_of_another_depth_is_another_draft(target):
     assert one != two
     assert replace(two, num_hidden_layers=1) == one
     assert len(DFlashDraft(one).layers) == 1
+
+
+def test_its_likeliest_proposal_is_the_first_of_several(target, make_sample):
+    trainer = trainer_of(target)
+    batch = Batch.of([make_sample("a"), make_sample("b", length=9)], trainer.teacher.dtype)
+    with torch.no_grad():
+        one, three = (list(FAMILY.proposals(trainer.draft, trainer.teacher, batch, 3, width)) for width in (1, 3))
+    for single, several in zip(one, three, strict=True):
+        assert several.shape == (*single.shape[:2], 3)
+        torch.testing.assert_close(several[..., :1], single)
