@@ -43,6 +43,8 @@ def test_costs_decide():
     assert choices(found, Costs(10.0, 20.0))[0] == Choice(0, 0, 1, 1.0, 10.0)
     dear = choices(found, Costs(10.0, 1.0, 3.0))[0]
     assert (dear.num_steps, dear.top_k) == (1, 1)
+    by_tokens = [(one.num_steps, one.num_draft_tokens, one.accept_length) for one in free]
+    assert len(set(by_tokens)) == len(by_tokens)
     speeds = [one.tokens_per_second for one in free]
     assert speeds == sorted(speeds, reverse=True)
     assert all(one.num_draft_tokens == one.num_steps + 1 for one in free if one.top_k == 1)

@@ -178,6 +178,7 @@ def test_a_recorded_spool_trains_and_stays(tmp_path, tiny, work):
     status, printed, err = run(*train, "--epochs", 2, "--log-level", "warning")
     assert status == 0, err
     assert "newest version" in printed
+    assert "nothing is left to do" in run(*train, "--epochs", 2)[1]
     assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == before
     status, _, err = run(*train[:-1], tmp_path / "nothing")
     assert status == 1

@@ -4,9 +4,7 @@ import argparse
 from pathlib import Path
 
 from aurora_core.cli import data, measuring, offline, recommending
-from aurora_core.cli.draft_commands import Add
-
-_FORMS = 'JSON lines or a JSON array of {"messages": [...]} or {"conversations": [...]}'
+from aurora_core.cli.draft_commands import FORMS, Add
 
 
 def _count(text: str) -> int:
@@ -19,7 +17,7 @@ def _count(text: str) -> int:
 def add(command: Add, process: Add) -> None:
     """The commands about data sets."""
     generate = command("generate", "Have the target answer conversations, and write its answers as JSON lines.")
-    generate.add_argument("prompts", type=Path, nargs="+", help=_FORMS)
+    generate.add_argument("prompts", type=Path, nargs="+", help=FORMS)
     where = generate.add_mutually_exclusive_group(required=True)
     where.add_argument("--url", help="of an OpenAI-compatible server; with AURORA_API_KEY where that is set")
     where.add_argument("--target", type=Path, help="folder of the target: SGLang is started with it, and stopped")
@@ -36,7 +34,7 @@ def add(command: Add, process: Add) -> None:
     )
     learned = train.add_mutually_exclusive_group(required=True)
     learned.add_argument("--spool", type=Path, help="folder of recorded samples, which stay there")
-    learned.add_argument("--prompts", type=Path, nargs="+", help=f"answers of the target: {_FORMS}")
+    learned.add_argument("--prompts", type=Path, nargs="+", help=f"answers of the target: {FORMS}")
     length = train.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, default=1, help="how often each sample is used")
     length.add_argument("--steps", type=_count, help="optimizer steps instead")
@@ -82,7 +80,7 @@ def add(command: Add, process: Add) -> None:
 
 def _add_measuring(command: argparse.ArgumentParser, steps: int = 3) -> None:
     command.add_argument("--target", type=Path, required=True, help="folder of the target")
-    command.add_argument("--prompts", type=Path, nargs="+", required=True, help=f"with answers: {_FORMS}")
+    command.add_argument("--prompts", type=Path, nargs="+", required=True, help=f"with answers: {FORMS}")
     command.add_argument("--domain-field", help="field with a conversation's domain, by default its file's name")
     command.add_argument("--steps", type=_count, default=steps, help="draft steps of a verify cycle, at most")
     command.add_argument(

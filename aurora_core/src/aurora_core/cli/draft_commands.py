@@ -6,6 +6,8 @@ from pathlib import Path
 
 from aurora_core.cli import drafts
 
+FORMS = 'JSON lines or a JSON array of {"messages": [...]} or {"conversations": [...]}'
+"""What a file of conversations is."""
 Add = Callable[[str, str], argparse.ArgumentParser]
 """Adds a command by its name and what it does."""
 
@@ -29,9 +31,7 @@ def add(command: Add, process: Add) -> None:
     prune.add_argument("--out", type=Path, required=True, help="new folder for it")
     counted = prune.add_mutually_exclusive_group(required=True)
     counted.add_argument("--counts", type=Path, help='JSON object of token ids and counts, {"17": 4021}')
-    counted.add_argument(
-        "--prompts", type=Path, nargs="+", help='JSON lines of {"messages": [...]}; of answers, where there are any'
-    )
+    counted.add_argument("--prompts", type=Path, nargs="+", help=f"{FORMS}; of answers, where there are any")
     prune.set_defaults(run=drafts.prune)
 
     convert = command("convert", "Write a draft in another layout, where that loses nothing.")

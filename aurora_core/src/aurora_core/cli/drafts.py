@@ -54,8 +54,8 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
 def prune(arguments: argparse.Namespace) -> None:
     """Reduce a draft's vocabulary, and show what that keeps of the counted tokens at several sizes."""
     from aurora_core.config import DraftConfig  # noqa: PLC0415 (torch and more: only where needed)
+    from aurora_core.datasets import conversations  # noqa: PLC0415
     from aurora_core.drafts import reduce  # noqa: PLC0415
-    from aurora_core.evaluation.prompts import read_prompts  # noqa: PLC0415
     from aurora_core.models import counting  # noqa: PLC0415
     from aurora_core.models.target import Target  # noqa: PLC0415
     from aurora_core.training.init import first_draft  # noqa: PLC0415
@@ -69,8 +69,8 @@ def prune(arguments: argparse.Namespace) -> None:
     if arguments.counts is not None:
         counts = counting.read(arguments.counts, target.vocab_size)
     else:
-        conversations = [found for path in arguments.prompts for found in read_prompts(path)]
-        counts = counting.of_texts(counting.answers(conversations), target)
+        messages = [found.messages for found in conversations.read(arguments.prompts)]
+        counts = counting.of_texts(counting.answers(messages), target)
     smaller = reduce.reduced(draft, counts, size)
     print(f"counted {int(counts.sum())} tokens, {int((counts > 0).sum())} different ones of {target.vocab_size}")
     print(f"{'tokens':>8}  {'coverage':>8}")

@@ -93,10 +93,17 @@ def _train_with(arguments: argparse.Namespace, config: "DeploymentConfig", lease
         seed=hyper.seed,
         steps_done=start.trainer.step,
     )
+    steps = arguments.steps or source.steps(arguments.epochs)
+    if start.trainer.step >= steps:
+        print(
+            f"nothing is left to do: the training state in {paths.state} is of step {start.trainer.step}, and {steps} "
+            "are asked for; give more with --epochs or --steps, or another --work folder"
+        )
+        return
     # The set has its own end, and nothing more arrives that training could wait for.
     start.trainer.config = hyper.model_copy(
         update={
-            "num_train_steps": arguments.steps or source.steps(arguments.epochs),
+            "num_train_steps": steps,
             "start_samples": min(hyper.start_samples, len(source.training)),
             "reuse": float(sys.maxsize),
         }

@@ -124,6 +124,8 @@ def tree_length(shares: Sequence[Sequence[float]], steps: int, top_k: int, token
 def choices(found: Ranks, costs: Costs) -> list[Choice]:
     """Every choice, the fastest first; the one without speculation is among them.
 
+    More branches that no verified token uses are no choice of their own.
+
     Args:
         found: statistics of the draft.
         costs: of the engine.
@@ -131,10 +133,13 @@ def choices(found: Ranks, costs: Costs) -> list[Choice]:
     out = [Choice(0, 0, 1, 1.0, costs.cycle(0, 1))]
     for steps, length in enumerate(found.lengths, start=1):
         out.append(Choice(steps, 1, steps + 1, length, costs.cycle(steps, steps + 1)))
+        before: dict[int, float] = {}
         for top_k in (k for k in _TREES if k <= len(found.shares[0])):
             # A tree has no more nodes than that.
             most = top_k + (steps - 1) * top_k**2
             for tokens in (n for n in _TOKENS if steps + 1 < n <= most + 1):
-                length_ = tree_length(found.shares, steps, top_k, tokens)
-                out.append(Choice(steps, top_k, tokens, length_, costs.cycle(steps, tokens)))
+                accepted = tree_length(found.shares, steps, top_k, tokens)
+                if accepted > before.get(tokens, 0.0):
+                    out.append(Choice(steps, top_k, tokens, accepted, costs.cycle(steps, tokens)))
+                    before[tokens] = accepted
     return sorted(out, key=lambda one: one.tokens_per_second, reverse=True)

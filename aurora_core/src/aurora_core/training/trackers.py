@@ -23,6 +23,8 @@ def _tensorboard(folder: Path) -> Track:
     def track(values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             writer.add_scalar(name, value, step)
+        # What is only queued is lost with the process.
+        writer.flush()
 
     return track
 
