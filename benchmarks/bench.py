@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from aurora_core.cli.places import models_folder
-from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.datasets.conversations import read_prompts
 from aurora_demo import smollm2
 from aurora_demo.config import LoopConfig, load
 from aurora_demo.plots import cores
@@ -58,7 +58,7 @@ def stack(
         }
     )
     target = smollm2.target(config.target, models_folder())
-    prompts = render(read_prompts(config.traffic.prompts), AutoTokenizer.from_pretrained(target.path))
+    prompts = read_prompts(config.traffic.prompts, AutoTokenizer.from_pretrained(target.path))
     with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:
         made = Stack.prepared(config, target, Work(work or Path(folder)))
         try:

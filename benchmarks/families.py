@@ -15,8 +15,8 @@ import torch
 from aurora_core.cli.places import models_folder
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.config.parts import DraftShape
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.evaluation.accept import generated_counts, simulate
-from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
@@ -150,7 +150,7 @@ def main() -> None:
     config = load(options.config)
     target = smollm2.target(config.target, models_folder())
     tokenizer = AutoTokenizer.from_pretrained(target.path)
-    prompts = render(read_prompts(config.traffic.prompts), tokenizer)[: options.prompts]
+    prompts = read_prompts(config.traffic.prompts, tokenizer)[: options.prompts]
     answers = answered(target, prompts, config.traffic.max_new_tokens)
     print(f"{len(answers)} answers, {HELD} of them held out", flush=True)
     found = {name: measured(name, target, answers, options.seconds, options.every) for name in ARMS}

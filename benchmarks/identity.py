@@ -9,9 +9,9 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.engine.launch import engine_dtype
 from aurora_core.evaluation.identity import LogitChecker
-from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.evaluation.requests import measure
 from bench import ROOT, arguments, report, stack
 from transformers import AutoTokenizer
@@ -30,7 +30,7 @@ def main() -> None:
         ThreadPoolExecutor(2) as pool,
     ):
         tokenizer = AutoTokenizer.from_pretrained(running.target.path)
-        second = render(read_prompts(config.traffic.shifted_prompts or config.traffic.prompts), tokenizer)
+        second = read_prompts(config.traffic.shifted_prompts or config.traffic.prompts, tokenizer)
         texts = [*first[: options.prompts], *second[: options.prompts]]
         running.start_engine()
         running.start_agent()

@@ -28,7 +28,7 @@ from typing import Any
 
 import model_volume
 import yaml
-from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.evaluation.requests import Stream, measure
 from aurora_demo import smollm2
 from bench import ROOT, report
@@ -264,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = smollm2.materialise(CACHE / "models")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    stream = serve(folder, render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer))
+    stream = serve(folder, read_prompts(ROOT / "examples" / "prompts" / "python.jsonl", tokenizer))
     tally, finished = Tally(), 0
     drafts = None if options.speculation else promoted(options.seconds)
     before, killer = children(), Killer(options.kills)

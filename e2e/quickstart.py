@@ -19,7 +19,7 @@ from typing import Any
 
 import model_volume
 import yaml
-from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.evaluation.requests import Measured, Record, Stream, measure
 from aurora_demo import smollm2
 from aurora_demo.plots import cores
@@ -210,7 +210,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = smollm2.materialise(CACHE / "models")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompts = render(read_prompts(options.prompts), tokenizer)
+    prompts = read_prompts(options.prompts, tokenizer)
     slowness()
     timeline = Timeline()
     model_volume.bring(folder, MODEL, options.access_mode or "ReadWriteMany")

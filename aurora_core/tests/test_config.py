@@ -1,7 +1,7 @@
 import pytest
 from aurora_core.config import DraftConfig, TrainingConfig
+from aurora_core.datasets.conversations import read
 from aurora_core.errors import ConfigError
-from aurora_core.evaluation.prompts import read_prompts
 from pydantic import ValidationError
 
 
@@ -43,4 +43,4 @@ def test_bad_prompt_files_say_which_line(tmp_path, text):
     path = tmp_path / "p.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"p\.jsonl"):
-        read_prompts(path)
+        read([path])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from aurora_core.agent.engine import Engine
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings
-from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
@@ -35,7 +35,7 @@ def tokenizer(target):
 
 @pytest.fixture(scope="session")
 def prompts(tokenizer):
-    return render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer)
+    return read_prompts(ROOT / "examples" / "prompts" / "python.jsonl", tokenizer)
 
 
 @pytest.fixture(scope="session")

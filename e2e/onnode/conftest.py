@@ -7,7 +7,7 @@ import time
 import model_volume
 import pytest
 import yaml
-from aurora_core.evaluation.prompts import read_prompts, render
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.evaluation.requests import measure
 from aurora_demo import smollm2
 from deployed import MODEL, NAME, condition, kubectl, status, url
@@ -50,7 +50,7 @@ def served(small_volume):
     folder = smollm2.materialise(CACHE / "models")
     model_volume.bring(folder, MODEL)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompts = render(read_prompts(ROOT / "examples" / "prompts" / "python.jsonl"), tokenizer)
+    prompts = read_prompts(ROOT / "examples" / "prompts" / "python.jsonl", tokenizer)
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     body["spec"]["weights"] |= {"onDelete": "Delete", "template": {"size": "10Gi", "storageClassName": "small"}}
     began = time.monotonic()

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 
+from aurora_core.datasets.conversations import read_prompts
 from aurora_core.errors import ConfigError
 from aurora_core.evaluation.identity import Identity, LogitChecker
-from aurora_core.evaluation.prompts import read_prompts, render
 from aurora_core.evaluation.requests import Measured, Stream, accept_length, measure
 from aurora_core.models.target import Target
 from transformers import AutoTokenizer
@@ -131,7 +131,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
     domains = {"first": traffic.prompts}
     if traffic.shifted_prompts is not None:
         domains["shifted"] = traffic.shifted_prompts
-    split = {name: _split(render(read_prompts(path), tokenizer), traffic.heldout) for name, path in domains.items()}
+    split = {name: _split(read_prompts(path, tokenizer), traffic.heldout) for name, path in domains.items()}
     timeline = Timeline()
     stack = Stack.prepared(config, target, Work(root))
     speculated: dict[str, Measured] = {}

@@ -109,3 +109,15 @@ def read(paths: Sequence[Path], domain_field: str | None = None) -> list[Convers
     if not found:
         raise ConfigError(f"{', '.join(map(str, paths))}: there is no conversation")
     return list(found.values())
+
+
+def read_prompts(path: Path, tokenizer: Any) -> list[str]:  # noqa: ANN401 (transformers')
+    """The conversations of a file, each as the text that the target's chat template makes of it.
+
+    Raises:
+        ConfigError: see :func:`read`.
+    """
+    return [
+        tokenizer.apply_chat_template(list(one.messages), tokenize=False, add_generation_prompt=True)
+        for one in read([path])
+    ]
