@@ -116,7 +116,7 @@ def simulate(
 
 
 def coverage(samples: Sequence[Sample], ids: Tensor, vocab_size: int) -> float:
-    """Share of generated_counts tokens that a draft vocabulary holds; no draft can accept the others."""
+    """Share of generated tokens that a draft vocabulary holds; no draft can accept the others."""
     return vocabulary.coverage(generated_counts(samples, vocab_size), ids)
 
 
