@@ -97,7 +97,7 @@ class Stack:
         self.dtype = engine_dtype(target.path, config.target, config.serving)
         self.url = f"http://{config.serving.host}:{config.serving.port}"
         self.live = live
-        self.steps = 0 if config.draft.checkpoint is None and config.draft.top_k == 1 else config.draft.num_steps
+        self.steps = 0 if config.draft.checkpoint is None and config.draft.switchable else config.draft.num_steps
         self._token = secrets.token_urlsafe(24)
         self._admin_key = secrets.token_urlsafe(24)
         self.processes: dict[str, Process] = {}
@@ -200,7 +200,7 @@ class Stack:
             return None
         stall = self.load(newest)
         score = self.store.manifest(newest).holdout_accept_length or 1.0
-        if self.config.draft.top_k == 1 and score >= speculate_at:
+        if self.config.draft.switchable and score >= speculate_at:
             self.set_steps(self.config.draft.num_steps)
         self.store.prune(self.config.weights.keep, (self.live, *self.pinned))
         return newest, stall
@@ -208,9 +208,9 @@ class Stack:
     def keep_faster(self) -> None:
         """Serve with the draft or without it, whichever decodes faster, once the draft was switched on.
 
-        A token tree cannot be switched off in a running engine, and is left as it is.
+        A draft that cannot be switched off in a running engine is left as it is.
         """
-        if self.config.draft.top_k != 1 or (self._comparison is None and not self.steps):
+        if not self.config.draft.switchable or (self._comparison is None and not self.steps):
             return
         state = self.agent.live()
         comparison = self._comparison
