@@ -24,7 +24,8 @@ def team(served, small_volume):
     eventually("a trained draft is stable", lambda: status()["stable"]["steps"], 1500)
     stream.stop()
     version = status()["stable"]["version"]
-    shutil.copytree(smollm2.materialise(CACHE / "models"), small_volume / "target")
+    # With the modes of new files: pods read it as another user.
+    shutil.copytree(smollm2.materialise(CACHE / "models"), small_volume / "target", copy_function=shutil.copyfile)
     kubectl("delete", "specdep", NAME, "--wait")
     eventually("its pods are gone", lambda: not pods("engine") and not pods("trainer"), 180)
     for kind, spec in (
