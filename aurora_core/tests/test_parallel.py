@@ -13,6 +13,7 @@ import yaml
 from aurora_core.errors import ConfigError
 from aurora_core.samples.schema import encode
 from aurora_core.samples.spool import SpoolSink
+from aurora_core.training import group
 from aurora_core.training.group import packed_share, rank_of, unpacked_share
 from aurora_core.training.parallel import shares
 from aurora_core.weights.store import WeightsStore
@@ -106,6 +107,20 @@ def test_the_error_that_ends_a_rank_is_left_where_the_launcher_s_own_lines_do_no
     # A second rank of the same pod adds its own.
     command_line.run(*command(tmp_path / "half"))
     assert last.read_text() == 2 * errors
+
+
+@pytest.mark.parametrize("kind", [("train",), ("train-offline", "--spool", "unread")], ids=["train", "train-offline"])
+def test_a_rank_that_is_not_the_first_joins_the_others(kind, command, tmp_path, monkeypatch):
+    def join(environment):
+        raise ConfigError(f"rank {environment['RANK']} joins")
+
+    monkeypatch.setattr(group, "join", join)
+    launcher = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
+    _, *arguments = command(tmp_path / "work")
+    status, _, errors = command_line.run(*kind, *arguments)
+    assert (status, errors) == (1, "aurora-core: rank 1 joins\n")
 
 
 @pytest.fixture(scope="module")

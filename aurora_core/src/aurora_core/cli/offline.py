@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aurora_core.cli.configured import configuration
 from aurora_core.cli.places import models_folder
-from aurora_core.cli.processes import follow
+from aurora_core.cli.processes import STOPPED, followed
 from aurora_core.protocol.trainer import STATUS_FILE
 from aurora_core.weights.signing import Signing
 
@@ -23,16 +23,10 @@ if TYPE_CHECKING:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train for some epochs or optimizer steps on a finite set, and publish what is better on its held-out part."""
-    import torch  # noqa: PLC0415 (torch and more: only where needed)
-
-    from aurora_core.training.group import rank_of  # noqa: PLC0415
-    from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
+    from aurora_core.weights.lease import WriterLease  # noqa: PLC0415 (torch and more: only where needed)
 
     config = configuration(arguments)
-    if config.training.threads:
-        torch.set_num_threads(config.training.threads)
-    if rank_of(os.environ):
-        follow(arguments, config)
+    if followed(arguments, config):
         return
     state = arguments.work / "training"
     with WriterLease(state, on_lost=lambda: os.kill(os.getpid(), signal.SIGTERM)) as lease:
@@ -120,4 +114,4 @@ def _train_with(arguments: argparse.Namespace, config: "DeploymentConfig", lease
         f"held out; newest version {newest.version} of step {newest.step}, held-out accept length {length}"
     )
     if not training.finished:
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(STOPPED)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aurora_core.weights.lease import WriterLease
 
-_STOPPED = 128 + signal.SIGTERM
+STOPPED = 128 + signal.SIGTERM
 """Exit code of a trainer that was asked to stop: it saved its state to resume elsewhere. With 0, a Job that
 sees the pod's end before it sees that the pod is being deleted counts it as done, and never makes another."""
 
@@ -36,26 +36,37 @@ def _required(variable: str) -> str:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train until what is configured is done, or until asked to stop."""
-    import torch  # noqa: PLC0415
-
-    from aurora_core.training.group import rank_of  # noqa: PLC0415
     from aurora_core.weights.lease import WriterLease  # noqa: PLC0415
 
     config = configuration(arguments)
-    if config.training.threads:
-        torch.set_num_threads(config.training.threads)
-    if rank_of(os.environ):
-        follow(arguments, config)
+    if followed(arguments, config, arguments.metrics_port):
         return
     work: Path = arguments.work
     # The first process of a container ignores what it has no handler for, also while it waits.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_STOPPED))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     with WriterLease(work / "training", on_lost=lambda: os.kill(os.getpid(), signal.SIGTERM)) as lease:
         _train_with(arguments, config, lease)
 
 
-def follow(arguments: argparse.Namespace, config: DeploymentConfig) -> None:
-    """One of several ranks, but not the first. Until it has joined the others, SIGTERM ends it at once.
+def followed(arguments: argparse.Namespace, config: DeploymentConfig, metrics_port: int | None = None) -> bool:
+    """Whether this process is one of several ranks, but not the first, and trained as such; False at once in the first.
+
+    Either computes with as many threads as are configured.
+    """
+    import torch  # noqa: PLC0415
+
+    from aurora_core.training.group import rank_of  # noqa: PLC0415
+
+    if config.training.threads:
+        torch.set_num_threads(config.training.threads)
+    if not rank_of(os.environ):
+        return False
+    _follow(arguments, config, metrics_port)
+    return True
+
+
+def _follow(arguments: argparse.Namespace, config: DeploymentConfig, metrics_port: int | None) -> None:
+    """Train as a rank that is not the first. Until it has joined the others, SIGTERM ends it at once.
 
     The first one of another machine answers scrapes, of its process alone: what training reports is rank 0's.
     """
@@ -64,15 +75,15 @@ def follow(arguments: argparse.Namespace, config: DeploymentConfig) -> None:
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.training import follower, group  # noqa: PLC0415
 
-    if arguments.metrics_port is not None and group.leads_a_machine(os.environ):
-        start_http_server(arguments.metrics_port)
+    if metrics_port is not None and group.leads_a_machine(os.environ):
+        start_http_server(metrics_port)
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     ranks = group.join(os.environ)
     following = follower.Follower(config.training, target, ranks)
     follower.install_signals(following)
     if not following.run():
         leave(f"aurora-core: rank {ranks.rank} ended with the others, one of which was asked to; the state is saved")
-        sys.exit(_STOPPED)
+        sys.exit(STOPPED)
 
 
 def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: "WriterLease") -> None:
@@ -108,7 +119,7 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
     finally:
         source.close()
     if not training.finished:
-        sys.exit(_STOPPED)
+        sys.exit(STOPPED)
 
 
 def engine(arguments: argparse.Namespace) -> None:
