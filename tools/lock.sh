@@ -12,10 +12,7 @@ pins=$work/pins
 touch "$pins"
 [ "${1:-}" = --upgrade ] || sed -n 's/^\([a-zA-Z0-9_.-]*==[^ ;]*\).*/\1/p' requirements.lock > "$pins"
 # In a copy of the projects, so that the pins are constraints of this resolution and stand nowhere else.
-for project in . operator aurora_core aurora_core/sgl_kernel_cpu aurora_core/demo; do
-  mkdir -p "$work/$project"
-  cp "$project/pyproject.toml" "$work/$project/"
-done
+git ls-files '*pyproject.toml' | xargs cp --parents -t "$work"
 {
   sed '/^\[tool.uv\]$/q' pyproject.toml
   echo 'constraint-dependencies = ['

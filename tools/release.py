@@ -9,18 +9,17 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-PROJECTS = (
-    "pyproject.toml", "operator/pyproject.toml", "aurora_core/pyproject.toml", "aurora_core/demo/pyproject.toml",
-    "aurora_core/sgl_kernel_cpu/pyproject.toml",
-)  # fmt: skip
+from workshop.cache import ROOT
+from workshop.environment import PROJECTS
+
 CHART = "charts/aurora-operator/Chart.yaml"
 _TAG = re.compile(r"v(\d+\.\d+\.\d+)")
 
 
 def versions(root: Path) -> dict[str, str]:
     """Every version that the checkout states, by where it states it."""
-    found = {path: tomllib.loads((root / path).read_text())["project"]["version"] for path in PROJECTS}
+    paths = (path.relative_to(ROOT) for path in PROJECTS)
+    found = {str(path): tomllib.loads((root / path).read_text())["project"]["version"] for path in paths}
     stated = re.findall(r"^(version|appVersion): *\"?([^\s\"]+)", (root / CHART).read_text(), re.MULTILINE)
     return found | {f"{CHART} {key}": version for key, version in stated}
 

@@ -21,6 +21,7 @@ from aurora_core.drafts.family import (
     Teacher,
     Unrolled,
 )
+from aurora_core.drafts.sums import nothing
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers
 from aurora_core.models.target import Target
@@ -83,7 +84,7 @@ def _micro_batch(
     draft: ToyDraft, teacher: Teacher, samples: Sequence[Sample], steps: int, decay: float, scale: float
 ) -> StepSums:
     batch = Batch.of(samples, teacher.dtype).to(teacher.device)
-    sums = StepSums([0.0] * steps, [0.0] * steps, [0] * steps)
+    sums = nothing(steps)
     total = torch.zeros((), device=teacher.device)
     with teacher.autocast():
         for step, logits in enumerate(draft.logits(teacher, batch.aux)[:steps]):

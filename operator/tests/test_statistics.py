@@ -51,7 +51,7 @@ def test_sums_so_small_that_their_square_is_zero_have_no_variance():
     [
         (1.2456, 1.7, "at least 1.246, at most 1.700"), (math.exp(-16), 0.573, "at most 0.573"),
         (1.01, math.exp(16), "at least 1.010"), (0.0, math.inf, "no bound yet"),
-        (math.exp(-16), math.exp(16), "no bound yet"),
+        (math.exp(-16), math.exp(16), "no bound yet"), (None, None, "no bound yet"),
     ],
 )  # fmt: skip
 def test_an_end_that_no_data_has_moved_is_no_number(lower, upper, text):

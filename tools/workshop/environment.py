@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import tomllib
 from pathlib import Path
 
 from workshop import packages
@@ -12,13 +13,9 @@ from workshop.progress import Step
 
 UV_VERSION = "0.13.9"
 PYTHON = os.environ.get("AURORA_PYTHON") or "/usr/bin/python3.11"
-_PROJECTS = tuple(
-    ROOT / path
-    for path in (
-        "pyproject.toml", "operator/pyproject.toml", "aurora_core/pyproject.toml",
-        "aurora_core/sgl_kernel_cpu/pyproject.toml", "aurora_core/demo/pyproject.toml",
-    )
-)  # fmt: skip
+_MEMBERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+PROJECTS = tuple(ROOT / folder / "pyproject.toml" for folder in (".", *_MEMBERS))
+"""Of the workspace, its root first."""
 _KEPT_DAYS = 14
 CONTRIBUTOR = {
     "operator": (ROOT / ".venv", ROOT / "operator" / "dev.lock", ("operator", "aurora_core")),
@@ -29,7 +26,7 @@ CONTRIBUTOR = {
 
 def complete() -> Path:
     """The folder of the environment with everything in it: one for each lock file and checkout."""
-    return CACHE / "venv" / digest((ROOT / "requirements.lock", *_PROJECTS), str(ROOT))
+    return CACHE / "venv" / digest((ROOT / "requirements.lock", *PROJECTS), str(ROOT))
 
 
 def uv(processes: Processes, step: Step) -> Path:
@@ -52,7 +49,7 @@ def make_complete(processes: Processes, step: Step, *, more_packages: tuple[str,
         processes.logged(
             step, command, "pip", "sync", "--require-hashes", ROOT / "requirements.lock", **own
         )  # fmt: skip
-        paths = [part for project in _PROJECTS[1:] for part in ("-e", project.parent)]
+        paths = [part for project in PROJECTS[1:] for part in ("-e", project.parent)]
         processes.logged(step, command, "pip", "install", "--no-deps", *paths, **own)
         (venv / ".complete").touch()
     for other in venv.parent.iterdir():
@@ -68,7 +65,7 @@ def make_contributor(processes: Processes, step: Step, name: str) -> Path:
         StepError: there is no uv.
     """
     venv, lock, paths = CONTRIBUTOR[name]
-    stamp = digest((lock, *_PROJECTS))
+    stamp = digest((lock, *PROJECTS))
     done = venv / ".complete"
     if not (done.exists() and done.read_text() == stamp):
         pinned = CACHE / f"tools-uv-{UV_VERSION}" / "bin" / "uv"

@@ -5,9 +5,7 @@ import os
 from pathlib import Path
 
 from aurora_core.printable import printable
-
-LAST_MESSAGE = "AURORA_LAST_MESSAGE"
-"""Environment variable with a file that gets the message by which a command ends, if any."""
+from aurora_core.protocol.trainer import LAST_MESSAGE
 
 
 def printable_lines(text: str) -> str:

@@ -1,13 +1,30 @@
-"""First weights of a new draft that are its target's."""
+"""First weights of a new draft: its target's where they fit, and random ones."""
 
 import logging
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from aurora_core.errors import ConfigError
 from aurora_core.models.target import Target
 
 log = logging.getLogger(__name__)
+
+
+def at_random(draft: nn.Module, seed: int) -> None:
+    """Random matrices; those that add to the residual stream are small, so that a layer begins as next to nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in draft.named_parameters():
+        if parameter.ndim > 1:
+            scale = 0.01 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.shape[1] ** -0.5
+            nn.init.normal_(parameter, std=scale * 0.6, generator=generator)
+
+
+def norm(weight: Tensor, target: Target, name: str) -> None:
+    """Copy a norm's weight where the target has it and it fits."""
+    found = target.norm_weight(name)
+    if found is not None and found.shape == weight.shape:
+        weight.copy_(found)
 
 
 def copied(target: Target, part: str, weights: dict[str, Tensor]) -> bool:

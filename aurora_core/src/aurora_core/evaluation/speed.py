@@ -27,6 +27,10 @@ class Speed:
     failed: int
 
 
+def _unanswered(url: str, failures: Sequence[str]) -> EngineError:
+    return EngineError(f"{url} answered no request: {failures[0] if failures else 'none was sent'}")
+
+
 def speed(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> Speed:
     """Ask every prompt once, greedily.
 
@@ -42,7 +46,7 @@ def speed(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> Sp
     found = measure(url, prompts, concurrency, tokens)
     answers = list(found.answers.values())
     if not answers:
-        raise EngineError(f"{url} answered no request: {found.failures[0] if found.failures else 'none was sent'}")
+        raise _unanswered(url, found.failures)
     return Speed(
         found.tokens_per_second,
         intervals.ratio([float(len(one.ids)) for one in answers], [one.seconds for one in answers]),
@@ -70,8 +74,7 @@ def cycle_milliseconds(url: str, prompts: Sequence[str], concurrency: int, token
     _, short, full = (measure(url, prompts, concurrency, most) for most in (1, 1, tokens))
     both = [(short.answers[one], answer) for one, answer in full.answers.items() if one in short.answers]
     if not both:
-        failures = (*full.failures, *short.failures)
-        raise EngineError(f"{url} answered no request: {failures[0] if failures else 'none was sent'}")
+        raise _unanswered(url, (*full.failures, *short.failures))
     cycles = sum(answer.cycles or len(answer.ids) - 1 for _, answer in both)
     seconds = sum(answer.seconds - one.seconds for one, answer in both)
     if cycles < 1 or seconds <= 0:

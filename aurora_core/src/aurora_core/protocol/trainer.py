@@ -7,6 +7,9 @@ from aurora_core.protocol.message import Counts, Message, Number, Text
 STATUS_FILE = "status.json"
 """In the folder of the training state."""
 
+LAST_MESSAGE = "AURORA_LAST_MESSAGE"
+"""Environment variable with a file that gets the message by which a command ends, if any."""
+
 LOST_RANK = "lost another one of"
 """In the message of a rank that ends because another one did."""
 

@@ -1,6 +1,5 @@
 """A status as plain text: pure functions of plain data."""
 
-import math
 from datetime import datetime
 
 from aurora_core.protocol.agent import VersionInfo
@@ -81,10 +80,6 @@ def _forecast(found: Forecast, gate: Gate) -> str:
     return f"{traffic} {reach}; one of {gate.min_worthwhile:.0%} takes about {took} in half of trials."
 
 
-def _ends(candidate: Candidate) -> str:
-    return ends(candidate.lower or 0.0, math.inf if candidate.upper is None else candidate.upper)
-
-
 def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -> list[str]:
     bar, worthwhile = 1 + gate.min_improvement, 1 + max(gate.min_improvement, gate.min_worthwhile)
     void = f", {candidate.void_blocks} more did not count" if candidate.void_blocks else ""
@@ -95,7 +90,7 @@ def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -
     probabilities = f"wrong with a probability of at most {candidate.alpha or wrong:.2%} below, {wrong:.2%} above"
     both = f"{candidate.value} under it and {candidate.stable_value} under stable: {candidate.ratio_of_sums} times"
     lines = [
-        f"{estimate}; {_ends(candidate)} ({probabilities}), at all analyses together.",
+        f"{estimate}; {ends(candidate.lower, candidate.upper)} ({probabilities}), at all analyses together.",
         f"All traffic of these slices together measured {both}.",
         "A person decides: aurora promote or aurora reject."
         if manual
@@ -126,7 +121,7 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
     if candidate is not None:
         interval = "no estimate yet"
         if candidate.estimate is not None:
-            interval = f"{candidate.estimate:.3f} times stable ({_ends(candidate)})"
+            interval = f"{candidate.estimate:.3f} times stable ({ends(candidate.lower, candidate.upper)})"
         rows.append(("candidate", f"version {candidate.version}, {interval}, {candidate.requests} requests"))
         rows.append(("verdict", candidate.verdict))
     loss = "" if training.loss is None else f", loss {training.loss:.3f}"

@@ -1,6 +1,5 @@
 """What a person asked for through annotations."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -58,7 +57,7 @@ def waiting(at: Progress, candidate: Candidate) -> Progress:
     found = candidate
     measured = f"nothing is measured so far ({found.verdict}); without promotion.prometheus nothing will be"
     if found.estimate is not None:
-        interval = ends(found.lower or 0.0, math.inf if found.upper is None else found.upper)
+        interval = ends(found.lower, found.upper)
         measured = f"{found.verdict}, {found.estimate:.3f} times stable ({interval}) in {found.blocks} blocks"
     message = f"version {found.version} waits for kubectl aurora promote or reject: {measured}"
     return replace(at, reason="WaitingForApproval", message=message)

@@ -112,10 +112,10 @@ class Interval:
         return ends(self.lower, self.upper)
 
 
-def ends(lower: float, upper: float) -> str:
-    """The ends of a ratio's interval in words; an end that no data has moved yet is no number."""
-    known = [f"at least {lower:.3f}"] if lower > 1 / NO_END else []
-    known += [f"at most {upper:.3f}"] if upper < NO_END else []
+def ends(lower: float | None, upper: float | None) -> str:
+    """The ends of a ratio's interval in words; an end that no data has moved yet, or that is None, is no number."""
+    known = [f"at least {lower:.3f}"] if lower is not None and lower > 1 / NO_END else []
+    known += [f"at most {upper:.3f}"] if upper is not None and upper < NO_END else []
     return ", ".join(known) or "no bound yet"
 
 

@@ -6,6 +6,8 @@ Kubernetes restarts what fails, pod by pod, and the launcher never does: a rank 
 
 from typing import Any
 
+from aurora_core.protocol.trainer import LAST_MESSAGE
+
 from aurora_operator.api.spec import TrainingSpec
 from aurora_operator.render.identity import Resource
 
@@ -13,7 +15,7 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 """Label that the Job controller gives a pod of an Indexed Job."""
 PORT = 29500
 """Where the first pod's launcher meets the others; what ranks exchange afterwards is at ports of torch's choice."""
-LAST_MESSAGE = "/dev/termination-log"
+TERMINATION_LOG = "/dev/termination-log"
 """Where the kubelet reads a container's last message: the log ends with the launcher's own lines."""
 
 _TO_SPARE = 10
@@ -50,7 +52,7 @@ def launched(resource: Resource, container: dict[str, Any], grace: int) -> dict[
         **container,
         "command": ["torchrun"],
         "args": [*launcher, *container["args"]],
-        "env": [*container["env"], {"name": "AURORA_LAST_MESSAGE", "value": LAST_MESSAGE}],
+        "env": [*container["env"], {"name": LAST_MESSAGE, "value": TERMINATION_LOG}],
     }
 
 

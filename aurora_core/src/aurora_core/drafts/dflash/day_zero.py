@@ -1,9 +1,9 @@
 """A new draft (day-0), as close to its target as its shape allows."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aurora_core.drafts.borrow import copied
+from aurora_core.drafts import borrow
 from aurora_core.drafts.dflash.draft import DFlashDraft
 from aurora_core.models.target import Target
 
@@ -40,29 +40,19 @@ def initialise(draft: DFlashDraft, target: Target, seed: int) -> None:
     Raises:
         ConfigError: the target's tensors cannot be read.
     """
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in draft.named_parameters():
-        if parameter.ndim > 1:
-            scale = 0.01 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.shape[1] ** -0.5
-            nn.init.normal_(parameter, std=scale * 0.6, generator=generator)
+    borrow.at_random(draft, seed)
     with torch.no_grad():
         width = draft.config.hidden_size
         draft.fc.weight.mul_(0.1)
         draft.fc.weight[:, -width:] += torch.eye(width)
         depth = len(draft.stack)
-        _norm(draft.norm.weight, target, "norm")
-        _norm(draft.hidden_norm.weight, target, f"layers.{target.num_layers - 1}.input_layernorm")
+        borrow.norm(draft.norm.weight, target, "norm")
+        borrow.norm(draft.hidden_norm.weight, target, f"layers.{target.num_layers - 1}.input_layernorm")
         for layer, number in zip(draft.stack, range(target.num_layers - depth, target.num_layers), strict=True):
             of_target, weights = f"layers.{number}", dict(layer.named_parameters())
             for name in _NORMS:
-                _norm(weights[f"{name}.weight"], target, f"{of_target}.{name}")
-            _norm(layer.post_attention_layernorm.weight, target, f"{of_target}.{target.family.mlp_norm}")
+                borrow.norm(weights[f"{name}.weight"], target, f"{of_target}.{name}")
+            borrow.norm(layer.post_attention_layernorm.weight, target, f"{of_target}.{target.family.mlp_norm}")
             for part, names in (("mlp", _MLP), ("self_attn", _ATTENTION)):
                 some: dict[str, Tensor] = {name: weights[f"{part}.{name}.weight"] for name in names}
-                copied(target, f"{of_target}.{part}", some)
-
-
-def _norm(weight: Tensor, target: Target, name: str) -> None:
-    found = target.norm_weight(name)
-    if found is not None and found.shape == weight.shape:
-        weight.copy_(found)
+                borrow.copied(target, f"{of_target}.{part}", some)

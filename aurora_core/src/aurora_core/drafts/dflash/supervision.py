@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from aurora_core.drafts import sums
 from aurora_core.drafts.dflash.anchors import Anchors, chosen
 from aurora_core.drafts.dflash.blocks import blocks
 from aurora_core.drafts.dflash.draft import DFlashDraft
@@ -32,13 +33,6 @@ def decay(places: int) -> float:
     """Weight of each further place relative to the one before, of blocks of so many places."""
     gamma = next((gamma for size, gamma in _GAMMAS if places >= size), places / 2)
     return math.exp(-1 / gamma)
-
-
-def _summed(step_N: Tensor, loss_N: Tensor, correct_N: Tensor, steps: int) -> StepSums:
-    zeros = torch.zeros(steps, dtype=torch.float32, device=loss_N.device)
-    loss = zeros.index_add(0, step_N, loss_N).tolist()
-    correct = zeros.index_add(0, step_N, correct_N.float()).tolist()
-    return StepSums(loss, correct, torch.bincount(step_N, minlength=steps).tolist())
 
 
 def _weights(batch: Batch) -> Tensor:
@@ -64,7 +58,7 @@ def plain(
     batch = Batch.of(samples, teacher.dtype).to(teacher.device)
     width = batch.aux.shape[1]
     total = torch.zeros((), device=teacher.device)
-    found: list[tuple[int, Tensor, Tensor]] = []
+    found: list[tuple[Tensor, Tensor]] = []
     with teacher.autocast():
         every = target_rows(batch.last.flatten(0, 1), teacher.head, teacher.soft_cap)
         weights = _weights(batch)
@@ -77,11 +71,10 @@ def plain(
                 hidden, teacher.head, every, b * width + t + k + 1, weights[b, t] * decay**k
             )
             total = total + loss
-            found.append((k, rows, prediction == label[b, t]))
+            found.append((rows, prediction == label[b, t]))
     if total.requires_grad:
         (total * scale).backward()  # type: ignore[no-untyped-call]
-    step = torch.cat([torch.full_like(rows, k, dtype=torch.int64) for k, rows, _ in found])
-    return _summed(step, torch.cat([r for _, r, _ in found]), torch.cat([c for _, _, c in found]), steps)
+    return sums.of_steps(found)
 
 
 def packed(
@@ -94,7 +87,7 @@ def packed(
 ) -> StepSums:
     """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all places."""
     if not any(s.roots for s in samples):
-        return StepSums([0.0] * steps, [0.0] * steps, [0] * steps)
+        return sums.nothing(steps)
     rows = Packed.of(samples, teacher.dtype)
     anchors = Anchors.of(rows.spans, steps + 1, _MOST).to(teacher.device)
     rows = rows.to(teacher.device)
@@ -106,4 +99,4 @@ def packed(
         hidden = outputs(draft, teacher.embedding, rows, anchors)[order].to(teacher.dtype)
         total, loss, prediction = frozen.forward_kl(hidden, teacher.head, rows.last, teacher.soft_cap, row, weight)
     (total * scale).backward()  # type: ignore[no-untyped-call]
-    return _summed(step, loss, prediction == rows.label[row], steps)
+    return sums.of_rows(step, loss, prediction == rows.label[row], steps)

@@ -1,9 +1,9 @@
 """A new draft (day-0), as close to its target as its shape allows."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aurora_core.drafts.borrow import copied
+from aurora_core.drafts import borrow
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.models.target import Target
 
@@ -24,11 +24,7 @@ def initialise(draft: Eagle3Draft, target: Target, ids: Tensor, seed: int) -> No
     Raises:
         ConfigError: the target's head or final norm cannot be read.
     """
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in draft.named_parameters():
-        if parameter.ndim > 1:
-            scale = 0.01 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.shape[1] ** -0.5
-            nn.init.normal_(parameter, std=scale * 0.6, generator=generator)
+    borrow.at_random(draft, seed)
     with torch.no_grad():
         draft.lm_head.weight.copy_(target.head_rows(ids))
         _borrow(draft, target)
@@ -47,14 +43,12 @@ def _borrow(draft: Eagle3Draft, target: Target) -> None:
         f"{last}.input_layernorm": layer.hidden_norm,
     }
     for name, norm in norms.items():
-        weight = target.norm_weight(name)
-        if weight is not None and weight.shape == norm.weight.shape:
-            norm.weight.copy_(weight)
-    copied(
+        borrow.norm(norm.weight, target, name)
+    borrow.copied(
         target, f"{last}.mlp", {name: getattr(layer.mlp, name).weight for name in ("gate_proj", "up_proj", "down_proj")}
     )
     attention = layer.self_attn
     halves = {name: getattr(attention, name).weight[:, width:] for name in ("q_proj", "k_proj", "v_proj")}
-    if copied(target, f"{last}.self_attn", {**halves, "o_proj": attention.o_proj.weight}):
+    if borrow.copied(target, f"{last}.self_attn", {**halves, "o_proj": attention.o_proj.weight}):
         for name in halves:
             getattr(attention, name).weight[:, :width].mul_(0.3)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from aurora_core.drafts import sums
 from aurora_core.drafts.eagle3.chains import chains
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
@@ -14,13 +15,6 @@ from aurora_core.losses.reference import TargetRows, target_rows
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.packed import Packed
 from aurora_core.samples.schema import Sample
-
-
-def _summed(step_N: Tensor, loss_N: Tensor, correct_N: Tensor, steps: int) -> StepSums:
-    zeros = torch.zeros(steps, dtype=torch.float32, device=loss_N.device)
-    loss = zeros.index_add(0, step_N, loss_N).tolist()
-    correct = zeros.index_add(0, step_N, correct_N.float()).tolist()
-    return StepSums(loss, correct, torch.bincount(step_N, minlength=steps).tolist())
 
 
 def plain(
@@ -35,7 +29,7 @@ def plain(
     batch = Batch.of(samples, teacher.dtype).to(teacher.device)
     width = batch.aux.shape[1]
     total = torch.zeros((), device=teacher.device)
-    found: list[tuple[int, Tensor, Tensor]] = []
+    found: list[tuple[Tensor, Tensor]] = []
     with teacher.autocast():
         with torch.no_grad():
             every = target_rows(batch.last.flatten(0, 1), teacher.head, teacher.soft_cap)
@@ -48,10 +42,9 @@ def plain(
                 hidden, draft.lm_head.weight, every, b * width + t + k + 1, weight
             )
             total = total + loss
-            found.append((k, rows, prediction == label[b, t]))
+            found.append((rows, prediction == label[b, t]))
     (total * scale).backward()  # type: ignore[no-untyped-call]
-    step = torch.cat([torch.full_like(rows, k, dtype=torch.int64) for k, rows, _ in found])
-    return _summed(step, torch.cat([r for _, r, _ in found]), torch.cat([c for _, _, c in found]), steps)
+    return sums.of_steps(found)
 
 
 def packed(
@@ -64,7 +57,7 @@ def packed(
 ) -> StepSums:
     """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all steps."""
     if not any(s.roots for s in samples):
-        return StepSums([0.0] * steps, [0.0] * steps, [0] * steps)
+        return sums.nothing(steps)
     rows = Packed.of(samples, teacher.dtype).to(teacher.device)
     label = teacher.to_draft[rows.label]
     hidden, target_row, step = [], [], []
@@ -81,4 +74,4 @@ def packed(
         weight = decay ** step_N.float()
         total, loss, prediction = fused.forward_kl(torch.cat(hidden), draft.lm_head.weight, teacher_rows, row_N, weight)
     (total * scale).backward()  # type: ignore[no-untyped-call]
-    return _summed(step_N, loss, prediction == label[row_N], steps)
+    return sums.of_rows(step_N, loss, prediction == label[row_N], steps)
