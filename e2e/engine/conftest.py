@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from aurora_core.agent.engine import Engine
+from aurora_core.child import Process
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
 from aurora_core.datasets.conversations import read_prompts
 from aurora_core.engine import launch
@@ -15,7 +16,6 @@ from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
 from aurora_demo import smollm2
-from aurora_demo.processes import Process
 from aurora_demo.stack import wait_until_healthy
 from engine_support import ADMIN_KEY, ROOT, Running
 from ports import free_port

@@ -7,13 +7,13 @@ import httpx
 import torch
 from aurora_core.agent.engine import Engine
 from aurora_core.arithmetic import STATE_DTYPES
+from aurora_core.child import Process
 from aurora_core.config import DraftConfig
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import decode
 from aurora_core.training.init import first_draft
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
-from aurora_demo.processes import Process
 from machine import patience
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ from typing import Self
 import httpx
 import yaml
 from aurora_core.agent.client import AgentClient
+from aurora_core.child import Process
 from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.errors import EngineError
@@ -22,7 +23,6 @@ from aurora_core.weights.store import WeightsStore
 
 from aurora_demo import store
 from aurora_demo.config import LoopConfig
-from aurora_demo.processes import Process
 from aurora_demo.speculation import Comparison, advance, begin
 
 _START_SECONDS = 300

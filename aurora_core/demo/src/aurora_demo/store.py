@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aurora_core.child import Process
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import EngineError
-
-from aurora_demo.processes import Process
 
 _START_SECONDS = 60
 

@@ -44,12 +44,8 @@ def answers_of(arguments: argparse.Namespace, target: "Target", draft: "Draft") 
 
     found = answers.of(conversations.read(arguments.prompts, arguments.domain_field), target)
     states = HiddenStates(target, draft.config.aux_layers, device_here())
-    samples = [
-        states.sample(one).cut(arguments.max_tokens)
-        for one in tqdm(found, desc="hidden states")
-        if one.tokens.shape[0] > one.prompt_tokens + 1
-    ]
     kept = [one for one in found if one.tokens.shape[0] > one.prompt_tokens + 1]
+    samples = [states.sample(one).cut(arguments.max_tokens) for one in tqdm(kept, desc="hidden states")]
     return Answers(samples, [one.domain for one in kept], [one.prompt for one in kept])
 
 

@@ -77,11 +77,15 @@ def walk(correct: Sequence[Sequence[bool]], first: int, rows: int) -> list[Cycle
     return cycles
 
 
-def _correct(draft: Draft, teacher: Teacher, batch: Batch, steps: int) -> Tensor:
-    """Bool [B, steps, T]: the draft's proposal is the token that the target generated."""
-    proposals = family_of(draft).proposals(draft, teacher, batch, steps)
+def matches(draft: Draft, teacher: Teacher, batch: Batch, steps: int, width: int = 1) -> Tensor:
+    """Bool [B, steps, T, width]: whether each proposal is the token that the target generated."""
+    proposals = family_of(draft).proposals(draft, teacher, batch, steps, width)
     return torch.stack(
-        [batch.supervised(step) & (each[..., 0] == batch.shifted(step + 2)) for step, each in enumerate(proposals)], 1
+        [
+            batch.supervised(step)[..., None] & (each == batch.shifted(step + 2)[..., None])
+            for step, each in enumerate(proposals)
+        ],
+        1,
     )
 
 
@@ -109,7 +113,7 @@ def simulate(
         part = order[start : start + micro_batch]
         batch = Batch.of([samples[at] for at in part], teacher.dtype).to(teacher.device)
         with teacher.autocast():
-            correct = _correct(draft, teacher, batch, steps).tolist()
+            correct = matches(draft, teacher, batch, steps)[..., 0].tolist()
         for at, flags, prompt, rows in zip(part, correct, batch.prompt.tolist(), batch.rows.tolist(), strict=True):
             found[at] = tuple(walk(flags, prompt - 1, rows))
     return Accepted(tuple(found))

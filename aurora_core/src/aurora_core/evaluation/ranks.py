@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from aurora_core.drafts.family import Draft, Teacher
-from aurora_core.drafts.registry import family_of
-from aurora_core.evaluation.accept import Accepted, Cycle, walk
+from aurora_core.evaluation.accept import Accepted, Cycle, matches, walk
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 
@@ -25,18 +23,6 @@ class Ranks:
 
     lengths: tuple[float, ...]
     shares: tuple[tuple[float, ...], ...]
-
-
-def _matches(draft: Draft, teacher: Teacher, batch: Batch, steps: int, width: int) -> Tensor:
-    """Bool [B, steps, T, width]: whether each proposal is the token that the target generated."""
-    proposals = family_of(draft).proposals(draft, teacher, batch, steps, width)
-    return torch.stack(
-        [
-            batch.supervised(step)[..., None] & (each == batch.shifted(step + 2)[..., None])
-            for step, each in enumerate(proposals)
-        ],
-        1,
-    )
 
 
 @torch.no_grad()
@@ -57,7 +43,7 @@ def ranks(
     for start in range(0, len(ordered), micro_batch):
         batch = Batch.of(ordered[start : start + micro_batch], teacher.dtype).to(teacher.device)
         with teacher.autocast():
-            found = _matches(draft, teacher, batch, steps, width)
+            found = matches(draft, teacher, batch, steps, width)
         alive = torch.ones_like(found[:, 0, :, 0])
         for step in range(steps):
             decided = batch.supervised(step) & alive

@@ -54,9 +54,12 @@ class Process:
     def check(self) -> None:
         """Raise EngineError with the log's end where the child has died."""
         if not self.alive():
-            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-            message = f"{self.name} ended with status {self._child.returncode}; the end of {self.log}:\n{tail}"
-            raise EngineError(message)
+            ended = f"{self.name} ended with status {self._child.returncode}"
+            raise EngineError(f"{ended}; the end of {self.log}:\n{self.last_lines()}")
+
+    def last_lines(self) -> str:
+        """What the log ends with."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
     def _signal(self, number: int) -> None:
         try:
