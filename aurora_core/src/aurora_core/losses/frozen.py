@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aurora_core.losses.fused import CHUNK_ELEMENTS
+from aurora_core.losses.fused import rows_at_once
 from aurora_core.losses.reference import target_rows
 
 
@@ -26,7 +26,7 @@ class _ForwardKL(torch.autograd.Function):
         row_N: Tensor,
         weight_N: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        count, chunk = hidden_ND.shape[0], max(1, CHUNK_ELEMENTS.get(head_VD.device.type, 1 << 23) // head_VD.shape[0])
+        count, chunk = hidden_ND.shape[0], rows_at_once(head_VD)
         loss = torch.empty(count, dtype=torch.float32, device=hidden_ND.device)
         prediction = torch.empty(count, dtype=torch.int64, device=hidden_ND.device)
         grad_hidden = torch.empty_like(hidden_ND)

@@ -17,6 +17,11 @@ CHUNK_ELEMENTS = {"cpu": 1 << 23, "cuda": 1 << 27}
 """Logits that exist at a time: as many as a processor's caches are good for, and as fill a GPU's matrix units."""
 
 
+def rows_at_once(head_VD: Tensor) -> int:
+    """How many rows' logits of a head exist at a time."""
+    return max(1, CHUNK_ELEMENTS.get(head_VD.device.type, 1 << 23) // head_VD.shape[0])
+
+
 class _ForwardKL(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -28,7 +33,7 @@ class _ForwardKL(torch.autograd.Function):
         weight_N: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         head = lm_head_VD.to(hidden_ND.dtype)
-        count, chunk = hidden_ND.shape[0], max(1, CHUNK_ELEMENTS.get(head.device.type, 1 << 23) // head.shape[0])
+        count, chunk = hidden_ND.shape[0], rows_at_once(head)
         loss = torch.empty(count, dtype=torch.float32, device=hidden_ND.device)
         prediction = torch.empty(count, dtype=torch.int64, device=hidden_ND.device)
         grad_hidden = torch.empty_like(hidden_ND)

@@ -11,7 +11,7 @@ follow it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
@@ -75,18 +75,17 @@ class Packed:
         )
 
     @classmethod
-    def of_batch(cls, batch: Batch) -> Self | None:
+    def of_batch(cls, batch: Batch) -> "Packed | None":
         """Pack padded samples, on their device; None where none has a root."""
         samples = [
-            Sample("", tokens[: n + 1], prompt, aux[:n], last[:n], 0, "")
+            Sample("", tokens[: n + 1].cpu(), prompt, aux[:n], last[:n], 0, "")
             for tokens, aux, last, n, prompt in zip(
                 batch.tokens, batch.aux, batch.last, batch.rows.tolist(), batch.prompt.tolist(), strict=True
             )
         ]
         if not any(sample.roots > 0 for sample in samples):
             return None
-        packed = cls.of([replace(s, tokens=s.tokens.cpu()) for s in samples], batch.aux.dtype)
-        return cls(**{field.name: getattr(packed.to(batch.aux.device), field.name) for field in fields(cls)})
+        return cls.of(samples, batch.aux.dtype).to(batch.aux.device)
 
     def to(self, device: torch.device) -> "Packed":
         """The same on a device."""
