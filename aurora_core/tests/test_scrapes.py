@@ -11,6 +11,7 @@ import pytest
 from aurora_core.agent.app import make
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.recent import Recent
+from aurora_core.agent.signatures import sign
 from aurora_core.errors import EngineError
 from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
 from aurora_core.weights.store import WeightsStore
@@ -82,9 +83,9 @@ def test_the_operator_is_served_while_45_scrapes_wait_for_a_hung_engine(tmp_path
         async with httpx.AsyncClient(transport=transport, base_url="http://agent") as client:
             scrapes = [asyncio.create_task(client.get("/metrics")) for _ in range(45)]
             await asyncio.to_thread(accepted.wait, 30)
-            answer = await asyncio.wait_for(
-                client.get("/v1/versions", headers={"Authorization": f"Bearer {token}"}), timeout=5
-            )
+            header = sign(token, "", "GET", "/v1/versions", b"").header()
+            request = client.get("/v1/versions", headers={"Authorization": header})
+            answer = await asyncio.wait_for(request, timeout=5)
             waiting = sum(not scrape.done() for scrape in scrapes)
             for scrape in scrapes:
                 scrape.cancel()

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from apiserver_support import GOOD, kubectl
+from aurora_core.agent.signatures import ANSWER_HEADER, Signed, sign_answer
 from aurora_core.protocol.agent import Loaded, Route
 from aurora_core.protocol.message import Message
 from aurora_operator.api.reading import read
@@ -28,6 +29,8 @@ from operated import Operator
 from ports import free_port
 from webhook import certificate, configure, remove, rule
 
+KEY = secrets.token_urlsafe(24)
+"""Of the agent."""
 SOON = 2.0
 """Seconds in which a pod is asked, whatever the API server does."""
 
@@ -45,8 +48,10 @@ class Agent:
                 agent.orders.append((self.path, time.monotonic()))
                 answer = Loaded(live=2, stalled_seconds=0.1) if self.path == Route.LOAD else Message()
                 text = answer.model_dump_json(by_alias=True).encode()
+                nonce = Signed.read(self.headers["Authorization"]).nonce
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
+                self.send_header(ANSWER_HEADER, sign_answer(KEY, nonce, 200, text))
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)
@@ -91,7 +96,7 @@ def snapshot(namespace):
     made = json.loads(kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(body)).stdout)
     seen = read(made)
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chat-keys", "namespace": namespace}}
-    keys["stringData"] = {"agent": secrets.token_urlsafe(24)}
+    keys["stringData"] = {"agent": KEY}
     children = {("v1", "Secret", "chat-keys"): keys}
     now, images = datetime.now(UTC), Images("e", "t")
     return Snapshot(body=made, spec=seen.spec, status=seen.status, now=now, images=images, children=children)

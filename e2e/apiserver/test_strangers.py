@@ -7,6 +7,7 @@ from threading import Thread
 import apiserver_support
 import pytest
 from apiserver_support import GOOD, kubectl
+from aurora_core.agent.signatures import SCHEME
 from host import wait
 from operated import Operator, prepare
 
@@ -73,7 +74,7 @@ def ready_pod(name, address, *owners):
 
 @pytest.fixture
 def heard():
-    """The credentials that arrive at each address where an agent would listen."""
+    """The signatures that arrive at each address where an agent would listen."""
     credentials = {OWN: [], STRANGER: [], THIEF: []}
 
     class Agent(BaseHTTPRequestHandler):
@@ -112,7 +113,7 @@ def test_only_pods_that_the_operator_s_deployment_made_are_asked(heard, tmp_path
         own = replica_set("chat-engine-own", owner("Deployment", read("deployment", "chat-engine")))
         ready_pod("chat-engine-own-1", OWN, owner("ReplicaSet", own))
         wait("the own pod is asked", lambda: heard[OWN], 20)
-        assert heard[OWN][0].startswith("Bearer ")
+        assert heard[OWN][0].startswith(SCHEME)
         wait("strangers are reported", lambda: "chat-engine-bare" in condition("Degraded").get("message", "")
              or condition("Degraded").get("reason") == "AgentSilent", 60)  # fmt: skip
         kubectl("delete", "pod", "chat-engine-own-1", *SPACE, "--force", "--grace-period=0")

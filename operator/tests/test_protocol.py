@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aurora_core.agent.client import AgentClient
 from aurora_core.agent.metrics import EngineCollector
+from aurora_core.agent.signatures import ANSWER_HEADER, Signed, sign_answer
 from aurora_core.errors import EngineError
 from aurora_core.protocol import metrics
 from aurora_core.protocol.agent import Volume
@@ -101,11 +102,13 @@ def agent():
     """An agent that answers whatever it is set to."""
 
     class Handler(BaseHTTPRequestHandler):
-        answer, status = b"", 200
+        answer, status, key = b"", 200, "key"
 
         def do_GET(self):
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            nonce = Signed.read(self.headers["Authorization"]).nonce
             self.send_response(Handler.status)
+            self.send_header(ANSWER_HEADER, sign_answer(Handler.key, nonce, Handler.status, Handler.answer))
             self.send_header("Content-Length", str(len(Handler.answer)))
             self.end_headers()
             self.wfile.write(Handler.answer)
@@ -117,7 +120,7 @@ def agent():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    with closing(AgentClient(f"http://127.0.0.1:{server.server_address[1]}", "token")) as client:
+    with closing(AgentClient(f"http://127.0.0.1:{server.server_address[1]}", "key")) as client:
         yield Handler, client
     server.shutdown()
     server.server_close()

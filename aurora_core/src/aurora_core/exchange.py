@@ -57,6 +57,21 @@ class Limits:
     size: int = 1 << 20
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Of a server, whatever it says.
+
+    Attributes:
+        status: of HTTP.
+        headers: names in lower case; the last of several of a name.
+        body: its bytes.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 @dataclass
 class _Budget:
     until: float
@@ -194,14 +209,6 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 (JSON)
     raise ExchangeError("not-json", f"its answer is {'a web page and ' if page else ''}not JSON")
 
 
-def _answered(status: int, body: bytes) -> tuple[int, Any]:
-    try:
-        return status, parsed(body)
-    except ExchangeError as error:
-        error.status = status if error.reason == "not-json" else 0
-        raise
-
-
 class Exchange:
     """Requests to one server.
 
@@ -243,21 +250,49 @@ class Exchange:
         Raises:
             ExchangeError: there is none within the limits.
         """
+        found = self.request(method, path, body, kind)
+        try:
+            return found.status, parsed(found.body)
+        except ExchangeError as error:
+            error.status = found.status if error.reason == "not-json" else 0
+            raise
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """An answer as it is.
+
+        Args:
+            method: of HTTP.
+            path: below the base URL.
+            body: None where the request has none.
+            kind: the body's media type.
+            headers: of this request, beside those of all.
+
+        Raises:
+            ExchangeError: there is none within the limits.
+        """
         limits = self._limits
-        headers = [*self._headers, (b"Content-Length", b"%d" % len(body or b""))]
+        sent = [*self._headers, (b"Content-Length", b"%d" % len(body or b""))]
+        sent += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         if body is not None:
-            headers.append((b"Content-Type", kind.encode()))
+            sent.append((b"Content-Type", kind.encode()))
         until = min(_deadline.get(), time.monotonic() + limits.seconds)
         token = _budget.set(_Budget(until, limits.size))
         waits = {"connect": limits.connect_seconds, "read": limits.seconds, "write": limits.seconds, "pool": 1.0}
         failed = None
         try:
             with self._pool.stream(
-                method, f"{self.url}{path}", headers=headers, content=body, extensions={"timeout": waits}
+                method, f"{self.url}{path}", headers=sent, content=body, extensions={"timeout": waits}
             ) as answer:
-                for name, value in answer.headers:
-                    if name.lower() == b"content-encoding" and value.strip().lower() != b"identity":
-                        raise ExchangeError("encoded", "its answer is compressed, though identity was asked for")
+                named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+                if named.get("content-encoding", "identity").strip().lower() != "identity":
+                    raise ExchangeError("encoded", "its answer is compressed, though identity was asked for")
                 data = b"".join(answer.iter_stream())
         except _FAILURES as error:
             failed = _failure(error, limits)
@@ -266,7 +301,7 @@ class Exchange:
         if failed is not None:
             # Raised out here: not even the context of the error holds what the request carried.
             raise failed
-        return _answered(answer.status, data)
+        return Answer(answer.status, named, data)
 
     def close(self) -> None:
         """Close the connection."""

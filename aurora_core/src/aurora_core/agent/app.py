@@ -1,9 +1,9 @@
-"""The agent's HTTP interface. All but liveness and metrics wants the bearer token."""
+"""The agent's HTTP interface. All but liveness and metrics wants a signed request, and gets a signed answer."""
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aurora_core import regular
+from aurora_core.agent import signatures
 from aurora_core.agent.engine import Engine
 from aurora_core.agent.metrics import EngineCollector
 from aurora_core.agent.recent import Recent
@@ -28,6 +29,8 @@ from aurora_core.weights.store import WeightsStore
 
 _STATUS_BYTES = 1 << 20
 """Of the trainer's status at most."""
+_BODY_BYTES = 1 << 20
+"""Of a request at most."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -40,6 +43,20 @@ def _problem(status: int, message: str) -> Response:
     return _json(Refusal(error=message), status)
 
 
+async def _check_body(request: Request, digest: str) -> None:
+    """Whether a request's body is the one with this SHA-256. Starlette keeps it for the endpoint.
+
+    Raises:
+        Refused: it is another one, or longer than anything that is sent to an agent.
+    """
+    if int(request.headers.get("content-length", "0")) > _BODY_BYTES or "transfer-encoding" in request.headers:
+        message = f"the request's body is longer than {_BODY_BYTES} bytes, or of a length that is not said"
+        raise signatures.Refused(message)
+    if sha256(await request.body()).hexdigest() != digest:
+        message = "the request's body is not the one that was signed"
+        raise signatures.Refused(message)
+
+
 class Agent:
     """What the endpoints do."""
 
@@ -47,7 +64,8 @@ class Agent:
         self,
         store: WeightsStore,
         engine: Engine,
-        token: str,
+        key: str,
+        name: str,
         training: Path | None,
         record: Path | None,
         labels: Mapping[str, str],
@@ -55,7 +73,8 @@ class Agent:
         self._store = store
         self._volume = volume.Probe(store.root)
         self._engine = engine
-        self._token = token
+        self._key = key
+        self._verifier = signatures.Verifier(key, name)
         self._training = training
         self._record = record
         self._registry = CollectorRegistry()
@@ -66,12 +85,13 @@ class Agent:
         self._scrapes = ThreadPoolExecutor(2, thread_name_prefix="scrape")
 
     def _guard(self, endpoint: _Endpoint) -> _Endpoint:
-        async def guarded(request: Request) -> Response:
-            given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-                return _problem(401, "this needs the agent's bearer token")
+        async def answered(request: Request, signed: signatures.Signed) -> Response:
             try:
+                self._verifier.admit(signed)
+                await _check_body(request, signed.body)
                 return await endpoint(request)
+            except signatures.Refused as refusal:
+                return _problem(401, str(refusal))
             except ValidationError as error:
                 return _problem(422, explained(error))
             except WeightsError as error:
@@ -80,6 +100,16 @@ class Agent:
                 return _problem(502, str(error))
             except AuroraError as error:
                 return _problem(500, str(error))
+
+        async def guarded(request: Request) -> Response:
+            signed = signatures.Signed.read(request.headers.get("authorization", ""))
+            # Nothing of a body is read for someone without the key, and nothing is signed for them.
+            if signed is None or not self._verifier.by_key(signed, request.method, request.url.path):
+                return _problem(401, "this needs a request that is signed with the agent's key, for this agent")
+            answer = await answered(request, signed)
+            signature = signatures.sign_answer(self._key, signed.nonce, answer.status_code, bytes(answer.body))
+            answer.headers[signatures.ANSWER_HEADER] = signature
+            return answer
 
         return guarded
 
@@ -193,8 +223,9 @@ class Agent:
 def make(
     store: WeightsStore,
     engine: Engine,
-    token: str,
+    key: str,
     *,
+    name: str = "",
     training: Path | None = None,
     record: Path | None = None,
     labels: Mapping[str, str] | None = None,
@@ -204,15 +235,16 @@ def make(
     Args:
         store: the versions.
         engine: the engine beside it.
-        token: bearer token that callers must show.
+        key: with which callers must sign.
+        name: this agent's, for which they must sign; several agents have one key.
         training: the trainer's status file.
         record: folder of the record of promotion.
         labels: labels of every metric.
 
     Raises:
-        EngineError: there is no token; an open agent would let anyone change what is served.
+        EngineError: there is no key; an open agent would let anyone change what is served.
     """
-    if not token:
-        message = "the agent needs a token: set AURORA_AGENT_TOKEN"
+    if not key:
+        message = "the agent needs a key: set AURORA_AGENT_TOKEN"
         raise EngineError(message)
-    return Starlette(routes=Agent(store, engine, token, training, record, labels or {}).routes())
+    return Starlette(routes=Agent(store, engine, key, name, training, record, labels or {}).routes())

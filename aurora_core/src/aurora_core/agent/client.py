@@ -3,8 +3,9 @@
 import ssl
 from typing import TypeVar
 
+from aurora_core.agent import signatures
 from aurora_core.errors import EngineError
-from aurora_core.exchange import Exchange, ExchangeError, Limits
+from aurora_core.exchange import Answer, Exchange, ExchangeError, Limits, parsed
 from aurora_core.protocol.agent import (
     Contents,
     Loaded,
@@ -33,21 +34,39 @@ _M = TypeVar("_M", bound=Message)
 class AgentClient:
     """The caller's end of the agent's interface.
 
-    Every method raises EngineError where the agent, or the engine behind it, does not do as asked.
+    Every method raises EngineError where the agent, or the engine behind it, does not do as asked, and where an answer
+    is not signed with the key: whatever listens at an address is not believed for that alone.
+
+    Args:
+        url: of the agent.
+        key: the key that both have.
+        timeout: seconds for one call.
+        name: the agent's; empty where it has none.
     """
 
-    def __init__(self, url: str, token: str, timeout: float = 150) -> None:
+    def __init__(self, url: str, key: str, timeout: float = 150, name: str = "") -> None:
         limits = Limits(timeout, connect_seconds=min(timeout, _CONNECT_SECONDS), size=_MOST_BYTES)
-        self._url = url
+        self._url, self._key, self._name = url, key, name
         try:
-            self._exchange = Exchange(url, {"Authorization": f"Bearer {token}"}, _PLAIN, limits)
+            self._exchange = Exchange(url, {}, _PLAIN, limits)
         except ExchangeError as error:
             raise EngineError(f"the agent at {url} cannot be reached: {error}") from error
 
+    def _signed(self, method: str, path: Route, content: bytes | None) -> Answer:
+        signed = signatures.sign(self._key, self._name, method, path, content or b"")
+        found = self._exchange.request(method, path, content, headers={"Authorization": signed.header()})
+        given = found.headers.get(signatures.ANSWER_HEADER, "")
+        if not signatures.answer_is_signed(self._key, signed.nonce, found.status, found.body, given):
+            raise EngineError(
+                f"the agent at {self._url} answers {path} with status {found.status}, and not with this deployment's "
+                "key: its pod has another key or version, or something else listens there"
+            )
+        return found
+
     def _call(self, method: str, path: Route, answer: type[_M], body: Message | None = None) -> _M:
         try:
-            content = None if body is None else body.model_dump_json(by_alias=True).encode()
-            status, sent = self._exchange.json(method, path, content)
+            found = self._signed(method, path, None if body is None else body.model_dump_json(by_alias=True).encode())
+            status, sent = found.status, parsed(found.body)
         except ExchangeError as error:
             raise EngineError(f"the agent at {self._url} does not answer: {error}") from error
         try:

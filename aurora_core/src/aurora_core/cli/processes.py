@@ -178,6 +178,7 @@ def agent(arguments: argparse.Namespace) -> None:
         WeightsStore(arguments.work / "weights", signing=Signing.from_environment()),
         engine,
         _required("AURORA_AGENT_TOKEN"),
+        name=dict(arguments.label).get("engine", ""),
         training=arguments.work / "training" / STATUS_FILE,
         record=arguments.work / "record",
         labels=dict(arguments.label),

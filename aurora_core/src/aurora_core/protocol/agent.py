@@ -12,7 +12,7 @@ from aurora_core.protocol.message import Message, Number, Request, Text
 
 
 class Route(StrEnum):
-    """Paths; all but the first two want the bearer token."""
+    """Paths; all but the first two want a signed request."""
 
     HEALTH = "/healthz"
     METRICS = "/metrics"

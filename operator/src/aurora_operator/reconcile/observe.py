@@ -127,7 +127,7 @@ def _read_agent(pod: Mapping[str, Any], token: str) -> _Report:
 def agent(pod: Pod, token: str) -> AgentClient:
     """The agent in a pod."""
     host = f"[{pod.address}]" if ":" in pod.address else pod.address
-    return AgentClient(f"http://{host}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT)
+    return AgentClient(f"http://{host}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT, name=pod.name)
 
 
 HUB = "https://huggingface.co"

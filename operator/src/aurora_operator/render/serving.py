@@ -82,7 +82,7 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
         images.pull_policy,
         [
             "agent", "--work", DATA, "--engine", f"http://127.0.0.1:{spec.port}",
-            "--host", "0.0.0.0", "--port", str(AGENT_PORT),  # noqa: S104 (in a pod; all but metrics needs the token)
+            "--host", "0.0.0.0", "--port", str(AGENT_PORT),  # noqa: S104 (in a pod; all but metrics needs the key)
             "--label", f"speculator={resource.full_name}", "--label", "engine=$(POD)",
         ],
         env=env,
