@@ -34,6 +34,7 @@ def test_it_lints():
         (),
         ("watchNamespaces={default,kube-public}",),
         ("networkPolicy.enabled=false",),
+        ("ray.enabled=true",),
         ("replicas=2",),
         ("dashboards.enabled=true",),
         (

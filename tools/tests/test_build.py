@@ -29,16 +29,20 @@ def test_images_and_the_environment_are_made_while_go_compiles():
 
 def test_one_go_program_is_compiled_at_a_time():
     tasks = made(node=True, evidence=True)
-    order = ["Kubernetes components", "Prometheus", "VictoriaMetrics"]
+    order = ["Kubernetes components", "Prometheus", "VictoriaMetrics", "KubeRay"]
     assert [task.name for task in tasks if task.name in order] == order
     assert needs(tasks, "VictoriaMetrics") == {"system packages", *order[:2]}
+    assert needs(tasks, "KubeRay") == {"system packages", *order[:3]}
 
 
 @pytest.mark.parametrize(
     ("options", "left_out"),
     [
-        ({"node": True, "evidence": False}, {"VictoriaMetrics"}),
-        ({"node": False, "evidence": False}, {"VictoriaMetrics", "Prometheus", "Kubernetes components", "images"}),
+        ({"node": True, "evidence": False}, {"VictoriaMetrics", "KubeRay"}),
+        (
+            {"node": False, "evidence": False},
+            {"VictoriaMetrics", "KubeRay", "Prometheus", "Kubernetes components", "images"},
+        ),
     ],
 )
 def test_nothing_is_made_that_the_command_does_not_use(options, left_out):

@@ -14,6 +14,7 @@ REGISTRY = "10.88.0.1:5000"
 COMPONENTS = ROOT / "e2e" / "cluster" / "components" / "build.sh"
 PROMETHEUS = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
 VICTORIA = ROOT / "e2e" / "evidence" / "victoria" / "build.sh"
+KUBERAY = ROOT / "e2e" / "cluster" / "kuberay" / "build.sh"
 IMAGES = ROOT / "images" / "build.sh"
 GO = {
     "GOPATH": str(CACHE / "go"),
@@ -32,7 +33,7 @@ def script(processes: Processes, step: Step, *command: str | Path) -> str:
 
 
 def tasks(processes: Processes, *, node: bool, evidence: bool) -> list[Task]:
-    """The environment; for a node also components, Prometheus and images; and what the tests of evidence need.
+    """The environment; for a node also components, Prometheus and images; and what only tests need.
 
     Compiling takes the processor, installing and building images mostly network and disk: these run side by side, while
     one Go program is compiled after the other.
@@ -58,6 +59,7 @@ def tasks(processes: Processes, *, node: bool, evidence: bool) -> list[Task]:
         go("Prometheus", 90, PROMETHEUS)
         if evidence:
             go("VictoriaMetrics", 30, VICTORIA)
+            go("KubeRay", 60, KUBERAY)
         found.append(
             Task("images", 300, lambda step: _script(processes, step, IMAGES, REGISTRY), ("environment",))
         )  # fmt: skip

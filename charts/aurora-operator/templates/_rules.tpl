@@ -16,6 +16,12 @@
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.ray.enabled }}
+# Mode Online: KubeRay makes the pods.
+- apiGroups: [ray.io]
+  resources: [rayclusters]
+  verbs: [get, create, patch, delete]
+{{- end }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]

@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from aurora_core.printable import printable
 
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile import contest, speculation, trainer
+from aurora_operator.reconcile import contest, ray, speculation, trainer
 from aurora_operator.reconcile.pods import condition_of, is_ready, outlived, podless, trouble
 from aurora_operator.reconcile.readiness import READY, Seen, Truth, ready
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot
@@ -20,8 +19,12 @@ FULL = 0.03
 _MOST_MESSAGE = 800
 
 
-def _refused(deployment: Mapping[str, Any] | None) -> str:
-    """Why a Deployment's pods cannot be made."""
+def _refused(snapshot: Snapshot) -> str:
+    """Why engine pods cannot be made."""
+    resource = snapshot.resource
+    if resource.online:
+        return ray.refused(snapshot)
+    deployment = snapshot.children.get(("apps/v1", "Deployment", resource.engine))
     return str((condition_of(deployment, "ReplicaFailure") or {}).get("message", ""))
 
 
@@ -33,7 +36,7 @@ def _failing_replicas(snapshot: Snapshot) -> str:
     if not snapshot.prepared or len(well) >= desired:
         return ""
     troubles = [found for pod in present if pod not in well and (found := trouble((pod,)))]
-    refused = _refused(snapshot.children.get(("apps/v1", "Deployment", snapshot.resource.engine)))
+    refused = _refused(snapshot)
     if not troubles and not refused:
         return ""
     what = f"{len(troubles)} of {desired} engine pods" if troubles else f"a pod of {desired}"
@@ -58,7 +61,11 @@ def _available(snapshot: Snapshot) -> Seen:
     if not snapshot.prepared:
         why = _preparing(snapshot)
         return Seen("False", "Preparing", why or "the target is being fetched and version 0 published")
-    why = trouble(snapshot.engine_pods) or _refused(snapshot.children.get(("apps/v1", "Deployment", resource.engine)))
+    if resource.online:
+        head = ray.ready(snapshot)
+        if head.status != "True":
+            return Seen("False", head.reason, head.message)
+    why = trouble(snapshot.engine_pods) or _refused(snapshot)
     return Seen("False", "EngineFailing" if why else "EngineStarting", why or "no engine pod is ready yet")
 
 
@@ -191,6 +198,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         "Available": _available(snapshot),
         "StorageReady": _storage(snapshot),
         "TrainingHealthy": trainer.training(snapshot),
+        **({ray.CONDITION: ray.ready(snapshot)} if snapshot.resource.online else {}),
         "PromotionProgressing": Seen(promoting, progress.reason, message),
         speculation.CONDITION: Seen(*speculation.speculating(snapshot, progress)),
         "Degraded": _degraded(snapshot, taken),

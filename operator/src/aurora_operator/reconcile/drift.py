@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aurora_operator.render.identity import MANAGER
+from aurora_operator.render.ray import KIND
+from aurora_operator.render.training import QUEUE
 
 HASH = "aurora-operator.io/rendered"
 """Annotation with a hash of what was rendered, of a Job's pod template alone: another one means another Job."""
@@ -92,6 +94,9 @@ def lost(desired: Mapping[str, Any], live: Mapping[str, Any]) -> list[Path]:
     if desired["kind"] == "Job":
         # Its template changes only while it is suspended, by the queue that has it: where its pods may run.
         desired = {**desired, "spec": {name: part for name, part in desired["spec"].items() if name != "template"}}
+    elif desired["kind"] == KIND and QUEUE in desired["metadata"].get("labels", {}):
+        # The queue says where pods of the groups run; a list of groups is one field.
+        desired = {**desired, "spec": {}}
     return list(lacking(desired, fields)) if fields else [("f:metadata", "f:managedFields")]
 
 

@@ -1,10 +1,12 @@
-"""Jobs, whose pods' template cannot be changed while they run, and which a queue may suspend, place and start."""
+"""Jobs and Ray clusters: their pods' templates cannot change while they run, and a queue may suspend and place them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from aurora_operator.reconcile.drift import rendered
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
+from aurora_operator.render import ray
+from aurora_operator.render.ray import KIND
 
 
 def rendered_as(snapshot: Snapshot, at: Key, live: Mapping[str, Any]) -> tuple[str, str]:
@@ -29,7 +31,7 @@ def to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     endless = snapshot.spec.training.hyperparameters.num_train_steps is None
     for body in desired:
         live = snapshot.children.get(key(body))
-        if body["kind"] != "Job" or live is None:
+        if body["kind"] not in {"Job", KIND} or live is None:
             continue
         if succeeded(live) and body["metadata"]["name"] == snapshot.resource.init:
             if snapshot.lost:
@@ -37,7 +39,8 @@ def to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
             continue
         template, _ = rendered_as(snapshot, key(body), live)
         # One without its hash is applied, which gives it one, as long as its template is the same.
-        if (template and template != rendered(body)[0]) or (endless and _pods_that_ended(live)):
+        ended = endless and body["kind"] == "Job" and _pods_that_ended(live)
+        if (template and template != rendered(body)[0]) or ended:
             out.add(key(body))
     if leaves_queue(snapshot):
         at = ("batch/v1", "Job", snapshot.resource.trainer)
@@ -58,7 +61,13 @@ def with_its_template(snapshot: Snapshot, body: Mapping[str, Any]) -> Mapping[st
     A queue changes it before it starts the Job (where pods may run); to put that back would be refused from then on.
     """
     live = snapshot.children.get(key(body))
-    if body["kind"] != "Job" or live is None or rendered_as(snapshot, key(body), live)[0] != rendered(body)[0]:
+    if (
+        body["kind"] not in {"Job", KIND}
+        or live is None
+        or rendered_as(snapshot, key(body), live)[0] != rendered(body)[0]
+    ):
         return body
+    if body["kind"] == KIND:
+        return ray.placed(body, live)
     template = (live.get("spec") or {}).get("template")
     return {**body, "spec": {**body["spec"], "template": template}} if template else body

@@ -113,6 +113,21 @@ class _Workload(_Object):
     spec: _WorkloadSpec = Field(default_factory=_WorkloadSpec)
 
 
+class _Group(_Part):
+    template: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field("", alias="groupName")
+
+
+class _RaySpec(_Part):
+    suspend: bool | None = None
+    head: _Group = Field(default_factory=_Group, alias="headGroupSpec")
+    groups: list[_Group] = Field(default_factory=list, alias="workerGroupSpecs")
+
+
+class _RayCluster(_Object):
+    spec: _RaySpec = Field(default_factory=_RaySpec)
+
+
 class _Values(_Object):
     data: dict[str, str] | None = None
     plain: dict[str, str] | None = Field(None, alias="stringData")
@@ -123,6 +138,7 @@ _FORMS: Mapping[str, type[_Object]] = {
     "PersistentVolumeClaim": _Claim,
     "Deployment": _Workload,
     "Job": _Workload,
+    "RayCluster": _RayCluster,
     "Secret": _Values,
     "ConfigMap": _Values,
 }

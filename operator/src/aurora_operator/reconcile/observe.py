@@ -23,6 +23,7 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.secrets import check_consent
 from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.reconcile import ray
 from aurora_operator.reconcile.legible import flaw
 from aurora_operator.reconcile.ownership import Pods, made_by, sorted_out
 from aurora_operator.reconcile.pods import is_ready
@@ -31,6 +32,7 @@ from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, 
 from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import ACCEPTED, NAMES, SIGNING
 from aurora_operator.render.identity import COMPONENT, Images, Resource
+from aurora_operator.render.ray import HEAD
 
 _AGENT_TIMEOUT = 20.0
 """Of one request, and of all that a reconcile reads from one agent."""
@@ -38,11 +40,11 @@ _AGENTS_AT_ONCE = 32
 
 
 def _children(
-    cluster: Cluster, resource: Resource
+    cluster: Cluster, resource: Resource, more: tuple[Key, ...]
 ) -> tuple[dict[Key, Mapping[str, Any]], frozenset[Key], tuple[Problem, ...]]:
     """The resource's objects, the names that others have, and what cannot be read, which counts as not there.
 
-    A claim that the spec names may be anybody's.
+    A claim that the spec names may be anybody's. ``more`` are objects of kinds that not every cluster has.
     """
     names: list[Key] = [
         ("v1", "PersistentVolumeClaim", resource.claim),
@@ -59,6 +61,8 @@ def _children(
         ("networking.k8s.io/v1", "NetworkPolicy", resource.engine),
         ("networking.k8s.io/v1", "NetworkPolicy", resource.trainer),
         ("networking.k8s.io/v1", "NetworkPolicy", resource.init),
+        ("networking.k8s.io/v1", "NetworkPolicy", resource.ray),
+        *more,
     ]
     found, problems = {}, []
     for at in names:
@@ -230,11 +234,13 @@ def observe(
     spec, status = reading.spec, reading.status
     metadata = body["metadata"]
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
-    children, taken, illegible = _children(cluster, resource)
+    kuberay = ray.offered(cluster, resource)
+    children, taken, illegible = _children(cluster, resource, kuberay.keys)
     token = decoded(children.get(("v1", "Secret", resource.keys)), "agent").strip()
     now = datetime.now(UTC)
     pods = _pods(cluster, resource, children, now)
     engines = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
+    heads = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) == HEAD]
     trainers = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     reports = _read_agents(engines, token if is_credential(token) else "")
     contents = [one.contents for one in reports if one.contents is not None]
@@ -255,6 +261,8 @@ def observe(
         taken=taken,
         engine_pods=tuple(engines),
         trainer_pods=tuple(trainers),
+        head_pods=tuple(heads),
+        kuberay=kuberay.problem,
         pods=tuple(one.pod for one in reports),
         versions=versions,
         damaged=next((one.damaged for one in contents if one.damaged), {}),

@@ -1,7 +1,8 @@
 """Which pods are a resource's own: what their labels and names say, anybody who may create a pod can say as well.
 
 A pod is believed where its controllers lead to what the operator itself made: from an engine pod over a ReplicaSet to
-the Deployment, from other pods to a Job, by their UIDs. Only such a pod is sent credentials, reported, and compared.
+the Deployment, from other pods to a Job or a RayCluster, by their UIDs. Only such a pod is sent credentials, reported,
+and compared.
 Whoever may create a pod may still name the ReplicaSet as its controller, which then counts it as one of its own.
 """
 
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from aurora_operator.render.identity import Resource
+from aurora_operator.render.ray import API, KIND
 
 _KNOWN_WITHIN = timedelta(seconds=30)
 """So long a pod may be known before its ReplicaSet is: they are watched separately."""
@@ -45,7 +47,8 @@ def made_by(resource: Resource, children: Mapping[tuple[str, str, str], Body], s
         children: the objects that the operator made, by apiVersion, kind and name.
         sets: ReplicaSets, of whomever.
     """
-    jobs = {("batch/v1", "Job", resource.init), ("batch/v1", "Job", resource.trainer)}
+    # A RayCluster makes its pods itself.
+    jobs = {("batch/v1", "Job", resource.init), ("batch/v1", "Job", resource.trainer), (API, KIND, resource.ray)}
     found = {children[at]["metadata"].get("uid") for at in jobs if at in children}
     deployment = children.get(("apps/v1", "Deployment", resource.engine))
     uid = deployment["metadata"].get("uid") if deployment is not None else None

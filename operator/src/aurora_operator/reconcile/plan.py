@@ -13,8 +13,9 @@ from aurora_operator.promotion.trial import Seen, advance
 from aurora_operator.reconcile import contest, jobs, reported, rival, speculation
 from aurora_operator.reconcile.drift import APPLIED, HASH, lost, rendered
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
-from aurora_operator.render import config, credentials, network, ranks, serving, training
+from aurora_operator.render import config, credentials, network, ranks, ray, serving, training
 from aurora_operator.render.pods import digest
+from aurora_operator.render.ray import API, KIND
 
 RESYNC_SECONDS = 7.0
 """What no watch covers is put back within ten seconds, also by a reconcile that waits for Prometheus."""
@@ -52,9 +53,10 @@ class Plan:
 
 def _stamped(body: Mapping[str, Any]) -> dict[str, Any]:
     annotations = {**body["metadata"].get("annotations", {}), HASH: digest(body)}
-    if body["kind"] == "Job":
-        # Only the template decides whether it must be recreated; it can be suspended as it is.
-        annotations |= {HASH: digest(body["spec"]["template"]), APPLIED: digest(body)}
+    if body["kind"] in {"Job", KIND}:
+        # Only its pods decide whether it must be recreated; it can be suspended, and a group resized, as it is.
+        annotations |= {HASH: digest(ray.settled(body) if body["kind"] == KIND else body["spec"]["template"])}
+        annotations |= {APPLIED: digest(body)}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
 
 
@@ -77,7 +79,8 @@ def _stamp(snapshot: Snapshot, at: Key, *values: str) -> str:
     """What pods were started with; a credential that cannot work restarts no pod that still has one that does."""
     if snapshot.credential_problem:
         live = snapshot.children.get(at) or {}
-        template = live.get("spec", {}).get("template", {}).get("metadata", {})
+        spec = live.get("spec", {})
+        template = spec.get("headGroupSpec", spec).get("template", {}).get("metadata", {})
         return str((template.get("annotations") or {}).get(credentials.ANNOTATION, ""))
     return credentials.stamp(snapshot.keys, *values, *snapshot.signing)
 
@@ -116,20 +119,23 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
         children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid))
     engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned
     if snapshot.prepared:
-        engine, trainer = ("apps/v1", "Deployment", resource.engine), ("batch/v1", "Job", resource.trainer)
-        stamp = _stamp(snapshot, engine, *snapshot.keys.values(), snapshot.api_key)
-        children.add(
-            serving.service(resource),
-            # Not without the key either: what should be closed is never served open.
-            serving.deployment(resource, snapshot.images, stamp) if not engines_wait else None,
-            serving.disruption_budget(resource),
-            training.trainer_service(resource),
-            ranks.service(resource),
-        )
-        if not (unsigned or jobs.leaves_queue(snapshot)):
-            stamp = _stamp(snapshot, trainer, snapshot.keys["samples"])
+        # Not without the key either: what should be closed is never served open.
+        children.add(serving.service(resource), *(_serving(snapshot) if not engines_wait else ()))
+        children.add(serving.disruption_budget(resource), training.trainer_service(resource), ranks.service(resource))
+        if not (resource.online or unsigned or jobs.leaves_queue(snapshot)):
+            stamp = _stamp(snapshot, ("batch/v1", "Job", resource.trainer), snapshot.keys["samples"])
             children.add(training.trainer_job(resource, snapshot.images, stamp))
     return children.desired
+
+
+def _serving(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """What makes engine pods; in mode Online the trainer's as well."""
+    resource, images = snapshot.resource, snapshot.images
+    at: Key = (API, KIND, resource.ray) if resource.online else ("apps/v1", "Deployment", resource.engine)
+    stamp = _stamp(snapshot, at, *snapshot.keys.values(), snapshot.api_key)
+    if not resource.online:
+        return [serving.deployment(resource, images, stamp)]
+    return [ray.cluster(resource, images, stamp)] if snapshot.kuberay is None else []
 
 
 def _no_longer_desired(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:

@@ -94,6 +94,8 @@ class Snapshot:
         children: the objects that it should have, where they exist.
         taken: those whose name an object of another owner has.
         engine_pods, trainer_pods: those that the resource made, as the API server has them.
+        head_pods: those of the Ray cluster's head, in mode Online.
+        kuberay: why there can be no Ray cluster, reason and message; None where there can, and in other modes.
         strangers: names of pods that carry the resource's labels, and that it did not make.
         pods: what the agents of ready engine pods report.
         versions: what is on the volume; None while no agent reports it.
@@ -122,6 +124,8 @@ class Snapshot:
     taken: frozenset[Key] = frozenset()
     engine_pods: tuple[Mapping[str, Any], ...] = ()
     trainer_pods: tuple[Mapping[str, Any], ...] = ()
+    head_pods: tuple[Mapping[str, Any], ...] = ()
+    kuberay: tuple[str, str] | None = None
     strangers: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None

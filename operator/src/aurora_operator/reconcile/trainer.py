@@ -5,6 +5,7 @@ from typing import Any
 
 from aurora_core.protocol.trainer import LOST_RANK
 
+from aurora_operator.reconcile import ray
 from aurora_operator.reconcile.drift import owned
 from aurora_operator.reconcile.pods import is_ready, outlived, podless, trouble
 from aurora_operator.reconcile.readiness import Seen
@@ -53,6 +54,12 @@ def _elsewhere(snapshot: Snapshot) -> Seen | None:
     return Seen("True", "Running", message) if ready >= nodes else Seen("Unknown", "TrainerStarting", message)
 
 
+def _of_ray(snapshot: Snapshot) -> Seen | None:
+    """Why there can be no trainer without a head; None where there is one."""
+    head = ray.ready(snapshot)
+    return None if head.status == "True" else Seen("Unknown", head.reason, head.message)
+
+
 def _why_not(snapshot: Snapshot, pods: tuple[Mapping[str, Any], ...]) -> str:
     """The trouble of the first pod that has its own: the others end because that one did."""
     own = tuple(pod for pod in pods if LOST_RANK not in trouble((pod,)))
@@ -68,7 +75,7 @@ def training(snapshot: Snapshot) -> Seen:
     if succeeded(snapshot.children.get(("batch/v1", "Job", name))):
         steps = snapshot.spec.training.hyperparameters.num_train_steps
         return Seen("True", "Completed", f"training reached hyperparameters.numTrainSteps ({steps})")
-    of_others = _queued(snapshot) or _elsewhere(snapshot)
+    of_others = _of_ray(snapshot) if snapshot.resource.online else _queued(snapshot) or _elsewhere(snapshot)
     if of_others is not None:
         return of_others
     pods = _pods(snapshot)

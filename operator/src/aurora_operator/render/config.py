@@ -66,9 +66,17 @@ def trainer_part(resource: Resource) -> dict[str, Any]:
     return deployment_config(resource).model_dump(mode="json", by_alias=True, exclude={"serving"})
 
 
+def online_part(resource: Resource) -> dict[str, Any]:
+    """What the driver of mode Online reads of it: all, and how many actors there are."""
+    part = deployment_config(resource).model_dump(mode="json", by_alias=True)
+    return {**part, "online": {"engines": resource.spec.serving.replicas}}
+
+
 def config_map(resource: Resource) -> dict[str, Any]:
-    """Configuration of engine, trainer and init job."""
+    """Configuration of engine, trainer and init job, and of the driver of mode Online."""
     parts = {"engine.yaml": engine_part(resource), "trainer.yaml": trainer_part(resource)}
+    if resource.online:
+        parts["online.yaml"] = online_part(resource)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

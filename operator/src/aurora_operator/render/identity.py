@@ -28,6 +28,9 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "aurora-operator"}
 """Label of all that the operator makes."""
 
 
+_ONLINE: str = "Online"
+
+
 def speculator(labels: Mapping[str, str]) -> str:
     """Name of the resource that an object with these labels is for; empty where they do not say so."""
     return labels.get(SPECULATOR) or labels.get(INSTANCE, "")
@@ -80,6 +83,16 @@ class Resource:
     def ranks(self) -> str:
         """Name of the Service by which several trainer pods find each other."""
         return f"{self.name}-ranks"
+
+    @property
+    def online(self) -> bool:
+        """Whether one Ray cluster serves and trains."""
+        return self.spec.mode == _ONLINE
+
+    @property
+    def ray(self) -> str:
+        """Name of the RayCluster; KubeRay names its head's Service after it."""
+        return f"{self.name}-ray"
 
     @property
     def init(self) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from aurora_operator.render.config import AGENT_PORT, METRICS_PORT
 from aurora_operator.render.identity import Resource
 from aurora_operator.render.ranks import several
+from aurora_operator.render.ray import GCS, HEAD, LAST_PORT
 from aurora_operator.render.serving import ENGINE
 
 Peer = dict[str, Any]
@@ -123,7 +124,14 @@ def policies(resource: Resource, peers: NetworkPeers | None) -> list[dict[str, A
     ranks: list[Peer] = [{"podSelector": {"matchLabels": resource.selector("trainer")}}]
     together = several(resource.spec.training)
     hub = _rule("to", peers.hub, peers.hub_ports) if _fetches(resource) else []
+    if resource.online:
+        # Whoever of its pods is a node of Ray reaches all others at Ray's ports.
+        nodes = [{"podSelector": {"matchLabels": resource.everything}}]
+        ports = [{"port": GCS, "endPort": LAST_PORT, "protocol": "TCP"}]
+        inward, outward = [{"from": nodes, "ports": ports}], [{"to": nodes, "ports": ports}]
+        samples = outward
     return [
+        *([_policy(resource, resource.ray, HEAD, inward, [*dns, *outward])] if resource.online else []),
         _policy(
             resource,
             resource.engine,

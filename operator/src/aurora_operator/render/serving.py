@@ -31,7 +31,8 @@ _AGENT_RESOURCES = Resources(requests={"cpu": "50m", "memory": "128Mi"})
 """A namespace with a quota of requests refuses pods with a container that has none; a podTemplate changes these."""
 
 
-def _engine(resource: Resource, images: Images) -> dict[str, Any]:
+def engine(resource: Resource, images: Images) -> dict[str, Any]:
+    """The container that serves."""
     spec, keys = resource.spec.serving, resource.keys
     env = [secret_env("AURORA_ADMIN_KEY", keys, "admin"), secret_env("AURORA_SAMPLE_TOKEN", keys, "samples")]
     if spec.api_key_secret is not None:
@@ -68,7 +69,8 @@ def _engine(resource: Resource, images: Images) -> dict[str, Any]:
     }
 
 
-def _agent(resource: Resource, images: Images) -> dict[str, Any]:
+def agent(resource: Resource, images: Images) -> dict[str, Any]:
+    """The sidecar by which the operator reads and sets what an engine does."""
     spec, keys = resource.spec.serving, resource.keys
     env = [
         secret_env("AURORA_ADMIN_KEY", keys, "admin"),
@@ -96,26 +98,26 @@ def _agent(resource: Resource, images: Images) -> dict[str, Any]:
     }
 
 
-def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
-    """The engine Deployment: engine and agent in each pod; ``stamp`` changes with their credentials."""
+def template(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
+    """Engine pods before a user's podTemplate: engine and agent in each; ``stamp`` changes with their credentials."""
     part = engine_part(resource)
     # The sample rate is changed in place, through the agent; the pool is the trainer's.
     part["samples"] = {k: v for k, v in part["samples"].items() if k not in {"sampleRate", "maxSamplePoolSize"}}
-    template = pod(
+    made = pod(
         resource,
         ENGINE,
-        [_engine(resource, images), _agent(resource, images)],
+        [engine(resource, images), agent(resource, images)],
         digest(part),
         grace=120,
         restart="Always",
     )
-    template["metadata"]["annotations"] |= {
+    made["metadata"]["annotations"] |= {
         credentials.ANNOTATION: stamp,
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(AGENT_PORT),
         "prometheus.io/path": "/metrics",
     }
-    template["spec"]["topologySpreadConstraints"] = [
+    made["spec"]["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,
             "topologyKey": "kubernetes.io/hostname",
@@ -123,6 +125,11 @@ def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]
             "labelSelector": {"matchLabels": resource.selector(ENGINE)},
         }
     ]
+    return made
+
+
+def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
+    """The engine Deployment; ``stamp`` changes with the credentials of its pods."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -134,7 +141,7 @@ def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]
             # A GPU to spare is rare: replace pods one by one in the places that they have.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "selector": {"matchLabels": resource.selector(ENGINE)},
-            "template": pod_template(template, resource.spec.serving.pod_template),
+            "template": pod_template(template(resource, images, stamp), resource.spec.serving.pod_template),
         },
     }
 
@@ -156,9 +163,11 @@ def disruption_budget(resource: Resource) -> dict[str, Any] | None:
     """At most one engine pod is evicted at a time; with a single one a budget would only block drains."""
     if resource.spec.serving.replicas < 2:  # noqa: PLR2004
         return None
+    # Of pods that a RayCluster made Kubernetes cannot know how many there should be.
+    limit = {"minAvailable": resource.spec.serving.replicas - 1} if resource.online else {"maxUnavailable": 1}
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": resource.metadata(resource.engine, ENGINE),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": resource.selector(ENGINE)}},
+        "spec": {**limit, "selector": {"matchLabels": resource.selector(ENGINE)}},
     }

@@ -1,7 +1,7 @@
 """The jobs: one that prepares the volume, and the trainer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials, gpus, ranks
@@ -97,13 +97,10 @@ def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[st
     return job
 
 
-def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
-    """The trainer; it resumes from its last state on the volume whenever it is started.
-
-    ``stamp`` changes with its credentials.
-    """
+def trainer(resource: Resource, images: Images) -> dict[str, Any]:
+    """The container that trains, alone."""
     spec = resource.spec.training
-    made = container(
+    return container(
         "trainer",
         spec.image or images.trainer,
         images.pull_policy,
@@ -129,24 +126,41 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
         resources=spec.resources,
         gpus=gpus.limits(spec, "trainer", spec.gpus),
     ) | {"ports": [{"name": "metrics", "containerPort": METRICS_PORT}]}  # fmt: skip
+
+
+def template(
+    resource: Resource, made: dict[str, Any], stamp: str, restart: Literal["OnFailure", "Always"] = "OnFailure"
+) -> dict[str, Any]:
+    """Pods of a trainer's container, before a user's podTemplate; ``stamp`` changes with their credentials."""
     part = trainer_part(resource)
     # The sample rate is the engine's matter.
     part["samples"].pop("sampleRate")
-    together = ranks.several(spec)
-    if together:
-        made = ranks.launched(resource, made, ranks.grace_seconds(spec, _GRACE))
-    template = pod(resource, "trainer", [made], digest(part), grace=_GRACE, restart="OnFailure")
-    if together:
-        template["spec"]["subdomain"] = resource.ranks
-    template["metadata"]["annotations"][credentials.ANNOTATION] = stamp
-    template["metadata"]["annotations"] |= {
+    out = pod(resource, "trainer", [made], digest(part), grace=_GRACE, restart=restart)
+    out["metadata"]["annotations"][credentials.ANNOTATION] = stamp
+    out["metadata"]["annotations"] |= {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),
         "prometheus.io/path": "/metrics",
     }
+    return out
+
+
+def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
+    """The trainer; it resumes from its last state on the volume whenever it is started.
+
+    ``stamp`` changes with its credentials.
+    """
+    spec = resource.spec.training
+    made = trainer(resource, images)
+    together = ranks.several(spec)
+    if together:
+        made = ranks.launched(resource, made, ranks.grace_seconds(spec, _GRACE))
+    pods = template(resource, made, stamp)
+    if together:
+        pods["spec"]["subdomain"] = resource.ranks
     if spec.queue_name is not None:
-        template["metadata"]["annotations"][_QUEUED] = spec.queue_name
-    job = _job(resource, resource.trainer, "trainer", pod_template(template, spec.pod_template))
+        pods["metadata"]["annotations"][_QUEUED] = spec.queue_name
+    job = _job(resource, resource.trainer, "trainer", pod_template(pods, spec.pod_template))
     if together:
         job = ranks.indexed(spec, job)
     if spec.queue_name is not None:

@@ -1,0 +1,266 @@
+"""Mode Online: the RayCluster that is rendered, who may reach its pods, and what is reported of it."""
+
+import copy
+import json
+import shlex
+from datetime import timedelta
+
+import pytest
+import yaml
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.errors import ClusterError
+from aurora_operator.reconcile import ray as observed
+from aurora_operator.reconcile.ownership import made_by
+from aurora_operator.reconcile.plan import plan
+from aurora_operator.reconcile.snapshot import Problem, key
+from aurora_operator.render import ray, serving
+from aurora_operator.render.config import config_map
+from aurora_operator.render.identity import COMPONENT, Resource
+from aurora_operator.render.network import NetworkPeers, policies
+from aurora_operator.render.training import QUEUE
+from operator_support import IMAGES, NOW, a_snapshot, a_spec, reported, settled
+
+READY = {"type": "Ready", "status": "True"}
+AT = (ray.API, ray.KIND, "chat-ray")
+
+
+def a_resource(**spec):
+    return Resource("chat", "ns", "u-1", online(**spec))
+
+
+def online(**spec):
+    return a_spec(**spec).model_copy(update={"mode": "Online"})
+
+
+def a_cluster(**spec):
+    return ray.cluster(a_resource(**spec), IMAGES, "stamp")
+
+
+def groups(cluster):
+    spec = cluster["spec"]
+    return {"head": spec["headGroupSpec"]} | {group["groupName"]: group for group in spec["workerGroupSpecs"]}
+
+
+def containers(group):
+    return {one["name"]: one for one in group["template"]["spec"]["containers"]}
+
+
+def test_every_pod_of_ray_is_as_confined_as_all_others_and_has_no_dashboard():
+    for name, group in groups(a_cluster()).items():
+        pod = group["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        env = {one["name"]: one for one in pod["containers"][0]["env"]}
+        assert env["RAY_AUTH_MODE"]["value"] == "token"
+        assert env["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "chat-keys", "key": "samples"}
+        # KubeRay's own probes need wget and the dashboard.
+        assert {"readinessProbe", "livenessProbe"} <= pod["containers"][0].keys(), name
+    assert groups(a_cluster())["head"]["rayStartParams"]["include-dashboard"] == "false"
+
+
+def test_an_engine_pod_is_that_of_a_deployment_but_for_who_starts_the_process():
+    spec = {"serving": {"replicas": 3, "podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}}}
+    resource = a_resource(**spec)
+    mine = groups(ray.cluster(resource, IMAGES, "stamp"))["engines"]
+    theirs = serving.deployment(resource, IMAGES, "stamp")["spec"]
+    assert mine["replicas"] == theirs["replicas"] == 3
+    assert mine["template"]["metadata"] == theirs["template"]["metadata"]
+    pod, plain = mine["template"]["spec"], theirs["template"]["spec"]
+    assert {k: v for k, v in pod.items() if k != "containers"} == {k: v for k, v in plain.items() if k != "containers"}
+    (engine, agent), (before, same) = pod["containers"], plain["containers"]
+    assert agent == same
+    for kept in ("image", "resources", "startupProbe", "readinessProbe", "livenessProbe", "volumeMounts"):
+        assert engine[kept] == before[kept]
+    assert engine["ports"][: len(before["ports"])] == before["ports"]
+    assert engine["env"][: len(before["env"])] == before["env"]
+    assert engine["args"] == ["ulimit -n 65536 2> /dev/null; eval exec $KUBERAY_GEN_RAY_START_CMD"]
+    assert a_cluster()["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] == "true"
+
+
+def test_each_node_has_what_its_actor_asks_for_and_the_head_nothing():
+    found = groups(a_cluster())
+    assert found["head"]["rayStartParams"]["num-cpus"] == "0"
+    assert "resources" not in found["head"]["rayStartParams"]
+    for name, resource in (("engines", "aurora_engine"), ("trainer", "aurora_trainer")):
+        # As a shell reads it, which KubeRay has it read by.
+        (given,) = shlex.split(found[name]["rayStartParams"]["resources"])
+        assert json.loads(given) == {resource: 1}
+
+
+def test_the_driver_finds_its_node_and_reads_the_whole_configuration():
+    resource = a_resource(serving={"replicas": 2})
+    head = groups(ray.cluster(resource, IMAGES, "stamp"))["head"]["template"]
+    driver = containers({"template": head})["driver"]
+    assert head["spec"]["shareProcessNamespace"] is True
+    assert driver["args"][:5] == ["online", "--address", "auto", "--agents", "sidecar"]
+    path = driver["args"][driver["args"].index("--config") + 1]
+    part = yaml.safe_load(config_map(resource)["data"][path.rsplit("/", 1)[1]])
+    assert part["online"]["engines"] == 2
+    assert {"serving", "training", "samples", "weights"} <= part.keys()
+    assert "online.yaml" not in config_map(Resource("chat", "ns", "u-1", a_spec()))["data"]
+
+
+def test_only_nodes_of_ray_reach_ray_and_nobody_reaches_the_head_else():
+    monitoring = {"namespaceSelector": {"matchLabels": {"a": "m"}}}
+    peers = NetworkPeers(operator=(monitoring,), monitoring=(monitoring,))
+    made = {body["metadata"]["name"]: body["spec"] for body in policies(a_resource(), peers)}
+    inside = {"podSelector": {"matchLabels": a_resource().everything}}
+    ports = [{"port": ray.GCS, "endPort": ray.LAST_PORT, "protocol": "TCP"}]
+    assert made["chat-ray"]["ingress"] == [{"from": [inside], "ports": ports}]
+    for name in ("chat-engine", "chat-trainer"):
+        assert {"from": [inside], "ports": ports} in made[name]["ingress"]
+        assert {"to": [inside], "ports": ports} in made[name]["egress"]
+    used = {v for g in groups(a_cluster()).values() for k, v in g["rayStartParams"].items() if k.endswith("port")}
+    assert {int(port) for port in used} <= set(range(ray.GCS, ray.LAST_PORT + 1))
+    assert "chat-ray" not in {b["metadata"]["name"] for b in policies(Resource("chat", "ns", "u-1", a_spec()), peers)}
+
+
+def test_a_ray_cluster_takes_the_place_of_deployment_and_trainer_job():
+    _, children = settled(online(serving={"replicas": 2}))
+    found = {(child["kind"], child["metadata"]["name"]) for child in children}
+    assert {("RayCluster", "chat-ray"), ("Service", "chat"), ("Job", "chat-init")} <= found
+    assert not {("Deployment", "chat-engine"), ("Job", "chat-trainer")} & found
+    (budget,) = (child for child in children if child["kind"] == "PodDisruptionBudget")
+    # Kubernetes knows no number of replicas of pods that a RayCluster made.
+    assert budget["spec"]["minAvailable"] == 1
+    (cluster,) = (child for child in children if child["kind"] == "RayCluster")
+    cluster["metadata"]["uid"] = "ray"
+    assert "ray" in made_by(a_resource(), {key(child): child for child in children}, [])
+
+
+def test_suspending_takes_the_trainer_s_pod_and_leaves_what_serves():
+    snapshot, children = settled(online())
+    todo = plan(a_snapshot(online(suspend=True), pods=snapshot.pods, children=children))
+    assert todo.delete == ()
+    (cluster,) = (body for body in todo.apply if body["kind"] == "RayCluster")
+    assert {name: group.get("replicas") for name, group in groups(cluster).items()} == {
+        "head": None, "engines": 1, "trainer": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"training": {"hyperparameters": {"lr": 0.1}}}, {"serving": {"threads": 3}}, {"serving": {"replicas": 2}}],
+)
+def test_what_the_driver_or_a_pod_reads_at_its_start_is_another_cluster(change):
+    snapshot, children = settled(online())
+    todo = plan(a_snapshot(online(**change), pods=snapshot.pods, children=children))
+    assert AT in todo.delete
+
+
+def test_what_a_queue_writes_into_the_cluster_stays():
+    spec = online(training={"queueName": "night"})
+    snapshot, children = settled(spec)
+    (cluster,) = (child for child in children if child["kind"] == "RayCluster")
+    assert cluster["metadata"]["labels"][QUEUE] == "night"
+    # Kueue suspends it, and says in the templates where pods run: the list of groups is then its field.
+    placed = copy.deepcopy(cluster)
+    placed["spec"]["suspend"] = True
+    for group in placed["spec"]["workerGroupSpecs"]:
+        group["template"]["spec"]["nodeSelector"] = {"pool": "spot"}
+    fields = placed["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
+    del fields["f:workerGroupSpecs"]
+    children = [child for child in children if child["kind"] != "RayCluster"] + [placed]
+    assert plan(a_snapshot(spec, pods=snapshot.pods, children=children)).apply == ()
+    reason, message = reported("RayReady", spec=spec, children=children)
+    assert (reason, "queue night" in message) == ("Queued", True)
+    # What has to be applied for another reason keeps that.
+    todo = plan(a_snapshot(spec.model_copy(update={"suspend": True}), pods=snapshot.pods, children=children))
+    (body,) = (body for body in todo.apply if body["kind"] == "RayCluster")
+    assert "suspend" not in body["spec"]
+    assert groups(body)["engines"]["template"]["spec"]["nodeSelector"] == {"pool": "spot"}
+    assert groups(body)["trainer"]["replicas"] == 0
+
+
+def a_head(*, ready=True, message=""):
+    began = (NOW - timedelta(minutes=9)).isoformat()
+    process = {"name": "driver", "restartCount": 0, "state": {"running": {"startedAt": began}}}
+    if message:
+        last = {"exitCode": 1, "message": message, "startedAt": began, "finishedAt": NOW.isoformat()}
+        process |= {"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+        process["lastState"] = {"terminated": last}
+    status = {"conditions": [READY] if ready and not message else [], "containerStatuses": [process]}
+    return {"metadata": {"name": "chat-ray-head-x", "labels": {COMPONENT: ray.HEAD}}, "status": status}
+
+
+FAILING = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]
+OLD = Problem("ApplyRefused", "cannot apply: .spec.headGroupSpec.x: field not declared in schema", AT)
+
+
+@pytest.mark.parametrize(
+    ("more", "cluster", "seen"),
+    [
+        ({"kuberay": ("KubeRayMissing", "install it")}, None, ("KubeRayMissing", "install it")),
+        ({"problems": (OLD,)}, {}, ("KubeRayTooOld", "cannot apply: .spec.headGroupSpec.x: field not declared")),
+        ({"problems": (Problem("ApplyRefused", "quota", AT),)}, {}, ("ApplyRefused", "quota")),
+        ({}, None, ("ClusterNew", "RayCluster chat-ray is made once")),
+        ({}, {"status": {}}, ("KubeRaySilent", "KubeRay has not taken up RayCluster chat-ray")),
+        ({}, {}, ("HeadStarting", "the head does not run yet")),
+        ({}, {"status": {"conditions": FAILING}}, ("HeadFailing", "exceeded quota")),
+        ({"head_pods": (a_head(),)}, {}, ("HeadReady", "the head runs, and its driver")),
+        (
+            {"head_pods": (a_head(message="no such option"),)},
+            {},
+            ("HeadFailing", "chat-ray-head-x/driver ended with 1"),
+        ),
+    ],
+)
+def test_ray_is_ready_or_the_condition_says_why_not_and_so_does_available(more, cluster, seen):
+    spec = online()
+    _, children = settled(spec)
+    if cluster is None:
+        children = [child for child in children if child["kind"] != "RayCluster"]
+    for child in children:
+        if child["kind"] == "RayCluster":
+            child["metadata"]["creationTimestamp"] = (NOW - timedelta(minutes=5)).isoformat()
+            child["status"] = cluster.get("status", {"state": ""})
+    reason, message = reported("RayReady", spec=spec, children=children, **more)
+    assert (reason, message[: len(seen[1])]) == seen
+    if reason != "HeadReady":
+        assert reported("Available", spec=spec, children=children, **more)[0] == reason
+
+
+def test_without_kuberay_nothing_is_applied_that_cannot_be_and_other_modes_have_no_such_condition():
+    snapshot, children = settled(online())
+    children = [child for child in children if child["kind"] != "RayCluster"]
+    todo = plan(a_snapshot(online(), pods=snapshot.pods, children=children, kuberay=("KubeRayMissing", "m")))
+    assert not [body for body in todo.apply if body["kind"] == "RayCluster"]
+    assert "RayReady" not in {one["type"] for one in plan(a_snapshot()).status["conditions"]}
+
+
+class Kinds(Cluster):
+    """An API server with some kinds, that may refuse to show a RayCluster."""
+
+    def __init__(self, *versions, refuses=0):
+        self._versions, self._refuses = versions, refuses
+
+    def serves(self, api_version, kind):
+        return kind == "RayCluster" and api_version in self._versions
+
+    def get(self, api_version, kind, namespace, name):
+        if self._refuses:
+            raise ClusterError("cannot get RayCluster ns/chat-ray", self._refuses)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "reason"),
+    [
+        (Kinds(), "KubeRayMissing"),
+        (Kinds("ray.io/v1alpha1"), "KubeRayTooOld"),
+        (Kinds("ray.io/v1", refuses=403), "KubeRayForbidden"),
+        (Kinds("ray.io/v1"), None),
+    ],
+)
+def test_what_the_cluster_offers_is_asked_for_and_only_in_mode_online(cluster, reason):
+    found = observed.offered(cluster, a_resource())
+    assert (found.problem and found.problem[0]) == reason
+    assert found.keys == ((AT,) if reason is None else ())
+    assert observed.offered(cluster, Resource("chat", "ns", "u-1", a_spec())) == observed.Offered()
+
+
+def test_an_api_server_that_does_not_answer_is_no_missing_kuberay():
+    with pytest.raises(ClusterError):
+        observed.offered(Kinds("ray.io/v1", refuses=500), a_resource())
