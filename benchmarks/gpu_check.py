@@ -2,7 +2,8 @@
 
 Needs a Python environment with this project, SGLang and a torch that sees the accelerator: `make gpu-check` with
 ``PYTHON`` (default python3). ``--small`` is the same on a CPU, to try the script itself. Each stage is measured apart:
-one that fails is reported with its error, and the next one runs. The last line is one JSON object.
+one that fails is reported with its error, and the next one runs. The last line is one JSON object; ``--json`` writes
+the same to a file after each stage, so that a run that is cut off loses one stage.
 
 1. *exact*: hidden states of captured requests against transformers, row by row, CUDA graphs and overlap scheduling on.
 2. *capture*: tokens per second at sample rates 1.0 and 0.05 over those at 0, on decode-heavy and prefill-heavy traffic.
@@ -45,7 +46,8 @@ class Size:
     Attributes:
         exact: requests that are compared.
         blocks: pairs of blocks of each capture rate.
-        requests: of a block.
+        requests: of the blocks that warm up.
+        block_seconds: what the other blocks last, about.
         concurrency: requests at a time.
         decode, prefill: prompts repeated and tokens generated, of the two kinds of traffic.
         swaps: how many.
@@ -58,10 +60,11 @@ class Size:
     """
 
     exact: int = 24
-    blocks: int = 6
-    requests: int = 256
+    blocks: int = 5
+    requests: int = 128
+    block_seconds: float = 3
     concurrency: int = 32
-    decode: tuple[int, int] = (1, 256)
+    decode: tuple[int, int] = (1, 192)
     prefill: tuple[int, int] = (12, 8)
     swaps: int = 100
     learn_seconds: float = 150
@@ -82,6 +85,7 @@ SMALL = Size(
     exact=3,
     blocks=1,
     requests=4,
+    block_seconds=1,
     concurrency=2,
     decode=(1, 24),
     prefill=(2, 4),
@@ -151,14 +155,16 @@ def error(values: Sequence[float]) -> float | None:
 def capture(running: Stack, prompts: Sequence[str], size: Size) -> dict[str, Any]:
     """Capture's cost: blocks of each rate beside blocks without, their order turned around each time.
 
-    The first pair of each kind of traffic warms up and counts for nothing: it compiles kernels.
+    The first pair of each kind of traffic warms up and counts for nothing: it compiles kernels, and says how many
+    requests a block should have.
     """
     out: dict[str, Any] = {}
     for kind, (repeat, tokens) in (("decode_heavy", size.decode), ("prefill_heavy", size.prefill)):
-        texts = ["\n".join([prompts[(i + k) % len(prompts)] for k in range(repeat)]) for i in range(size.requests)]
+        count = size.requests
         for rate in (1.0, 0.05):
             ratios = []
             for block in range(size.blocks + 1):
+                texts = ["\n".join([prompts[(i + k) % len(prompts)] for k in range(repeat)]) for i in range(count)]
                 speeds = {}
                 for now in (0.0, rate) if block % 2 == 0 else (rate, 0.0):
                     running.agent.set_sample_rate(now)
@@ -170,8 +176,10 @@ def capture(running: Stack, prompts: Sequence[str], size: Size) -> dict[str, Any
                         raise RuntimeError(found.failures[0])
                     speeds[now] = len(texts) / (time.monotonic() - began)
                 ratios.append(speeds[rate] / speeds[0.0])
+                count = count if block else max(size.concurrency, round(speeds[0.0] * size.block_seconds))
             ratios = ratios[1:]
             out[f"{kind}_at_{rate}"] = {
+                "requests_of_a_block": count,
                 "on_over_off": round(statistics.mean(ratios), 4),
                 "standard_error": error(ratios),
                 "blocks": [round(r, 4) for r in ratios],
@@ -283,6 +291,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder of weights, samples and logs; a temporary one by default")
     parser.add_argument("--stages", nargs="*", default=["exact", "capture", "swap", "day_zero", "training"])
     parser.add_argument("--learn-seconds", type=float, help="of the stage day_zero")
+    parser.add_argument("--json", type=Path, help="file that holds what was found so far, rewritten after each stage")
     options = parser.parse_args()
     size = SMALL if options.small else Size()
     size = replace(size, learn_seconds=options.learn_seconds or size.learn_seconds)
@@ -314,6 +323,8 @@ def main() -> None:
                 found[name] = {"error": f"{type(error).__name__}: {error}"[:800]}
             found[name]["seconds_of_stage"] = round(time.monotonic() - started, 1)
             print(f"{name}: {json.dumps(found[name])}", flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(found, indent=1))
     print(json.dumps(found))
 
 
