@@ -16,6 +16,7 @@ from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculativ
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.errors import EngineError
 from aurora_core.models.target import Target
+from aurora_core.online.speculation import Comparison, advance, begin
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.signing import Signing
@@ -23,7 +24,6 @@ from aurora_core.weights.store import WeightsStore
 
 from aurora_demo import store
 from aurora_demo.config import LoopConfig
-from aurora_demo.speculation import Comparison, advance, begin
 
 _START_SECONDS = 300
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from aurora_core.cli import data_commands, draft_commands, processes
+from aurora_core.cli import data_commands, draft_commands, online, processes
 from aurora_core.cli import versions as stored
 
 
@@ -53,6 +53,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     engine = process("engine", "Become SGLang with the plugin, on the version that is desired.")
     engine.add_argument("--desired", type=Path, required=True, help="folder of the files version and steps")
     engine.add_argument("--runtime", type=Path, required=True, help="folder for files that the engine needs to run")
+    engine.add_argument("--spool", type=Path, help="folder of samples, by default that of the work folder")
     engine.set_defaults(run=processes.engine)
 
     agent = process("agent", "Run the sync agent beside an engine.", models=False)
@@ -61,6 +62,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     agent.add_argument("--port", type=int, default=30001)
     agent.add_argument("--label", **label)
     agent.set_defaults(run=processes.agent)
+
+    online.add(process).add_argument("--label", **label)
 
     init = process("init", "Fetch the target, and publish version 0: the configured checkpoint, or a new draft.")
     init.set_defaults(run=processes.init)

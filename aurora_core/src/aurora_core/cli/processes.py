@@ -89,30 +89,17 @@ def _follow(arguments: argparse.Namespace, config: DeploymentConfig, metrics_por
 def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: "WriterLease") -> None:
     from aurora_core.models.source import resolve  # noqa: PLC0415
     from aurora_core.samples.open import open_source  # noqa: PLC0415
+    from aurora_core.training.assembled import assembled  # noqa: PLC0415
     from aurora_core.training.group import gather  # noqa: PLC0415
-    from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
-    from aurora_core.training.run import TrainingRun, install_signals  # noqa: PLC0415
-    from aurora_core.training.start import Paths, resume  # noqa: PLC0415
+    from aurora_core.training.run import install_signals  # noqa: PLC0415
+    from aurora_core.training.start import Paths  # noqa: PLC0415
 
     work: Path = arguments.work
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
-    hyper, labels = config.training, dict(arguments.label)
-    status, signing = work / "training" / STATUS_FILE, Signing.from_environment()
-    paths = Paths(work / "weights", work / "training", status, arguments.in_use, lease, signing)
-    resumed = resume(config.training, target, paths, gather(os.environ))
-    steps = resumed.trainer.unrolled.steps
-    metrics = TrainingMetrics(hyper.report_to, arguments.metrics_port, steps, labels, work / "training")
-    training = TrainingRun(
-        resumed,
-        config.draft,
-        config.samples,
-        config.weights,
-        target,
-        source,
-        paths,
-        metrics,
-    )
+    paths = Paths.below(work, arguments.in_use, lease, Signing.from_environment())
+    labels = dict(arguments.label)
+    training = assembled(config, target, source, paths, gather(os.environ), arguments.metrics_port, labels)
     install_signals(training)
     try:
         training.run()
@@ -127,9 +114,12 @@ def engine(arguments: argparse.Namespace) -> None:
     from aurora_core.engine import launch  # noqa: PLC0415
     from aurora_core.engine.settings import Desired, EngineSettings  # noqa: PLC0415
     from aurora_core.models.source import resolve  # noqa: PLC0415
+    from aurora_core.samples.open import ONLINE_ALONE  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     config = configuration(arguments)
+    if config.samples.transport == "ray":
+        raise ConfigError(ONLINE_ALONE)
     work: Path = arguments.work
     signing = Signing.from_environment()
     store = WeightsStore(work / "weights", signing=signing)
@@ -142,7 +132,7 @@ def engine(arguments: argparse.Namespace) -> None:
         weights=store.root,
         version=version,
         target=target.fingerprint,
-        spool=work / "spool",
+        spool=arguments.spool or work / "spool",
         dtype=launch.engine_dtype(target.path, config.target, config.serving),
         fallback=fallback,
         initial_steps=steps,

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from aurora_core.config.base import Config
+from aurora_core.config.online import OnlineConfig
 from aurora_core.config.overrides import overridden
 from aurora_core.config.parts import DraftConfig, SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
 from aurora_core.config.training import TrainingConfig
@@ -23,6 +24,7 @@ class DeploymentConfig(Config):
     training: TrainingConfig = TrainingConfig()
     samples: SamplesConfig = SamplesConfig()
     weights: WeightsConfig = WeightsConfig()
+    online: OnlineConfig = OnlineConfig()
 
 
 _C = TypeVar("_C", bound=DeploymentConfig)

@@ -117,8 +117,8 @@ class ServingConfig(Config):
 class SamplesConfig(Config):
     """What serving captures and how it reaches the trainer."""
 
-    transport: Literal["filesystem", "mooncake"] = "filesystem"
-    """How samples travel."""
+    transport: Literal["filesystem", "mooncake", "ray"] = "filesystem"
+    """How samples travel; ray is of mode Online alone."""
     sample_rate: float = Field(1.0, ge=0, le=1)
     """Share of requests that are captured."""
     dtype: Dtype = "auto"
@@ -149,7 +149,7 @@ class SamplesConfig(Config):
     @property
     def pool_bytes(self) -> float:
         """Bytes of samples that the trainer keeps, at most: an eighth of a spool is left to what arrives."""
-        return self.spool_bytes * 7 / 8 if self.transport == "filesystem" else math.inf
+        return math.inf if self.transport == "mooncake" else self.spool_bytes * 7 / 8
 
 
 class WeightsConfig(Config):

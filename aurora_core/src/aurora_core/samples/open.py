@@ -3,8 +3,14 @@
 from pathlib import Path
 
 from aurora_core.config.parts import SamplesConfig
+from aurora_core.errors import ConfigError
 from aurora_core.samples.spool import SpoolSource
 from aurora_core.samples.transport import SampleSource
+
+ONLINE_ALONE = (
+    "samples.transport ray is of mode Online, whose actors hand samples over: run aurora-core online, or set "
+    "filesystem or mooncake"
+)
 
 
 def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
@@ -14,7 +20,12 @@ def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
         config: which transport, and its settings.
         spool: folder of the filesystem transport.
         token: bearer token that senders must show (Mooncake transport).
+
+    Raises:
+        ConfigError: the transport is another mode's.
     """
+    if config.transport == "ray":
+        raise ConfigError(ONLINE_ALONE)
     if config.transport == "filesystem":
         return SpoolSource(spool, config.spool_bytes, config.max_age_seconds)
     # Mooncake's client library is only needed, and only loaded, where it is chosen.

@@ -3,12 +3,14 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 
 from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import WeightsError
 from aurora_core.models.target import Target
+from aurora_core.protocol.trainer import STATUS_FILE
 from aurora_core.training import state
 from aurora_core.training.parallel import ALONE, Ranks
 from aurora_core.training.trainer import Trainer
@@ -39,6 +41,12 @@ class Paths:
     in_use: Path | None = None
     lease: WriterLease | None = None
     signing: Signing | None = None
+
+    @classmethod
+    def below(cls, work: Path, in_use: Path | None, lease: WriterLease | None, signing: Signing | None) -> Self:
+        """Where all processes of a deployment have them, below its folder."""
+        state = work / "training"
+        return cls(work / "weights", state, state / STATUS_FILE, in_use, lease, signing)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The loop serves with whichever is faster, the draft or none, and notices when that changes."""
 
+from aurora_core.online.speculation import BLOCK, HOLD, advance, begin
 from aurora_core.protocol.engine import ArmCounters, CaptureState, DraftState, EngineState
-from aurora_demo.speculation import BLOCK, HOLD, advance, begin
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,1 @@
+"""Mode Online: SGLang's engines and the trainer as actors of one Ray cluster."""

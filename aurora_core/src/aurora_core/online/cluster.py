@@ -1,0 +1,282 @@
+"""The Ray cluster of mode Online: started or joined, its actors placed, watched and restarted."""
+
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from aurora_core.config.online import OnlineConfig
+from aurora_core.engine.settings import Desired
+from aurora_core.errors import AuroraError, ConfigError, EngineError
+from aurora_core.online.engine_actor import EngineActor, EnginePlace, EngineReport
+from aurora_core.online.placement import Placement, Seat
+from aurora_core.online.trainer_actor import TrainerActor, TrainerPlace
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "aurora"
+"""Ray's namespace of the actors' names."""
+TRAINER = "trainer-0"
+_PLACED_SECONDS = 300.0
+_STOP_SECONDS = 60.0
+_AGAIN_SECONDS = 2.0
+_MOST_FAILURES = 3
+_MOST_AGAIN_SECONDS = 60.0
+
+
+def start_ray(online: OnlineConfig, cpus: int, gpus: int) -> None:
+    """Start a cluster of this machine alone: on the loopback, behind a token of its own, without telemetry."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Its workers would be at a lower priority than everything else of the machine, users' requests with them.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling)
+    # Ray protects a cluster by the token that it finds, and would otherwise leave one in the home folder.
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    _join(
+        num_cpus=cpus,
+        num_gpus=gpus,
+        include_dashboard=online.dashboard,
+        dashboard_host="127.0.0.1",
+        _node_ip_address="127.0.0.1",
+        **({"_temp_dir": str(online.temp)} if online.temp else {}),
+    )
+
+
+def join_ray(address: str) -> None:
+    """Join a cluster that is there.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        _join(address=address)
+    except (ConnectionError, RayError, RuntimeError) as error:
+        raise ConfigError(f"there is no Ray cluster at {address}: {error}") from error
+
+
+def _join(**arguments: Any) -> None:
+    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **arguments)
+
+
+@dataclass
+class _Watched:
+    """An actor whose ``run`` is under way.
+
+    Attributes:
+        run: calls it; None where nothing is to be called any more.
+        call: the call that is under way.
+        again: when to call next, after one that failed.
+        failures: calls that failed, one after the other.
+    """
+
+    name: str
+    handle: Any
+    arguments: tuple[Any, ...] = ()
+    call: Any = None
+    again: float = 0.0
+    failures: int = 0
+    began: float = 0.0
+
+
+@dataclass
+class Cluster:
+    """The actors. Those of a joined cluster outlive this process, and the next one takes them over.
+
+    Attributes:
+        engines: of each engine, what it needs.
+        trainer: what the trainer needs.
+        placement: where they go.
+        joined: whether the cluster is there without this process.
+        restarts: actors started again, by name.
+        finished: whether the trainer took all steps that it was asked for.
+    """
+
+    engines: Sequence[EnginePlace]
+    trainer: TrainerPlace
+    placement: Placement
+    joined: bool
+    restarts: dict[str, int] = field(default_factory=dict)
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        """Nothing is placed yet."""
+        self._groups: list[Any] = []
+        self._watched: dict[str, _Watched] = {}
+
+    # --- placing ---------------------------------------------------------------------------------------------
+
+    def place(self) -> None:
+        """Reserve what the actors need, and make them.
+
+        Raises:
+            ConfigError: the cluster does not have it.
+        """
+        names = [f"aurora-{n}-{_digest(bundles)}" for n, bundles in enumerate(self.placement.groups)]
+        if self.joined:
+            self._remove_others(names)
+        for name, bundles in zip(names, self.placement.groups, strict=True):
+            self._groups.append(self._group(name if self.joined else "", [dict(bundle) for bundle in bundles]))
+        trainer = self._actor(TrainerActor, self.trainer, self.placement.trainers[0])
+        self._watched[TRAINER] = _Watched(TRAINER, trainer)
+        for place, seat in zip(self.engines, self.placement.engines, strict=True):
+            self._watched[place.name] = _Watched(place.name, self._actor(EngineActor, place, seat))
+
+    def _remove_others(self, groups: Sequence[str]) -> None:
+        """What an earlier process with another configuration left."""
+        kept = {_name(self.trainer), *map(_name, self.engines)}
+        for name in ray.util.list_named_actors():
+            if name not in kept:
+                log.info("%s is of another configuration, and ends", name)
+                handle = ray.get_actor(name)
+                _ended(name, handle, None)
+                ray.kill(handle)
+        for found in ray.util.placement_group_table().values():
+            if found["name"] and found["name"] not in groups and found["state"] != "REMOVED":
+                remove_placement_group(ray.util.get_placement_group(found["name"]))
+
+    def _group(self, name: str, bundles: list[dict[str, float]]) -> Any:  # noqa: ANN401 (Ray's)
+        if name:
+            try:
+                return ray.util.get_placement_group(name)
+            except ValueError:
+                pass
+        lifetime = {"name": name, "lifetime": "detached"} if name else {}
+        group = placement_group(bundles, strategy="PACK", **lifetime)
+        if not group.wait(_PLACED_SECONDS if self.joined else 30.0):
+            free = ray.available_resources()
+            remove_placement_group(group)
+            raise ConfigError(
+                f"the Ray cluster has no place for {bundles}: it has {free} free. Add nodes with these resources, or "
+                "ask for less (online.engines, online.servingCpus, online.trainingCpus)"
+            )
+        return group
+
+    def _actor(self, kind: type, place: EnginePlace | TrainerPlace, seat: Seat) -> Any:  # noqa: ANN401
+        strategy = PlacementGroupSchedulingStrategy(self._groups[seat.group], seat.bundle)
+        options: dict[str, Any] = {
+            "num_cpus": seat.cpus,
+            "num_gpus": seat.gpus,
+            "max_restarts": -1,
+            "max_concurrency": 32,
+            "scheduling_strategy": strategy,
+            "name": _name(place),
+        }
+        if self.joined:
+            options |= {"lifetime": "detached", "get_if_exists": True}
+        return ray.remote(kind).options(**options).remote(place)
+
+    # --- running ---------------------------------------------------------------------------------------------
+
+    def run(self, desired: Desired) -> None:
+        """Call ``run`` of every actor that does not run, and take in how others ended.
+
+        Args:
+            desired: what an engine starts with that starts now, where no folder says it.
+        """
+        trainer = self._watched[TRAINER].handle
+        now = time.monotonic()
+        for one in self._watched.values():
+            if one.call is not None:
+                self._take_in(one, now)
+            if one.call is None and now >= one.again and not (self.finished and one.handle is trainer):
+                arguments = () if one.handle is trainer else (desired, trainer)
+                one.call, one.began = one.handle.run.remote(*arguments), now
+
+    def _take_in(self, one: _Watched, now: float) -> None:
+        done, _ = ray.wait([one.call], timeout=0)
+        if not done:
+            return
+        call, one.call = one.call, None
+        if now - one.began > _MOST_AGAIN_SECONDS:
+            one.failures = 0
+        try:
+            ended = ray.get(call)
+        except (AuroraError, RayError) as error:
+            one.failures += 1
+            self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
+            one.again = now + min(_MOST_AGAIN_SECONDS, _AGAIN_SECONDS * 2 ** (one.failures - 1))
+            log.warning("%s ended and is started again: %s", one.name, _said(error))
+        else:
+            if one.name == TRAINER and ended:
+                log.info("the trainer took all steps; serving continues")
+                self.finished = True
+
+    def reports(self) -> Mapping[str, EngineReport | None]:
+        """Of each engine, None where its actor does not answer."""
+        calls = {place.name: self._watched[place.name].handle.report.remote() for place in self.engines}
+        found: dict[str, EngineReport | None] = {}
+        deadline = time.monotonic() + 2.0
+        for name, call in calls.items():
+            try:
+                found[name] = ray.get(call, timeout=max(0.1, deadline - time.monotonic()))
+            except (RayActorError, GetTimeoutError):
+                found[name] = None
+        return found
+
+    def wait_until_served(self, seconds: float, desired: Desired) -> None:
+        """Wait until every engine serves.
+
+        Raises:
+            EngineError: one did not in time, or failed again and again.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.run(desired)
+            if all(found is not None and found.up for found in self.reports().values()):
+                return
+            failed = [one for one in self._watched.values() if one.failures >= _MOST_FAILURES]
+            if failed:
+                raise EngineError(f"{failed[0].name} ended {_MOST_FAILURES} times; its log says why")
+            time.sleep(0.3)
+        raise EngineError(f"the engines did not serve within {seconds:.0f} s")
+
+    def trainer_pid(self) -> int:
+        """Process id of the trainer's actor, on its node."""
+        found: int = ray.get(self._watched[TRAINER].handle.pid.remote(), timeout=_STOP_SECONDS)
+        return found
+
+    # --- ending ----------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the trainer with its state saved, then the engines, then what they reserved."""
+        for one in self._watched.values():
+            _ended(one.name, one.handle, one.call)
+            ray.kill(one.handle)
+        for group in self._groups:
+            remove_placement_group(group)
+        self._watched.clear()
+        self._groups.clear()
+
+
+def _said(error: BaseException) -> str:
+    """The error of the actor's own, or what Ray says of the actor, in a few lines."""
+    cause = getattr(error, "cause", None) or error
+    return str(cause)[-2000:]
+
+
+def _ended(name: str, handle: Any, call: Any) -> None:  # noqa: ANN401 (Ray's)
+    """Have an actor end what it runs."""
+    try:
+        ray.get(handle.stop.remote(), timeout=_STOP_SECONDS)
+        if call is not None:
+            ray.get(call, timeout=_STOP_SECONDS)
+    except (AuroraError, RayError) as error:
+        log.warning("%s did not end in good order: %s", name, _said(error))
+
+
+def _digest(of: object) -> str:
+    return hashlib.sha256(repr(of).encode()).hexdigest()[:12]
+
+
+def _name(place: EnginePlace | TrainerPlace) -> str:
+    """Of an actor: one for each configuration of it."""
+    return f"{getattr(place, 'name', TRAINER)}-{_digest(place)}"

@@ -1,0 +1,233 @@
+"""The actor of an engine: it starts what an engine's pod runs, and hands the samples of its spool to the trainer."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ray
+import yaml
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from aurora_core.child import Process
+from aurora_core.config import DeploymentConfig
+from aurora_core.engine.settings import Desired
+from aurora_core.errors import EngineError
+from aurora_core.online.samples import Collector
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 1800.0
+"""How long an engine may take to serve: a large target is read from a network volume."""
+_TICK_SECONDS = 0.2
+_ANSWER_SECONDS = 30.0
+_SILENT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class EnginePlace:
+    """What an engine actor needs.
+
+    Attributes:
+        name: of the engine.
+        config: of the deployment, with this engine's ports.
+        work: folder of weights, samples and training state.
+        models: folder of fetched models.
+        spool: folder in shared memory for its samples.
+        runtime: folder for files that the engine needs to run.
+        logs: folder of its processes' logs.
+        gpus: numbers of its GPUs; None where Ray says which.
+        agent: whether it starts the sync agent too.
+        desired: folder that says what to start with, on its node; None where the caller says it.
+    """
+
+    name: str
+    config: DeploymentConfig
+    work: Path
+    models: Path
+    spool: Path
+    runtime: Path
+    logs: Path
+    gpus: tuple[int, ...] | None = None
+    agent: bool = True
+    desired: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the engine, on its node."""
+        return f"http://{_reachable(self.config.serving.host)}:{self.config.serving.port}"
+
+    @property
+    def agent_url(self) -> str:
+        """Of its sync agent, on its node."""
+        return f"http://{_reachable(self.config.serving.host)}:{self.config.serving.agent_port}"
+
+
+def private(folder: Path) -> None:
+    """Make a folder that only its owner may enter, whatever others made of its name.
+
+    Raises:
+        EngineError: it is another user's, a link, or open to others.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise EngineError(
+            f"{folder} is not a folder that this user alone may enter: remove it, or name another in online.spool"
+        )
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 (compared, not bound)
+
+
+@dataclass(frozen=True)
+class EngineReport:
+    """Where an engine is.
+
+    Attributes:
+        up: whether it serves.
+        pid: of the engine's process; 0 without one.
+        handed: samples that the trainer took.
+        waiting: samples that it has not taken yet.
+        lost: samples that could not be handed over, by reason.
+    """
+
+    up: bool
+    pid: int = 0
+    handed: int = 0
+    waiting: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+
+class EngineActor:
+    """One engine, with its agent where it has none beside it."""
+
+    def __init__(self, place: EnginePlace) -> None:
+        self._place = place
+        self._stopping = threading.Event()
+        self._processes: list[Process] = []
+        self._up = False
+        self._running = threading.Lock()
+        self._trainer: Any = None
+        samples = place.config.samples
+        self._collector = Collector(place.spool, samples.spool_bytes, samples.max_age_seconds)
+
+    def run(self, desired: Desired, trainer: Any) -> None:  # noqa: ANN401 (a handle of Ray's)
+        """Serve, and hand samples to the trainer, until stopped. A call while another one runs waits for its end.
+
+        Args:
+            desired: what to start with, where no folder says it.
+            trainer: the actor that takes samples.
+
+        Raises:
+            EngineError: the engine or its agent ended, with the end of its log.
+        """
+        self._trainer = trainer
+        with self._running:
+            try:
+                self._serve(desired)
+            finally:
+                self._end()
+
+    def _serve(self, desired: Desired) -> None:
+        if self._stopping.is_set():
+            return
+        private(self._place.spool)
+        engine = self._start_engine(desired)
+        self._wait(engine, f"{self._place.url}/health")
+        if self._place.agent:
+            agent = self._start_agent()
+            self._wait(agent, f"{self._place.agent_url}/healthz")
+        self._up = True
+        while not self._stopping.wait(_TICK_SECONDS):
+            for process in self._processes:
+                process.check()
+            self._hand_over()
+
+    def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
+        process = Process.aurora(name, arguments, environment, self._place.logs / f"{self._place.name}-{name}.log")
+        self._processes.append(process)
+        return process
+
+    def _start_engine(self, desired: Desired) -> Process:
+        place = self._place
+        place.runtime.mkdir(parents=True, exist_ok=True)
+        config = place.runtime / "config.yaml"
+        # To the engine its spool is as any other: what it writes there is this actor's to hand over.
+        samples = place.config.samples.model_copy(update={"transport": "filesystem"})
+        engines = place.config.model_copy(update={"samples": samples})
+        config.write_text(yaml.safe_dump(json.loads(engines.model_dump_json(by_alias=True))))
+        folder = place.desired or place.runtime / "desired"
+        if place.desired is None:
+            folder.mkdir(exist_ok=True)
+            for name, value in desired.model_dump().items():
+                (folder / name).write_text(str(value))
+        arguments = ["engine", "--config", str(config), "--work", str(place.work), "--models", str(place.models)]
+        arguments += ["--desired", str(folder), "--runtime", str(place.runtime), "--spool", str(place.spool)]
+        environment = dict(os.environ)
+        if place.gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, place.gpus))
+        return self._start("engine", arguments, environment)
+
+    def _start_agent(self) -> Process:
+        place, serving = self._place, self._place.config.serving
+        arguments = ["agent", "--work", str(place.work), "--engine", place.url, "--label", f"engine={place.name}"]
+        arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
+        return self._start("agent", arguments, os.environ)
+
+    def _wait(self, process: Process, url: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._stopping.is_set():
+                return
+            process.check()
+            try:
+                if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(_TICK_SECONDS)
+        message = f"{process.name} did not answer at {url} within {START_SECONDS:.0f} s; see {process.log}"
+        raise EngineError(message)
+
+    def _hand_over(self) -> None:
+        """One call to the trainer. While it does not answer, samples stay where they are."""
+        offers, gone = self._collector.offers(ray.put)
+        try:
+            call = self._trainer.exchange.remote(self._place.name, offers, gone)
+            self._collector.answered(gone, ray.get(call, timeout=_ANSWER_SECONDS))
+        except (RayActorError, GetTimeoutError) as error:
+            log.info("the trainer takes no samples now: %s", type(error).__name__)
+            self._stopping.wait(_SILENT_SECONDS)
+
+    def report(self) -> EngineReport:
+        """Where it is."""
+        found = self._collector
+        pid = self._processes[0].pid if self._processes else 0
+        return EngineReport(self._up, pid, found.handed, found.waiting, dict(found.lost))
+
+    def stop(self) -> None:
+        """End :meth:`run`, the engine and its agent, and remove what it kept in memory."""
+        self._stopping.set()
+        with self._running:
+            for folder in (self._place.spool, self._place.runtime):
+                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    # The last engine of this machine also takes what they had in common.
+                    folder.parent.rmdir()
+
+    def _end(self) -> None:
+        self._up = False
+        for process in reversed(self._processes):
+            process.stop()
+        self._processes.clear()

@@ -1,0 +1,190 @@
+"""Which resources each actor reserves, and which GPUs of this machine are whose. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aurora_core.config.online import OnlineConfig
+from aurora_core.errors import ConfigError
+
+ENGINE_NODE, TRAINER_NODE = "aurora_engine", "aurora_trainer"
+"""Ray's custom resources: a node has 1 of the first for each engine that it takes, 1 of the second for each rank."""
+_CPU, _GPU = "CPU", "GPU"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine has.
+
+    Attributes:
+        cpus: CPUs that processes may use.
+        gpus: GPUs, numbered from 0.
+    """
+
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Seat:
+    """An actor's place.
+
+    Attributes:
+        group: index of the placement group.
+        bundle: index of the bundle in it.
+        cpus: of the bundle that are this actor's.
+        gpus: of the bundle that are this actor's; a part of one where it is shared.
+        numbers: of the GPUs, on this machine; None where Ray says which.
+    """
+
+    group: int
+    bundle: int
+    cpus: float
+    gpus: float
+    numbers: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where all actors go.
+
+    Attributes:
+        groups: bundles of each placement group.
+        engines: seat of each engine.
+        trainers: seat of each rank.
+    """
+
+    groups: tuple[tuple[Mapping[str, float], ...], ...]
+    engines: tuple[Seat, ...]
+    trainers: tuple[Seat, ...]
+
+
+def _bundle(cpus: float, gpus: float, node: str | None) -> dict[str, float]:
+    return {_CPU: cpus, **({_GPU: gpus} if gpus else {}), **({node: 1.0} if node else {})}
+
+
+def _sets(config: OnlineConfig, each: int, machine: Machine) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """GPUs of all engines, and of the trainer."""
+    needed = config.engines * each
+    serving = config.serving_gpus if config.serving_gpus is not None else tuple(range(needed))
+    if len(serving) != needed:
+        few = "too few" if len(serving) < needed else "too many"
+        raise ConfigError(
+            f"online.servingGpus names {len(serving)} GPUs, {few} for {config.engines} engines of {each} "
+            "(serving.tensorParallelSize): name as many as they use"
+        )
+    free = tuple(gpu for gpu in range(machine.gpus) if gpu not in serving)
+    training = config.training_gpus if config.training_gpus is not None else serving if config.colocate else free[:1]
+    if not training:
+        raise ConfigError(
+            f"no GPU is left for the trainer: the engines have {list(serving)} of {machine.gpus}. Name fewer in "
+            "online.servingGpus, or set online.colocate"
+        )
+    for name, gpus in (("servingGpus", serving), ("trainingGpus", training)):
+        missing = [gpu for gpu in gpus if gpu >= machine.gpus]
+        if missing:
+            raise ConfigError(
+                f"online.{name}: this machine has no GPU {', '.join(map(str, missing))}; it has {machine.gpus}, "
+                "numbered from 0"
+            )
+    both = sorted(set(serving) & set(training))
+    if both and not config.colocate:
+        raise ConfigError(f"online.servingGpus and online.trainingGpus overlap in {both}: set online.colocate to share")
+    return serving, training
+
+
+def here(config: OnlineConfig, tensor_parallel_size: int, machine: Machine, *, gpus: bool) -> Placement:
+    """Place everything on this machine.
+
+    Args:
+        config: what was asked for.
+        tensor_parallel_size: GPUs of an engine.
+        machine: what there is.
+        gpus: whether engines and trainer run on GPUs; otherwise on CPUs alone.
+
+    Raises:
+        ConfigError: sets of GPUs overlap, are too few or do not exist; or there are too few CPUs.
+    """
+    serving: tuple[int, ...] = ()
+    training: tuple[int, ...] = ()
+    if gpus:
+        serving, training = _sets(config, tensor_parallel_size, machine)
+    elif config.serving_gpus or config.training_gpus:
+        named = [*(config.serving_gpus or ()), *(config.training_gpus or ())]
+        raise ConfigError(
+            f"GPUs {named} are named, and this machine has {machine.gpus} that the engine may use (serving.device): "
+            "leave online.servingGpus and online.trainingGpus out to serve and train on CPUs"
+        )
+    ranks = len(training) or 1
+    needed = config.engines * config.serving_cpus + ranks * config.training_cpus
+    if needed > machine.cpus:
+        raise ConfigError(
+            f"{config.engines} engines and {ranks} ranks reserve {needed:g} CPUs, and there are {machine.cpus}: lower "
+            "online.servingCpus, online.trainingCpus or online.engines"
+        )
+    each = tensor_parallel_size if gpus else 0
+    shares = [serving[i * each : (i + 1) * each] for i in range(config.engines)]
+    if config.colocate:
+        return _colocated(config, shares, training)
+    engines = tuple(Seat(0, i, config.serving_cpus, len(own), own if gpus else None) for i, own in enumerate(shares))
+    trainers = tuple(
+        Seat(1, i, config.training_cpus, 1.0 if gpus else 0.0, (training[i],) if gpus else None) for i in range(ranks)
+    )
+    return Placement(
+        (
+            tuple(_bundle(config.serving_cpus, each, None) for _ in shares),
+            tuple(_bundle(config.training_cpus, 1.0 if gpus else 0.0, None) for _ in trainers),
+        ),
+        engines,
+        trainers,
+    )
+
+
+def _colocated(config: OnlineConfig, shares: Sequence[tuple[int, ...]], training: tuple[int, ...]) -> Placement:
+    """One group; a bundle for each engine, with the ranks that are on its GPUs."""
+    gpus, part = bool(training), config.serving_share
+    ranks = [tuple(gpu for gpu in own if gpu in training) for own in shares]
+    counts = [len(own) if gpus else int(i == 0) for i, own in enumerate(ranks)]
+    bundles = tuple(
+        _bundle(config.serving_cpus + count * config.training_cpus, float(len(own)), None)
+        for own, count in zip(shares, counts, strict=True)
+    )
+    engines = tuple(
+        Seat(0, i, config.serving_cpus, len(own) * part, own if gpus else None) for i, own in enumerate(shares)
+    )
+    trainers = tuple(
+        Seat(0, i, config.training_cpus, 1 - part if gpus else 0.0, (own[rank],) if gpus else None)
+        for i, (own, count) in enumerate(zip(ranks, counts, strict=True))
+        for rank in range(count)
+    )
+    return Placement((bundles,), engines, trainers)
+
+
+def joined(
+    config: OnlineConfig, tensor_parallel_size: int, nodes: Sequence[Mapping[str, float]], *, gpus: bool
+) -> Placement:
+    """Place everything in a cluster that is there, by its nodes' custom resources.
+
+    Args:
+        config: what was asked for.
+        tensor_parallel_size: GPUs of an engine.
+        nodes: resources of each node that is alive.
+        gpus: whether an engine runs on GPUs. The trainer does where the nodes for it have any.
+
+    Raises:
+        ConfigError: what only one machine has is named.
+    """
+    if config.serving_gpus is not None or config.training_gpus is not None or config.colocate:
+        raise ConfigError(
+            "online.servingGpus, online.trainingGpus and online.colocate are for one machine: in a cluster its nodes "
+            f"say by the resources {ENGINE_NODE} and {TRAINER_NODE} what they take"
+        )
+    training = float(any(node.get(TRAINER_NODE) and node.get(_GPU) for node in nodes))
+    each = float(tensor_parallel_size) if gpus else 0.0
+    return Placement(
+        (
+            tuple(_bundle(config.serving_cpus, each, ENGINE_NODE) for _ in range(config.engines)),
+            (_bundle(config.training_cpus, training, TRAINER_NODE),),
+        ),
+        tuple(Seat(0, i, config.serving_cpus, each, None) for i in range(config.engines)),
+        (Seat(1, 0, config.training_cpus, training, None),),
+    )
