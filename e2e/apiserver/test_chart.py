@@ -118,6 +118,7 @@ def test_the_crd_is_upgraded_by_the_chart_and_kept_when_it_goes():
         "replicas=9",
         "watchNamespaces={Not_A_Name}",
         "images.registry=",
+        "deployments.runAsUser=0",
         "images.engine.digest=latest",
         "extraEnv[0].name=AURORA_OPERATOR_LEASE",
         "extraEnv[0].value=nameless",
@@ -301,9 +302,13 @@ def with_values(name):
 def test_what_the_surroundings_need_is_there():
     spec = with_values("openshift")["Deployment"]["spec"]["template"]["spec"]
     assert spec["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
+    env = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
+    assert json.loads(env["AURORA_OPERATOR_POD_USER"]) == {}
     spec = with_values("mirror-and-proxy")["Deployment"]["spec"]["template"]["spec"]
     env = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
     assert env["AURORA_OPERATOR_ENGINE_IMAGE"].startswith("sglang.example.org/aurora-engine-cu13@sha256:")
+    assert env["AURORA_OPERATOR_PULL_SECRETS"] == "mirror"
+    assert json.loads(env["AURORA_OPERATOR_POD_USER"])["fsGroup"] == 65532
     assert (env["HTTPS_PROXY"], spec["imagePullSecrets"]) == ("http://proxy.example.org:3128", [{"name": "mirror"}])
     found = with_values("kube-prometheus-stack")
     assert {found[kind]["metadata"]["labels"]["release"] for kind in ("PodMonitor", "PrometheusRule")} == {"kps"}

@@ -1,12 +1,8 @@
 """What the conditions say of what was observed."""
 
-import copy
-import dataclasses
 from datetime import timedelta
 
 import pytest
-from aurora_core.protocol.agent import Volume
-from aurora_operator.promotion.progress import Pod
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import Problem
 from aurora_operator.render.identity import COMPONENT
@@ -66,6 +62,17 @@ def test_a_pod_that_was_put_out_says_why_unless_another_is_in_newer_trouble():
     assert reported("Available", trainer_pods=(out,))[1] == text
     waiting = a_pod("init", containerStatuses=[{"name": "init", **NO_SECRET}])
     assert "CreateContainerConfigError" in reported("Available", trainer_pods=(out, waiting))[1]
+
+
+def test_a_sidecar_that_keeps_the_init_job_from_ending_is_named():
+    """Given an injected sidecar that runs on, when the init container has ended, then it is named; not before."""
+    done, proxy = {"terminated": {"exitCode": 0}}, {"name": "istio-proxy", "state": {"running": {}}}
+    pod = a_pod("init", containerStatuses=[{"name": "init", "state": done}, proxy])
+    message = reported("Available", trainer_pods=(pod,))[1]
+    assert message.startswith("chat-init-x: container init has ended, but istio-proxy runs on")
+    for states in ([{"name": "init", "state": {"running": {}}}, proxy], [{"name": "init", "state": done}]):
+        pod = a_pod("init", containerStatuses=states)
+        assert reported("Available", trainer_pods=(pod,))[1].startswith("the target is being fetched")
 
 
 @pytest.mark.parametrize("word", ["ContainerCreating", "PodInitializing"])
@@ -168,36 +175,3 @@ def test_what_an_agent_did_not_do_is_a_condition():
     todo = plan(a_snapshot(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")
-
-
-def claim_of(snapshot, **more):
-    body = next(child for child in snapshot.children.values() if child["kind"] == "PersistentVolumeClaim")
-    changed = copy.deepcopy(dict(body)) | {"status": {"phase": "Bound"}}
-    for part, value in more.items():
-        changed[part] = changed.get(part, {}) | value
-    return changed
-
-
-def storage(snapshot, claim, *pods):
-    seen = a_snapshot(snapshot.spec, pods=pods or snapshot.pods, children=[claim] if claim else [])
-    conditions = plan(seen).status["conditions"]
-    return next((c["status"], c["reason"]) for c in conditions if c["type"] == "StorageReady")
-
-
-def test_the_condition_of_the_volume():
-    snapshot, _ = settled()
-    bound = claim_of(snapshot)
-    engine = Pod("a", "10.0.0.1", 0, 0, 1.0)
-    half, full = Volume(free=50, total=100), Volume(free=2, total=100)
-    assert storage(snapshot, bound, dataclasses.replace(engine, volume=half)) == ("True", "Bound")
-    assert storage(snapshot, bound, dataclasses.replace(engine, volume=full)) == ("False", "VolumeFull")
-    assert storage(snapshot, bound, dataclasses.replace(engine, volume_problem="EIO")) == ("False", "VolumeFailing")
-    assert storage(snapshot, claim_of(snapshot, status={"phase": "Pending"})) == ("False", "ClaimPending")
-    assert storage(snapshot, claim_of(snapshot, status={"phase": "Lost"})) == ("False", "ClaimLost")
-    assert storage(snapshot, claim_of(snapshot, spec={"accessModes": ["ReadWriteOncePod"]})) == (
-        "False",
-        "ClaimExclusive",
-    )
-    assert storage(snapshot, None) == ("Unknown", "ClaimNew")
-    named, _ = settled(a_spec(weights={"claimName": "shared"}))
-    assert storage(named, None) == ("False", "ClaimMissing")

@@ -1,10 +1,17 @@
 """The objects that are made of a resource: identity, security, volumes, configuration."""
 
+from dataclasses import replace
+
+import pytest
 import yaml
 from aurora_core.config import DeploymentConfig, read
+from aurora_operator.errors import OperatorError
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
+from aurora_operator.reconcile.snapshot import key
+from aurora_operator.render import training
 from aurora_operator.render.identity import COMPONENT
+from aurora_operator.settings import Settings
 from operator_support import a_snapshot, a_spec, settled
 
 
@@ -89,7 +96,8 @@ def test_the_init_pod_runs_where_and_as_the_trainer_does_without_its_sidecars_an
     assert {key: pod["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")} == {
         key: template["spec"][key] for key in ("nodeSelector", "tolerations", "imagePullSecrets")
     }
-    assert pod["metadata"]["annotations"] == {"team": "a"}
+    assert pod["metadata"]["annotations"].items() >= {"team": "a"}.items()
+    assert pod["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
     assert pod["metadata"]["labels"][COMPONENT] == "init"
 
 
@@ -121,4 +129,115 @@ def test_pods_that_can_only_share_a_node_do():
     for affinity in affinities(snapshot):
         (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         assert term["topologyKey"] == "kubernetes.io/hostname"
-        assert term["labelSelector"]["matchLabels"] == {"app.kubernetes.io/instance": "chat"}
+        # A Helm release of the same name has the first of these labels alone.
+        assert term["labelSelector"]["matchLabels"] == {
+            "app.kubernetes.io/instance": "chat",
+            "app.kubernetes.io/name": "aurora",
+            "app.kubernetes.io/managed-by": "aurora-operator",
+        }
+
+
+def templates(snapshot):
+    """Pod templates by the name of what makes them."""
+    bodies = [body for body in snapshot.children.values() if body["kind"] in {"Deployment", "Job"}]
+    return {body["metadata"]["name"]: body["spec"]["template"] for body in bodies}
+
+
+def test_pods_that_share_a_node_match_their_own_affinity():
+    """Otherwise the first of them could never be scheduled."""
+    snapshot, _ = settled(a_spec(weights={"template": {"accessMode": "ReadWriteOnce"}}))
+    for template in templates(snapshot).values():
+        (term,) = template["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def budget(spec):
+    _, children = settled(spec)
+    return next((body["spec"] for body in children if body["kind"] == "PodDisruptionBudget"), None)
+
+
+def test_a_budget_holds_no_drain_up_that_it_cannot_help():
+    two = {"replicas": 2}
+    assert budget(a_spec(serving=two))["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert budget(a_spec()) is None
+    # The first pod could only come back to the node that is drained, so the second one would never be allowed to go.
+    assert budget(a_spec(serving=two, weights={"template": {"accessMode": "ReadWriteOnce"}})) is None
+
+
+def test_services_have_addresses_of_both_families_where_the_cluster_has_both():
+    _, children = settled(a_spec(training={"nodes": 2}, samples={"transport": "Mooncake"}))
+    services = [body for body in children if body["kind"] == "Service"]
+    assert {body["metadata"]["name"] for body in services} == {"chat", "chat-trainer", "chat-ranks"}
+    assert {body["spec"]["ipFamilyPolicy"] for body in services} == {"PreferDualStack"}
+
+
+def init_template(spec, **more):
+    return next(
+        body["spec"]["template"]["spec"]
+        for body in plan(a_snapshot(spec, **more)).apply
+        if body["metadata"]["name"] == "chat-init"
+    )
+
+
+def test_where_all_pods_follow_the_init_pod_it_asks_for_what_engines_need():
+    """Given a volume that is made where its first pod runs, for one node, then that node has the engines' GPUs."""
+    one = {"template": {"accessMode": "ReadWriteOnce"}}
+    toleration = {"key": "gpu", "operator": "Exists"}
+    node = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    where = {"nodeSelector": {"zone": "a"}, "tolerations": [toleration], "affinity": node}
+    serving = {"tensorParallelSize": 2, "podTemplate": {"spec": where}}
+    training = {"podTemplate": {"spec": {"nodeSelector": {"disk": "ssd"}}}}
+    pod = init_template(a_spec(serving=serving, training=training, weights=one))
+    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert pod["nodeSelector"] == {"zone": "a", "disk": "ssd"}
+    assert pod["tolerations"] == [toleration]
+    assert pod["affinity"].keys() == {"podAffinity", "nodeAffinity"}
+    mig = {"resources": {"limits": {"nvidia.com/mig-3g.40gb": "1"}}}
+    pod = init_template(a_spec(serving=mig, weights=one))
+    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/mig-3g.40gb": "1"}
+    for spec in (a_spec(serving=serving), a_spec(serving={"device": "cpu"}, weights=one)):
+        pod = init_template(spec)
+        assert "limits" not in pod["containers"][0]["resources"]
+        assert "nodeSelector" not in pod
+
+
+def test_an_init_pod_does_not_wait_for_gpus_that_engines_hold():
+    """Given engines, when the claim was replaced or the finished Job cleaned up, then it asks for no GPU."""
+    spec = a_spec(weights={"template": {"accessMode": "ReadWriteOnce"}})
+    _, children = settled(spec)
+    pod = init_template(spec, children=[body for body in children if body["metadata"]["name"] != "chat-init"])
+    assert "limits" not in pod["containers"][0]["resources"]
+
+
+def test_all_pods_take_user_and_pull_secrets_from_the_operator(monkeypatch):
+    for name, value in {
+        "ENGINE_IMAGE": "e",
+        "TRAINER_IMAGE": "t",
+        "PULL_SECRETS": "mirror,second",
+        "POD_USER": '{"fsGroup": 7}',
+    }.items():
+        monkeypatch.setenv(f"AURORA_OPERATOR_{name}", value)
+    snapshot, _ = settled()
+    assert {t["spec"]["securityContext"]["runAsUser"] for t in templates(snapshot).values()} == {65532}
+    assert not any("imagePullSecrets" in t["spec"] for t in templates(snapshot).values())
+    ours = Settings.from_environment().images
+    own = [body for body in snapshot.children.values() if body["metadata"]["name"] == "chat-init"]
+    made = plan(replace(snapshot, images=ours, children={key(body): body for body in own})).apply
+    pods = [body["spec"]["template"]["spec"] for body in made if body["kind"] in {"Deployment", "Job"}]
+    assert len(pods) == 2
+    for pod in [*pods, training.init_job(snapshot.resource, ours)["spec"]["template"]["spec"]]:
+        assert pod["imagePullSecrets"] == [{"name": "mirror"}, {"name": "second"}]
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True,
+            "fsGroup": 7,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
+@pytest.mark.parametrize("value", ['{"runAsUser": 0}', '{"runAsRoot": 1}', "nobody"])
+def test_pods_are_never_root_and_a_strange_user_ends_the_operator(monkeypatch, value):
+    for name, given in {"ENGINE_IMAGE": "e", "TRAINER_IMAGE": "t", "POD_USER": value}.items():
+        monkeypatch.setenv(f"AURORA_OPERATOR_{name}", given)
+    with pytest.raises(OperatorError, match="AURORA_OPERATOR_POD_USER"):
+        Settings.from_environment()

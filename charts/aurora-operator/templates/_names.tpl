@@ -17,6 +17,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- else }}{{ $from }}:{{ $own.tag | default $root.Values.images.tag | default $root.Chart.AppVersion }}
 {{- end }}
 {{- end }}
+{{- define "aurora.pullSecrets" -}}
+{{- $names := list }}{{- range .Values.images.pullSecrets }}{{- $names = append $names .name }}{{- end }}{{ join "," $names }}
+{{- end }}
 {{- define "aurora.name" -}}
 {{ .Values.fullnameOverride | default .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- end }}

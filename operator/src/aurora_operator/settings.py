@@ -8,7 +8,7 @@ from aurora_core.config.base import Config
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from aurora_operator.errors import OperatorError
-from aurora_operator.render.identity import Images
+from aurora_operator.render.identity import NOBODY, Images, PodUser
 from aurora_operator.render.network import NetworkPeers
 
 _PREFIX = "AURORA_OPERATOR_"
@@ -23,6 +23,10 @@ class Settings(Config):
     """Trainer image where a resource names none."""
     image_pull_policy: str = Field("IfNotPresent", pattern=r"^(Always|IfNotPresent|Never)$")
     """Pull policy of both."""
+    pull_secrets: tuple[str, ...] = ()
+    """Secrets of a resource's namespace with which its pods fetch images, with commas in the environment."""
+    pod_user: PodUser = NOBODY
+    """As whom the pods of deployments run, as JSON in the environment; what it leaves out the cluster assigns."""
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces to watch, with commas between them in the environment; all where empty."""
     lease: str = ""
@@ -38,12 +42,12 @@ class Settings(Config):
     network: NetworkPeers | None = None
     """Who may reach the pods of deployments, as JSON in the environment; empty: no NetworkPolicy is made for them."""
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "pull_secrets", mode="before")
     @classmethod
     def _listed(cls, given: object) -> object:
         return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
 
-    @field_validator("network", mode="before")
+    @field_validator("network", "pod_user", mode="before")
     @classmethod
     def _parsed(cls, given: object) -> object:
         try:
@@ -81,7 +85,7 @@ class Settings(Config):
     @property
     def images(self) -> Images:
         """Images for what a resource leaves open."""
-        return Images(self.engine_image, self.trainer_image, self.image_pull_policy)
+        return Images(self.engine_image, self.trainer_image, self.image_pull_policy, self.pull_secrets, self.pod_user)
 
     @property
     def trusted_hosts(self) -> frozenset[str]:

@@ -8,13 +8,10 @@ from aurora_core.printable import printable
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile import contest, ray, speculation, trainer
-from aurora_operator.reconcile.pods import condition_of, is_ready, outlived, podless, trouble
+from aurora_operator.reconcile import contest, ray, speculation, storage, trainer
+from aurora_operator.reconcile.pods import condition_of, is_ready, outlived, podless, trouble, unending
 from aurora_operator.reconcile.readiness import READY, Seen, Truth, ready
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot
-
-FULL = 0.03
-"""A volume with a smaller share of its bytes free counts as full."""
 
 _MOST_MESSAGE = 800
 
@@ -47,7 +44,7 @@ def _preparing(snapshot: Snapshot) -> str:
     """Why the init Job does not get on; empty where it does."""
     name, pods = snapshot.resource.init, snapshot.trainer_pods
     held = trainer.held(snapshot, name)
-    return trouble(pods) or held or podless(snapshot, name, pods)
+    return trouble(pods) or held or podless(snapshot, name, pods) or unending(pods)
 
 
 def _available(snapshot: Snapshot) -> Seen:
@@ -67,64 +64,6 @@ def _available(snapshot: Snapshot) -> Seen:
             return Seen("False", head.reason, head.message)
     why = trouble(snapshot.engine_pods) or _refused(snapshot)
     return Seen("False", "EngineFailing" if why else "EngineStarting", why or "no engine pod is ready yet")
-
-
-def _unbound(snapshot: Snapshot) -> Seen | None:
-    """Why the claim is no volume that engines and trainer can share, if it is none."""
-    name = snapshot.resource.claim
-    claim = snapshot.children.get(("v1", "PersistentVolumeClaim", name))
-    if claim is None:
-        if snapshot.spec.weights.claim_name is None:
-            return Seen("Unknown", "ClaimNew", f"claim {name} is being made")
-        return Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
-    if claim["metadata"].get("deletionTimestamp"):
-        message = (
-            f"claim {name} is being deleted: it goes, with all drafts, as soon as no pod uses it; copy what you need"
-        )
-        return Seen("False", "ClaimDeleted", message)
-    if "ReadWriteOncePod" in claim["spec"]["accessModes"]:
-        return Seen("False", "ClaimExclusive", f"claim {name} is ReadWriteOncePod, but engines and trainer share it")
-    phase = (claim.get("status") or {}).get("phase") or "Pending"
-    if phase != "Bound":
-        return Seen("False", f"Claim{phase}", f"claim {name} has no volume: kubectl describe pvc {name} says why")
-    return None
-
-
-def _replaced(snapshot: Snapshot) -> Seen | None:
-    """Where the volume is another one than that of the stable version, or was emptied."""
-    stable, versions = snapshot.status.stable, snapshot.versions
-    if stable is None or versions is None:
-        return None
-    found = next((one for one in versions if one.version == stable.version), None)
-    what = f"version {stable.version}, which is stable,"
-    undo = "restore the volume, or delete and apply the resource to start from what is on it"
-    if found is None:
-        return Seen("False", "StableMissing", f"claim {snapshot.resource.claim} has no {what} any more: {undo}")
-    if stable.digest and found.digest and stable.digest != found.digest:
-        message = f"{what} is another one on claim {snapshot.resource.claim} than was promoted: {undo}"
-        return Seen("False", "VolumeReplaced", message)
-    return None
-
-
-def _storage(snapshot: Snapshot) -> Seen:
-    unbound = _unbound(snapshot)
-    if unbound is not None:
-        return unbound
-    name = snapshot.resource.claim
-    failing = [f"{pod.name}: {pod.volume_problem}" for pod in snapshot.pods if pod.volume_problem]
-    if failing:
-        return Seen("False", "VolumeFailing", f"{failing[0]}; live drafts keep serving; no new version can be loaded")
-    replaced = _replaced(snapshot)
-    if replaced is not None:
-        return replaced
-    if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in snapshot.pods):
-        left = f"less than {FULL:.0%} of claim {name} is free"
-        return Seen("False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim")
-    if snapshot.damaged:
-        what, why = min(snapshot.damaged.items())
-        return Seen("True", "VersionDamaged", f"{what} on claim {name} cannot be used: {why}")
-    where = ", for pods of one node" if snapshot.resource.one_node else ""
-    return Seen("True", "Bound", f"claim {name} is bound{where}")
 
 
 def _ignored(paths: Sequence[str]) -> str:
@@ -196,7 +135,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         message = f"{message} (strategy Immediate: nothing is proved before it goes live)"
     seen = {
         "Available": _available(snapshot),
-        "StorageReady": _storage(snapshot),
+        "StorageReady": storage.ready(snapshot),
         "TrainingHealthy": trainer.training(snapshot),
         **({ray.CONDITION: ray.ready(snapshot)} if snapshot.resource.online else {}),
         "PromotionProgressing": Seen(promoting, progress.reason, message),

@@ -116,7 +116,10 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
         children.add(config.keys(resource, snapshot.keys))
     unsigned = "weights.signing" in snapshot.unusable
     if "target.tokenSecret" not in snapshot.unusable and not unsigned:
-        children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid))
+        # Where engines have run, their volume is, and they may hold the GPUs that this pod would wait for.
+        engines = any(at[1] in {"Deployment", KIND} for at in snapshot.children)
+        places = resource.one_node and not engines
+        children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid, places_volume=places))
     engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned
     if snapshot.prepared:
         # Not without the key either: what should be closed is never served open.

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from aurora_operator.reconcile.snapshot import Snapshot
+from aurora_operator.render.identity import COMPONENT
 
 RECOVERED = timedelta(seconds=30)
 """A process that finished counts as well again once it has run for this much longer than before its fall."""
@@ -61,6 +62,22 @@ def podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...], 
         return ""
     what = "its pod" if desired == 1 else f"{desired - len(pods)} of its {desired} pods"
     return f"job {name} cannot make {what}: kubectl describe job {name} says why"
+
+
+def unending(pods: tuple[Mapping[str, Any], ...]) -> str:
+    """What keeps a Job's pod from ending though its own container did: a sidecar that was injected."""
+    for pod in pods:
+        states = {one["name"]: one.get("state") or {} for one in pod.get("status", {}).get("containerStatuses") or ()}
+        own = str(((pod["metadata"].get("labels") or {}).get(COMPONENT)) or "")
+        ended = (states.pop(own, {}).get("terminated") or {}).get("exitCode") == 0
+        others = sorted(name for name, state in states.items() if "running" in state)
+        if ended and others:
+            return (
+                f"{pod['metadata']['name']}: container {own} has ended, but {others[0]} runs on, so that its Job never "
+                f"ends: keep {others[0]} out of this pod (annotations of training.podTemplate), or have it injected as "
+                "an initContainer with restartPolicy: Always"
+            )
+    return ""
 
 
 def outlived(pod: Mapping[str, Any], now: datetime) -> bool:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aurora_core.config.base import Config
+from pydantic import Field
+
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.api.spec import Spec
 
@@ -36,18 +39,37 @@ def speculator(labels: Mapping[str, str]) -> str:
     return labels.get(SPECULATOR) or labels.get(INSTANCE, "")
 
 
+class PodUser(Config):
+    """As whom pods run. What is None the cluster assigns itself, as OpenShift does; root is none of them."""
+
+    run_as_user: int | None = Field(None, ge=1)
+    """User of their processes."""
+    run_as_group: int | None = Field(None, ge=1)
+    """Group of them."""
+    fs_group: int | None = Field(None, ge=1)
+    """Group of what they write to volumes."""
+
+
+NOBODY = PodUser(run_as_user=65532, run_as_group=65532, fs_group=65532)
+"""Where the administrator says nothing."""
+
+
 @dataclass(frozen=True)
 class Images:
-    """Images that are used where the spec names none.
+    """Images that are used where the spec names none, and how all images are fetched and run.
 
     Attributes:
         engine, trainer: references.
         pull_policy: of all containers.
+        pull_secrets: Secrets of a resource's namespace with which all of its pods fetch images.
+        user: as whom pods run.
     """
 
     engine: str
     trainer: str
     pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    user: PodUser = NOBODY
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,11 @@ class Resource:
     def selector(self, component: str) -> dict[str, str]:
         """Labels that select the pods of a component."""
         return {**self.everything, COMPONENT: component}
+
+    @property
+    def pods(self) -> dict[str, str]:
+        """Labels that its pods have, and none of a Helm release that has its name."""
+        return {**self.everything, **MANAGED_BY}
 
     @property
     def everything(self) -> dict[str, str]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials
-from aurora_operator.render.identity import INSTANCE, Resource
+from aurora_operator.render.identity import Images, PodUser, Resource
 
-USER = 65532
 DATA, CONFIG, DESIRED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/desired", "/run/aurora", "/model"
 MODELS = f"{DATA}/models"
 
@@ -93,8 +92,27 @@ def model_mounts(resource: Resource) -> list[dict[str, Any]]:
     return [{**mount, "subPath": volume.sub_path} if volume.sub_path else mount]
 
 
+def _security(user: PodUser) -> dict[str, Any]:
+    """No root in any case."""
+    given = {"runAsUser": user.run_as_user, "runAsGroup": user.run_as_group, "fsGroup": user.fs_group}
+    owner = {"fsGroupChangePolicy": "OnRootMismatch"} if user.fs_group is not None else {}
+    return {
+        "runAsNonRoot": True,
+        **{name: number for name, number in given.items() if number is not None},
+        **owner,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
 def pod(
-    resource: Resource, component: str, containers: list[dict[str, Any]], stamp: str, *, grace: int, restart: str
+    resource: Resource,
+    images: Images,
+    component: str,
+    containers: list[dict[str, Any]],
+    stamp: str,
+    *,
+    grace: int,
+    restart: str,
 ) -> dict[str, Any]:
     """A pod template."""
     volumes: list[dict[str, Any]] = [
@@ -106,7 +124,7 @@ def pod(
     ]
     affinity: dict[str, Any] = {}
     if resource.one_node:
-        mine = {"labelSelector": {"matchLabels": {INSTANCE: resource.name}}, "topologyKey": "kubernetes.io/hostname"}
+        mine = {"labelSelector": {"matchLabels": resource.pods}, "topologyKey": "kubernetes.io/hostname"}
         affinity = {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [mine]}}}
     if resource.spec.target.volume is not None:
         claim = {"claimName": resource.spec.target.volume.claim_name, "readOnly": True}
@@ -122,14 +140,8 @@ def pod(
             "enableServiceLinks": False,
             "restartPolicy": restart,
             "terminationGracePeriodSeconds": grace,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": _security(images.user),
+            **({"imagePullSecrets": [{"name": name} for name in images.pull_secrets]} if images.pull_secrets else {}),
             **affinity,
             "containers": containers,
             "volumes": volumes,

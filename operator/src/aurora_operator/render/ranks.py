@@ -77,6 +77,7 @@ def service(resource: Resource) -> dict[str, Any] | None:
         "metadata": resource.metadata(resource.ranks, "trainer"),
         "spec": {
             "clusterIP": "None",
+            "ipFamilyPolicy": "PreferDualStack",
             "selector": resource.selector("trainer"),
             # They need each other while they start.
             "publishNotReadyAddresses": True,

@@ -128,9 +128,8 @@ def _head(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
         ],
         resources=_DRIVER_RESOURCES,
     )  # fmt: skip
-    made = pod(
-        resource, HEAD, [services | _alive(GCS), driver], digest(online_part(resource)), grace=30, restart="Always"
-    )
+    containers = [services | _alive(GCS), driver]
+    made = pod(resource, images, HEAD, containers, digest(online_part(resource)), grace=30, restart="Always")
     made["metadata"]["annotations"][credentials.ANNOTATION] = stamp
     # Ray finds the node that its driver belongs to among the processes there.
     made["spec"]["shareProcessNamespace"] = True
@@ -172,7 +171,7 @@ def cluster(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
     engine, agent = engines["spec"]["containers"]
     engines["spec"]["containers"] = [_node(resource, engine), agent]
     made = _node(resource, training.trainer(resource, images)) | _alive(NODE_MANAGER)
-    trainers = training.template(resource, made, stamp, "Always")
+    trainers = training.template(resource, images, made, stamp, "Always")
     # Samples wait in the engine's spool; the store has those that are on their way.
     store = max(_LEAST_STORE, spec.samples.spool_bytes // 2)
     body: dict[str, Any] = {

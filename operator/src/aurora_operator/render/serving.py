@@ -105,6 +105,7 @@ def template(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
     part["samples"] = {k: v for k, v in part["samples"].items() if k not in {"sampleRate", "maxSamplePoolSize"}}
     made = pod(
         resource,
+        images,
         ENGINE,
         [engine(resource, images), agent(resource, images)],
         digest(part),
@@ -153,6 +154,7 @@ def service(resource: Resource) -> dict[str, Any]:
         "kind": "Service",
         "metadata": resource.metadata(resource.name, ENGINE),
         "spec": {
+            "ipFamilyPolicy": "PreferDualStack",
             "selector": resource.selector(ENGINE),
             "ports": [{"name": "http", "port": resource.spec.serving.port, "targetPort": "http", "protocol": "TCP"}],
         },
@@ -160,8 +162,12 @@ def service(resource: Resource) -> dict[str, Any]:
 
 
 def disruption_budget(resource: Resource) -> dict[str, Any] | None:
-    """At most one engine pod is evicted at a time; with a single one a budget would only block drains."""
-    if resource.spec.serving.replicas < 2:  # noqa: PLR2004
+    """At most one engine pod is evicted at a time; what serves nothing anyway never holds a drain up.
+
+    None where it would only block drains: with a single pod, and where all pods must be on the node that is drained, so
+    that the first one could not come back before the last one has gone.
+    """
+    if resource.spec.serving.replicas < 2 or resource.one_node:  # noqa: PLR2004
         return None
     # Of pods that a RayCluster made Kubernetes cannot know how many there should be.
     limit = {"minAvailable": resource.spec.serving.replicas - 1} if resource.online else {"maxUnavailable": 1}
@@ -169,5 +175,9 @@ def disruption_budget(resource: Resource) -> dict[str, Any] | None:
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": resource.metadata(resource.engine, ENGINE),
-        "spec": {**limit, "selector": {"matchLabels": resource.selector(ENGINE)}},
+        "spec": {
+            **limit,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": resource.selector(ENGINE)},
+        },
     }

@@ -7,7 +7,7 @@ from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials, gpus, ranks
 from aurora_operator.render.config import METRICS_PORT, trainer_part
 from aurora_operator.render.identity import Images, Resource
-from aurora_operator.render.merge import pod_template
+from aurora_operator.render.merge import merge, pod_template
 from aurora_operator.render.pods import (
     CONFIG,
     DATA,
@@ -22,6 +22,7 @@ from aurora_operator.render.pods import (
     secret_env,
     signing_env,
 )
+from aurora_operator.render.serving import ENGINE
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue knows the queue of a Job."""
@@ -33,6 +34,14 @@ _GRACE = 60
 """Seconds that the trainer has to save its state."""
 FOREVER = 2**31 - 1
 """The kubelet's own back-off paces restarts; a trainer is never given up in silence."""
+
+_NO_SIDECAR = {
+    "sidecar.istio.io/inject": "false",
+    "linkerd.io/inject": "disabled",
+    "kuma.io/sidecar-injection": "disabled",
+    "consul.hashicorp.com/connect-inject": "false",
+}
+"""Annotations of the init pod: beside a mesh's sidecar, which never ends, its Job would never end either."""
 
 _INIT_RESOURCES = Resources(requests={"cpu": "100m", "memory": "512Mi"})
 """Where the trainer has none: a namespace with a quota of requests refuses pods with a container that has none."""
@@ -64,16 +73,37 @@ def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(patch or {}), "spec": {**spec, "containers": own}}
 
 
+def _where_engines_can_be(resource: Resource, patch: dict[str, Any]) -> dict[str, Any]:
+    """The init pod's template where all pods share a node: it must be one for engines, too."""
+    theirs, spec = (resource.spec.serving.pod_template or {}).get("spec") or {}, patch["spec"]
+    node = (theirs.get("affinity") or {}).get("nodeAffinity")
+    both = {"nodeSelector": theirs.get("nodeSelector"), "affinity": {"nodeAffinity": node} if node else None}
+    chosen = {name: merge(value, spec.get(name) or {}) for name, value in both.items() if value}
+    tolerations = [*(theirs.get("tolerations") or ()), *(spec.get("tolerations") or ())]
+    return {**patch, "spec": {**spec, **chosen, **({"tolerations": tolerations} if tolerations else {})}}
+
+
 def _given(resources: Resources) -> bool:
     return bool(resources.requests or resources.limits)
 
 
-def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[str, Any]:
+def _init_resources(resource: Resource) -> Resources:
+    """It reads of the target what the trainer will read, and computes nothing."""
+    theirs = resource.spec.training.resources
+    return theirs if _given(theirs) else _INIT_RESOURCES
+
+
+def init_job(resource: Resource, images: Images, claim_uid: str = "", *, places_volume: bool = False) -> dict[str, Any]:
     """Fetches the target once for all pods, and publishes version 0.
 
-    ``claim_uid`` is of the claim that it does that on, as far as it is known: another one of the same name is empty.
+    Args:
+        resource: whose.
+        images: what runs where the spec names none.
+        claim_uid: of the claim that it does that on, as far as it is known: another one of the same name is empty.
+        places_volume: whether the volume may be made where this pod runs, and all others must follow it: then it asks
+            for the GPUs of an engine, so that there are some.
     """
-    target = resource.spec.target
+    target, serving = resource.spec.target, resource.spec.serving
     token = target.token_secret
     env = [*([secret_env("HF_TOKEN", token.name, token.key)] if token else []), *signing_env(resource)]
     made = container(
@@ -85,12 +115,13 @@ def init_job(resource: Resource, images: Images, claim_uid: str = "") -> dict[st
         mounts=[data_mount(f) for f in ("weights", "models", "spool", "training")]
         + config_mounts(desired=False)
         + model_mounts(resource),
-        # It reads of the target what the trainer will read, and computes nothing.
-        resources=resource.spec.training.resources if _given(resource.spec.training.resources) else _INIT_RESOURCES,
+        resources=_init_resources(resource),
+        gpus=gpus.asked(serving, ENGINE, serving.tensor_parallel_size) if places_volume else None,
     )
-    template = pod(resource, "init", [made], "", grace=30, restart="OnFailure")
-    template["metadata"].pop("annotations")
-    template = pod_template(template, _surroundings(resource.spec.training.pod_template))
+    template = pod(resource, images, "init", [made], "", grace=30, restart="OnFailure")
+    template["metadata"]["annotations"] = dict(_NO_SIDECAR)
+    patch = _surroundings(resource.spec.training.pod_template)
+    template = pod_template(template, _where_engines_can_be(resource, patch) if resource.one_node else patch)
     job = _job(resource, resource.init, "init", template)
     if claim_uid:
         job["metadata"]["annotations"] = {**job["metadata"].get("annotations", {}), CLAIM: claim_uid}
@@ -129,13 +160,17 @@ def trainer(resource: Resource, images: Images) -> dict[str, Any]:
 
 
 def template(
-    resource: Resource, made: dict[str, Any], stamp: str, restart: Literal["OnFailure", "Always"] = "OnFailure"
+    resource: Resource,
+    images: Images,
+    made: dict[str, Any],
+    stamp: str,
+    restart: Literal["OnFailure", "Always"] = "OnFailure",
 ) -> dict[str, Any]:
     """Pods of a trainer's container, before a user's podTemplate; ``stamp`` changes with their credentials."""
     part = trainer_part(resource)
     # The sample rate is the engine's matter.
     part["samples"].pop("sampleRate")
-    out = pod(resource, "trainer", [made], digest(part), grace=_GRACE, restart=restart)
+    out = pod(resource, images, "trainer", [made], digest(part), grace=_GRACE, restart=restart)
     out["metadata"]["annotations"][credentials.ANNOTATION] = stamp
     out["metadata"]["annotations"] |= {
         "prometheus.io/scrape": "true",
@@ -155,7 +190,7 @@ def trainer_job(resource: Resource, images: Images, stamp: str) -> dict[str, Any
     together = ranks.several(spec)
     if together:
         made = ranks.launched(resource, made, ranks.grace_seconds(spec, _GRACE))
-    pods = template(resource, made, stamp)
+    pods = template(resource, images, made, stamp)
     if together:
         pods["spec"]["subdomain"] = resource.ranks
     if spec.queue_name is not None:
@@ -180,6 +215,7 @@ def trainer_service(resource: Resource) -> dict[str, Any] | None:
         "kind": "Service",
         "metadata": resource.metadata(resource.trainer, "trainer"),
         "spec": {
+            "ipFamilyPolicy": "PreferDualStack",
             "selector": ranks.first(resource),
             "ports": [{"name": "samples", "port": 18080, "targetPort": 18080, "protocol": "TCP"}],
         },
