@@ -85,3 +85,10 @@ def test_tensors_of_others_are_read_or_refused(target, tmp_path, edit, says):
         return
     with pytest.raises(WeightsError, match=says):
         first_draft(config, target, 0)
+
+
+def test_a_trained_mask_embedding_in_a_pickle_is_refused_by_name(target, tmp_path):
+    checkpoint.write(tmp_path, first_draft(NEW, target, 3))
+    (tmp_path / "mask_embedding.pt").write_bytes(b"\x80\x04.")
+    with pytest.raises(WeightsError, match=r"keeps weights in mask_embedding\.pt, a pickle"):
+        first_draft(DraftConfig(algorithm="DFLASH", checkpoint=str(tmp_path)), target, 0)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.status import Entry, Status
-from aurora_operator.cli import plot
+from aurora_operator.cli import plot, prometheus
 from operator_support import NOW, a_spec
 
 
@@ -21,7 +21,7 @@ from operator_support import NOW, a_spec
     ],
 )
 def test_a_service_is_asked_through_the_api_server(url, path):
-    assert plot.proxy_path(url) == path
+    assert prometheus.proxy_path(url) == path
 
 
 def test_gaps_part_trials_and_a_picture_is_written(tmp_path):
@@ -69,4 +69,4 @@ def test_gaps_part_trials_and_a_picture_is_written(tmp_path):
 )
 def test_what_a_prometheus_needs_that_a_query_from_a_terminal_does_not_send(url, more, needs, headers):
     spec = PrometheusSpec.model_validate({"url": url, **more})
-    assert (plot.needs(spec), plot.headers(spec)) == (needs, headers)
+    assert (prometheus.needs(spec), prometheus.headers(spec)) == (needs, headers)

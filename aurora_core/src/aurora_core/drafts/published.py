@@ -18,6 +18,8 @@ WITHOUT_MEANING = frozenset(
         "return_dict", "_attn_implementation", "original_max_position_embeddings",
     }
 )  # fmt: skip
+PICKLED_WEIGHTS = ("mask_embedding.pt",)
+"""Weights that authors publish as a pickle beside the safetensors; without them a draft computes something else."""
 Only = Mapping[str, Callable[[Any], bool]]
 """Whether a key's value is the one that is supported."""
 ROPES = frozenset({"default", "linear", "llama3", "yarn"})

@@ -15,6 +15,7 @@ from safetensors.torch import load, load_file, save_file
 from aurora_core import regular
 from aurora_core.arithmetic import short_name
 from aurora_core.drafts.family import CheckpointConfig, Draft
+from aurora_core.drafts.published import PICKLED_WEIGHTS
 from aurora_core.drafts.registry import family
 from aurora_core.errors import AuroraError, ConfigError, WeightsError
 
@@ -158,6 +159,13 @@ def stored(folder: Path, algorithm: str) -> Stored:
     Raises:
         WeightsError: unreadable, or no draft of this family.
     """
+    for name in PICKLED_WEIGHTS:
+        if (folder / name).exists():
+            message = (
+                f"the draft in {folder} keeps weights in {name}, a pickle: only safetensors are read, as pickles can "
+                "run code, and without those weights it would compute something else"
+            )
+            raise WeightsError(message)
     tensors = _tensors(folder)
     raw, config = _parsed(read_config(folder), algorithm, str(folder / CONFIG))
     return Stored(folder, algorithm, raw, config, tensors)

@@ -4,18 +4,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from urllib.parse import urlencode
 
-import httpx
 from aurora_core.protocol import metrics
 
 from aurora_operator.api import GROUP, VERSION
-from aurora_operator.api.promotion import PrometheusSpec
-from aurora_operator.cli import messages, plot
+from aurora_operator.cli import messages, prometheus
 from aurora_operator.cli.kubectl import Answer, Failure, Found, Kubectl
 from aurora_operator.render import gpus
 from aurora_operator.render.serving import ENGINE
-
-_TIMEOUT = 15.0
 
 
 class Result(StrEnum):
@@ -99,27 +96,11 @@ def _cluster(kubectl: Kubectl, *, resources: Sequence[str], claim: bool) -> Iter
         yield from_answer("GPUs", nodes, lambda out: any(n not in {"", "0"} for n in out.split()), remedy)
 
 
-def queried(kubectl: Kubectl, spec: PrometheusSpec, query: str) -> Answer:
-    """An instant query: through the API server where the URL is a Service's, else directly."""
-    path = plot.proxy_path(spec.url)
-    below = f"/api/v1/query?{httpx.QueryParams(query=query)}"
-    if path is not None:
-        return kubectl.attempt("get", "--raw", path + below)
-    try:
-        got = httpx.get(spec.url.rstrip("/") + below, headers=plot.headers(spec), timeout=_TIMEOUT)
-        return Answer(got.raise_for_status().text)
-    except httpx.HTTPStatusError as error:
-        refused = error.response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
-        return Answer("", str(error), Failure.FORBIDDEN if refused else Failure.OTHER)
-    except httpx.HTTPError as error:
-        return Answer("", f"{spec.url}: {error}", Failure.UNREACHABLE)
-
-
-def prometheus(found: Found, answer: Answer) -> Check:
+def of_prometheus(found: Found, answer: Answer) -> Check:
     """Whether that Prometheus has the engines that the gate needs, from its answer."""
     name = "Prometheus"
     spec = found.spec.promotion.prometheus
-    needs = plot.needs(spec) if spec is not None else ""
+    needs = prometheus.needs(spec) if spec is not None else ""
     if answer.failure in {Failure.FORBIDDEN, Failure.UNAUTHENTICATED} or (answer.failure is not None and needs):
         why = f"it needs {needs}, which a query from here does not send" if needs else _last(answer.error)
         text = f"cannot be asked from here: {why}; PromotionProgressing has what the operator sees"
@@ -160,7 +141,8 @@ def _resource(kubectl: Kubectl, found: Found) -> Iterator[Check]:
     spec = found.spec.promotion.prometheus
     if spec is not None:
         query = f'{metrics.ENGINE_UP}{{{metrics.SPECULATOR}="{found.namespace}/{found.name}"}}'
-        yield prometheus(found, queried(kubectl, spec, query))
+        below = f"/api/v1/query?{urlencode({'query': query})}"
+        yield of_prometheus(found, prometheus.queried(kubectl, spec, below))
     for one in found.status.conditions:
         fine = messages.is_fine(one)
         result = Result.OK if fine else Result.FAILING

@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from aurora_core.printable import printable
 from aurora_core.protocol import metrics
 
-from aurora_operator.api.promotion import PrometheusSpec
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status
-from aurora_operator.clients.prometheus import Credentials
 
 _POINTS = 400
 _WINDOW = "2m"
@@ -26,33 +24,6 @@ class Course(NamedTuple):
     labels: dict[str, str]
     times: list[datetime]
     values: list[float]
-
-
-def proxy_path(url: str) -> str | None:
-    """The API server's own way to a Service, for a URL that only resolves in the cluster; None for any other.
-
-    >>> proxy_path("http://prometheus.monitoring.svc:9090")
-    '/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy'
-    """
-    parts = urlsplit(url)
-    name, *rest = (parts.hostname or "").split(".")
-    if len(rest) < 2 or rest[1] != "svc":  # noqa: PLR2004 (name.namespace.svc)
-        return None
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    service = f"{parts.scheme}:{name}:{port}"
-    return f"/api/v1/namespaces/{rest[0]}/services/{quote(service, safe=':')}/proxy{parts.path.rstrip('/')}"
-
-
-def headers(spec: PrometheusSpec) -> dict[str, str]:
-    """What a query that does not pass the API server sends along; Secrets stay in the cluster."""
-    return Credentials(tenant=spec.tenant or "").headers
-
-
-def needs(spec: PrometheusSpec) -> str:
-    """What this Prometheus wants of whoever asks, that a query from here does not send; empty for nothing."""
-    secret = spec.bearer_token_secret or spec.basic_auth_secret or spec.client_certificate_secret
-    parts = ["credentials" if secret else "", "a tenant" if spec.tenant and proxy_path(spec.url) else ""]
-    return " and ".join(filter(None, parts))
 
 
 def courses(read: Callable[[str], str], query: str, start: datetime, end: datetime) -> list[Course]:

@@ -8,13 +8,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 from aurora_core.protocol.agent import VersionInfo
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from aurora_operator.cli import messages, plot
+from aurora_operator.cli import messages, plot, prometheus
 from aurora_operator.cli.kubectl import Found, Kubectl
 from aurora_operator.cli.terminal import cell, end, write
 from aurora_operator.render.identity import INSTANCE
@@ -61,22 +60,14 @@ def _plot(kubectl: Kubectl, options: argparse.Namespace) -> None:
     if found.spec.promotion.prometheus is None:
         end("promotion.prometheus is not set, so there is nothing to draw")
     spec = found.spec.promotion.prometheus
-    path = plot.proxy_path(spec.url)
-
-    missing = plot.needs(spec)
+    missing = prometheus.needs(spec)
     needs = f"; it needs {missing}, which a query from here does not send" if missing else ""
 
     def read(below: str) -> str:
-        if path is not None:
-            answer = kubectl.attempt("get", "--raw", path + below)
-            if answer.failure is None:
-                return answer.out
-            end(f"{spec.url} cannot be asked from here: {answer.error}{needs}")
-        try:
-            asked = httpx.get(spec.url.rstrip("/") + below, headers=plot.headers(spec), timeout=30)
-            return asked.raise_for_status().text
-        except httpx.HTTPError as error:
-            end(f"{error}{needs}")
+        answer = prometheus.queried(kubectl, spec, below)
+        if answer.failure is not None:
+            end(f"{spec.url} cannot be asked from here: {answer.error.strip()}{needs}")
+        return answer.out
 
     now = datetime.now(UTC)
     start = now - timedelta(hours=options.hours)
