@@ -6,6 +6,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import yaml
 from aurora_operator.clients.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +63,23 @@ def changed(path, value):
 
 def apply(body, *arguments):
     return kubectl("apply", "--validate=strict", *arguments, "-f", "-", stdin=json.dumps(body))
+
+
+def helm(*arguments):
+    return subprocess.run(["helm", *arguments], check=False, capture_output=True, text=True)
+
+
+def with_the_charts_role(space, path):
+    """A kubeconfig of the chart's service account in a namespace, with its Roles and nothing else of the chart."""
+    values = ("--namespace", space, "--kube-version", "1.34.0", "--set", f"watchNamespaces={{{space}}}")
+    rendered = helm("template", "aurora", str(ROOT / "charts" / "aurora-operator"), *values)
+    assert rendered.returncode == 0, rendered.stderr
+    kinds = {"ServiceAccount", "Role", "RoleBinding"}
+    bodies = [body for body in yaml.safe_load_all(rendered.stdout) if body and body["kind"] in kinds]
+    done = kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(bodies))
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten").stdout)
+    token = kubectl("create", "token", "aurora", "-n", space).stdout.strip()
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    path.write_text(yaml.safe_dump(config))
+    return path

@@ -2,19 +2,14 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from apiserver_support import ROOT, kubectl
+from apiserver_support import ROOT, helm, kubectl
 
 CHART = str(ROOT / "charts" / "aurora-operator")
-
-
-def helm(*arguments):
-    return subprocess.run(["helm", *arguments], check=False, capture_output=True, text=True)
 
 
 def rendered(*values):

@@ -1,36 +1,19 @@
-"""The operator with nothing but the chart's Role in one namespace, and a CRD that comes after it."""
+"""The operator with nothing but the chart's Role in one namespace."""
 
 import json
-import subprocess
 
 import pytest
-import yaml
-from apiserver_support import GOOD, ROOT, kubectl, read
+from apiserver_support import GOOD, kubectl, read, with_the_charts_role
 from host import wait
 from operated import Operator, prepare
 
 SPACE = "ruled"
-KINDS = {"ServiceAccount", "Role", "RoleBinding"}
 
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory):
-    """Of the chart's service account, with its Roles and nothing else of the chart."""
     kubectl("create", "namespace", SPACE)
-    values = ("--namespace", SPACE, "--kube-version", "1.34.0", "--set", f"watchNamespaces={{{SPACE}}}")
-    chart = str(ROOT / "charts" / "aurora-operator")
-    text = subprocess.run(
-        ["helm", "template", "aurora", chart, *values], check=True, capture_output=True, text=True
-    ).stdout
-    bodies = [body for body in yaml.safe_load_all(text) if body and body["kind"] in KINDS]
-    done = kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(bodies))
-    assert done.returncode == 0, done.stderr
-    config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten").stdout)
-    token = kubectl("create", "token", "aurora", "-n", SPACE).stdout.strip()
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    path = tmp_path_factory.mktemp("rights") / "config"
-    path.write_text(yaml.safe_dump(config))
-    yield path
+    yield with_the_charts_role(SPACE, tmp_path_factory.mktemp("rights") / "config")
     kubectl("delete", "namespace", SPACE, "--wait=false")
 
 

@@ -22,6 +22,8 @@ from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workshop.cache import CACHE
 
+from aurora_core import listening
+
 
 @pytest.fixture(scope="session")
 def target():
@@ -51,7 +53,7 @@ def start(tmp_path_factory, target):
 
     def start_(name, *, draft=None, steps=3, extra=(), api_key=""):
         work = tmp_path_factory.mktemp(name)
-        serving = ServingConfig(port=free_port(), threads=2, extra_args=extra, device="cpu")
+        serving = ServingConfig(host=listening.ALL, port=free_port(), threads=2, extra_args=extra, device="cpu")
         draft = draft or DraftConfig(draft_vocab_size=8192)
         store = WeightsStore(work / "weights")
         first = ensure_first(store, draft, target, 0).version

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from engine_support import ADMIN_KEY, API_KEY
 
+from aurora_core import listening
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 BODY = {"text": "Hello", "sampling_params": {"max_new_tokens": 2, "temperature": 0}}
 
@@ -32,6 +34,13 @@ def test_users_need_their_key_and_reach_nothing_else(guarded):
             assert call(guarded, "GET", path, key).status_code == 403, path
         for path in ("/flush_cache", "/set_internal_state", "/configure_logging", "/update_weights_from_disk"):
             assert call(guarded, "POST", path, key, {}).status_code == 403, path
+
+
+@pytest.mark.skipif(not listening.has_ipv6(), reason="this machine has no IPv6")
+def test_it_answers_at_ipv6_too(guarded):
+    url = guarded.url.replace("127.0.0.1", "[::1]")
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200
+    assert httpx.get(f"{url}/server_info", timeout=60).status_code == 403
 
 
 def test_the_control_plane_works_beside_a_key_for_users(guarded):

@@ -72,6 +72,24 @@ def test_the_tenant_is_sent_with_each_query():
 
 
 @pytest.mark.parametrize(
+    ("url", "valid"),
+    [
+        ("http://[fd00::7]:9090/prometheus", True),
+        ("https://[::1]", True),
+        ("http://fd00::7:9090", False),
+        ("http://[prometheus]:9090", False),
+    ],
+)
+def test_a_server_is_named_by_name_or_address_of_either_family(url, valid):
+    try:
+        PrometheusSpec(url=url)
+    except ValidationError:
+        assert not valid
+    else:
+        assert valid
+
+
+@pytest.mark.parametrize(
     ("tenant", "valid"), [("team-a", True), ("a|b", True), ("", False), ("a b", False), ("a\nb", False)]
 )
 def test_a_tenant_is_a_header_s_value_and_no_more(tenant, valid):

@@ -174,6 +174,14 @@ def test_a_secret_is_used_for_no_other_server(hosts):
         check_consent({"metadata": {"annotations": {ALLOWED_HOSTS: hosts}}}, "prom", URL)
 
 
+@pytest.mark.parametrize("hosts", ["[fd00::7]", "[fd00::7]:9090", "http://[fd00::7]:9090"])
+def test_a_server_can_be_named_by_an_address_of_ipv6(hosts):
+    secret = {"metadata": {"annotations": {ALLOWED_HOSTS: hosts}}}
+    check_consent(secret, "prom", "http://[FD00::7]:9090/x")
+    with pytest.raises(SecretValueError, match=r"for \[fd00::8\]"):
+        check_consent(secret, "prom", "http://[fd00::8]:9090")
+
+
 @pytest.mark.parametrize("metadata", [{}, {"metadata": None}, {"metadata": {"annotations": None}}])
 def test_a_secret_that_says_nothing_is_used_for_nothing(metadata):
     with pytest.raises(SecretValueError, match=r"aurora-operator.io/allowed-hosts=127.0.0.1"):

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import httpcore
 
@@ -156,6 +157,9 @@ class _Backend(httpcore.NetworkBackend):
 
 def _unreachable(error: Exception) -> str:
     """Why there is no connection, in the operating system's or OpenSSL's fixed messages."""
+    if isinstance(error, httpcore.ConnectTimeout | httpcore.ProxyError):
+        late = isinstance(error, httpcore.ConnectTimeout)
+        return "no connection in time" if late else "the proxy refuses to connect to it"
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, ssl.SSLCertVerificationError):
@@ -170,16 +174,14 @@ def _unreachable(error: Exception) -> str:
     return "no connection"
 
 
-_FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.UnsupportedProtocol,
-             OSError, UnicodeError)  # fmt: skip
+_FAILURES = (httpcore.NetworkError, httpcore.ProxyError, httpcore.TimeoutException, httpcore.ProtocolError,
+             httpcore.UnsupportedProtocol, OSError, UnicodeError)  # fmt: skip
 
 
 def _failure(error: Exception, limits: Limits) -> ExchangeError:
     """What a request failed with, as one of the fixed messages."""
     match error:
-        case httpcore.ConnectTimeout():
-            return ExchangeError("unreachable", "no connection in time")
-        case httpcore.ConnectError() | socket.gaierror():
+        case httpcore.ConnectTimeout() | httpcore.ProxyError() | httpcore.ConnectError() | socket.gaierror():
             return ExchangeError("unreachable", _unreachable(error))
         case httpcore.TimeoutException():
             return ExchangeError("late", f"no complete answer within {limits.seconds:g} s")
@@ -209,6 +211,25 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 (JSON)
     raise ExchangeError("not-json", f"its answer is {'a web page and ' if page else ''}not JSON")
 
 
+def _pool(context: ssl.SSLContext, proxy: str) -> httpcore.ConnectionPool:
+    """Connections, one at a time; by a proxy where one is named."""
+    if not proxy:
+        return httpcore.ConnectionPool(
+            ssl_context=context, max_connections=1, keepalive_expiry=5.0, network_backend=_Backend()
+        )
+    at = urlsplit(proxy)
+    if at.scheme not in {"http", "https"} or not at.hostname:
+        raise ExchangeError("unreachable", "its proxy is not one of http or https")
+    return httpcore.HTTPProxy(
+        f"{at.scheme}://{at.netloc.rpartition('@')[2]}",
+        proxy_auth=(unquote(at.username), unquote(at.password or "")) if at.username else None,
+        ssl_context=context,
+        max_connections=1,
+        keepalive_expiry=5.0,
+        network_backend=_Backend(),
+    )
+
+
 class Exchange:
     """Requests to one server.
 
@@ -217,12 +238,15 @@ class Exchange:
         headers: sent with each request.
         context: for https.
         limits: of each request.
+        proxy: URL of the proxy that leads there; empty for none, whatever the environment says.
 
     Raises:
-        ExchangeError: the URL is none.
+        ExchangeError: the URL is none, or the proxy's is none.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], context: ssl.SSLContext, limits: Limits) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], context: ssl.SSLContext, limits: Limits, proxy: str = ""
+    ) -> None:
         self.url = url.rstrip("/")
         self._limits = limits
         fixed = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -230,9 +254,7 @@ class Exchange:
         self._headers = [
             (name.encode(), given.encode(errors="replace")) for name, given in (fixed | dict(headers)).items()
         ]
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context, max_connections=1, keepalive_expiry=5.0, network_backend=_Backend()
-        )
+        self._pool = _pool(context, proxy)
         try:
             at = httpcore.URL(self.url)
         except ValueError:

@@ -14,6 +14,7 @@ from typing import Any
 import kopf
 from prometheus_client import start_http_server
 
+from aurora_core import listening
 from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
 from aurora_operator.api.status import Status
@@ -155,7 +156,7 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     ours = Settings.from_environment()
     # With Roles alone, kopf would spend a minute on finding out that it may not list CRDs and namespaces.
     settings.scanning.disabled = bool(ours.watch_namespaces)
-    start_http_server(ours.metrics_port)
+    start_http_server(ours.metrics_port, listening.wildcard())
     memo.versions = Versions()
     cluster = CachedCluster(memo.versions)
     memo.controller = Controller(Reconciler(cluster, ours).reconcile)

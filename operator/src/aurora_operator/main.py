@@ -2,6 +2,7 @@
 
 import http.server
 import logging
+import socket
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 
 import kopf
 
+from aurora_core import listening
 from aurora_operator import handlers
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.clients import nesting
@@ -38,11 +40,20 @@ class _Alive(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class _Standby(http.server.ThreadingHTTPServer):
+    """Answers at all addresses of the machine."""
+
+    def __init__(self, port: int) -> None:
+        address = listening.wildcard()
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, port), _Alive)
+
+
 @contextmanager
 def _standing_by(port: int) -> Iterator[None]:
     """Answer liveness probes meanwhile; kopf answers them as soon as it runs."""
     try:
-        server = http.server.ThreadingHTTPServer(("", port), _Alive)
+        server = _Standby(port)
     except OSError as error:
         sys.exit(f"aurora-operator: port {port}: {error.strerror}")
     with server:
@@ -92,7 +103,7 @@ def main() -> None:
         standalone=True,
         clusterwide=not settings.watch_namespaces,
         namespaces=settings.watch_namespaces,
-        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+        liveness_endpoint=settings.liveness_endpoint,
         memo=kopf.Memo(finished=finished),
     )
     if election is not None and finished:

@@ -35,6 +35,8 @@ class Settings(Config):
     """Its namespace."""
     health_port: int = Field(8080, ge=1, le=65535)
     """Port of the liveness endpoint."""
+    pod_address: str = ""
+    """Address of the operator's own pod, of the family by which it is probed; IPv4 where empty."""
     prometheus_hosts: str = ""
     """Servers that any Secret which a resource names may be used for, separated by commas."""
     metrics_port: int = Field(9100, ge=1, le=65535)
@@ -81,6 +83,12 @@ class Settings(Config):
                 f"{_PREFIX}{'_'.join(map(str, e['loc'][:1])).upper()}: {e['msg']}" for e in error.errors()
             )
             raise OperatorError(f"the operator's environment is not complete: {lines}") from error
+
+    @property
+    def liveness_endpoint(self) -> str:
+        """Where kopf answers probes: at all addresses of the family that the kubelet knows the pod by."""
+        host = "[::]" if ":" in self.pod_address else "0.0.0.0"  # noqa: S104 (probes come from the node)
+        return f"http://{host}:{self.health_port}/healthz"
 
     @property
     def images(self) -> Images:

@@ -13,7 +13,10 @@ class Engine:
     """A running SGLang with the plugin."""
 
     def __init__(self, url: str, admin_key: str) -> None:
-        self._admin = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {admin_key}"}, timeout=30)
+        # The engine is in the same pod: its admin key never passes a proxy that the environment names.
+        self._admin = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {admin_key}"}, timeout=30, trust_env=False
+        )
         self._known_closed = False
 
     def state(self) -> EngineState:
@@ -57,7 +60,7 @@ class Engine:
         """
         if self._known_closed:
             return
-        status = httpx.get(f"{self._admin.base_url}/server_info", timeout=10).status_code
+        status = httpx.get(f"{self._admin.base_url}/server_info", timeout=10, trust_env=False).status_code
         if status < httpx.codes.BAD_REQUEST:
             message = (
                 f"the engine at {self._admin.base_url} answers control requests without a key: its image lacks the "

@@ -58,7 +58,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
     agent = process("agent", "Run the sync agent beside an engine.", models=False)
     agent.add_argument("--engine", required=True, help="URL of the engine")
-    agent.add_argument("--host", default="127.0.0.1")
+    agent.add_argument("--host", default="127.0.0.1", help="address to listen on; *: all, of IPv4 and IPv6")
     agent.add_argument("--port", type=int, default=30001)
     agent.add_argument("--label", **label)
     agent.set_defaults(run=processes.agent)

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from aurora_core import credentials
+from aurora_core import credentials, listening
 from aurora_core.cli.configured import configuration
 from aurora_core.cli.places import models_folder
 from aurora_core.cli.terminal import leave
@@ -76,7 +76,7 @@ def _follow(arguments: argparse.Namespace, config: DeploymentConfig, metrics_por
     from aurora_core.training import follower, group  # noqa: PLC0415
 
     if metrics_port is not None and group.leads_a_machine(os.environ):
-        start_http_server(metrics_port)
+        start_http_server(metrics_port, listening.wildcard())
     target = resolve(config.target, arguments.models or models_folder(), download=False)
     ranks = group.join(os.environ)
     following = follower.Follower(config.training, target, ranks)
@@ -173,7 +173,7 @@ def agent(arguments: argparse.Namespace) -> None:
         record=arguments.work / "record",
         labels=dict(arguments.label),
     )
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
+    uvicorn.run(app, host=listening.host(arguments.host), port=arguments.port, log_level="warning")
 
 
 def init(arguments: argparse.Namespace) -> None:

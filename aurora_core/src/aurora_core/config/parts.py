@@ -97,7 +97,7 @@ class ServingConfig(Config):
     """The engine."""
 
     host: str = "127.0.0.1"
-    """Address that the engine listens on."""
+    """Address that the engine listens on; `*`: all, of IPv4 and IPv6."""
     port: int = Field(30000, ge=1, le=65535)
     """Port of the engine."""
     agent_port: int = Field(30001, ge=1, le=65535)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from aurora_core import listening
 from aurora_core.arithmetic import ComputeDtype, compute_dtype
 from aurora_core.config.parts import DraftConfig, ServingConfig, TargetConfig
 from aurora_core.drafts.registry import family
@@ -58,7 +59,7 @@ def _base(target: Path, config: TargetConfig, serving: ServingConfig) -> list[st
         "--model-path", str(target),
         "--dtype", engine_dtype(target, config, serving),
         "--device", device,
-        "--host", serving.host,
+        "--host", listening.host(serving.host),
         "--port", str(serving.port),
         "--tp-size", str(serving.tensor_parallel_size),
         "--enable-metrics",

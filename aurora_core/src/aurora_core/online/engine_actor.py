@@ -18,6 +18,7 @@ import ray
 import yaml
 from ray.exceptions import GetTimeoutError, RayActorError
 
+from aurora_core import listening
 from aurora_core.child import Process
 from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import Desired
@@ -87,7 +88,7 @@ def private(folder: Path) -> None:
 
 
 def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 (compared, not bound)
+    return "127.0.0.1" if host in {"0.0.0.0", "::", listening.ALL} else host  # noqa: S104 (compared, not bound)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from aurora_core import listening
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import TransportError
 
 _BUFFER_BYTES = 128 << 20
 _ANNOUNCED = 10_000
 _CONNECT_SECONDS = 5
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _RPC_FAIL = -900
 """Mooncake's status where its master does not answer."""
 
@@ -36,12 +38,28 @@ def _address(url: str) -> tuple[str, int]:
     return parts.hostname or "127.0.0.1", parts.port or 80
 
 
-def _host(url: str) -> str:
-    """The address of this machine that another one, at ``url``, would reach it by."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # Connecting a datagram socket sends nothing; it only picks the route.
-        probe.connect(_address(url))
-        return str(probe.getsockname()[0])
+def own_address(url: str) -> str:
+    """The address of this machine that another one, at ``url``, would reach it by, of whichever family.
+
+    Raises:
+        OSError: there is no route to it.
+    """
+    failed: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(*_address(url), type=socket.SOCK_DGRAM):
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                # Connecting a datagram socket sends nothing; it only picks the route.
+                probe.connect(address)
+                return str(probe.getsockname()[0])
+        except OSError as error:
+            failed = error
+    raise failed or OSError(f"{url} has no address")
+
+
+def endpoint(url: str) -> tuple[str, int]:
+    """Host and port at which the trainer listens for what is announced at ``url``, which may be a Service's."""
+    name, port = _address(url)
+    return (name if name in _LOOPBACK else listening.host(listening.ALL)), port
 
 
 class _Store:
@@ -63,7 +81,7 @@ class _Store:
                     raise TransportError("store_lost", f"no Mooncake store at {url}: {error}") from error
             store = MooncakeDistributedStore()
             status = store.setup(
-                _host(c.mooncake_master),
+                own_address(c.mooncake_master),
                 c.mooncake_metadata,
                 self._segment_bytes,
                 _BUFFER_BYTES,
@@ -101,7 +119,10 @@ class MooncakeSink:
 
     def __init__(self, config: SamplesConfig, token: str) -> None:
         self._store = _Store(config, config.mooncake_segment_bytes)
-        self._http = httpx.Client(base_url=config.trainer_url, headers={"Authorization": f"Bearer {token}"}, timeout=5)
+        # In the cluster, so by no proxy that the environment names.
+        self._http = httpx.Client(
+            base_url=config.trainer_url, headers={"Authorization": f"Bearer {token}"}, timeout=5, trust_env=False
+        )
 
     def put(self, name: str, payload: bytes) -> None:
         """Store a sample and announce it to the trainer."""
@@ -145,7 +166,7 @@ class MooncakeSource:
         self._store = _Store(config, 0)
         self._names: deque[str] = deque()
         self._expected = f"Bearer {token}".encode()
-        host, port = _address(config.trainer_url)
+        host, port = endpoint(config.trainer_url)
         app = Starlette(routes=[Route("/samples", self._announce, methods=["POST"])])
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, name="aurora-samples", daemon=True)

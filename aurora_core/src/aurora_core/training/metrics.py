@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
+from aurora_core import listening
 from aurora_core.protocol import metrics
 from aurora_core.protocol.metrics import Metric
 from aurora_core.training.trackers import tracker
@@ -61,7 +62,7 @@ class TrainingMetrics:
                 self._of(counter).inc(0)
         self.latest: dict[Metric, float] = {}
         if port is not None:
-            start_http_server(port, registry=self.registry)
+            start_http_server(port, listening.wildcard(), self.registry)
 
     def _of(self, metric: Any, *more: str) -> Any:  # noqa: ANN401 (a Gauge or a Counter)
         values = (*self._values, *more)

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from aurora_operator.api.fields import Name, SecretKey, rules
 
+_URL = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
+"""Of a server's name or address, of IPv6 in brackets."""
+
 
 class PrometheusSpec(Config):
     """Where accept length and decode speed are measured."""
@@ -22,7 +25,7 @@ class PrometheusSpec(Config):
         ),
     )
 
-    url: str = Field(max_length=500, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    url: str = Field(max_length=500, pattern=_URL)
     """Base URL of a Prometheus-compatible API."""
     tenant: str | None = Field(None, min_length=1, max_length=150, pattern=r"^[A-Za-z0-9!._*'()|-]+$")
     """Tenant of a server that several share (Mimir, Cortex), as header X-Scope-OrgID; a|b asks for two."""

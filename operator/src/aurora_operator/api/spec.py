@@ -145,7 +145,9 @@ class SamplesSpec(Config):
     """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
     spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
     """Bytes of samples that may wait on the volume; what finds it full is dropped and counted."""
-    mooncake_master: str | None = Field(None, max_length=300, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
+    mooncake_master: str | None = Field(
+        None, max_length=300, pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+    )
     """host:port of the Mooncake master."""
     mooncake_metadata: str | None = Field(None, max_length=500, pattern=r"^https?://[^\s]+$")
     """URL of Mooncake's metadata server."""

@@ -51,6 +51,20 @@ def _translated(what: str) -> Iterator[None]:
         raise ClusterError(f"cannot {what}: the API server does not answer: {error}") from error
 
 
+def configured() -> client.Configuration:
+    """How the API server is reached: inside the cluster never by a proxy, which the environment may name for others."""
+    try:
+        config.load_incluster_config()
+    except config.ConfigException:
+        config.load_kube_config()
+        made = client.Configuration.get_default_copy()
+    else:
+        made = client.Configuration.get_default_copy()
+        made.proxy = None
+    made.connection_pool_maxsize = CONNECTIONS
+    return made
+
+
 class Cluster:
     """Reads and writes objects as plain data.
 
@@ -62,14 +76,8 @@ class Cluster:
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
-        try:
-            config.load_incluster_config()
-        except config.ConfigException:
-            config.load_kube_config()
-        configuration = client.Configuration.get_default_copy()
-        configuration.connection_pool_maxsize = CONNECTIONS
         with _translated("reach the cluster"):
-            self._client = DynamicClient(client.ApiClient(configuration))
+            self._client = DynamicClient(client.ApiClient(configured()))
 
     def _of(self, api_version: str, kind: str) -> Any:  # noqa: ANN401 (the dynamic client has no types)
         with _translated(f"find the kind {kind}"):

@@ -133,16 +133,18 @@ class Prometheus:
     Args:
         url: base URL.
         credentials: what it asks for.
+        proxy: URL of the proxy that leads to it, or empty.
 
     Raises:
         PrometheusError: the credentials make no sense.
     """
 
-    def __init__(self, url: str, credentials: Credentials = Credentials()) -> None:
+    def __init__(self, url: str, credentials: Credentials = Credentials(), proxy: str = "") -> None:
         self._url = url
         self._credentials = credentials
+        self._by = " by the operator's proxy" if proxy else ""
         try:
-            self._exchange = Exchange(url, credentials.headers, _context(credentials), _LIMITS)
+            self._exchange = Exchange(url, credentials.headers, _context(credentials), _LIMITS, proxy)
         except ExchangeError as error:
             raise PrometheusError(f"Prometheus at {url} cannot be queried: {error}") from error
 
@@ -161,7 +163,7 @@ class Prometheus:
                 raise TooManySamplesError(f"Prometheus at {self._url}, {query!r}: {error}: aggregate it") from error
             if error.reason == "not-json":
                 raise self._strange(error.status, str(error)) from error
-            raise PrometheusError(f"Prometheus at {self._url} does not answer: {error}") from error
+            raise PrometheusError(f"Prometheus at {self._url} does not answer{self._by}: {error}") from error
         match body:
             case {"status": "success", "data": {"resultType": str(kind), "result": list(result)}}:
                 return kind, result

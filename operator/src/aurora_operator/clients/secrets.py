@@ -58,6 +58,7 @@ def check_consent(secret: Mapping[str, Any] | None, name: str, url: str, trusted
     """
     parts = urlsplit(url.lower())
     host, scheme = parts.hostname or "", f"{parts.scheme}://"
+    host = f"[{host}]" if ":" in host else host
     ports = "", parts.netloc.removeprefix(host) or _PORTS[scheme]
     names = {f"{before}{host}{after}" for before in ("", scheme) for after in ports}
     own = ((secret or {}).get("metadata") or {}).get("annotations") or {}

@@ -1,5 +1,6 @@
 """What Prometheus knows of both arms, as evidence; whatever it does not know is a problem with a message."""
 
+import os
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.clients import secrets
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.prometheus import Credentials, Prometheus
+from aurora_operator.clients.proxies import proxy_for
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
 from aurora_operator.promotion.assignment import candidate_slice, dealing, trial_key
@@ -61,6 +63,7 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted:
             certificate=pair(spec.client_certificate_secret, "tls.crt", "tls.key", "pem"),
             tenant=spec.tenant or "",
         ),
+        proxy_for(spec.url, os.environ),
     )
 
 

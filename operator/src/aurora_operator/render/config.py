@@ -7,6 +7,7 @@ import yaml
 from aurora_core.config import DeploymentConfig
 from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
 
+from aurora_core import listening
 from aurora_operator.api.models import draft_config
 from aurora_operator.render.identity import Resource
 
@@ -27,7 +28,7 @@ def deployment_config(resource: Resource) -> DeploymentConfig:
         ),
         draft=draft_config(spec.draft),
         serving=ServingConfig(
-            host="0.0.0.0",  # noqa: S104 (in a pod, behind its Service)
+            host=listening.ALL,
             port=spec.serving.port,
             agent_port=AGENT_PORT,
             device=spec.serving.device,

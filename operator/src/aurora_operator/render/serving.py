@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aurora_core import listening
 from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials, gpus
 from aurora_operator.render.config import AGENT_PORT, engine_part
@@ -84,7 +85,7 @@ def agent(resource: Resource, images: Images) -> dict[str, Any]:
         images.pull_policy,
         [
             "agent", "--work", DATA, "--engine", f"http://127.0.0.1:{spec.port}",
-            "--host", "0.0.0.0", "--port", str(AGENT_PORT),  # noqa: S104 (in a pod; all but metrics needs the key)
+            "--host", listening.ALL, "--port", str(AGENT_PORT),
             "--label", f"speculator={resource.full_name}", "--label", "engine=$(POD)",
         ],
         env=env,
