@@ -56,19 +56,29 @@ class HiddenStates:
                 lambda _module, _given, output, layer=layer: self._seen.update({layer: _first(output)})
             )
 
-    @torch.no_grad()
     def sample(self, answer: Answer) -> Sample:
         """The sample of an answer; its last token was never fed to the target, as in an engine."""
-        tokens = answer.tokens[:-1].to(self._device)
-        last = self._model(input_ids=tokens[None], use_cache=False).last_hidden_state[0]
-        aux = torch.cat([self._seen[layer][0] for layer in self._layers], -1)
+        return self.samples([answer])[0]
+
+    @torch.no_grad()
+    def samples(self, answers: Sequence[Answer]) -> list[Sample]:
+        """Those of several answers, in one pass; shorter ones are padded behind, which no row of theirs attends to."""
+        longest = max(answer.tokens.numel() for answer in answers)
+        tokens = torch.zeros((len(answers), longest - 1), dtype=torch.int64)
+        for row, answer in zip(tokens, answers, strict=True):
+            row[: answer.tokens.numel() - 1] = answer.tokens[:-1]
+        last = self._model(input_ids=tokens.to(self._device), use_cache=False).last_hidden_state
+        aux = torch.cat([self._seen[layer] for layer in self._layers], -1)
         self._seen.clear()
-        return Sample(
-            request=answer.id,
-            tokens=answer.tokens,
-            prompt_tokens=answer.prompt_tokens,
-            aux=aux.to("cpu", self._dtype),
-            last=last.to("cpu", self._dtype),
-            draft_version=-1,
-            target=self._target.fingerprint,
-        )
+        return [
+            Sample(
+                request=answer.id,
+                tokens=answer.tokens,
+                prompt_tokens=answer.prompt_tokens,
+                aux=aux[at, : answer.tokens.numel() - 1].to("cpu", self._dtype, copy=True),
+                last=last[at, : answer.tokens.numel() - 1].to("cpu", self._dtype, copy=True),
+                draft_version=-1,
+                target=self._target.fingerprint,
+            )
+            for at, answer in enumerate(answers)
+        ]

@@ -1,0 +1,62 @@
+"""Which samples a step draws: epochs over all of them, or of those that have arrived."""
+
+import torch
+
+from efficiency.variants import Policy
+
+_REUSE = 4
+"""How often a sample that arrived is drawn, on average."""
+_NEWEST, _POOL = 64, 600
+
+
+class Order:
+    """Draws places of samples, which are numbered through all phases of traffic.
+
+    Args:
+        policy: how.
+        seed: of the order.
+    """
+
+    def __init__(self, policy: Policy, seed: int) -> None:
+        self._policy = policy
+        self._generator = torch.Generator().manual_seed(seed)
+        self._uses: list[int] = []
+        self._present: list[int] = []
+        self._waiting: list[int] = []
+        self._coming: list[int] = []
+        self._arrived = self._drawn = 0
+
+    def begin(self, count: int) -> None:
+        """Traffic is of ``count`` other samples from now on; of those before, what has not arrived never will."""
+        first = len(self._uses)
+        self._uses += [0] * count
+        self._present = list(range(first, first + count))
+        self._coming = [first + at for at in torch.randperm(count, generator=self._generator).tolist()]
+        self._waiting = [] if self._policy == "epochs" else self._waiting
+        self._arrived = self._drawn = 0
+
+    def draw(self, count: int) -> list[int]:
+        """The next places."""
+        found = self._of_epochs(count) if self._policy == "epochs" else self._of_pool(count)
+        self._drawn += count
+        return found
+
+    def _of_epochs(self, count: int) -> list[int]:
+        while len(self._waiting) < count:
+            order = torch.randperm(len(self._present), generator=self._generator).tolist()
+            self._waiting += [self._present[at] for at in order]
+        found, self._waiting = self._waiting[:count], self._waiting[count:]
+        return found
+
+    def _of_pool(self, count: int) -> list[int]:
+        due = max(2 * count, (self._drawn + count) // _REUSE) - self._arrived
+        new, self._coming = self._coming[: max(0, due)], self._coming[max(0, due) :]
+        self._arrived += len(new)
+        self._waiting = [*self._waiting, *new][-_POOL:]
+        pool = self._waiting[-_NEWEST:] if self._policy == "newest" else self._waiting
+        noise = dict(zip(pool, torch.rand(len(pool), generator=self._generator).tolist(), strict=True))
+        fresh = self._policy == "least used"
+        found = sorted(pool, key=lambda at: (self._uses[at] if fresh else 0, noise[at]))[:count]
+        for place in found:
+            self._uses[place] += 1
+        return found

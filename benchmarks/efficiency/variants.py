@@ -1,0 +1,206 @@
+"""What is tried. Each variant differs from the one that it is compared with in one thing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Policy = Literal["epochs", "least used", "uniform", "newest"]
+Entry = Literal["", "warm up again", "restart schedule", "reset moments", "new draft", "choose vocabulary"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of training in which traffic is of some domains.
+
+    Attributes:
+        domains: all where it is empty.
+        share: of the run's tokens.
+        replay: share of drawn samples that are of earlier phases.
+        on_entry: what is done when it begins, but for the first one.
+    """
+
+    domains: tuple[str, ...] = ()
+    share: float = 1.0
+    replay: float = 0.0
+    on_entry: Entry = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a draft is trained.
+
+    Attributes:
+        name: unique.
+        group: the experiment that it is part of.
+        training: of :class:`aurora_core.config.TrainingConfig`, over the baseline's.
+        draft_vocabulary: tokens of the draft's vocabulary.
+        rule: a loss of :mod:`efficiency.losses`, or None for the product's own path.
+        frozen: the head is not trained.
+        start: what of the target the draft begins with.
+        optimizer: of the matrices of the layer; all else is trained by AdamW.
+        ema: decay of an average of the weights, which is what is measured.
+        prompt_rows: rows of prompts are learned from too.
+        answers: which of the target's answers are trained on.
+        policy: how samples are drawn; all but ``epochs`` see them arrive one after the other.
+        phases: of traffic.
+        length: tokens, over those of other runs.
+        cost: seconds of a token, over the baseline's; a guess that only shares time out.
+        against: the variant that it is compared with.
+        measured: domains whose held-out prompts count, all where it is empty.
+    """
+
+    name: str
+    group: str
+    training: Mapping[str, object] = field(default_factory=dict)
+    draft_vocabulary: int = 8192
+    rule: str | None = None
+    frozen: bool = False
+    start: Literal["borrowed", "random layer", "random"] = "borrowed"
+    optimizer: Literal["AdamW", "Muon"] = "AdamW"
+    ema: float | None = None
+    prompt_rows: bool = False
+    answers: Literal["greedy", "sampled", "both"] = "greedy"
+    policy: Policy = "epochs"
+    phases: tuple[Phase, ...] = (Phase(),)
+    length: float = 1.0
+    cost: float = 1.0
+    against: str = "baseline"
+    measured: tuple[str, ...] = ()
+
+
+BASELINE: Mapping[str, object] = {
+    "lr": 1e-3, "warmup_steps": 20, "max_grad_norm": 1.0, "ttt_length": 3, "step_weight_decay": 0.8, "micro_batch": 8,
+}  # fmt: skip
+"""The settings of ``examples/smollm2.yaml``."""
+
+A, B = ("python",), ("email",)
+
+
+def _aba(replay: float, *, on_entry: Literal["", "choose vocabulary"] = "choose vocabulary") -> tuple[Phase, ...]:
+    return (Phase(A, 0.4), Phase(B, 0.4, replay, on_entry), Phase(A, 0.2, replay, on_entry))
+
+
+def _ab(entry: Phase) -> tuple[Phase, ...]:
+    return Phase(A, 0.5), entry
+
+
+def _loss(rule: str) -> Variant:
+    return Variant(f"loss: {rule}", "loss", rule=rule, against="loss: forward KL", cost=1.2)
+
+
+_AGAIN = Variant("baseline, other seeds", "noise")
+_RATES = [Variant(f"lr {lr:g}", "learning rate", {"lr": lr}) for lr in (3e-4, 2e-3, 4e-3, 1e-4, 1e-5)]
+_LOSSES = [
+    _loss(rule)
+    for rule in ("forward KL", "adaptive mixture", "KL and total variation", "log acceptance", "KL and cross entropy",
+                 "cross entropy", "total variation", "reverse KL", "sharpened", "rejected 0.1", "rejected 0.5",
+                 "hardness 0.5", "hardness 1", "survival")
+]  # fmt: skip
+_UNROLL = [
+    Variant("unroll 5", "unroll", {"ttt_length": 5}, cost=1.5),
+    Variant("unroll 1", "unroll", {"ttt_length": 1}, cost=0.7),
+    Variant("unroll 2", "unroll", {"ttt_length": 2}, cost=0.85),
+    Variant("unroll 7", "unroll", {"ttt_length": 7}, cost=1.9),
+    Variant("step weights 1.0", "step weights", {"step_weight_decay": 1.0}),
+    Variant("step weights 0.6", "step weights", {"step_weight_decay": 0.6}),
+    Variant("unroll 5, step weights 1.0", "step weights", {"ttt_length": 5, "step_weight_decay": 1.0}, cost=1.5,
+            against="unroll 5"),
+    Variant("unroll 5, step weights 0.6", "step weights", {"ttt_length": 5, "step_weight_decay": 0.6}, cost=1.5,
+            against="unroll 5"),
+]  # fmt: skip
+_WEIGHTS = [
+    Variant("frozen head", "head", frozen=True),
+    Variant("random layer, borrowed head", "initialisation", start="random layer"),
+    Variant("random layer and head", "initialisation", start="random"),
+    Variant("vocabulary 2048", "vocabulary", draft_vocabulary=2048, cost=0.95),
+    Variant("vocabulary 4096", "vocabulary", draft_vocabulary=4096),
+    Variant("vocabulary 32768", "vocabulary", draft_vocabulary=32768, cost=1.5),
+    Variant("averaged weights 0.98", "average of weights", ema=0.98, cost=1.05),
+    Variant("averaged weights 0.995", "average of weights", ema=0.995, cost=1.05),
+    Variant("prompt rows", "prompt rows", prompt_rows=True, cost=1.2),
+]
+_OPTIMIZERS = [
+    Variant("Muon, lr 1e-3", "optimizer", optimizer="Muon", cost=1.4),
+    Variant("Muon, lr 3e-3", "optimizer", {"lr": 3e-3}, optimizer="Muon", cost=1.4),
+    Variant("betas 0.9, 0.999", "betas", {"betas": (0.9, 0.999)}),
+    Variant("betas 0.9, 0.99", "betas", {"betas": (0.9, 0.99)}),
+    Variant("betas 0.8, 0.95", "betas", {"betas": (0.8, 0.95)}),
+    Variant("gradient norm 2.5", "gradient norm", {"max_grad_norm": 2.5}),
+    Variant("gradient norm 0.3", "gradient norm", {"max_grad_norm": 0.3}),
+    Variant("weight decay 0.1", "weight decay", {"weight_decay": 0.1}),
+    Variant("cosine to 0", "schedule", {"lr_decay_style": "cosine"}),
+    Variant("cosine to a tenth", "schedule", {"lr_decay_style": "cosine", "min_lr": 1e-4}),
+    Variant("no warm-up", "schedule", {"warmup_steps": 0}),
+    Variant("warm-up of 100", "schedule", {"warmup_steps": 100}),
+    Variant("batch of 4", "batch size", {"micro_batch": 4}, cost=1.8),
+    Variant("batch of 16", "batch size", {"micro_batch": 16}, cost=0.6),
+    Variant("batch of 16, lr 2e-3", "batch size", {"micro_batch": 16, "lr": 2e-3}, cost=0.6),
+    Variant("batch of 32, lr 2e-3", "batch size", {"micro_batch": 32, "lr": 2e-3}, cost=0.4),
+    Variant("batch of 4, lr 5e-4", "batch size", {"micro_batch": 4, "lr": 5e-4}, cost=1.8),
+]
+_TRAFFIC = [
+    Variant("arriving, least used first", "replay", policy="least used"),
+    Variant("arriving, newest first", "replay", policy="newest", against="arriving, least used first"),
+    Variant("arriving, uniform", "replay", policy="uniform", against="arriving, least used first"),
+    Variant("trained on sampled answers", "answers", answers="sampled"),
+    Variant("trained on both", "answers", answers="both"),
+    Variant("python alone", "domains", phases=(Phase(A),), measured=A),
+    Variant("email alone", "domains", phases=(Phase(B),), measured=B),
+]
+_DRIFT_BASE = Variant(
+    "drift, constant rate", "drift", phases=_ab(Phase(B, 0.5, on_entry="choose vocabulary")), measured=B
+)
+
+
+def _drift(name: str, entry: Entry, training: Mapping[str, object] | None = None) -> Variant:
+    phases = _ab(Phase(B, 0.5, 0.0, entry))
+    return replace(_DRIFT_BASE, name=f"drift, {name}", training=training or {}, phases=phases, against=_DRIFT_BASE.name)
+
+
+_COSINE = {"lr_decay_style": "cosine"}
+_DRIFT = [
+    _DRIFT_BASE,
+    _drift("vocabulary kept", ""),
+    _drift("cosine over all of it", "choose vocabulary", _COSINE),
+    _drift("cosine, restarted", "restart schedule", _COSINE),
+    _drift("warm-up again", "warm up again"),
+    _drift("moments reset", "reset moments"),
+    _drift("a new draft", "new draft"),
+    replace(_drift("2048 tokens, chosen again", "choose vocabulary"), draft_vocabulary=2048),
+    replace(_drift("2048 tokens, kept", ""), draft_vocabulary=2048, against="drift, 2048 tokens, chosen again"),
+]
+_ABA = [
+    Variant(f"A, B, A, replay {replay:.0%}", "forgetting", phases=_aba(replay), length=1.5, measured=A,
+            against="A, B, A, replay 0%")
+    for replay in (0.0, 0.25, 0.5)
+] + [
+    Variant("A, B, A, the pool's order", "forgetting", policy="least used", phases=_aba(0.0), length=1.5, measured=A,
+            against="A, B, A, replay 0%"),
+    Variant("A, B, A, averaged weights 0.995", "forgetting", ema=0.995, phases=_aba(0.0), length=1.5, measured=A,
+            against="A, B, A, replay 0%", cost=1.05),
+]  # fmt: skip
+
+_ALL = (*_RATES, *_LOSSES, *_UNROLL, *_WEIGHTS, *_OPTIMIZERS, *_TRAFFIC, *_DRIFT, *_ABA)
+_FIRST = (
+    "lr 0.0003", "lr 0.002", "lr 0.004", "loss: forward KL", "loss: adaptive mixture", "loss: log acceptance",
+    "unroll 5", "A, B, A, replay 0%", "A, B, A, replay 25%", "A, B, A, replay 50%", "unroll 2", "frozen head",
+    "random layer and head", "vocabulary 2048", "vocabulary 32768", "loss: KL and cross entropy",
+    "loss: total variation", "Muon, lr 1e-3", "Muon, lr 3e-3", "cosine to 0", "betas 0.9, 0.999", "prompt rows",
+    "averaged weights 0.98", "batch of 16, lr 2e-3", "batch of 4", "step weights 1.0", "loss: rejected 0.1",
+    "loss: survival", "loss: hardness 0.5", "arriving, least used first", "arriving, newest first",
+    "arriving, uniform", "drift, constant rate", "drift, cosine over all of it", "drift, cosine, restarted",
+    "drift, a new draft", "drift, vocabulary kept", "trained on sampled answers", "loss: reverse KL", "unroll 1",
+    "unroll 7", "A, B, A, the pool's order", "python alone", "email alone", "lr 1e-05", "lr 0.0001",
+)  # fmt: skip
+VARIANTS: tuple[Variant, ...] = (
+    Variant("baseline", "baseline"),
+    _AGAIN,
+    *(one for name in _FIRST for one in _ALL if one.name == name),
+    *(one for one in _ALL if one.name not in _FIRST),
+)
+"""In order of worth: what is cut off by the time that there is comes last."""
+
+
+def named(name: str) -> Variant:
+    """The variant of a name."""
+    return next(one for one in VARIANTS if one.name == name)

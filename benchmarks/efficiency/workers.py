@@ -1,0 +1,157 @@
+"""Runs dealt to processes that share one device: a step of a small draft is too short to fill a GPU alone."""
+
+import json
+import multiprocessing as mp
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import torch
+from aurora_core.models.target import Target
+
+from efficiency.learning import Job, Run, Setup
+from efficiency.variants import Variant, named
+
+_WARM, _TIMED = 15, 40
+"""Optimizer steps of the calibration, all processes at once."""
+_MEASURE = 2.2
+"""Measurements of a run, on average."""
+
+
+def _calibrated(setup: Setup, started: Any) -> tuple[float, float, float]:  # noqa: ANN401 (multiprocessing's)
+    """Tokens per second of the baseline, seconds of a measurement, and of a run's start."""
+    began = time.perf_counter()
+    run = Run(Job(named("baseline"), 0, 1 << 30, 1e9), setup)
+    start = time.perf_counter() - began
+    batches = run.batches()
+    for _ in range(_WARM):
+        run.trainer.train_step([next(batches)])
+    setup.measure(run.trainer)
+    started.wait()
+    before, began = run.tokens, time.perf_counter()
+    for _ in range(_TIMED):
+        run.trainer.train_step([next(batches)])
+    speed = (run.tokens - before) / (time.perf_counter() - began)
+    began = time.perf_counter()
+    setup.measure(run.trainer)
+    return speed, time.perf_counter() - began, start
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What processes share: events, a barrier and queues of multiprocessing, which have no types of their own."""
+
+    ready: Any
+    started: Any
+    jobs: Any
+    results: Any
+
+
+def _work(number: int, device: str, target: Path, folder: Path, shared: _Shared) -> None:
+    torch.set_num_threads(1)
+    where = torch.device(device)
+    if where.type == "cuda":
+        torch.zeros(1, device=where)
+    results = shared.results
+    try:
+        checkpoint = Target(target)
+        _ = checkpoint.embedding, checkpoint.fingerprint
+        shared.ready.wait()
+        setup = Setup(checkpoint, folder, where)
+        results.put({"worker": number, "calibration": _calibrated(setup, shared.started)})
+        while (job := shared.jobs.get()) is not None:
+            try:
+                results.put(Run(job, setup).to_the_end())
+            except Exception:  # noqa: BLE001 (one variant's failure is reported, and the others run)
+                results.put({"variant": job.variant.name, "seed": job.seed, "error": traceback.format_exc()[-1500:]})
+    except Exception:  # noqa: BLE001 (the same)
+        results.put({"worker": number, "error": traceback.format_exc()[-1500:]})
+        shared.started.abort()
+
+
+def tokens_of_a_run(variants: Sequence[Variant], seeds: int, seconds: float, calibration: Sequence[float]) -> int:
+    """How many tokens each run may have, so that all end in so many seconds of processes.
+
+    Args:
+        variants: to run.
+        seeds: of each.
+        seconds: of all processes together.
+        calibration: tokens per second, seconds of a measurement, seconds of a start.
+    """
+    speed, measurement, start = calibration
+    fixed = len(variants) * seeds * (start + _MEASURE * measurement)
+    # A faster one is trained until its seconds are over.
+    per_token = seeds * sum(one.length * max(1.0, one.cost) for one in variants) / speed
+    return max(4096, int((seconds - fixed) / per_token))
+
+
+class Workers:
+    """Processes that wait for data, then for jobs; started before the data is made, because starting takes long."""
+
+    def __init__(self, count: int, device: str, target: Path, folder: Path) -> None:
+        context = mp.get_context("spawn")
+        self._shared = _Shared(context.Event(), context.Barrier(count), context.Queue(), context.Queue())
+        self._processes = [
+            context.Process(target=_work, daemon=True, args=(number, device, target, folder, self._shared))
+            for number in range(count)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def calibrate(self) -> list[float]:
+        """Begin; the data is there. Tokens per second of a process while all train, and what else costs.
+
+        Raises:
+            RuntimeError: a process cannot begin.
+        """
+        self._shared.ready.set()
+        found = [self._shared.results.get(timeout=600) for _ in self._processes]
+        for one in found:
+            if "error" in one:
+                raise RuntimeError(one["error"])
+        return [statistics.median(values) for values in zip(*(one["calibration"] for one in found), strict=True)]
+
+    def run(self, jobs: Sequence[Job], until: float, take: Callable[[dict[str, Any]], None]) -> int:
+        """Deal jobs out, in order, until a time of the monotonic clock; hands each result over at once.
+
+        Returns:
+            How many were finished.
+        """
+        for job in jobs:
+            self._shared.jobs.put(job)
+        done = 0
+        while done < len(jobs) and time.monotonic() < until and any(p.is_alive() for p in self._processes):
+            try:
+                take(self._shared.results.get(timeout=min(1.0, max(0.01, until - time.monotonic()))))
+            except Empty:
+                continue
+            done += 1
+        return done
+
+    def stop(self) -> None:
+        """End all; what is not finished is lost."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
+        for queue in (self._shared.jobs, self._shared.results):
+            queue.cancel_join_thread()
+
+
+def appended(path: Path) -> Callable[[dict[str, Any]], None]:
+    """What appends a result to a file, as a line of JSON."""
+
+    def take(result: dict[str, Any]) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps(result, separators=(",", ":")) + "\n")
+        said = result.get("error", "").strip().splitlines()[-1:] or [
+            f"{p['at']} {p['tokens']}" for p in result["points"]
+        ]
+        print(result["variant"], result["seed"], *said, flush=True)
+
+    return take

@@ -1,0 +1,123 @@
+"""Sample efficiency by experiment: what makes a draft's accept length rise fastest, and what does not.
+
+``measure`` makes data once (prompts of four domains, answered by the target), trains every variant of
+``efficiency/variants.py`` from the same start on equally many tokens with several seeds, dealt to processes that share
+one device, and simulates accept lengths on held-out prompts. Each run is appended to a file at once, so that one that
+is cut off loses only what was not finished; how many tokens a run has follows from a calibration, so that all fit the
+time. ``pages`` compares, with paired intervals, and writes ``docs/experiments``.
+
+On a GPU: python benchmarks/experiments.py measure --model FOLDER --device cuda --workers 8 --seconds 220 --out FOLDER
+To try it on a CPU: python benchmarks/experiments.py measure --small --out FOLDER
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from aurora_core.models.target import Target
+from efficiency.data import Amount, record
+from efficiency.learning import Job
+from efficiency.variants import BASELINE, VARIANTS, Variant
+from efficiency.workers import Workers, appended, tokens_of_a_run
+
+SMALL = Amount(prompts=16, heldout=4, tokens=24, domains=2, together=16)
+_RESERVE = 0.93
+"""Of the time, what is dealt out: some variants are slower than guessed."""
+
+
+def _machine(device: torch.device) -> str:
+    cores = len(os.sched_getaffinity(0))
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return f"{gpu}{platform.machine()}, {cores} cores"
+
+
+def _seeds(variant: Variant, seeds: int) -> list[int]:
+    """The same for all variants, but for the one that is the baseline with others."""
+    return [s + 100 * (variant.group == "noise") for s in range(seeds)]
+
+
+def _heading(options: argparse.Namespace, device: torch.device, amount: Amount) -> dict[str, Any]:
+    return {
+        "benchmark": "experiments",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(device),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "model": Path(options.model).name,
+        "workers": options.workers,
+        "seeds": options.seeds,
+        "amount": vars(amount),
+        "baseline": dict(BASELINE),
+    }
+
+
+def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
+    """Make data, calibrate, and run what fits."""
+    began = time.monotonic()
+    device = torch.device(options.device)
+    amount = SMALL if options.small else Amount()
+    for wished in (options.out, options.data):
+        if wished is not None:
+            wished.mkdir(parents=True, exist_ok=True)
+    found = options.out / "experiments.jsonl"
+    with tempfile.TemporaryDirectory(prefix="aurora-experiments-") as temporary:
+        folder: Path = options.data or Path(temporary)
+        workers = Workers(options.workers, options.device, options.model, folder)
+        try:
+            if not (folder / "data.json").exists():
+                record(Target(options.model), amount, folder, device)
+            made = time.monotonic() - began
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            calibration = workers.calibrate()
+            left = options.seconds - (time.monotonic() - began)
+            fitting = tokens_of_a_run(variants, options.seeds, left * options.workers * _RESERVE, calibration)
+            tokens = options.tokens or max(fitting, options.least_tokens)
+            seconds = tokens / calibration[0]
+            heading = {**_heading(options, device, amount), "tokens": tokens, "seconds": round(seconds, 2),
+                       "data_seconds": round(made, 1), "calibration": [round(x, 3) for x in calibration]}  # fmt: skip
+            found.write_text(json.dumps(heading) + "\n")
+            print(json.dumps(heading), flush=True)
+            jobs = [Job(one, seed, tokens, seconds) for one in variants for seed in _seeds(one, options.seeds)]
+            done = workers.run(jobs, began + options.seconds, appended(found))
+            print(f"{done} of {len(jobs)} runs in {time.monotonic() - began:.0f} s", flush=True)
+        finally:
+            workers.stop()
+
+
+def main() -> None:
+    """Measure, or write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("measure", "pages"))
+    parser.add_argument("--model", type=Path, help="folder of SmolLM2-135M-Instruct; by default the demonstration's")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the device")
+    parser.add_argument("--seconds", type=float, default=220, help="of all, data included")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, help="of a run; by default what fits")
+    parser.add_argument("--least-tokens", type=int, default=0, help="of a run, even if not all runs fit")
+    parser.add_argument("--only", nargs="*", help="names of variants")
+    parser.add_argument("--small", action="store_true", help="as little data as tries the script itself")
+    parser.add_argument("--data", type=Path, help="folder of data that an earlier call has made, or that is kept")
+    parser.add_argument("--out", type=Path, default=Path("experiments"), help="folder of what was measured")
+    options = parser.parse_args()
+    if options.model is None:
+        from aurora_core.cli.places import models_folder  # noqa: PLC0415 (only where the demonstration is installed)
+        from aurora_demo import smollm2  # noqa: PLC0415
+
+        options.model = smollm2.materialise(models_folder())
+    variants = [one for one in VARIANTS if not options.only or one.name in options.only]
+    measure(options, variants)
+
+
+if __name__ == "__main__":
+    main()
