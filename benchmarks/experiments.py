@@ -7,7 +7,7 @@ is cut off loses only what was not finished; how many tokens a run has follows f
 time. ``pages`` compares, with paired intervals, and writes ``docs/experiments``.
 
 On a GPU: python benchmarks/experiments.py measure --model FOLDER --device cuda --workers 8 --seconds 220 --out FOLDER
-To try it on a CPU: python benchmarks/experiments.py measure --small --out FOLDER
+On a CPU, with less of all: python benchmarks/experiments.py measure --small --seconds 1800 --out FOLDER
 """
 
 import argparse
@@ -17,6 +17,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,15 @@ import torch
 import transformers
 from aurora_core.models.target import Target
 from efficiency.data import Amount, record
-from efficiency.learning import Job
-from efficiency.variants import BASELINE, VARIANTS, Variant
+from efficiency.trainer import Job
+from efficiency.variants import VARIANTS, Baseline, Variant
 from efficiency.workers import Workers, appended, tokens_of_a_run
 
-SMALL = Amount(prompts=16, heldout=4, tokens=24, domains=2, together=16)
+SMALL = Amount(prompts=80, heldout=16, tokens=64, domains=2, together=80, kinds=("greedy",))
+OF_CPU = Baseline(vocabulary=2048, batch=4, warmup=5)
+"""Shorter steps than those of ``examples/smollm2.yaml``, so that a run of a minute has enough of them."""
+ROOT = Path(__file__).parent.parent
+RECORDED, NOTES = (ROOT / "benchmarks" / "efficiency" / name for name in ("runs.json", "notes.json"))
 _RESERVE = 0.93
 """Of the time, what is dealt out: some variants are slower than guessed."""
 
@@ -45,7 +50,7 @@ def _seeds(variant: Variant, seeds: int) -> list[int]:
     return [s + 100 * (variant.group == "noise") for s in range(seeds)]
 
 
-def _heading(options: argparse.Namespace, device: torch.device, amount: Amount) -> dict[str, Any]:
+def _heading(options: argparse.Namespace, device: torch.device, amount: Amount, baseline: Baseline) -> dict[str, Any]:
     return {
         "benchmark": "experiments",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -55,8 +60,8 @@ def _heading(options: argparse.Namespace, device: torch.device, amount: Amount) 
         "model": Path(options.model).name,
         "workers": options.workers,
         "seeds": options.seeds,
-        "amount": vars(amount),
-        "baseline": dict(BASELINE),
+        "amount": asdict(amount),
+        "baseline": asdict(baseline),
     }
 
 
@@ -64,14 +69,14 @@ def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
     """Make data, calibrate, and run what fits."""
     began = time.monotonic()
     device = torch.device(options.device)
-    amount = SMALL if options.small else Amount()
+    amount, baseline = (SMALL, OF_CPU) if options.small else (Amount(), Baseline())
     for wished in (options.out, options.data):
         if wished is not None:
             wished.mkdir(parents=True, exist_ok=True)
     found = options.out / "experiments.jsonl"
     with tempfile.TemporaryDirectory(prefix="aurora-experiments-") as temporary:
         folder: Path = options.data or Path(temporary)
-        workers = Workers(options.workers, options.device, options.model, folder)
+        workers = Workers(options.workers, options.device, options.model, folder, baseline)
         try:
             if not (folder / "data.json").exists():
                 record(Target(options.model), amount, folder, device)
@@ -83,15 +88,27 @@ def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
             fitting = tokens_of_a_run(variants, options.seeds, left * options.workers * _RESERVE, calibration)
             tokens = options.tokens or max(fitting, options.least_tokens)
             seconds = tokens / calibration[0]
-            heading = {**_heading(options, device, amount), "tokens": tokens, "seconds": round(seconds, 2),
+            heading = {**_heading(options, device, amount, baseline), "tokens": tokens, "seconds": round(seconds, 2),
                        "data_seconds": round(made, 1), "calibration": [round(x, 3) for x in calibration]}  # fmt: skip
             found.write_text(json.dumps(heading) + "\n")
             print(json.dumps(heading), flush=True)
-            jobs = [Job(one, seed, tokens, seconds) for one in variants for seed in _seeds(one, options.seeds)]
+            jobs = [
+                Job(one, seed, tokens, seconds, baseline) for one in variants for seed in _seeds(one, options.seeds)
+            ]
             done = workers.run(jobs, began + options.seconds, appended(found))
             print(f"{done} of {len(jobs)} runs in {time.monotonic() - began:.0f} s", flush=True)
         finally:
             workers.stop()
+
+
+def pages(measured: Path) -> None:
+    """Take what was measured into the repository, where there is something new, and write the pages."""
+    from efficiency import pages as made  # noqa: PLC0415 (matplotlib is not needed to measure)
+    from efficiency.results import compacted, read  # noqa: PLC0415
+
+    if (new := measured / "experiments.jsonl").exists():
+        RECORDED.write_text(json.dumps(compacted(new.read_text().splitlines()), separators=(",", ":")) + "\n")
+    made.write(read(RECORDED), json.loads(NOTES.read_text()), ROOT / "docs" / "experiments")
 
 
 def main() -> None:
@@ -106,10 +123,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="of a run; by default what fits")
     parser.add_argument("--least-tokens", type=int, default=0, help="of a run, even if not all runs fit")
     parser.add_argument("--only", nargs="*", help="names of variants")
-    parser.add_argument("--small", action="store_true", help="as little data as tries the script itself")
+    parser.add_argument("--small", action="store_true", help="what a CPU has time for")
     parser.add_argument("--data", type=Path, help="folder of data that an earlier call has made, or that is kept")
     parser.add_argument("--out", type=Path, default=Path("experiments"), help="folder of what was measured")
     options = parser.parse_args()
+    if options.what == "pages":
+        pages(options.out)
+        return
     if options.model is None:
         from aurora_core.cli.places import models_folder  # noqa: PLC0415 (only where the demonstration is installed)
         from aurora_demo import smollm2  # noqa: PLC0415

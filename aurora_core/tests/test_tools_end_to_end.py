@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -154,7 +155,13 @@ def test_states_are_those_of_the_target(tiny, tmp_path):
     (answer,) = answers.of(conversations.read([tmp_path / "a.jsonl"]), target)
     assert answer.tokens.tolist() == [1, 9, 8, 3, 5, 6, 7, 2]
     assert answer.prompt_tokens == 4
-    sample = HiddenStates(target, (1, 2, 3), torch.device("cpu"), "float32").sample(answer)
+    states = HiddenStates(target, (1, 2, 3), torch.device("cpu"), "float32")
+    sample = states.sample(answer)
+    longer = replace(answer, id="longer", tokens=torch.cat([answer.tokens, answer.tokens]))
+    padded, _ = states.samples([answer, longer])
+    assert padded.request == answer.id
+    torch.testing.assert_close(padded.aux, sample.aux)
+    torch.testing.assert_close(padded.last, sample.last)
     with torch.no_grad():
         hidden = model(input_ids=answer.tokens[None, :-1], output_hidden_states=True)
     expected = torch.cat([hidden.hidden_states[layer + 1][0] for layer in (1, 2, 3)], -1)

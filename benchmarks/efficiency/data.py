@@ -1,8 +1,8 @@
 """What every variant is trained and measured on, made once: answers of the target, and its hidden states at each token.
 
-The target answers each prompt greedily and once at temperature 0.8. Prompts are split, not answers, so that nothing of
-a held-out prompt is trained on. States are those that :class:`aurora_core.datasets.states.HiddenStates` computes, a
-batch at a time.
+The target answers each prompt greedily and, where there is time for it, once at temperature 0.8. Prompts are split, not
+answers, so that nothing of a held-out prompt is trained on. States are those that
+:class:`aurora_core.datasets.states.HiddenStates` computes, a batch at a time.
 """
 
 import json
@@ -36,6 +36,7 @@ class Amount:
         tokens: of an answer, at most.
         domains: how many.
         together: answers at a time.
+        kinds: of answers.
     """
 
     prompts: int = 320
@@ -43,6 +44,7 @@ class Amount:
     tokens: int = 128
     domains: int = 4
     together: int = 1280
+    kinds: tuple[Kind, ...] = ("greedy", "sampled")
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ def record(target: Target, amount: Amount, folder: Path, device: torch.device) -
         for number, text in enumerate(texts[: amount.prompts])
     ]  # fmt: skip
     answers: list[Answer] = []
-    kinds: tuple[Kind, ...] = ("greedy", "sampled")
-    for kind in kinds:
+    for kind in amount.kinds:
         for start in range(0, len(asked), amount.together):
             part = asked[start : start + amount.together]
             done = _answers(model, tokenizer, [text for _, _, text in part], kind, amount.tokens)

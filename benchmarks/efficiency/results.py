@@ -18,7 +18,8 @@ class Point:
         tokens: generated tokens that it was trained on, each time that they were.
         seconds: of training.
         greedy: by domain, with as many draft steps as the engine drafts.
-        sampled, longer: sums over all domains: of answers at temperature 0.8, and with seven draft steps.
+        sampled, longer: sums over all domains: of answers at temperature 0.8, and with seven draft steps; zeros where
+            that was not measured.
     """
 
     tokens: int
@@ -59,9 +60,7 @@ def compacted(lines: Sequence[str]) -> dict[str, Any]:
             continue
         points = {}
         for point in run["points"]:
-            if point["at"] == "half":
-                continue
-            three, seven = point["counts"]["3"], point["counts"]["7"]
+            three, seven = point["counts"]["3"], point["counts"].get("7", {})
             kinds = {
                 kind: {n.split()[0]: p for n, p in three.items() if n.endswith(kind)} for kind in ("greedy", "sampled")
             }

@@ -33,7 +33,8 @@ class Variant:
         name: unique.
         group: the experiment that it is part of.
         training: of :class:`aurora_core.config.TrainingConfig`, over the baseline's.
-        draft_vocabulary: tokens of the draft's vocabulary.
+        vocabulary, batch, warmup: tokens of the draft's vocabulary, samples of a step and steps of warm-up, over the
+            baseline's.
         rule: a loss of :mod:`efficiency.losses`, or None for the product's own path.
         frozen: the head is not trained.
         start: what of the target the draft begins with.
@@ -52,7 +53,9 @@ class Variant:
     name: str
     group: str
     training: Mapping[str, object] = field(default_factory=dict)
-    draft_vocabulary: int = 8192
+    vocabulary: float = 1.0
+    batch: float = 1.0
+    warmup: float = 1.0
     rule: str | None = None
     frozen: bool = False
     start: Literal["borrowed", "random layer", "random"] = "borrowed"
@@ -68,10 +71,24 @@ class Variant:
     measured: tuple[str, ...] = ()
 
 
-BASELINE: Mapping[str, object] = {
-    "lr": 1e-3, "warmup_steps": 20, "max_grad_norm": 1.0, "ttt_length": 3, "step_weight_decay": 0.8, "micro_batch": 8,
-}  # fmt: skip
-"""The settings of ``examples/smollm2.yaml``."""
+@dataclass(frozen=True)
+class Baseline:
+    """What all are compared with: the settings of ``examples/smollm2.yaml``, and what a CPU has time for.
+
+    Attributes:
+        vocabulary: tokens of the draft's.
+        batch: samples of a step.
+        warmup: steps.
+        training: the rest of the trainer's settings.
+    """
+
+    vocabulary: int = 8192
+    batch: int = 8
+    warmup: int = 20
+    training: Mapping[str, object] = field(
+        default_factory=lambda: {"lr": 1e-3, "max_grad_norm": 1.0, "ttt_length": 3, "step_weight_decay": 0.8}
+    )
+
 
 A, B = ("python",), ("email",)
 
@@ -85,7 +102,7 @@ def _ab(entry: Phase) -> tuple[Phase, ...]:
 
 
 def _loss(rule: str) -> Variant:
-    return Variant(f"loss: {rule}", "loss", rule=rule, against="loss: forward KL", cost=1.2)
+    return Variant(f"loss: {rule}", "loss", rule=rule, cost=1.2)
 
 
 _AGAIN = Variant("baseline, other seeds", "noise")
@@ -112,9 +129,8 @@ _WEIGHTS = [
     Variant("frozen head", "head", frozen=True),
     Variant("random layer, borrowed head", "initialisation", start="random layer"),
     Variant("random layer and head", "initialisation", start="random"),
-    Variant("vocabulary 2048", "vocabulary", draft_vocabulary=2048, cost=0.95),
-    Variant("vocabulary 4096", "vocabulary", draft_vocabulary=4096),
-    Variant("vocabulary 32768", "vocabulary", draft_vocabulary=32768, cost=1.5),
+    Variant("vocabulary smaller", "vocabulary", vocabulary=0.25, cost=0.9),
+    Variant("vocabulary larger", "vocabulary", vocabulary=4.0, cost=1.5),
     Variant("averaged weights 0.98", "average of weights", ema=0.98, cost=1.05),
     Variant("averaged weights 0.995", "average of weights", ema=0.995, cost=1.05),
     Variant("prompt rows", "prompt rows", prompt_rows=True, cost=1.2),
@@ -131,12 +147,12 @@ _OPTIMIZERS = [
     Variant("cosine to 0", "schedule", {"lr_decay_style": "cosine"}),
     Variant("cosine to a tenth", "schedule", {"lr_decay_style": "cosine", "min_lr": 1e-4}),
     Variant("no warm-up", "schedule", {"warmup_steps": 0}),
-    Variant("warm-up of 100", "schedule", {"warmup_steps": 100}),
-    Variant("batch of 4", "batch size", {"micro_batch": 4}, cost=1.8),
-    Variant("batch of 16", "batch size", {"micro_batch": 16}, cost=0.6),
-    Variant("batch of 16, lr 2e-3", "batch size", {"micro_batch": 16, "lr": 2e-3}, cost=0.6),
-    Variant("batch of 32, lr 2e-3", "batch size", {"micro_batch": 32, "lr": 2e-3}, cost=0.4),
-    Variant("batch of 4, lr 5e-4", "batch size", {"micro_batch": 4, "lr": 5e-4}, cost=1.8),
+    Variant("warm-up five times as long", "schedule", warmup=5.0),
+    Variant("batch halved", "batch size", batch=0.5, cost=1.3),
+    Variant("batch doubled", "batch size", batch=2.0),
+    Variant("batch doubled, lr 2e-3", "batch size", {"lr": 2e-3}, batch=2.0),
+    Variant("batch fourfold, lr 2e-3", "batch size", {"lr": 2e-3}, batch=4.0),
+    Variant("batch halved, lr 5e-4", "batch size", {"lr": 5e-4}, batch=0.5, cost=1.3),
 ]
 _TRAFFIC = [
     Variant("arriving, least used first", "replay", policy="least used"),
@@ -166,8 +182,8 @@ _DRIFT = [
     _drift("warm-up again", "warm up again"),
     _drift("moments reset", "reset moments"),
     _drift("a new draft", "new draft"),
-    replace(_drift("2048 tokens, chosen again", "choose vocabulary"), draft_vocabulary=2048),
-    replace(_drift("2048 tokens, kept", ""), draft_vocabulary=2048, against="drift, 2048 tokens, chosen again"),
+    replace(_drift("smaller vocabulary, chosen again", "choose vocabulary"), vocabulary=0.25),
+    replace(_drift("smaller vocabulary, kept", ""), vocabulary=0.25, against="drift, smaller vocabulary, chosen again"),
 ]
 _ABA = [
     Variant(f"A, B, A, replay {replay:.0%}", "forgetting", phases=_aba(replay), length=1.5, measured=A,
@@ -182,15 +198,15 @@ _ABA = [
 
 _ALL = (*_RATES, *_LOSSES, *_UNROLL, *_WEIGHTS, *_OPTIMIZERS, *_TRAFFIC, *_DRIFT, *_ABA)
 _FIRST = (
-    "lr 0.0003", "lr 0.002", "lr 0.004", "loss: forward KL", "loss: adaptive mixture", "loss: log acceptance",
-    "unroll 5", "A, B, A, replay 0%", "A, B, A, replay 25%", "A, B, A, replay 50%", "unroll 2", "frozen head",
-    "random layer and head", "vocabulary 2048", "vocabulary 32768", "loss: KL and cross entropy",
-    "loss: total variation", "Muon, lr 1e-3", "Muon, lr 3e-3", "cosine to 0", "betas 0.9, 0.999", "prompt rows",
-    "averaged weights 0.98", "batch of 16, lr 2e-3", "batch of 4", "step weights 1.0", "loss: rejected 0.1",
-    "loss: survival", "loss: hardness 0.5", "arriving, least used first", "arriving, newest first",
-    "arriving, uniform", "drift, constant rate", "drift, cosine over all of it", "drift, cosine, restarted",
-    "drift, a new draft", "drift, vocabulary kept", "trained on sampled answers", "loss: reverse KL", "unroll 1",
-    "unroll 7", "A, B, A, the pool's order", "python alone", "email alone", "lr 1e-05", "lr 0.0001",
+    "lr 0.002", "lr 0.0003", "unroll 5", "unroll 1", "loss: log acceptance", "loss: adaptive mixture", "frozen head",
+    "random layer and head", "A, B, A, replay 0%", "A, B, A, replay 25%", "A, B, A, replay 50%", "prompt rows",
+    "Muon, lr 1e-3", "batch doubled", "batch halved", "betas 0.9, 0.999", "averaged weights 0.98", "vocabulary smaller",
+    "cosine to 0", "loss: rejected 0.1", "loss: hardness 0.5", "step weights 1.0", "loss: survival", "lr 0.004",
+    "loss: total variation", "loss: KL and cross entropy", "no warm-up", "arriving, least used first",
+    "arriving, newest first", "drift, constant rate", "drift, a new draft", "drift, vocabulary kept",
+    "vocabulary larger", "loss: reverse KL", "unroll 2", "batch doubled, lr 2e-3", "Muon, lr 3e-3",
+    "drift, cosine over all of it", "drift, cosine, restarted", "arriving, uniform", "python alone", "email alone",
+    "loss: forward KL", "trained on sampled answers", "unroll 7", "A, B, A, the pool's order", "lr 1e-05", "lr 0.0001",
 )  # fmt: skip
 VARIANTS: tuple[Variant, ...] = (
     Variant("baseline", "baseline"),

@@ -14,32 +14,34 @@ from typing import Any
 import torch
 from aurora_core.models.target import Target
 
-from efficiency.learning import Job, Run, Setup
-from efficiency.variants import Variant, named
+from efficiency.learning import Run, Setup
+from efficiency.trainer import Job
+from efficiency.variants import Baseline, Variant, named
 
-_WARM, _TIMED = 15, 40
-"""Optimizer steps of the calibration, all processes at once."""
+_STEPS = {"cpu": (2, 6), "cuda": (15, 40)}
+"""Optimizer steps before the calibration's, and its own, all processes at once."""
 _MEASURE = 2.2
 """Measurements of a run, on average."""
 
 
-def _calibrated(setup: Setup, started: Any) -> tuple[float, float, float]:  # noqa: ANN401 (multiprocessing's)
+def _calibrated(setup: Setup, baseline: Baseline, started: Any) -> tuple[float, float, float]:  # noqa: ANN401 (multiprocessing's)
     """Tokens per second of the baseline, seconds of a measurement, and of a run's start."""
-    began = time.perf_counter()
-    run = Run(Job(named("baseline"), 0, 1 << 30, 1e9), setup)
-    start = time.perf_counter() - began
-    batches = run.batches()
-    for _ in range(_WARM):
+    clock, (warm, timed) = setup.clock, _STEPS[setup.device.type]
+    began = clock()
+    run = Run(Job(named("baseline"), 0, 1 << 30, 1e9, baseline), setup)
+    start, batches = clock() - began, run.batches()
+    for _ in range(warm):
         run.trainer.train_step([next(batches)])
-    setup.measure(run.trainer)
+    if setup.device.type == "cuda":
+        setup.measure(run.trainer)
     started.wait()
-    before, began = run.tokens, time.perf_counter()
-    for _ in range(_TIMED):
+    before, began = run.tokens, clock()
+    for _ in range(timed):
         run.trainer.train_step([next(batches)])
-    speed = (run.tokens - before) / (time.perf_counter() - began)
-    began = time.perf_counter()
+    speed = (run.tokens - before) / (clock() - began)
+    began = clock()
     setup.measure(run.trainer)
-    return speed, time.perf_counter() - began, start
+    return speed, clock() - began, start
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class _Shared:
     results: Any
 
 
-def _work(number: int, device: str, target: Path, folder: Path, shared: _Shared) -> None:
+def _work(number: int, device: str, target: Path, folder: Path, baseline: Baseline, shared: _Shared) -> None:
     torch.set_num_threads(1)
     where = torch.device(device)
     if where.type == "cuda":
@@ -63,7 +65,7 @@ def _work(number: int, device: str, target: Path, folder: Path, shared: _Shared)
         _ = checkpoint.embedding, checkpoint.fingerprint
         shared.ready.wait()
         setup = Setup(checkpoint, folder, where)
-        results.put({"worker": number, "calibration": _calibrated(setup, shared.started)})
+        results.put({"worker": number, "calibration": _calibrated(setup, baseline, shared.started)})
         while (job := shared.jobs.get()) is not None:
             try:
                 results.put(Run(job, setup).to_the_end())
@@ -93,11 +95,11 @@ def tokens_of_a_run(variants: Sequence[Variant], seeds: int, seconds: float, cal
 class Workers:
     """Processes that wait for data, then for jobs; started before the data is made, because starting takes long."""
 
-    def __init__(self, count: int, device: str, target: Path, folder: Path) -> None:
+    def __init__(self, count: int, device: str, target: Path, folder: Path, baseline: Baseline) -> None:
         context = mp.get_context("spawn")
         self._shared = _Shared(context.Event(), context.Barrier(count), context.Queue(), context.Queue())
         self._processes = [
-            context.Process(target=_work, daemon=True, args=(number, device, target, folder, self._shared))
+            context.Process(target=_work, daemon=True, args=(number, device, target, folder, baseline, self._shared))
             for number in range(count)
         ]
         for process in self._processes:

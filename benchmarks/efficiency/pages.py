@@ -1,0 +1,173 @@
+"""The pages below ``docs/experiments`` and their picture, made of what was measured."""
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from efficiency.compare import Effect, effect, length
+from efficiency.questions import QUESTIONS, Question
+from efficiency.results import Runs
+from efficiency.variants import VARIANTS, A, B, Variant
+
+_COLOURS = {"better": "#2b7bba", "worse": "#b03030", "not resolved": "#8c8c8c"}
+_FEW_DOMAINS = 2
+"""Of what a CPU has time for."""
+Notes = Mapping[str, str]
+"""By group, what was concluded and done; written by people."""
+
+
+def _effects(runs: Runs, variant: Variant, at: str) -> Effect | None:
+    if variant.name not in runs.points or variant.against not in runs.points or variant.name == variant.against:
+        return None
+    one = runs.points[variant.against]
+    return effect(one, runs.points[variant.name], (at, at), variant.measured)
+
+
+def _shown(found: Effect | None) -> str:
+    if found is None:
+        return "|"
+    low, high = found.change.low, found.change.high
+    interval = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
+    return f"{found.change.value:+.3f}{interval} |"
+
+
+def _seeds(found: Effect) -> str:
+    return ", ".join(f"{one:+.3f}" for one in found.by_seed)
+
+
+def _table(runs: Runs, group: str) -> list[str]:
+    rows = ["| variant | beside | accept length | at equal tokens | each seed | at equal seconds | verdict |",
+            "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for variant in VARIANTS:
+        found = _effects(runs, variant, "tokens") if variant.group == group else None
+        if found is None:
+            continue
+        timed = None if group == "loss" else _effects(runs, variant, "seconds")
+        rows.append(
+            f"| {variant.name} | {variant.against}: {found.before:.3f} | {found.after:.3f} | {_shown(found)} "
+            f"{_seeds(found)} | {_shown(timed)} {found.verdict} |"
+        )
+    return rows
+
+
+def _missing(runs: Runs, group: str) -> list[str]:
+    names = [one.name for one in VARIANTS if one.group == group and len(runs.points.get(one.name, {})) < 2]
+    return [f"Not measured: {', '.join(names)}.", ""] if names else []
+
+
+def _forgetting(runs: Runs) -> list[str]:
+    rows = ["| variant | python after python | after email | kept | email after email | python again | back to |",
+            "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for variant in (one for one in VARIANTS if one.group == "forgetting"):
+        moments = [(A, "phase 0"), (A, "phase 1"), (B, "phase 1"), (A, "tokens")]
+        first, left, other, back = (length(runs, variant.name, at, domains) for domains, at in moments)
+        if None in (first, left, other, back):
+            continue
+        assert first and left and other and back  # noqa: S101, PT018 (of the line above)
+        rows.append(
+            f"| {variant.name} | {first:.3f} | {left:.3f} | {left / first:.0%} | {other:.3f} | {back:.3f} "
+            f"| {back / first:.0%} |"
+        )
+    return [*rows, ""] if len(rows) > 2 else []
+
+
+def command(runs: Runs, names: list[str]) -> str:
+    """What measures some variants again, as they were measured."""
+    head = runs.heading
+    how = "--device cuda --workers 8" if head["amount"]["domains"] > _FEW_DOMAINS else "--small"
+    only = " ".join(f'"{name}"' for name in names)
+    size = f"--seeds {head['seeds']} --tokens {head['tokens']}"
+    return f"python benchmarks/experiments.py measure {how} {size} --only {only}"
+
+
+def _part(runs: Runs, question: Question, notes: Notes) -> list[str]:
+    mine = [one for one in VARIANTS if one.group == question.group]
+    rows = _table(runs, question.group)
+    lines = [f"## {question.title}", "", textwrap.fill(question.text, 120), ""]
+    if len(rows) == 2:
+        return [*lines, "Not measured.", ""]
+    if question.group == "forgetting":
+        lines += _forgetting(runs)
+    lines += [*rows, ""]
+    if question.group in notes:
+        lines += [textwrap.fill(notes[question.group], 120), ""]
+    lines += _missing(runs, question.group)
+    names = list(dict.fromkeys([name for one in mine if one.name in runs.points for name in (one.against, one.name)]))
+    return [*lines, "```", command(runs, names), "```", ""]
+
+
+def _method(runs: Runs) -> str:
+    head, amount = runs.heading, runs.heading["amount"]
+    base = head["baseline"]
+    domains = ("two domains (python, email)", "four domains")[amount["domains"] > _FEW_DOMAINS]
+    settings = ", ".join(f"{key} {value:g}" for key, value in base["training"].items())
+    how = (
+        f"SmolLM2-135M-Instruct answered {amount['prompts']} prompts of each of {domains} greedily, up to "
+        f"{amount['tokens']} tokens each; {amount['heldout']} prompts of each domain are held out. Every variant "
+        f"trains an EAGLE3 draft from nothing with the project's own trainer on the same {head['tokens']:,} generated "
+        f"tokens, counted each time that they are drawn; {head['seeds']} seeds. The accept length is simulated on "
+        "held-out prompts with three draft steps: the verify cycles of greedy serving. The baseline has a draft "
+        f"vocabulary of {base['vocabulary']}, {base['batch']} samples a step, {base['warmup']} steps of warm-up, and "
+        f"{settings}."
+    )
+    reading = (
+        "*At equal tokens* is the difference to the variant beside it, over all seeds together, with the interval that "
+        "covers it with 95 % confidence over requests (paired, bias-corrected and accelerated bootstrap). It knows "
+        "nothing of the seeds, so a difference is called better or worse only where the interval leaves zero out and "
+        "every seed agrees; all else is not resolved. Of many comparisons some are resolved by chance. *At equal "
+        f"seconds* each is measured when it was trained for {head['seconds']:.1f} seconds of its process."
+    )
+    where = (
+        f"{head['machine']}, torch {head['torch']}, transformers {head['transformers']}, {head['date'][:10]}; other "
+        f"work shared the machine. Runs that ended with an error: {', '.join(runs.errors) or 'none'}."
+    )
+    return "\n\n".join(textwrap.fill(one, 120) for one in (how, reading, where))
+
+
+def _summary(runs: Runs) -> list[str]:
+    rows = ["| experiment | better | worse | not resolved |", "|---|---|---|---|"]
+    for question in QUESTIONS:
+        cells: dict[str, list[str]] = {"better": [], "worse": [], "not resolved": []}
+        for variant in (one for one in VARIANTS if one.group == question.group):
+            found = _effects(runs, variant, "tokens")
+            if found is not None:
+                cells[found.verdict].append(f"{variant.name} ({found.change.value:+.3f})")
+        if any(cells.values()):
+            rows.append(f"| {question.title} | " + " | ".join("; ".join(one) for one in cells.values()) + " |")
+    return [*rows, ""]
+
+
+def picture(runs: Runs, path: Path) -> None:
+    """Every difference at equal tokens with its interval."""
+    found = [(one, e) for one in VARIANTS if (e := _effects(runs, one, "tokens")) is not None]
+    found.sort(key=lambda pair: pair[1].change.value)
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.24 * len(found)), layout="constrained")
+    for at, (_, e) in enumerate(found):
+        low, high = e.change.low or e.change.value, e.change.high or e.change.value
+        axes.plot([low, high], [at, at], color=_COLOURS[e.verdict], linewidth=2)
+        axes.plot(e.by_seed, [at] * len(e.by_seed), "|", color="#555555", markersize=6)
+        axes.plot(e.change.value, at, "o", color=_COLOURS[e.verdict], markersize=4)
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    axes.set_yticks(range(len(found)), [one.name for one, _ in found], fontsize=8)
+    axes.set_xlabel("change of accept length at equal tokens; point and interval over requests, marks: seeds")
+    for verdict, colour in _COLOURS.items():
+        axes.plot([], [], color=colour, label=verdict)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def write(runs: Runs, notes: Notes, folder: Path) -> None:
+    """Write ``README.md`` and ``effects.png`` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["# Experiments on sample efficiency", "", textwrap.fill(notes.get("all", ""), 120), "", _method(runs), "",
+             *_summary(runs), "![Every difference with its interval](effects.png)", ""]  # fmt: skip
+    for question in QUESTIONS:
+        lines += _part(runs, question, notes)
+    (folder / "README.md").write_text("\n".join(lines).rstrip() + "\n")
+    picture(runs, folder / "effects.png")
