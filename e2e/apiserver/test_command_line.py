@@ -47,6 +47,25 @@ def operator(tmp_path_factory):
     kubectl("delete", "namespace", SPACE, "--wait=false")
 
 
+def upgraded(*options):
+    code, out = aurora("doctor", "chat", "-n", SPACE, "--upgrade", "-o", "json", *options)
+    found = {one["name"]: (one["result"], one["message"]) for one in json.loads(out)}
+    return code, {name: row for name, row in found.items() if name.startswith("upgrade")}
+
+
+def test_what_an_upgrade_would_restart_is_known_before_it():
+    """Given a running deployment, when the next operator brings another engine image, then engines alone restart."""
+    wait("a trainer", lambda: read(SPACE, "job", "chat-trainer"), 20)
+    same = ("--engine-image", "none/engine", "--trainer-image", "none/trainer")
+    assert {row[0] for row in upgraded(*same)[1].values()} == {"ok"}
+    found = upgraded("--engine-image", "next/engine", "--trainer-image", "none/trainer")[1]
+    engines, trainer = found["upgrade of chat-engine"], found["upgrade of chat-trainer"]
+    assert engines[0] == "restarts"
+    assert engines[1].endswith("restarts its pods: spec.containers[agent].image, spec.containers[engine].image")
+    assert trainer[0] == "ok"
+    assert upgraded()[1]["upgrade"][0] == "MISSING"
+
+
 def test_speculation_is_off_until_it_is_switched_on():
     assert aurora("speculation", "off", "chat", "-n", SPACE)[0] == 0
     assert condition("Speculating")["reason"] == "SwitchedOff"

@@ -2,23 +2,30 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from importlib.metadata import version
 from urllib.parse import urlencode
 
 from aurora_core.protocol import metrics
 
 from aurora_operator.api import GROUP, VERSION
-from aurora_operator.cli import messages, prometheus
+from aurora_operator.cli import messages, prometheus, upgrade
 from aurora_operator.cli.kubectl import Answer, Failure, Found, Kubectl
 from aurora_operator.render import gpus
+from aurora_operator.render.identity import Images
 from aurora_operator.render.serving import ENGINE
+
+_OPERATORS = ("-l", "app.kubernetes.io/name=aurora-operator")
+_MOST_PATHS = 5
+"""Changes of a pod that a message names."""
 
 
 class Result(StrEnum):
     """What a check found."""
 
     OK = "ok"
+    RESTARTS = "restarts"
     MISSING = "MISSING"
     FAILING = "FAILING"
     UNREACHABLE = "UNREACHABLE"
@@ -81,7 +88,7 @@ def _cluster(kubectl: Kubectl, *, resources: Sequence[str], claim: bool) -> Iter
     if api.failure is Failure.OTHER and "404" in api.error:
         api = Answer("", api.error, Failure.MISSING)
     yield from_answer("CustomResourceDefinition", api, bool, remedy)
-    ready = ("-l", "app.kubernetes.io/name=aurora-operator", "-o", "jsonpath={.items[*].status.readyReplicas}")
+    ready = (*_OPERATORS, "-o", "jsonpath={.items[*].status.readyReplicas}")
     operators = kubectl.attempt("get", "deployments", "--all-namespaces", *ready)
     remedy = "its Deployment is missing or not ready: see its pod's log"
     yield from_answer("operator", operators, lambda out: bool(out.strip()), remedy)
@@ -155,6 +162,35 @@ def _gpus(found: Found) -> list[str]:
     """By which names its pods ask for GPUs."""
     serving, training = found.spec.serving, found.spec.training
     return sorted({*gpus.names(serving, ENGINE), *gpus.names(training, "trainer")})
+
+
+def upgrades(kubectl: Kubectl, name: str | None, engine: str | None, trainer: str | None) -> Iterator[Check]:
+    """Which pods an operator of this version would restart, before it does.
+
+    Args:
+        kubectl: to see what runs.
+        name: of a resource; all of the namespace where there is none.
+        engine: image that the operator would give to engines; as the running one does where it is not named.
+        trainer: the same of trainers.
+    """
+    operators = kubectl.attempt("get", "deployments", "--all-namespaces", *_OPERATORS, "-o", "json")
+    images = upgrade.running_images(operators)
+    if images is None and engine and trainer:
+        images = Images(engine, trainer)
+    if images is None:
+        why = _last(operators.error) or "there is no operator"
+        result = _RESULTS[operators.failure] if operators.failure is not None else Result.MISSING
+        yield Check("upgrade", result, f"{why}: name the new operator's images by --engine-image and --trainer-image")
+        return
+    images = replace(images, engine=engine or images.engine, trainer=trainer or images.trainer)
+    what = f"an operator of version {version('aurora-operator')} with {images.engine} and {images.trainer}"
+    for found in [kubectl.get(name)] if name else kubectl.all(everywhere=False):
+        there = upgrade.restarts(kubectl.within(found.namespace), found, images)
+        for part, paths in there.items():
+            more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+            text = f"{what} restarts its pods: {', '.join(paths[:_MOST_PATHS])}{more}"
+            fine = f"{what} restarts none of its pods"
+            yield Check(f"upgrade of {part}", Result.RESTARTS if paths else Result.OK, text if paths else fine)
 
 
 def checks(kubectl: Kubectl, name: str | None) -> Iterator[Check]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 
 from aurora_operator.api import GROUP, VERSION
 from aurora_operator.cli import changes, completion, doctor, report, show
@@ -39,7 +40,10 @@ def _change(kubectl: Kubectl, options: argparse.Namespace) -> None:
 
 def _doctor(kubectl: Kubectl, options: argparse.Namespace) -> None:
     rows = []
-    for check in doctor.checks(kubectl, options.name):
+    found = doctor.checks(kubectl, options.name)
+    if options.upgrade:
+        found = chain(found, doctor.upgrades(kubectl, options.name, options.engine_image, options.trainer_image))
+    for check in found:
         rows.append(check)
         if options.output != "json":
             write(f"{check.result:<11} {check.name}" + (f": {check.message}" if check.message else ""))

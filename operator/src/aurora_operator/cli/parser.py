@@ -71,7 +71,13 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     speculation.add_argument("state", choices=("off", "on"))
     speculation.add_argument("name", help="SpeculatorDeployment")
-    add("doctor", "check API server, operator, storage, GPUs and Prometheus", output, named=False)
+    doctor = add("doctor", "check API server, operator, storage, GPUs and Prometheus", output, named=False)
+    doctor.add_argument(
+        "--upgrade", action="store_true",
+        help="also which pods an operator of this command's version would restart",
+    )  # fmt: skip
+    doctor.add_argument("--engine-image", metavar="IMAGE", help="of that operator; by default that of the running one")
+    doctor.add_argument("--trainer-image", metavar="IMAGE", help="the same of trainers")
     report = add("report", "collect statuses, Events and logs, without Secrets", everywhere, named=False)
     report.add_argument("-f", "--file", type=Path, metavar="FILE.tar.gz", help="by default named after the time")
     report.add_argument("--tail", type=int, default=2000, help="lines of each log")
