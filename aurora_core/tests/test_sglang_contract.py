@@ -20,6 +20,7 @@ HOOKED = {
     f"{SRT}.entrypoints.http_server:_setup_and_run_http_server": ["server_args"],
     f"{SRT}.entrypoints.http_server:_wait_and_warmup": ["server_args"],
     f"{SRT}.layers.logits_processor:LogitsProcessor.__init__": ["self", "config"],
+    f"{SRT}.managers.tokenizer_manager:TokenizerManager._create_tokenized_object": ["self", "obj"],
     f"{SRT}.managers.tp_worker:TpModelWorker.forward_batch_generation": ["self", "batch", "forward_batch"],
     f"{SRT}.managers.scheduler_components.batch_result_processor:"
     "SchedulerBatchResultProcessor.process_batch_result_prefill": ["self", "batch", "result"],
@@ -102,11 +103,16 @@ def test_the_sources_that_the_plugin_relies_on_say_what_it_relies_on():
             "self.output_ids",
             "self.rid",
             "self.extra_key",
+            "self.routing_key",
         ],
+        f"{SRT}.managers.scheduler:Scheduler._handle_generate_request": [
+            "_maybe_namespace_elastic_radix_cache(req)",
+            "routing_key=recv_req.routing_key",
+        ],
+        f"{SRT}.managers.tokenizer_manager:TokenizerManager._create_tokenized_object": ["routing_key=obj.routing_key"],
         f"{SRT}.managers.scheduler:Scheduler._maybe_namespace_elastic_radix_cache": [
             'req.extra_key = f"{req.extra_key}|{namespace}"'
         ],
-        f"{SRT}.managers.scheduler:Scheduler._handle_generate_request": ["_maybe_namespace_elastic_radix_cache(req)"],
         f"{SRT}.managers.schedule_batch:Req.output_ids_through_stop.fget": ["finished_len"],
         f"{SRT}.managers.schedule_batch:ReqKvInfo": ["req_pool_idx", "holds_kv"],
         f"{SRT}.speculative.eagle_worker_v2:EAGLEWorkerV2.apply_runtime_state": ["speculative_num_steps"],

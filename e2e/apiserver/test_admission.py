@@ -5,6 +5,14 @@ from apiserver_support import GOOD, apply, changed, kubectl
 
 LONG = "a" * 300
 WITH_DRAFT = {"checkpoint": "/model/draft"}
+
+
+def strata(*names, by="Header", header=None, salt=None, value="v", **more):
+    named = [{"name": name, "values": [value], **more} for name in names or ("law",)]
+    given = {"by": by, "header": header, "salt": salt, "named": named}
+    return {name: part for name, part in given.items() if part is not None}
+
+
 BAD = [
     ("spec.mode", None, "spec.mode"),
     ("spec.mode", "Online", "spec.mode"),
@@ -139,6 +147,18 @@ BAD = [
     ("spec.promotion.gate", {"onInconclusive": "Shrug"}, "onInconclusive"),
     ("spec.promotion.guards", [{"name": "errors", "query": "up"}], "a guard needs a limit"),
     ("spec.promotion.guards", [{"name": "e", "query": "up", "maxRatioToStable": 2}], "$version"),
+    ("spec.promotion.strata", strata(by="Header"), "needs header"),
+    ("spec.promotion.strata", strata(by="Adapter", header="x-team"), "neither header nor salt"),
+    ("spec.promotion.strata", strata(header="x-team", salt="12345678"), "belongs to by: HeaderHash"),
+    ("spec.promotion.strata", strata(by="HeaderHash", header="x-key", salt="12345678"), "64 hexadecimal digits"),
+    ("spec.promotion.strata", strata(header="authorization"), "use by: HeaderHash"),
+    ("spec.promotion.strata", strata("other", header="x-team"), "belongs to no named one"),
+    ("spec.promotion.strata", strata("a", "a", header="x-team"), "a name twice"),
+    ("spec.promotion.strata", strata("Law", header="x-team"), "name"),
+    ("spec.promotion.strata", strata(header="X-Team"), "header"),
+    ("spec.promotion.strata", strata(*"abcdefgh", header="x-team"), "named"),
+    ("spec.promotion.strata", strata(header="x-team", maxRegression=1), "maxRegression"),
+    ("spec.promotion.strata", {**strata(header="x-team", weight=0), "other": {"weight": 0}}, "no weight above 0"),
     ("spec.suspend", "later", "suspend"),
     ("metadata.name", "a" * 41, "metadata.name"),
     ("metadata.name", "9lives", "metadata.name"),
@@ -212,6 +232,12 @@ def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
         changed("spec.serving", {"replicas": 3, "extraArgs": ["--mem-fraction-static", "0.8"]}),
         changed("spec", {**GOOD["spec"], "mode": "ExternalWithDraft", "draft": {"checkpoint": "org/draft"}}),
         changed("spec.promotion", {"strategy": "Manual"}),
+        changed("spec.promotion.strata", strata(*"abcdefg", header="x-team")),
+        changed("spec.promotion.strata", strata(by="Adapter", weight=0)),
+        changed(
+            "spec.promotion.strata",
+            strata(by="HeaderHash", header="authorization", salt="a salt of mine".replace(" ", "-"), value="0" * 64),
+        ),
         changed("spec.target", {"model": "/model/llama", "volume": {"claimName": "models"}}),
         changed(
             "spec.samples", {"transport": "Mooncake", "mooncakeMaster": "m:50051", "mooncakeMetadata": "http://m/x"}

@@ -23,7 +23,13 @@ FULL = a_spec(
             "url": "http://m",
             "bearerTokenSecret": {"name": "token", "key": "token"},
             "caSecret": {"name": "ca", "key": "ca"},
-        }
+        },
+        "strata": {
+            "by": "HeaderHash",
+            "header": "x-user",
+            "salt": "some-salt",
+            "named": [{"name": "law", "values": ["a" * 64]}],
+        },
     },
     weights={"template": {"size": "1Gi"}, "signing": {"secretName": "signing"}},
 ).model_dump(mode="json", by_alias=True)
@@ -32,6 +38,8 @@ OTHER = {
     "draft.shape.headDim": 64,
     "serving.extraArgs": ["--log-level"], "training.hyperparameters.betas": [0.8, 0.9],
     "samples.mooncakeMaster": "n:1", "samples.mooncakeMetadata": "http://n", "weights.template.size": "2Gi",
+    "promotion.strata.by": "Header", "promotion.strata.header": "x-team", "promotion.strata.salt": "other-salt",
+    "promotion.strata.named": [{"name": "law", "values": ["b" * 64]}],
     "promotion.prometheus.url": "http://n", "promotion.guards": [{"name": "g", "query": "up", "max": 1}],
     "serving.gpuResource": "amd.com/gpu", "training.gpuResource": "amd.com/gpu",
     "serving.podTemplate": LABELLED, "training.podTemplate": LABELLED,

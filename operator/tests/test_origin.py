@@ -9,7 +9,8 @@ from aurora_operator.promotion.blocks import MEASURES, Dealt, measured
 from aurora_operator.promotion.counters import LARGEST, NAMES, Arm, Counters, Row, Series
 from aurora_operator.promotion.eprocess import Block, interval
 from aurora_operator.promotion.gate import Evidence, decide
-from aurora_operator.reconcile.evidence import _guards, _selector
+from aurora_operator.reconcile.evidence import _guards
+from aurora_operator.reconcile.ledger import _selector
 from aurora_operator.reconcile.origin import Origin, believed
 from aurora_operator.render.identity import Resource
 from hypothesis import given, settings

@@ -139,6 +139,11 @@ DEPLOYMENT = (
           "1. No course: no candidate.",
           [(f"max by (bound) ({metrics.GATE_ESTIMATE}{_ONE})", "{{bound}}"),
            (f"max({metrics.GATE_BAR}{_ONE})", "bar")], unit="none", low=None, line=1),
+    Panel("Candidate over stable, by stratum", "The same in each stratum of promotion.strata. No course: no candidate, "
+          "or no strata.",
+          [(f"max by (stratum, bound) ({metrics.GATE_STRATUM_ESTIMATE}{_ONE})", "{{stratum}} {{bound}}"),
+           (f"max({metrics.GATE_BAR}{_ONE})", "bar")],
+          unit="none", low=None, line=1),
     Panel("Live version by engine", "Which draft version each engine has; two of them during a trial or a rollout.",
           [(f"max by (engine) ({metrics.DRAFT_LIVE_VERSION}{_ONE})", "{{engine}}")], unit="none", low=None),
     Panel("Swaps", "Versions activated and refused.",

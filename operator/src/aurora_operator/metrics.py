@@ -33,6 +33,7 @@ verdicts = _made(Counter, metrics.OPERATOR_VERDICTS)
 reconcile_seconds = _made(Histogram, metrics.OPERATOR_RECONCILE_SECONDS)
 
 _estimate = _made(Gauge, metrics.GATE_ESTIMATE)
+_stratum_estimate = _made(Gauge, metrics.GATE_STRATUM_ESTIMATE)
 _condition = _made(Gauge, metrics.CONDITION)
 _GAUGES = {
     one: _made(Gauge, one)
@@ -85,11 +86,25 @@ def show(name: str, spec: Spec, status: Status) -> None:
     bounds = (None, None, None) if candidate is None else (candidate.lower, candidate.estimate, candidate.upper)
     for word, bound in zip(("lower", "estimate", "upper"), bounds, strict=True):
         _estimate.labels(name, word).set(math.nan if bound is None else bound)
+    _stratum_estimate.remove_by_labels({SPECULATOR: name})
+    for stratum in () if candidate is None else candidate.strata:
+        for word, bound in (("lower", stratum.lower), ("estimate", stratum.estimate), ("upper", stratum.upper)):
+            _stratum_estimate.labels(name, stratum.name, word).set(math.nan if bound is None else bound)
     for one in status.conditions:
         _condition.labels(name, one.type).set({"True": 1, "False": 0}.get(one.status, -1))
 
 
-_OF_A_RESOURCE = (contested, contested_objects, *_GAUGES.values(), _estimate, _condition, loads, failures, verdicts)
+_OF_A_RESOURCE = (
+    contested,
+    contested_objects,
+    *_GAUGES.values(),
+    _estimate,
+    _stratum_estimate,
+    _condition,
+    loads,
+    failures,
+    verdicts,
+)
 """Everything with the label ``speculator``."""
 
 

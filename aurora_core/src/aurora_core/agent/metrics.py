@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 from aurora_core.errors import EngineError, WeightsError
 from aurora_core.protocol import metrics
 from aurora_core.protocol.agent import Volume
-from aurora_core.protocol.engine import ArmCounters, EngineState, measured
+from aurora_core.protocol.engine import ArmCounters, EngineState, StratumCounters, measured
 from aurora_core.protocol.message import Message
 
 _Values = Mapping[tuple[str, ...], float]
@@ -66,3 +66,7 @@ class EngineCollector(Collector):
     def _arms(self, arms: Sequence[ArmCounters]) -> Iterator[Metric]:
         for field, metric in measured(ArmCounters):
             yield self._family(metric, {(str(arm.version), str(arm.steps)): getattr(arm, field) for arm in arms})
+        strata = {(str(arm.version), str(arm.steps), name): one for arm in arms for name, one in arm.strata.items()}
+        if strata:
+            for field, metric in measured(StratumCounters):
+                yield self._family(metric, {labels: getattr(one, field) for labels, one in strata.items()})

@@ -137,6 +137,7 @@ def engine(arguments: argparse.Namespace) -> None:
         fallback=fallback,
         initial_steps=steps,
         samples=config.samples,
+        strata=config.serving.strata,
         signing_keys=signing.keys if signing else (),
         signing_required=signing is None or signing.required,
         sample_token=credentials.from_environment("AURORA_SAMPLE_TOKEN"),

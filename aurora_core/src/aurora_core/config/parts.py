@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from aurora_core.config.algorithms import DEFAULT, FAMILIES, Algorithm
 from aurora_core.config.base import Config
+from aurora_core.config.strata import StrataConfig
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -112,6 +113,8 @@ class ServingConfig(Config):
     """CPU threads of the engine; by default all."""
     extra_args: tuple[str, ...] = ()
     """Further arguments of SGLang, passed on as they are."""
+    strata: StrataConfig | None = None
+    """Kinds of requests whose work is counted apart; none where it is left out."""
 
 
 class SamplesConfig(Config):

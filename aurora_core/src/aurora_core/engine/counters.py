@@ -13,10 +13,11 @@ arm did is in the period in which it did it, for a request of an hour or one tha
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from aurora_core.protocol.engine import ArmCounters
+from aurora_core.protocol.engine import ArmCounters, StratumCounters
 
 KEPT = 3
 """Versions with counters: live, previous and candidate."""
@@ -33,16 +34,36 @@ class Arm(NamedTuple):
 
 
 @dataclass
-class ArmTotals:
-    """Everything counted of one arm."""
+class Emitted:
+    """Tokens and cycles, and the tokens whose seconds are known."""
 
-    requests: Counter[Ending] = field(default_factory=Counter)
     tokens: int = 0
     cycles: int = 0
     timed_tokens: int = 0
     seconds: float = 0.0
+
+    def add(self, tokens: int, seconds: float | None) -> None:
+        """A cycle; its seconds are None where it is a request's first."""
+        self.tokens += tokens
+        self.cycles += 1
+        if seconds is not None:
+            self.timed_tokens += tokens
+            self.seconds += seconds
+
+
+@dataclass
+class ArmTotals(Emitted):
+    """Everything counted of one arm.
+
+    Attributes:
+        strata: by the name of each that there is, what its requests emitted; all are there from the start, so that the
+            first request of one is not lost to whoever reads increments.
+    """
+
+    requests: Counter[Ending] = field(default_factory=Counter)
     first_tokens: int = 0
     first_seconds: float = 0.0
+    strata: dict[str, Emitted] = field(default_factory=dict)
 
     def reported(self, arm: Arm) -> ArmCounters:
         """As the engine reports it."""
@@ -58,6 +79,15 @@ class ArmTotals:
             decode_seconds=self.seconds,
             first_tokens=self.first_tokens,
             first_seconds=self.first_seconds,
+            strata={
+                name: StratumCounters(
+                    accept_tokens=one.tokens,
+                    accept_cycles=one.cycles,
+                    decode_tokens=one.timed_tokens,
+                    decode_seconds=one.seconds,
+                )
+                for name, one in self.strata.items()
+            },
         )
 
 
@@ -76,12 +106,14 @@ class CycleCounters:
 
     Args:
         live: the version that is live at the start.
+        strata: names of the kinds of requests that are counted apart.
 
     Attributes:
         arms: the totals of each arm.
     """
 
-    def __init__(self, live: int) -> None:
+    def __init__(self, live: int, strata: Sequence[str] = ()) -> None:
+        self._strata = tuple(strata)
         self.arms: dict[Arm, ArmTotals] = {}
         self._served = [live]
         self._running: dict[str, _Last] = {}
@@ -91,7 +123,15 @@ class CycleCounters:
         self._served = [version, *(one for one in self._served if one != version)][:KEPT]
         self.arms = {arm: totals for arm, totals in self.arms.items() if arm.version in self._served}
 
-    def cycle(self, request: str, arm: Arm, tokens: int, now: float, first_seconds: float | None = None) -> None:
+    def cycle(
+        self,
+        request: str,
+        arm: Arm,
+        tokens: int,
+        now: float,
+        first_seconds: float | None = None,
+        stratum: str | None = None,
+    ) -> None:
         """A verify cycle ended.
 
         Args:
@@ -100,21 +140,21 @@ class CycleCounters:
             tokens: that it emitted, the bonus token included.
             now: seconds, of a clock that only grows.
             first_seconds: from the request's arrival to its first token; None where that is not known.
+            stratum: of the request, one of those that were given.
         """
         last = self._running.get(request)
         self._running[request] = _Last(arm, now)
         totals = self._of(arm)
         if totals is None:
             return
-        totals.tokens += tokens
-        totals.cycles += 1
         # When a request's first cycle began is not known.
+        seconds = None if last is None else max(0.0, now - last.ended)
+        totals.add(tokens, seconds)
+        if stratum in totals.strata:
+            totals.strata[stratum].add(tokens, seconds)
         if last is None and first_seconds is not None:
             totals.first_tokens += 1
             totals.first_seconds += first_seconds
-        if last is not None:
-            totals.timed_tokens += tokens
-            totals.seconds += max(0.0, now - last.ended)
 
     def ended(self, request: str, how: Ending) -> None:
         """A request ended, under the arm of its last cycle; one that ended before any cycle is of no arm."""
@@ -125,4 +165,8 @@ class CycleCounters:
 
     def _of(self, arm: Arm) -> ArmTotals | None:
         """An arm's totals; None where its version is forgotten."""
-        return self.arms.setdefault(arm, ArmTotals()) if arm.version in self._served else None
+        if arm.version not in self._served:
+            return None
+        if arm not in self.arms:
+            self.arms[arm] = ArmTotals(strata={name: Emitted() for name in self._strata})
+        return self.arms[arm]

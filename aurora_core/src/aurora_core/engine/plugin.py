@@ -21,6 +21,7 @@ from aurora_core.engine.access import Access, AccessMiddleware
 from aurora_core.engine.counters import Ending
 from aurora_core.engine.runtime import Runtime
 from aurora_core.engine.settings import ADMIN_KEY, API_KEY, EngineSettings
+from aurora_core.engine.strata import StrataMiddleware, routing_key
 from aurora_core.errors import ConfigError, EngineError
 from aurora_core.protocol.controls import Control
 from aurora_core.protocol.engine import STATE_KEY
@@ -31,6 +32,7 @@ _SRT = "sglang.srt"
 _RESULTS = f"{_SRT}.managers.scheduler_components.batch_result_processor.SchedulerBatchResultProcessor"
 _STATE = f"{_SRT}.managers.scheduler_components.internal_state.SchedulerInternalStateController"
 _SCHEDULER = f"{_SRT}.managers.scheduler.Scheduler"
+_TOKENIZER = f"{_SRT}.managers.tokenizer_manager.TokenizerManager"
 _HTTP = f"{_SRT}.entrypoints.http_server"
 _SERVE = f"{_HTTP}._setup_and_run_http_server"
 _PARAMS = f"{_SRT}.speculative.adaptive_spec_params.AdaptiveSpeculativeParams"
@@ -126,7 +128,10 @@ class _Plugin:
 
     def before_http_server(self, *_: Any, **__: Any) -> None:
         """Put access control before SGLang's routes; not guarded, because without it the engine must not listen."""
-        importlib.import_module(_HTTP).app.add_middleware(AccessMiddleware, access=self.access)
+        app = importlib.import_module(_HTTP).app
+        if self._settings.strata is not None:
+            app.add_middleware(StrataMiddleware, strata=self._settings.strata)
+        app.add_middleware(AccessMiddleware, access=self.access)
 
     def warm_up(self, original: _Hook, *args: Any, **kwargs: Any) -> Any:
         """While SGLang warms up it calls its own routes, and knows no key to show."""
@@ -172,6 +177,15 @@ class _Plugin:
         name = self.runtime.prefix_namespace
         req.extra_key = f"{req.extra_key}|{name}" if req.extra_key else name
 
+    def after_tokenizing(self, result: Any, _manager: Any, request: Any, *_: Any, **__: Any) -> None:
+        """A request's stratum is known where HTTP is served, and counted in the scheduler.
+
+        Not guarded, because errors are counted in the scheduler's process; there is nothing in it that fails.
+        """
+        if self._settings.strata is not None and hasattr(result, "routing_key"):
+            adapter = getattr(request, "lora_path", None)
+            result.routing_key = routing_key(self._settings.strata, adapter, result.routing_key)
+
     # --- counters and steps ----------------------------------------------------------------------------------
 
     def after_verify(self, _tokens: Any, _processor: Any, result: Any, batch: Any) -> None:
@@ -202,6 +216,7 @@ class _Plugin:
             (f"{_HTTP}._wait_and_warmup", around, self.warm_up),
             (f"{_SRT}.layers.logits_processor.LogitsProcessor.__init__", after, self.logits_processor_made),
             (forward, after, self.guarded(self.after_forward)),
+            (f"{_TOKENIZER}._create_tokenized_object", after, self.after_tokenizing),
             (f"{_RESULTS}.process_batch_result_prefill", before, self.guarded(self.before_result)),
             (f"{_RESULTS}.process_batch_result_decode", before, self.guarded(self.before_result)),
             (f"{_RESULTS}._resolve_spec_v2_tokens", after, self.guarded(self.after_verify)),

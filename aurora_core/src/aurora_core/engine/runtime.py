@@ -11,6 +11,7 @@ from aurora_core.engine.capture import Capture
 from aurora_core.engine.counters import Arm, CycleCounters, Ending
 from aurora_core.engine.sender import Sender
 from aurora_core.engine.settings import EngineSettings
+from aurora_core.engine.strata import stratum_of
 from aurora_core.engine.swap import DraftSwap
 from aurora_core.protocol.engine import CaptureState, DraftState, EngineState
 from aurora_core.protocol.request import may_be_captured
@@ -65,7 +66,8 @@ class Runtime:
         self.capture = Capture(
             self.sender, target=settings.target, rate=samples.sample_rate, max_tokens=samples.max_tokens
         )
-        self.counters = CycleCounters(settings.version)
+        self._strata = settings.strata
+        self.counters = CycleCounters(settings.version, () if settings.strata is None else settings.strata.names)
         self.swap = swap
         self.steps = settings.initial_steps
         self.errors: Counter[str] = Counter()
@@ -102,7 +104,8 @@ class Runtime:
         now = time.monotonic()
         for request, correct in zip(requests, result.num_correct_drafts_per_req_cpu, strict=True):
             if not (request.is_retracted or request.finished()):
-                self.counters.cycle(request.rid, arm, correct + 1, now, _first_token_seconds(request))
+                stratum = None if self._strata is None else stratum_of(self._strata, request.routing_key)
+                self.counters.cycle(request.rid, arm, correct + 1, now, _first_token_seconds(request), stratum)
 
     def released(self, request: Any, req_to_token: torch.Tensor, how: Ending) -> None:
         """A request that ended is about to give back its KV slots."""

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from aurora_core.config.base import Config
 from aurora_core.config.parts import SamplesConfig
+from aurora_core.config.strata import StrataConfig
 from aurora_core.errors import ConfigError
 from aurora_core.weights.signing import Signing
 
@@ -60,6 +61,8 @@ class EngineSettings(Config):
     """Draft steps from the start: 0 where no draft is worth running yet."""
     samples: SamplesConfig
     """What to capture and where to send it."""
+    strata: StrataConfig | None = None
+    """Kinds of requests whose work is counted apart."""
     signing_keys: tuple[str, ...] = ()
     """Keys of which one must have signed a version; empty where versions are not signed."""
     signing_required: bool = True

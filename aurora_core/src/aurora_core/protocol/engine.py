@@ -18,6 +18,19 @@ STATE_KEY = "aurora"
 Amount = Annotated[float, Field(ge=0)]
 
 
+MOST_STRATA = 8
+"""Of a deployment, ``other`` included: what bounds the number of series."""
+
+
+class StratumCounters(Message):
+    """What one engine counted of one stratum's requests under an arm; they are counted in the arm's sums too."""
+
+    accept_tokens: Annotated[Amount, metrics.STRATUM_ACCEPT_TOKENS] = 0
+    accept_cycles: Annotated[Amount, metrics.STRATUM_ACCEPT_CYCLES] = 0
+    decode_tokens: Annotated[Amount, metrics.STRATUM_DECODE_TOKENS] = 0
+    decode_seconds: Annotated[Amount, metrics.STRATUM_DECODE_SECONDS] = 0
+
+
 class ArmCounters(Message):
     """What one engine counted under one draft version and number of draft steps.
 
@@ -36,6 +49,7 @@ class ArmCounters(Message):
     decode_seconds: Annotated[Amount, metrics.DECODE_SECONDS] = 0
     first_tokens: Annotated[Number, metrics.FIRST_TOKENS] = 0
     first_seconds: Annotated[Amount, metrics.FIRST_SECONDS] = 0
+    strata: Mapping[Text, StratumCounters] = Field(default_factory=dict, max_length=MOST_STRATA)
 
 
 class DraftState(Message):

@@ -12,6 +12,8 @@ ENGINE = "engine"
 """Label: name of the engine's pod."""
 VERSION, STEPS = "version", "steps"
 """Labels of an arm: its draft version, and the steps that it drafts."""
+STRATUM = "stratum"
+"""Label: a kind of requests, of the few that promotion.strata names."""
 
 _ARM = (VERSION, STEPS)
 _OF = (SPECULATOR,)
@@ -62,6 +64,11 @@ DECODE_TOKENS = _counter("decode_tokens", "Tokens emitted after a request's firs
 DECODE_SECONDS = _counter("decode_seconds", "Seconds that those tokens took, summed over requests", *_ARM)
 FIRST_TOKENS = _counter("first_tokens", "Requests whose first token came, counted at their first cycle", *_ARM)
 FIRST_SECONDS = _counter("first_seconds", "Seconds from those requests' arrival to their first token", *_ARM)
+
+STRATUM_ACCEPT_TOKENS = _counter("stratum_accept_tokens", "Accept tokens of a stratum's requests", *_ARM, STRATUM)
+STRATUM_ACCEPT_CYCLES = _counter("stratum_accept_cycles", "Verify cycles of a stratum's requests", *_ARM, STRATUM)
+STRATUM_DECODE_TOKENS = _counter("stratum_decode_tokens", "Decode tokens of a stratum's requests", *_ARM, STRATUM)
+STRATUM_DECODE_SECONDS = _counter("stratum_decode_seconds", "Seconds that those tokens took", *_ARM, STRATUM)
 
 CAPTURE_SAMPLES = _counter("capture_samples", "Samples sent")
 CAPTURE_BYTES = _counter("capture_bytes", "Bytes of samples sent")
@@ -163,6 +170,7 @@ OPERATOR_FAILURES = _counter("operator_failures", "What failed and is tried agai
 OPERATOR_VERDICTS = _counter("operator_verdicts", "Events of promotion", *_OF, "reason")
 OPERATOR_RECONCILE_SECONDS = Metric("aurora_operator_reconcile_seconds", "histogram", "Duration of a reconcile")
 GATE_ESTIMATE = _gauge("gate_estimate", "Candidate over stable, and its interval", *_OF, "bound")
+GATE_STRATUM_ESTIMATE = _gauge("gate_stratum_estimate", "The same in each stratum", *_OF, STRATUM, "bound")
 GATE_BAR = _gauge("gate_bar", "What the lower end must be above for a promotion, NaN without a candidate", *_OF)
 GATE_BLIND = _gauge("gate_blind", "1 while a candidate is on trial and nothing can be measured", *_OF)
 CONDITION = _gauge("condition", "1 where the condition is True, 0 False, -1 Unknown", *_OF, "type")

@@ -1,11 +1,12 @@
 """How a candidate becomes stable: the part of the spec that is about evidence."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from aurora_core.config.base import Config
+from aurora_core.config.strata import MOST_NAMED, StratumName, StratumValue
 from pydantic import Field
 
-from aurora_operator.api.fields import Name, SecretKey, rules
+from aurora_operator.api.fields import Effect, Name, SecretKey, rules
 
 _URL = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
 """Of a server's name or address, of IPv6 in brackets."""
@@ -102,6 +103,73 @@ class Guard(Config):
     """Only report breaches, in status and Events."""
 
 
+class OtherStratum(Config):
+    """All requests that belong to no named stratum."""
+
+    weight: float = Field(1.0, ge=0, le=1000)
+    """Its weight in the mean that the gate decides by, beside the others' weights; fixed, whatever its traffic."""
+    max_regression: float = Field(0.05, ge=0.005, le=0.9)
+    """Largest share by which a candidate may be worse in it: more is refused, though the mean gains."""
+
+
+class Stratum(OtherStratum):
+    """A kind of requests that must not be worse off behind the mean."""
+
+    name: StratumName
+    """Its name, in status, messages and metrics."""
+    values: list[StratumValue] = Field(min_length=1, max_length=32)
+    """What its requests show: values of the header, their hashes, or names of adapters."""
+
+
+class Strata(Config):
+    """Kinds of requests that the gate watches one by one: at most seven, and what remains is one more, other."""
+
+    model_config = rules(
+        (
+            "self.by == 'Adapter' ? !has(self.header) && !has(self.salt) : has(self.header)",
+            "promotion.strata by Header or HeaderHash needs header; by Adapter it has neither header nor salt",
+        ),
+        (
+            "self.by == 'HeaderHash' ? has(self.salt) : !has(self.salt)",
+            "promotion.strata.salt belongs to by: HeaderHash, which needs it",
+        ),
+        (
+            "self.by != 'HeaderHash' || self.named.all(s, s.values.all(v, v.matches('^[0-9a-f]{64}$')))",
+            "promotion.strata by HeaderHash has SHA-256 sums of salt and value as values, in 64 hexadecimal digits",
+        ),
+        (
+            "self.by != 'Header' || !has(self.header) || !(self.header in ['authorization', 'x-api-key', 'cookie'])",
+            "promotion.strata.header carries credentials: use by: HeaderHash, so that no key is in this resource",
+        ),
+        (
+            "self.named.all(s, s.name != 'other')",
+            "other is the stratum of what belongs to no named one: promotion.strata.other",
+        ),
+        (
+            "self.named.all(s, self.named.exists_one(t, t.name == s.name))",
+            "promotion.strata.named has a name twice",
+        ),
+        (
+            "self.named.exists(s, s.weight > 0.0) || self.other.weight > 0.0",
+            "promotion.strata has no weight above 0: the mean would be of nothing",
+        ),
+    )
+
+    by: Annotated[Literal["Header", "HeaderHash", "Adapter"], Effect.ENGINES]
+    """Header: a request header's value, set by a gateway that knows the client. HeaderHash: the SHA-256 of salt and
+    that value, for API keys (of authorization, what follows Bearer). Adapter: the LoRA adapter that a request names."""
+    header: Annotated[str | None, Effect.ENGINES] = Field(
+        None, min_length=1, max_length=100, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )
+    """Name of the header, in lower case."""
+    salt: Annotated[str | None, Effect.ENGINES] = Field(None, min_length=8, max_length=100, pattern=r"^[!-~]+$")
+    """What stands before the value that is hashed."""
+    named: Annotated[list[Stratum], Effect.ENGINES] = Field(min_length=1, max_length=MOST_NAMED)
+    """The named strata; a change of weight or maxRegression alone restarts nothing."""
+    other: OtherStratum = OtherStratum()
+    """What remains."""
+
+
 class Canary(Config):
     """How many pods run the candidate."""
 
@@ -128,6 +196,8 @@ class PromotionSpec(Config):
     """What counts as proof."""
     canary: Canary = Canary()
     """How many pods."""
+    strata: Strata | None = None
+    """Kinds of requests of which none may lose more than a stated share; none where it is left out."""
     guards: list[Guard] = Field(default_factory=list, max_length=16)
     """What must not get worse."""
     probation_seconds: int = Field(900, ge=0, le=604_800)

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from aurora_core.config.base import Config
+from aurora_core.config.strata import MOST_NAMED
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
@@ -83,6 +84,23 @@ class Stable(_Status):
     """Guards that are breached on probation, and at how many analyses in a row."""
 
 
+class StratumEstimate(_Status):
+    """Candidate over stable in one stratum."""
+
+    name: Text
+    """Of the stratum."""
+    blocks: int = 0
+    """Blocks of two time slices in which its requests ran under both arms."""
+    estimate: float | None = None
+    """Candidate over stable, mean over these blocks."""
+    lower: float | None = None
+    """Lower end of its interval: a promotion needs it above 1 - maxRegression."""
+    upper: float | None = None
+    """Upper end: the candidate is rejected where it is below that."""
+    speed_ratio: float | None = None
+    """Decode speed over stable's."""
+
+
 class Candidate(_Status):
     """What is on trial."""
 
@@ -120,6 +138,8 @@ class Candidate(_Status):
     """Time to first token over stable's, of the same blocks."""
     breaches: dict[Text, int] = Field(default_factory=dict, max_length=16)
     """Guards that are breached, and at how many analyses in a row."""
+    strata: list[StratumEstimate] = Field(default_factory=list, max_length=MOST_NAMED + 1)
+    """The same in each stratum."""
     ratio_of_sums: float | None = None
     """Candidate's value over stable's, without pairing: what all traffic together got."""
     estimate: float | None = None

@@ -6,7 +6,7 @@ from aurora_core.protocol.agent import VersionInfo
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Candidate, Condition, Forecast, Status
+from aurora_operator.api.status import Candidate, Condition, Forecast, Status, StratumEstimate
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.statistics import ends
 
@@ -97,6 +97,7 @@ def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -
         else f"It is promoted when the lower end is above {bar:.3f}, "
         f"rejected when the upper end is below {worthwhile:.3f}.",
     ]
+    lines += [_stratum(one) for one in candidate.strata]
     if not candidate.progress or candidate.progress < _TOO_LITTLE:
         lines.append("The blocks so far say next to nothing of which it will be.")
     else:
@@ -104,6 +105,13 @@ def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -
         rest = f"if it stays like this, the rest takes {seconds / 60:.0f} min"
         lines.append(f"{candidate.progress:.0%} of a proof is there; {rest}.")
     return lines
+
+
+def _stratum(one: StratumEstimate) -> str:
+    if one.estimate is None:
+        return f"In stratum {one.name} no block counts yet."
+    speed = "" if one.speed_ratio is None else f", decode speed {one.speed_ratio:.3f} times stable's"
+    return f"In stratum {one.name} it was {one.estimate:.3f} times stable ({ends(one.lower, one.upper)}){speed}."
 
 
 def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple[str, str]]:
@@ -124,6 +132,11 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
             interval = f"{candidate.estimate:.3f} times stable ({ends(candidate.lower, candidate.upper)})"
         rows.append(("candidate", f"version {candidate.version}, {interval}, {candidate.requests} requests"))
         rows.append(("verdict", candidate.verdict))
+        rows += [
+            (f"stratum {one.name}", f"{one.estimate:.3f} times stable ({ends(one.lower, one.upper)})")
+            for one in candidate.strata
+            if one.estimate is not None
+        ]
     loss = "" if training.loss is None else f", loss {training.loss:.3f}"
     ranks = f"; {training.ready} of {training.ranks} ranks are ready" if training.ranks > 1 else ""
     published = f"published {training.last_published}{ranks}"

@@ -11,7 +11,7 @@ two slices, work of an arm that served in only one of them belongs to that one; 
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,10 +81,12 @@ class Dealt:
     Attributes:
         pairs: of each block that counts, in order.
         void: closed blocks with work that do not count.
+        numbers: of the blocks that count, in order.
     """
 
     pairs: tuple[Pairs, ...] = ()
     void: int = 0
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,30 @@ class Trial:
     stable: Sums = field(default_factory=Sums)
 
 
+def _block(pairs: Pairs, measure: Measure) -> Block | None:
+    """A block by a measure; None where an arm has no value in it."""
+    values = [(measure.value(top), measure.value(bottom)) for top, bottom in pairs]
+    differences = [top - bottom for top, bottom in values if top is not None and bottom is not None]
+    if len(differences) < len(pairs):
+        return None
+    weights = [measure.weight(row) for pair in pairs for row in pair]
+    return Block(sum(differences) / len(differences), len(weights) / sum(1 / weight for weight in weights))
+
+
+def numbered(dealt: Dealt, measure: Measure) -> dict[int, Block]:
+    """The blocks by a measure, by their numbers since the trial began."""
+    found = zip(dealt.numbers, (_block(pairs, measure) for pairs in dealt.pairs), strict=True)
+    return {number: block for number, block in found if block is not None}
+
+
 def measured(dealt: Dealt, measure: Measure) -> Trial:
     """The blocks by a measure; those in which an arm has no value are void."""
     blocks, tops, bottoms = [], [], []
     for pairs in dealt.pairs:
-        values = [(measure.value(top), measure.value(bottom)) for top, bottom in pairs]
-        differences = [top - bottom for top, bottom in values if top is not None and bottom is not None]
-        if len(differences) < len(pairs):
+        block = _block(pairs, measure)
+        if block is None:
             continue
-        weights = [measure.weight(row) for pair in pairs for row in pair]
-        blocks.append(Block(sum(differences) / len(differences), len(weights) / sum(1 / weight for weight in weights)))
+        blocks.append(block)
         if measure.ratio is not None:
             tops += [measure.ratio(top) for top, _ in pairs]
             bottoms += [measure.ratio(bottom) for _, bottom in pairs]
@@ -178,13 +194,12 @@ def _served(candidate: Slices, stable: Slices) -> Callable[[int], Side | None]:
     return served
 
 
-def _dealt(found: Iterable[tuple[bool, Pairs | None]]) -> Dealt:
+def _dealt(pairs_of: Callable[[int], tuple[bool, Pairs | None]], closed: int) -> Dealt:
     """Blocks from what is known of each: whether anything was done in it, and its pairs where it counts."""
-    both = list(found)
-    return Dealt(
-        tuple(pairs for _, pairs in both if pairs is not None),
-        sum(worked for worked, pairs in both if pairs is None),
-    )
+    both = {block: pairs_of(block) for block in range(WARM_UP, closed // 2)}
+    counted = {block: pairs for block, (_, pairs) in both.items() if pairs is not None}
+    void = sum(worked for worked, pairs in both.values() if pairs is None)
+    return Dealt(tuple(counted.values()), void, tuple(counted))
 
 
 def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool], closed: int) -> Dealt:
@@ -207,7 +222,7 @@ def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool
         counts = first.known and second.known and top.served("candidate") and bottom.served("stable")
         return first.worked or second.worked, [(top.candidate, bottom.stable)] if counts else None
 
-    return _dealt(pairs(block) for block in range(WARM_UP, closed // 2))
+    return _dealt(pairs, closed)
 
 
 def crossover(candidate: Counters, stable: Counters, closed: int) -> Dealt:
@@ -229,7 +244,7 @@ def crossover(candidate: Counters, stable: Counters, closed: int) -> Dealt:
         ended = [(b.candidate, a.stable) for a, b in known if a.served("stable") and b.served("candidate")]
         return worked, [_together(began), _together(ended)] if began and ended else None
 
-    return _dealt(pairs(block) for block in range(WARM_UP, closed // 2))
+    return _dealt(pairs, closed)
 
 
 def _together(pairs: Pairs) -> tuple[Row, Row]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aurora_core.protocol import metrics
+from aurora_core.protocol.metrics import Metric
 
 
 class Row(NamedTuple):
@@ -42,6 +43,17 @@ NAMES = tuple(map(str, _READ))
 LATER = (str(metrics.FIRST_TOKENS), str(metrics.FIRST_SECONDS))
 """Those that an engine from before they were counted does not have: zero there, so that they compare nothing."""
 
+OF_STRATUM: Mapping[str, Metric] = {
+    "tokens": metrics.STRATUM_ACCEPT_TOKENS,
+    "cycles": metrics.STRATUM_ACCEPT_CYCLES,
+    "timed_tokens": metrics.STRATUM_DECODE_TOKENS,
+    "seconds": metrics.STRATUM_DECODE_SECONDS,
+}
+"""The counters of a stratum, by the fields of :class:`Row` that they are; the others are zero."""
+STRATUM_NAMES = tuple(map(str, OF_STRATUM.values()))
+_FIELDS = dict(zip(Row._fields, NAMES, strict=True))
+_FIELDS_OF_STRATUM = {field: str(metric) for field, metric in OF_STRATUM.items()}
+
 LARGEST = 1e18
 """Of a counter: more than any engine counts."""
 
@@ -74,14 +86,19 @@ class Span:
     row: Row
 
 
-def _rows(series: Sequence[Series]) -> list[_At]:
-    """One scrape target's counters, joined at the scrapes that have all of them."""
+def _rows(series: Sequence[Series], fields: Mapping[str, str]) -> list[_At]:
+    """One scrape target's counters, joined at the scrapes that have all of them.
+
+    Args:
+        series: of the target.
+        fields: of a row, and the counter that each is.
+    """
     by_name = {one.labels["__name__"]: dict(one.samples) for one in series}
-    there = [name for name in NAMES if name in by_name or name not in LATER]
-    if any(name not in by_name for name in there):
+    there = {field: name for field, name in fields.items() if name in by_name or name not in LATER}
+    if any(name not in by_name for name in there.values()):
         return []
-    times = set.intersection(*(set(by_name[name]) for name in there))
-    return [(time, Row(*(by_name[name][time] if name in there else 0.0 for name in NAMES))) for time in sorted(times)]
+    times = set.intersection(*(set(by_name[name]) for name in there.values()))
+    return [(time, Row(**{field: by_name[name][time] for field, name in there.items()})) for time in sorted(times)]
 
 
 def is_possible(row: Row) -> bool:
@@ -160,6 +177,7 @@ class Counters:
         since: the moment, in seconds since the epoch.
         from_zero: whether the arm cannot have served before it.
         length: of a time slice in seconds; the first begins at ``since``.
+        stratum: only its requests; None for all.
 
     Attributes:
         since: as given.
@@ -175,10 +193,15 @@ class Counters:
         *,
         from_zero: bool,
         length: float,
+        stratum: str | None = None,
     ) -> None:
         self.engines: dict[str, Slices] = {}
         self.latest = since
         self._labels = {metrics.VERSION: str(arm.version), metrics.STEPS: str(arm.steps)}
+        if stratum is not None:
+            self._labels[metrics.STRATUM] = stratum
+        self._fields = _FIELDS if stratum is None else _FIELDS_OF_STRATUM
+        self._names = frozenset(self._fields.values())
         self.since = since
         self._from_zero = from_zero
         self._length = length
@@ -193,12 +216,12 @@ class Counters:
         """
         engines: dict[str, dict[tuple[tuple[str, str], ...], list[Series]]] = defaultdict(lambda: defaultdict(list))
         for one in series:
-            named = one.labels.get("__name__") in NAMES
+            named = one.labels.get("__name__") in self._names
             if named and self._labels.items() <= one.labels.items():
                 scrape = tuple(sorted((k, v) for k, v in one.labels.items() if k != "__name__"))
                 engines[one.labels.get(metrics.ENGINE, "")][scrape].append(one)
         for engine, duplicates in engines.items():
-            scrapes = max((_rows(duplicate) for duplicate in duplicates.values()), key=len)
+            scrapes = max((_rows(duplicate, self._fields) for duplicate in duplicates.values()), key=len)
             rows = [(time, row) for time, row in scrapes if is_possible(row)]
             self.refused += len(scrapes) - len(rows)
             slices = self.engines.setdefault(engine, Slices())
@@ -207,6 +230,11 @@ class Counters:
             if rows:
                 self._last[engine] = max(rows[-1], self._last.get(engine, rows[-1]))
                 self.latest = max(self.latest, self._last[engine][0])
+
+    @property
+    def worked(self) -> bool:
+        """Whether any request ran."""
+        return any(slices.gaps or slices.total().cycles > 0 for slices in self.engines.values())
 
     def requests(self) -> int:
         """How many requests finished."""

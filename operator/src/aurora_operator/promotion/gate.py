@@ -9,12 +9,13 @@ from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import interval, log_e_down, log_e_up
 from aurora_operator.promotion.statistics import Interval
+from aurora_operator.promotion.strata import Stratum, harmed, undecided
 
 HARM = 0.01
 """Probability, for each kind of harm, that a trial ends for it though there is none."""
 
 
-HARMFUL = {"GuardBreached", "ProvedSlower", "ProvedLater", "ProvedFailing"}
+HARMFUL = {"GuardBreached", "ProvedSlower", "ProvedLater", "ProvedFailing", "StratumHarmed"}
 """Reasons to reject whose users are worse off: they end a trial about which only a person decides, too."""
 
 _NO_BLOCK = "no block of two time slices in which both arms served"
@@ -41,6 +42,7 @@ class Evidence:
         first_token: by the time to first token.
         candidate_requests, stable_requests: finished requests under each arm.
         problem: why there is no evidence, where there is none.
+        strata: of users who may not be worse off behind the mean.
     """
 
     trial: Trial = field(default_factory=Trial)
@@ -50,6 +52,7 @@ class Evidence:
     candidate_requests: int = 0
     stable_requests: int = 0
     problem: str = ""
+    strata: tuple[Stratum, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def _harm(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
     if log_e_up(evidence.failures.blocks, gate.max_failure_increase) >= limit:
         more = f"more than {gate.max_failure_increase:.1%} of requests"
         return "ProvedFailing", f"{more} end without an answer beyond those that do under stable"
-    return None
+    hurt = harmed(evidence.strata, HARM)
+    return None if hurt is None else ("StratumHarmed", hurt)
 
 
 def decide(
@@ -145,11 +149,15 @@ def decide(
     best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, worthwhile) / -math.log(rejection))
     progress = min(1.0, max(0.0, best))
     unknown = next((guard for guard in guards if guard.breached is None), None)
-    return _weigh(gate, found, progress, unknown, over=over)
+    held = None if unknown is None else ("GuardUnknown", f"guard {unknown.name}: {unknown.message}")
+    open_stratum = undecided(evidence.strata, promotion)
+    if open_stratum is not None:
+        held = "StratumUndecided", open_stratum
+    return _weigh(gate, found, progress, held, over=over)
 
 
-def _weigh(gate: Gate, found: Interval, progress: float, unknown: GuardResult | None, *, over: bool) -> Decision:
-    """Decide by an interval; a guard that is not known holds back a promotion, never a rejection."""
+def _weigh(gate: Gate, found: Interval, progress: float, held: tuple[str, str] | None, *, over: bool) -> Decision:
+    """Decide by an interval; what is not known of a guard or a stratum holds back a promotion, never a rejection."""
     bar = 1 + gate.min_improvement
     numbers = f"{found.estimate:.3f} times stable ({found.ends})"
 
@@ -161,12 +169,13 @@ def _weigh(gate: Gate, found: Interval, progress: float, unknown: GuardResult | 
     proved = found.lower > bar
     if not proved and found.upper < 1 + gate.min_worthwhile:
         return decision(Verdict.REJECT, "NotWorthwhile", f"{numbers}, less than {1 + gate.min_worthwhile:.3f}")
-    if (proved or (over and gate.on_inconclusive == "Promote")) and unknown is None:
+    if (proved or (over and gate.on_inconclusive == "Promote")) and held is None:
         return decision(
             Verdict.PROMOTE, "ProvedBetter" if proved else "Inconclusive", f"{numbers}, asked for {bar:.3f}"
         )
     if over:
-        return decision(Verdict.REJECT, "Inconclusive", f"{numbers}, no decision within maxDurationSeconds")
-    if unknown is not None and proved:
-        return decision(Verdict.WAIT, "GuardUnknown", f"guard {unknown.name}: {unknown.message}")
+        rest = "" if held is None else f"; {held[1]}"
+        return decision(Verdict.REJECT, "Inconclusive", f"{numbers}, no decision within maxDurationSeconds{rest}")
+    if held is not None and proved:
+        return decision(Verdict.WAIT, *held)
     return decision(Verdict.WAIT, "Undecided", numbers)

@@ -9,12 +9,12 @@ from aurora_core.protocol.agent import Record
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook
+from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook, shown
 from aurora_operator.promotion.assignment import awaits_person, dealing, strategy
 from aurora_operator.promotion.challenge import begin, challenge_gate, newest
 from aurora_operator.promotion.gate import HARMFUL, Decision, Evidence, GuardResult, Verdict, decide
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
-from aurora_operator.promotion.progress import Pod, Progress, Published, rounded
+from aurora_operator.promotion.progress import Pod, Progress, Published
 from aurora_operator.promotion.watch import Watch
 
 SUPERSEDE = 1.1
@@ -178,7 +178,7 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     candidate = candidate.model_copy(update={"breaches": breaches})
     known = guards.confirmed(spec.promotion.guards, seen.found.guards, breaches)
     decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds(), candidate.alpha)
-    candidate = _measured(candidate, evidence, decision)
+    candidate = shown.of(candidate, evidence, decision, gate)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     at = outlook.on_trial(spec, at, candidate, evidence, seen.now)
     if strategy(spec) == "Manual" and decision.reason not in HARMFUL:
@@ -231,36 +231,6 @@ def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published]
     if not (fresh.holdout and score) or fresh.holdout / score < enough:
         return None
     return f"version {fresh.version} has {fresh.holdout / score:.2f} times its holdout accept length"
-
-
-def _over(top: float | None, bottom: float | None) -> float | None:
-    return top / bottom if top and bottom else None
-
-
-def _measured(candidate: Candidate, evidence: Evidence, decision: Decision) -> Candidate:
-    interval = decision.interval
-    top, bottom = evidence.trial.candidate.ratio, evidence.trial.stable.ratio
-    return candidate.model_copy(
-        update={
-            "analyses": candidate.analyses + 1,
-            "blocks": len(evidence.trial.blocks),
-            "void_blocks": evidence.trial.void,
-            "progress": rounded(decision.progress),
-            "requests": evidence.candidate_requests,
-            "value": rounded(top),
-            "variance": evidence.trial.candidate.log_variance(),
-            "stable_value": rounded(bottom),
-            "ratio_of_sums": rounded(_over(top, bottom)),
-            "speed_ratio": rounded(_over(evidence.speed.candidate.ratio, evidence.speed.stable.ratio)),
-            "first_token_ratio": rounded(
-                _over(evidence.first_token.candidate.ratio, evidence.first_token.stable.ratio)
-            ),
-            "estimate": rounded(interval.estimate if interval else None),
-            "lower": rounded(interval.lower if interval else None),
-            "upper": rounded(interval.upper if interval else None),
-            "verdict": decision.reason,
-        }
-    )
 
 
 _WHY = {

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
-
-from aurora_core.protocol.metrics import SPECULATOR, STEPS, VERSION
 
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.promotion import PrometheusSpec
@@ -17,23 +16,20 @@ from aurora_operator.clients.proxies import proxy_for
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
 from aurora_operator.promotion.assignment import candidate_slice, dealing, trial_key
-from aurora_operator.promotion.blocks import MEASURES, crossover, measured, switchback
+from aurora_operator.promotion.blocks import MEASURES, Dealt, crossover, measured, switchback
 from aurora_operator.promotion.challenge import metric
-from aurora_operator.promotion.counters import NAMES, Arm, Counters
+from aurora_operator.promotion.counters import Arm, Counters
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.steady import watched
+from aurora_operator.promotion.strata import stratified
 from aurora_operator.promotion.trial import Found, first_stable, on_probation
 from aurora_operator.promotion.watch import Watch
-from aurora_operator.reconcile.origin import Origin, believed
+from aurora_operator.reconcile.ledger import Ledger, Ledgers, StableLedger, named
 from aurora_operator.render.identity import Resource
 
-LOOKBACK_SECONDS = 600.0
-"""How old the scrape before a trial may be."""
 WATCHED_SECONDS, WATCHED_SLICES, MOST_WATCHED_SECONDS = 6 * 3600.0, 100, 7 * 86400.0
 """How far back stable is watched: so long, or so many time slices where that is longer, and never longer than the
 third; at most twice as far until what was read is dropped."""
-OVERLAP_SECONDS = 120.0
-"""Read again at every analysis: what a Prometheus behind others shows late."""
 
 
 def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted: Collection[str]) -> Prometheus:
@@ -67,79 +63,6 @@ def _prometheus(cluster: Cluster, namespace: str, spec: PrometheusSpec, trusted:
     )
 
 
-def _selector(resource: Resource, arm: Arm | None = None) -> str:
-    only = "" if arm is None else f',{VERSION}="{arm.version}",{STEPS}="{arm.steps}"'
-    named = f'__name__=~"{"|".join(NAMES)}"'
-    return f'{{{named},{SPECULATOR}="{resource.full_name}",namespace="{resource.namespace}"{only}}}'
-
-
-class Ledger:
-    """What a trial's counters reported so far.
-
-    Nothing but a shortcut: the next analysis reads only what is new, and an operator that starts reads all of it again.
-
-    Attributes:
-        candidate, stable: their counters.
-        origin: which counters there were at all.
-    """
-
-    def __init__(self, key: str, resource: Resource, stable: Stable, candidate: Candidate) -> None:
-        self.key = key
-        self._since = candidate.since.timestamp()
-        self._length = resource.spec.promotion.gate.slice_seconds
-        self._selector = _selector(resource)
-        self._until = self._since - LOOKBACK_SECONDS
-        new = candidate.kind == "NewVersion"
-        mine, other = Arm(candidate.version, candidate.steps), Arm(stable.version, stable.steps)
-        self.origin = Origin()
-        self.candidate, self.stable = (
-            Counters(arm, self._since, from_zero=fresh, length=self._length)
-            for arm, fresh in ((mine, new), (other, False))
-        )
-
-    @property
-    def closed(self) -> int:
-        """Time slices that are over and were scraped to their end."""
-        return int((max(self.candidate.latest, self.stable.latest) - self._since) // self._length)
-
-    def read(self, prometheus: Prometheus, until: float, engines: Collection[str]) -> None:
-        """Take in what is new of these engine pods; what was taken in of one that is gone since still counts."""
-        start = max(self._until - OVERLAP_SECONDS, self._since - LOOKBACK_SECONDS)
-        for piece in prometheus.pieces(self._selector, start, until):
-            own = believed(piece, engines)
-            self.origin.add(piece, own)
-            self.candidate.add(own)
-            self.stable.add(own)
-        self._until = until
-
-
-class StableLedger:
-    """What stable's counters reported so far: the same shortcut, while nothing is on trial.
-
-    Attributes:
-        since: seconds since the epoch from which on it counts.
-        counters: its counters.
-    """
-
-    def __init__(self, key: str, resource: Resource, stable: Stable, since: float) -> None:
-        self.key, self.since = key, since
-        arm = Arm(stable.version, stable.steps)
-        length = resource.spec.promotion.gate.slice_seconds
-        self.counters = Counters(arm, since, from_zero=False, length=length)
-        self._selector = _selector(resource, arm)
-        self._until = since
-
-    def read(self, prometheus: Prometheus, until: float, engines: Collection[str]) -> None:
-        """Take in what is new of these pods."""
-        for piece in prometheus.pieces(self._selector, max(self.since, self._until - OVERLAP_SECONDS), until):
-            self.counters.add(believed(piece, engines))
-        self._until = until
-
-
-Ledgers = dict[str, Ledger | StableLedger]
-"""By the resource's namespace and name."""
-
-
 def _evidence(
     prometheus: Prometheus,
     resource: Resource,
@@ -150,7 +73,10 @@ def _evidence(
     engines: Collection[str],
 ) -> Evidence:
     trial = trial_key(resource.uid, candidate)
-    key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{resource.spec.promotion.gate.slice_seconds}"
+    strata = resource.spec.promotion.strata
+    kinds = ",".join(named(strata))
+    length = resource.spec.promotion.gate.slice_seconds
+    key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{length}/{kinds}"
     name = resource.full_name
     ledger = ledgers.get(name)
     if not isinstance(ledger, Ledger) or ledger.key != key:
@@ -159,20 +85,29 @@ def _evidence(
     problem = ledger.origin.problem(resource)
     if problem:
         return Evidence(problem=problem)
-    refused = ledger.candidate.refused + ledger.stable.refused
+    refused = ledger.refused
     if refused:
         return Evidence(
             problem=f"{refused} scrapes have counters that are negative, infinite or no number: something else than "
             "the agents writes them, or an engine is broken"
         )
-    if dealing(resource.spec) == "Switchback":
-        dealt = switchback(ledger.candidate, ledger.stable, lambda at: candidate_slice(trial, at), ledger.closed)
-    else:
-        dealt = crossover(ledger.candidate, ledger.stable, ledger.closed)
+
+    def dealt_of(mine: Counters, other: Counters) -> Dealt:
+        if dealing(resource.spec) == "Switchback":
+            return switchback(mine, other, lambda at: candidate_slice(trial, at), ledger.closed)
+        return crossover(mine, other, ledger.closed)
+
+    dealt = dealt_of(ledger.candidate, ledger.stable)
     deciding, speed, failures, first_token = (
         measured(dealt, MEASURES[name]) for name in (candidate.metric, "DecodeSpeed", "Failures", "FirstToken")
     )
-    return Evidence(deciding, speed, failures, first_token, ledger.candidate.requests(), ledger.stable.requests())
+    found = Evidence(deciding, speed, failures, first_token, ledger.candidate.requests(), ledger.stable.requests())
+    if strata is None or candidate.kind != "NewVersion":
+        return found
+    by_stratum = {name: dealt_of(*pair) for name, pair in ledger.strata.items()}
+    worked = {name for name, pair in ledger.strata.items() if any(one.worked for one in pair)}
+    parts = stratified(strata, candidate.metric, by_stratum, worked, deciding, speed)
+    return replace(found, trial=parts.trial, speed=parts.speed, strata=parts.strata)
 
 
 def _guards(

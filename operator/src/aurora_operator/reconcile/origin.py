@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aurora_core.protocol.metrics import ENGINE, SPECULATOR, STEPS, VERSION
 
-from aurora_operator.promotion.counters import LATER, NAMES, Series
+from aurora_operator.promotion.counters import LATER, NAMES, STRATUM_NAMES, Series
 from aurora_operator.render.identity import Resource
 
 
@@ -76,10 +76,12 @@ class Origin:
                 f"Prometheus has the engines' counters without the agents' labels {VERSION} and {STEPS}: relabelling "
                 "drops or replaces them (exported_version); set honor_labels, or remove target labels of these names"
             )
-        missing = [name for name in NAMES if name not in self.names and name not in LATER]
+        strata = () if resource.spec.promotion.strata is None else STRATUM_NAMES
+        missing = [name for name in (*NAMES, *strata) if name not in self.names and name not in LATER]
         if missing:
             return (
                 f"Prometheus has no {missing[0]}, but other counters of the same engines: metric relabelling drops it"
                 + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+                + ("; or the engines' image is from before promotion.strata" if missing[0] in strata else "")
             )
         return ""

@@ -13,7 +13,7 @@ from aurora_operator import metrics
 from aurora_operator.api.status import Status
 from aurora_operator.promotion.gate import Evidence
 from aurora_operator.promotion.trial import Found
-from aurora_operator.reconcile.evidence import Ledgers
+from aurora_operator.reconcile.ledger import Ledgers
 from aurora_operator.render.identity import Resource
 from aurora_operator.workers import FairWorkers
 

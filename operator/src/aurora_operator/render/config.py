@@ -6,13 +6,23 @@ from typing import Any
 import yaml
 from aurora_core.config import DeploymentConfig
 from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
+from aurora_core.config.strata import StrataConfig, StratumConfig
 
 from aurora_core import listening
 from aurora_operator.api.models import draft_config
+from aurora_operator.api.promotion import Strata
 from aurora_operator.render.identity import Resource
 
 AGENT_PORT = 30001
 METRICS_PORT = 9100
+
+
+def _strata(spec: Strata | None) -> StrataConfig | None:
+    """How engines know a request's stratum; what may happen to it is the gate's alone."""
+    if spec is None:
+        return None
+    named = tuple(StratumConfig(name=one.name, values=tuple(one.values)) for one in spec.named)
+    return StrataConfig(by=spec.by, header=spec.header or "", salt=spec.salt or "", strata=named)
 
 
 def deployment_config(resource: Resource) -> DeploymentConfig:
@@ -36,6 +46,7 @@ def deployment_config(resource: Resource) -> DeploymentConfig:
             max_total_tokens=spec.serving.max_total_tokens,
             threads=spec.serving.threads,
             extra_args=tuple(spec.serving.extra_args),
+            strata=_strata(spec.promotion.strata),
         ),
         training=spec.training.hyperparameters,
         samples=SamplesConfig.model_validate(
@@ -57,19 +68,28 @@ def deployment_config(resource: Resource) -> DeploymentConfig:
     )
 
 
+def _plain(resource: Resource, exclude: set[str]) -> dict[str, Any]:
+    """The configuration as plain data; strata only where there are any, because older engines know none."""
+    part = deployment_config(resource).model_dump(mode="json", by_alias=True, exclude=exclude)
+    serving = part.get("serving", {})
+    if serving.get("strata", ...) is None:
+        del serving["strata"]
+    return part
+
+
 def engine_part(resource: Resource) -> dict[str, Any]:
     """What the engine reads of the configuration, as plain data."""
-    return deployment_config(resource).model_dump(mode="json", by_alias=True, exclude={"training", "weights"})
+    return _plain(resource, {"training", "weights"})
 
 
 def trainer_part(resource: Resource) -> dict[str, Any]:
     """What the trainer reads of it."""
-    return deployment_config(resource).model_dump(mode="json", by_alias=True, exclude={"serving"})
+    return _plain(resource, {"serving"})
 
 
 def online_part(resource: Resource) -> dict[str, Any]:
     """What the driver of mode Online reads of it: all, and how many actors there are."""
-    part = deployment_config(resource).model_dump(mode="json", by_alias=True)
+    part = _plain(resource, set())
     return {**part, "online": {"engines": resource.spec.serving.replicas}}
 
 
