@@ -149,3 +149,8 @@ def test_only_what_the_target_generated_is_learned(target, make_sample, how):
         assert torch.equal(grad, same_grads[name]), name
     generated_sums, _ = learned(other(sample.prompt_tokens, 24))
     assert generated_sums.loss != sums.loss
+
+
+def test_a_step_weighs_four_fifths_of_the_one_before_unless_it_is_set(target):
+    assert trainer_of(target, step_weight_decay=None).unrolled.decay == 0.8
+    assert trainer_of(target, step_weight_decay=0.5).unrolled.decay == 0.5

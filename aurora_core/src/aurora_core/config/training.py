@@ -1,4 +1,8 @@
-"""How a draft is trained. Names and defaults follow Aurora's external-training examples."""
+"""How a draft is trained. Names and defaults follow Aurora's external-training examples.
+
+But for two: its rate and its moments are those of a schedule over a known number of steps. Here training has no end, so
+that the rate is constant by default, and the second moment forgets sooner (0.95, not 0.999), for traffic moves.
+"""
 
 from typing import Literal, Self
 
@@ -45,8 +49,8 @@ class TrainingConfig(Config):
     """Tokens of a sample that are used, the last ones: of a longer one the front is cut, so that what was generated
     remains."""
     step_weight_decay: float | None = Field(None, gt=0, le=1)
-    """Weight of each further draft step's loss relative to the one before; by default 1, and of a block-parallel draft
-    what its authors take for a block of that size."""
+    """Weight of each further draft step's loss relative to the one before; by default 0.8, and of a block-parallel
+    draft what its authors take for a block of that size."""
     loss: Literal["fused", "reference"] = "fused"
     """How a micro-batch is computed: fused computes only what the loss needs, reference every row; the sums and
     gradients are the same."""
