@@ -299,6 +299,8 @@ def test_what_the_surroundings_need_is_there():
     assert spec["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
     env = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
     assert json.loads(env["AURORA_OPERATOR_POD_USER"]) == {}
+    # kopf ends without the name of a user.
+    assert env["USER"]
     spec = with_values("mirror-and-proxy")["Deployment"]["spec"]["template"]["spec"]
     env = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
     assert env["AURORA_OPERATOR_ENGINE_IMAGE"].startswith("sglang.example.org/aurora-engine-cu13@sha256:")

@@ -235,6 +235,14 @@ def test_all_pods_take_user_and_pull_secrets_from_the_operator(monkeypatch):
         }
 
 
+def test_every_container_has_a_user_s_name_for_libraries_that_ask():
+    """Given a user that the cluster assigns, as OpenShift does, there is no entry of it in /etc/passwd."""
+    snapshot, _ = settled()
+    for template in templates(snapshot).values():
+        for one in template["spec"]["containers"]:
+            assert {"name": "USER", "value": "aurora"} in one["env"]
+
+
 @pytest.mark.parametrize("value", ['{"runAsUser": 0}', '{"runAsRoot": 1}', "nobody"])
 def test_pods_are_never_root_and_a_strange_user_ends_the_operator(monkeypatch, value):
     for name, given in {"ENGINE_IMAGE": "e", "TRAINER_IMAGE": "t", "POD_USER": value}.items():

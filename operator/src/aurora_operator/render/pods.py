@@ -11,6 +11,8 @@ from aurora_operator.render.identity import Images, PodUser, Resource
 
 DATA, CONFIG, DESIRED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/desired", "/run/aurora", "/model"
 MODELS = f"{DATA}/models"
+_SURROUNDINGS = {"HOME": RUNTIME, "TMPDIR": RUNTIME, "USER": "aurora"}
+"""Environment of all containers. Libraries ask for the user's name, and one that the cluster assigns has none."""
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 (JSON)
@@ -59,7 +61,7 @@ def container(
         "image": image,
         "imagePullPolicy": policy,
         "args": args,
-        "env": [{"name": "HOME", "value": RUNTIME}, {"name": "TMPDIR", "value": RUNTIME}, *env],
+        "env": [*({"name": name, "value": value} for name, value in _SURROUNDINGS.items()), *env],
         "resources": wants,
         "securityContext": {
             "allowPrivilegeEscalation": False,
