@@ -28,9 +28,9 @@ from aurora_core.models.target import Target
 from efficiency.data import Amount, record
 from efficiency.trainer import Job
 from efficiency.variants import VARIANTS, Baseline, Variant
-from efficiency.workers import Workers, appended, tokens_of_a_run
+from efficiency.workers import OneProcess, Workers, appended, tokens_of_a_run
 
-SMALL = Amount(prompts=80, heldout=16, tokens=64, domains=2, together=80, kinds=("greedy",))
+SMALL = Amount(prompts=32, heldout=12, tokens=40, domains=2, together=32, kinds=("greedy",))
 OF_CPU = Baseline(vocabulary=2048, batch=4, warmup=5)
 """Shorter steps than those of ``examples/smollm2.yaml``, so that a run of a minute has enough of them."""
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,8 @@ def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
     found = options.out / "experiments.jsonl"
     with tempfile.TemporaryDirectory(prefix="aurora-experiments-") as temporary:
         folder: Path = options.data or Path(temporary)
-        workers = Workers(options.workers, options.device, options.model, folder, baseline)
+        shared = options.device, options.model, folder, baseline
+        workers = OneProcess(*shared) if options.workers == 1 else Workers(options.workers, *shared)
         try:
             if not (folder / "data.json").exists():
                 record(Target(options.model), amount, folder, device)

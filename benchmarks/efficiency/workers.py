@@ -34,7 +34,8 @@ def _calibrated(setup: Setup, baseline: Baseline, started: Any) -> tuple[float, 
         run.trainer.train_step([next(batches)])
     if setup.device.type == "cuda":
         setup.measure(run.trainer)
-    started.wait()
+    if started is not None:
+        started.wait()
     before, began = run.tokens, clock()
     for _ in range(timed):
         run.trainer.train_step([next(batches)])
@@ -42,6 +43,14 @@ def _calibrated(setup: Setup, baseline: Baseline, started: Any) -> tuple[float, 
     began = clock()
     setup.measure(run.trainer)
     return speed, clock() - began, start
+
+
+def _result(job: Job, setup: Setup) -> dict[str, Any]:
+    """Of a run; one that fails is reported, and the others run."""
+    try:
+        return Run(job, setup).to_the_end()
+    except Exception:  # noqa: BLE001 (whatever a variant raises)
+        return {"variant": job.variant.name, "seed": job.seed, "error": traceback.format_exc()[-1500:]}
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,7 @@ def _work(number: int, device: str, target: Path, folder: Path, baseline: Baseli
         setup = Setup(checkpoint, folder, where)
         results.put({"worker": number, "calibration": _calibrated(setup, baseline, shared.started)})
         while (job := shared.jobs.get()) is not None:
-            try:
-                results.put(Run(job, setup).to_the_end())
-            except Exception:  # noqa: BLE001 (one variant's failure is reported, and the others run)
-                results.put({"variant": job.variant.name, "seed": job.seed, "error": traceback.format_exc()[-1500:]})
+            results.put(_result(job, setup))
     except Exception:  # noqa: BLE001 (the same)
         results.put({"worker": number, "error": traceback.format_exc()[-1500:]})
         shared.started.abort()
@@ -143,6 +149,32 @@ class Workers:
             process.join()
         for queue in (self._shared.jobs, self._shared.results):
             queue.cancel_join_thread()
+
+
+class OneProcess:
+    """The same in this process alone, which then need not start another."""
+
+    def __init__(self, device: str, target: Path, folder: Path, baseline: Baseline) -> None:
+        self._device, self._target, self._folder, self._baseline = torch.device(device), target, folder, baseline
+        self._setup: Setup | None = None
+        torch.set_num_threads(1)
+
+    def calibrate(self) -> list[float]:
+        """As :meth:`Workers.calibrate`."""
+        self._setup = Setup(Target(self._target), self._folder, self._device)
+        return list(_calibrated(self._setup, self._baseline, None))
+
+    def run(self, jobs: Sequence[Job], until: float, take: Callable[[dict[str, Any]], None]) -> int:
+        """As :meth:`Workers.run`; a run that has begun is ended."""
+        assert self._setup is not None  # noqa: S101 (calibrated before)
+        for done, job in enumerate(jobs):
+            if time.monotonic() >= until:
+                return done
+            take(_result(job, self._setup))
+        return len(jobs)
+
+    def stop(self) -> None:
+        """Nothing else runs."""
 
 
 def appended(path: Path) -> Callable[[dict[str, Any]], None]:
