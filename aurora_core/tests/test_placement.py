@@ -74,9 +74,13 @@ def test_a_cluster_that_is_there():
     nodes = [{"CPU": 8.0, "GPU": 2.0, ENGINE_NODE: 1.0}, {"CPU": 8.0, "GPU": 1.0, TRAINER_NODE: 1.0}]
     seats = joined(OnlineConfig(), 2, nodes, gpus=True)
     assert seats.groups == (
-        ({"CPU": 1.0, "GPU": 2.0, ENGINE_NODE: 1.0},),
         ({"CPU": 1.0, "GPU": 1.0, TRAINER_NODE: 1.0},),
+        ({"CPU": 1.0, "GPU": 2.0, ENGINE_NODE: 1.0},),
     )
+    # Another engine leaves all groups as they are; a trainer's node that is still to come has GPUs as engines have.
+    more = joined(OnlineConfig(engines=2), 2, nodes[:1], gpus=True)
+    assert more.groups == (*seats.groups, seats.groups[1])
+    assert (more.engines[0], more.trainers) == (seats.engines[0], seats.trainers)
     with pytest.raises(ConfigError, match="are for one machine"):
         joined(OnlineConfig(serving_gpus=(0,)), 1, nodes, gpus=True)
 

@@ -54,6 +54,8 @@ def online(arguments: argparse.Namespace) -> None:
         in_use=arguments.in_use,
         metrics_port=arguments.metrics_port,
         labels=dict(arguments.label),
+        # Actors of a joined cluster outlive this process, so the next one can go by what was changed.
+        file=None if arguments.address is None else arguments.config.resolve(),
     )
-    run(config, options, lambda text: print(printable_lines(f"aurora: {text}"), flush=True))
-    sys.exit(STOPPED)
+    left = run(config, options, lambda text: print(printable_lines(f"aurora: {text}"), flush=True))
+    sys.exit(0 if left else STOPPED)

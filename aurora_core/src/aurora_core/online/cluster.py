@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 NAMESPACE = "aurora"
 """Ray's namespace of the actors' names."""
 TRAINER = "trainer-0"
-_PLACED_SECONDS = 300.0
+_PLACED_SECONDS = 30.0
 _STOP_SECONDS = 60.0
 _AGAIN_SECONDS = 2.0
 _MOST_FAILURES = 3
@@ -151,7 +151,10 @@ class Cluster:
                 pass
         lifetime = {"name": name, "lifetime": "detached"} if name else {}
         group = placement_group(bundles, strategy="PACK", **lifetime)
-        if not group.wait(_PLACED_SECONDS if self.joined else 30.0):
+        if self.joined:
+            # Nodes come and go, the trainer's for as long as training is suspended: each actor waits for its own.
+            return group
+        if not group.wait(_PLACED_SECONDS):
             free = ray.available_resources()
             remove_placement_group(group)
             raise ConfigError(

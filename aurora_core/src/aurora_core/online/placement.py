@@ -178,13 +178,16 @@ def joined(
             "online.servingGpus, online.trainingGpus and online.colocate are for one machine: in a cluster its nodes "
             f"say by the resources {ENGINE_NODE} and {TRAINER_NODE} what they take"
         )
-    training = float(any(node.get(TRAINER_NODE) and node.get(_GPU) for node in nodes))
+    trainers = [node for node in nodes if node.get(TRAINER_NODE)]
+    # A node that is still to come is taken to be like those of the engines.
+    training = float(any(node.get(_GPU) for node in trainers) if trainers else gpus)
     each = float(tensor_parallel_size) if gpus else 0.0
+    # A group for each: with another number of engines those that stay keep theirs.
     return Placement(
         (
-            tuple(_bundle(config.serving_cpus, each, ENGINE_NODE) for _ in range(config.engines)),
             (_bundle(config.training_cpus, training, TRAINER_NODE),),
+            *((_bundle(config.serving_cpus, each, ENGINE_NODE),) for _ in range(config.engines)),
         ),
-        tuple(Seat(0, i, config.serving_cpus, each, None) for i in range(config.engines)),
-        (Seat(1, 0, config.training_cpus, training, None),),
+        tuple(Seat(i + 1, 0, config.serving_cpus, each, None) for i in range(config.engines)),
+        (Seat(0, 0, config.training_cpus, training, None),),
     )

@@ -56,6 +56,7 @@ class Options:
         in_use: file of the versions to keep, where others decide which those are.
         metrics_port: of the trainer's Prometheus endpoint.
         labels: of the trainer's metrics.
+        file: of the configuration, which is followed: the process ends when it changes. None to keep to what was read.
     """
 
     work: Path
@@ -67,6 +68,7 @@ class Options:
     in_use: Path | None = None
     metrics_port: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    file: Path | None = None
 
 
 def spool_below(config: OnlineConfig, work: Path) -> Path:
@@ -138,7 +140,10 @@ class Online:
             )
             seats = placement.joined(config.online, each, nodes, gpus=cuda)
         trainer = TrainerPlace(
-            config=config.model_copy(update={"serving": ServingConfig()}),
+            # Nothing of the engines': a change there leaves it as it is.
+            config=config.model_copy(
+                update={"serving": ServingConfig(), "online": config.online.model_copy(update={"engines": 1})}
+            ),
             work=options.work,
             models=options.models,
             gpus=seats.trainers[0].numbers,
@@ -192,13 +197,16 @@ def _first_version(config: DeploymentConfig, options: Options) -> None:
     ensure_first(store, draft, target, config.training.seed)
 
 
-def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) -> None:
-    """Serve and train until SIGTERM or SIGINT.
+def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) -> bool:
+    """Serve and train until SIGTERM or SIGINT, or until the file of the configuration changes where it is followed.
 
     Args:
         config: of the deployment.
         options: of the command.
         say: shows a line of what happens.
+
+    Returns:
+        Whether it ended for the next process to go by another configuration.
 
     Raises:
         ConfigError, WeightsError: see :meth:`Online.started`.
@@ -217,16 +225,23 @@ def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) 
     # After Ray's own handlers, which would end this process at once.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    left = False
     try:
-        _serve(online, say)
+        left = _serve(online, say)
     except KeyboardInterrupt:
         say("stopping")
     finally:
-        online.stop()
+        if left:
+            ray.shutdown()
+        else:
+            online.stop()
+    return left
 
 
-def _serve(online: Online, say: Callable[[str], None]) -> None:
+def _serve(online: Online, say: Callable[[str], None]) -> bool:
+    """Serve until the configuration's file changes; returns True, because the actors are left to the next process."""
     options, config = online.options, online.config
+    configured = _content(options.file)
     say(f"{config.online.engines} engines and the trainer start; logs are in {options.work / 'logs'}")
     activation = None
     if options.own_agents:
@@ -237,13 +252,23 @@ def _serve(online: Online, say: Callable[[str], None]) -> None:
     online.wait(desired)
     say(f"serving at http://{config.serving.host}:{config.serving.port}/v1")
     next_line = 0.0
-    while True:
+    while _content(options.file) == configured:
         time.sleep(_TICK_SECONDS)
         online.cluster.run(activation.desired if activation else desired)
         swapped = activation is not None and activation.tick()
         if swapped or time.monotonic() >= next_line:
             next_line = time.monotonic() + _LINE_SECONDS
             say(line(online, activation))
+    say("the configuration changed: this process ends, and the next one takes over what stays as it is")
+    return True
+
+
+def _content(file: Path | None) -> bytes | None:
+    """Of a file; None where there is none to follow, or none for now."""
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError:
+        return None
 
 
 def line(online: Online, activation: Activation | None) -> str:
