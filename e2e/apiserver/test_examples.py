@@ -11,7 +11,7 @@ from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.network import NetworkPeers
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/speculatordeployment.yaml"))
-FILES = [ROOT / "examples" / "quickstart.yaml", *EXAMPLES]
+FILES = [ROOT / "examples" / "quickstart.yaml", ROOT / "examples" / "online.yaml", *EXAMPLES]
 IMAGES = Images("registry.example.org/engine:1", "registry.example.org/trainer:1")
 PEERS = NetworkPeers(operator=({"podSelector": {"matchLabels": {"app.kubernetes.io/name": "aurora-operator"}}},))
 PER_FILE = pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}-{path.stem}" for path in FILES])
@@ -34,14 +34,19 @@ def rendered(path):
             config.keys(resource, {"admin": "1", "agent": "2", "samples": "3"}),
             training.init_job(resource, IMAGES),
             serving.service(resource),
-            serving.deployment(resource, IMAGES, "stamp"),
             serving.disruption_budget(resource),
             training.trainer_service(resource),
             ranks.service(resource),
-            training.trainer_job(resource, IMAGES, "stamp"),
+            # KubeRay's kinds are not here; test_kuberay.py has them.
+            *(() if resource.online else others(resource)),
         )
         if made is not None
     ]
+
+
+def others(resource):
+    """What mode Online does without."""
+    return serving.deployment(resource, IMAGES, "stamp"), training.trainer_job(resource, IMAGES, "stamp")
 
 
 def test_there_are_examples():

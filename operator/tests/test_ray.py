@@ -17,6 +17,7 @@ from aurora_operator.render import ray, serving
 from aurora_operator.render.config import config_map
 from aurora_operator.render.identity import COMPONENT, Resource
 from aurora_operator.render.network import NetworkPeers, policies
+from aurora_operator.render.pods import CONFIGURED
 from aurora_operator.render.training import QUEUE
 from operator_support import IMAGES, NOW, a_snapshot, a_spec, reported, settled
 
@@ -29,7 +30,7 @@ def a_resource(**spec):
 
 
 def online(**spec):
-    return a_spec(**spec).model_copy(update={"mode": "Online"})
+    return a_spec(mode="Online", samples={"transport": "Ray"}, **spec)
 
 
 def a_cluster(**spec):
@@ -67,7 +68,10 @@ def test_an_engine_pod_is_that_of_a_deployment_but_for_who_starts_the_process():
     mine = groups(ray.cluster(resource, IMAGES, "stamp"))["engines"]
     theirs = serving.deployment(resource, IMAGES, "stamp")["spec"]
     assert mine["replicas"] == theirs["replicas"] == 3
-    assert mine["template"]["metadata"] == theirs["template"]["metadata"]
+    annotations, expected = (one["template"]["metadata"]["annotations"] for one in (mine, theirs))
+    # The driver follows the configuration.
+    assert annotations == {name: value for name, value in expected.items() if name != CONFIGURED}
+    assert mine["template"]["metadata"]["labels"] == theirs["template"]["metadata"]["labels"]
     pod, plain = mine["template"]["spec"], theirs["template"]["spec"]
     assert {k: v for k, v in pod.items() if k != "containers"} == {k: v for k, v in plain.items() if k != "containers"}
     (engine, agent), (before, same) = pod["containers"], plain["containers"]
@@ -142,10 +146,25 @@ def test_suspending_takes_the_trainer_s_pod_and_leaves_what_serves():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"training": {"hyperparameters": {"lr": 0.1}}}, {"serving": {"threads": 3}}, {"serving": {"replicas": 2}}],
+    "change", [{"training": {"hyperparameters": {"lr": 0.1}}}, {"draft": {"numSteps": 2, "numDraftTokens": 3}}]
 )
-def test_what_the_driver_or_a_pod_reads_at_its_start_is_another_cluster(change):
+def test_the_driver_follows_the_configuration_and_no_pod_is_made_again(change):
+    snapshot, children = settled(online())
+    todo = plan(a_snapshot(online(**change), pods=snapshot.pods, children=children))
+    assert (todo.delete, [body["metadata"]["name"] for body in todo.apply]) == ((), ["chat-config"])
+
+
+def test_another_number_of_engines_is_the_same_cluster():
+    snapshot, children = settled(online())
+    todo = plan(a_snapshot(online(serving={"replicas": 3}), pods=snapshot.pods, children=children))
+    (cluster,) = (body for body in todo.apply if body["kind"] == "RayCluster")
+    assert (todo.delete, groups(cluster)["engines"]["replicas"]) == ((), 3)
+
+
+@pytest.mark.parametrize(
+    "change", [{"serving": {"image": "other:1"}}, {"training": {"resources": {"limits": {"memory": "1Gi"}}}}]
+)
+def test_other_pods_are_another_cluster(change):
     snapshot, children = settled(online())
     todo = plan(a_snapshot(online(**change), pods=snapshot.pods, children=children))
     assert AT in todo.delete

@@ -34,6 +34,11 @@ OWNED_ARGUMENTS = (
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
 
 
+RAY_PORTS = 6379, 6499
+"""The first and the last port of Ray's processes, in mode Online."""
+_DAY_ZERO = "self.mode == 'ExternalWithoutDraft' || (self.mode == 'Online' && !has(self.draft.checkpoint))"
+
+
 class Resources(Config):
     """Compute resources of a container, as in a pod; GPUs are added, see gpuResource."""
 
@@ -131,8 +136,8 @@ class SamplesSpec(Config):
         ),
     )
 
-    transport: Literal["Filesystem", "Mooncake"] = "Filesystem"
-    """How samples travel: as files on the weights volume, or through a Mooncake store."""
+    transport: Literal["Filesystem", "Mooncake", "Ray"] = "Filesystem"
+    """How samples travel: as files on the weights volume, through a Mooncake store, or, in mode Online, by Ray."""
     sample_rate: Annotated[float, Effect.IN_PLACE] = Field(1.0, ge=0, le=1)
     """Share of requests that are captured."""
     dtype: Dtype = "auto"
@@ -144,7 +149,8 @@ class SamplesSpec(Config):
     max_age_seconds: int = Field(604_800, ge=60, le=315_360_000)
     """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
     spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
-    """Bytes of samples that may wait on the volume; what finds it full is dropped and counted."""
+    """Bytes of samples that may wait on the volume, or in mode Online in the memory of each engine pod; what finds it
+    full is dropped and counted."""
     mooncake_master: str | None = Field(
         None, max_length=300, pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
     )
@@ -221,15 +227,31 @@ class Spec(Config):
             "draft.checkpoint is a path: name the volume that holds it in target.volume, which is mounted at /model",
         ),
         (
-            "self.mode != 'ExternalWithoutDraft' || self.draft.topK == 1",
-            "mode ExternalWithoutDraft needs draft.topK 1: only then can it be switched on at run time",
+            f"!({_DAY_ZERO}) || self.draft.topK == 1",
+            "a mode without draft.checkpoint needs draft.topK 1: only then can a draft be switched on at run time",
         ),
         (
-            f"self.mode != 'ExternalWithoutDraft' || self.draft.algorithm in {SWITCHABLE}",
+            f"!({_DAY_ZERO}) || self.draft.algorithm in {SWITCHABLE}",
             (
-                f"mode ExternalWithoutDraft needs a draft of {' or '.join(SWITCHABLE)}, which an engine can switch on "
-                "at run time; with others use ExternalWithDraft"
+                f"without draft.checkpoint draft.algorithm must be {' or '.join(SWITCHABLE)}, which an engine can "
+                "switch on at run time; others need a checkpoint to start from"
             ),
+        ),
+        (
+            "(self.mode == 'Online') == (self.samples.transport == 'Ray')",
+            "samples.transport Ray is that of mode Online, and of no other mode: set both or none",
+        ),
+        (
+            "self.mode != 'Online' || self.training.nodes * self.training.gpus == 1",
+            "mode Online trains with one rank: set training.nodes and training.gpus to 1, or use another mode",
+        ),
+        (
+            "self.mode != 'Online' || self.serving.device == self.training.device",
+            "in mode Online engines and trainer compute on the same: set serving.device and training.device alike",
+        ),
+        (
+            f"self.mode != 'Online' || self.serving.port < {RAY_PORTS[0]} || self.serving.port > {RAY_PORTS[1]}",
+            f"in mode Online Ray listens at {RAY_PORTS[0]} to {RAY_PORTS[1]}: give serving.port another one",
         ),
         (
             "self.promotion.strategy != 'Canary' || self.serving.replicas > self.promotion.canary.replicas",
@@ -241,8 +263,9 @@ class Spec(Config):
         ),
     )
 
-    mode: Annotated[Literal["ExternalWithDraft", "ExternalWithoutDraft"], Effect.REFUSED]
-    """ExternalWithDraft starts from draft.checkpoint; ExternalWithoutDraft trains a draft from nothing (day-0)."""
+    mode: Annotated[Literal["ExternalWithDraft", "ExternalWithoutDraft", "Online"], Effect.REFUSED]
+    """ExternalWithDraft starts from draft.checkpoint; ExternalWithoutDraft trains a draft from nothing (day-0). Online
+    does either in one Ray cluster that serves and trains, and needs KubeRay."""
     target: TargetSpec
     """The model that is served."""
     draft: DraftSpec = DraftSpec()
@@ -259,3 +282,8 @@ class Spec(Config):
     """How a candidate becomes stable."""
     suspend: Annotated[bool, Effect.IN_PLACE] = False
     """Stop training and promotion; serving continues as it is."""
+
+    @property
+    def day_zero(self) -> bool:
+        """Whether it starts without a draft."""
+        return self.draft.checkpoint is None

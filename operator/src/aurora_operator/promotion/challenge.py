@@ -129,7 +129,7 @@ def begin(
         if due and spec.draft.switchable:
             if stable.steps:
                 return _candidate("TargetOnly", stable, stable.version, 0, now)
-            if fresh is None and (stable.version or spec.mode == "ExternalWithDraft"):
+            if fresh is None and (stable.version or not spec.day_zero):
                 return _candidate("Again", stable, stable.version, spec.draft.num_steps, now)
     if fresh is None:
         return None

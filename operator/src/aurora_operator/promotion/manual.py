@@ -41,7 +41,7 @@ def rollback_target(
     found = next((one for one in versions or () if str(one.version) == target), None)
     if found is None:
         return f"no rollback to version {target[:20]}: the volume does not have it"
-    drafts = found.version > 0 or spec.mode == "ExternalWithDraft"
+    drafts = found.version > 0 or not spec.day_zero
     steps = spec.draft.num_steps if drafts else 0
     return Stable(version=found.version, steps=steps, digest=found.digest or None, since=now, checked=stable.checked)
 

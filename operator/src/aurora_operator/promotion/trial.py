@@ -63,7 +63,7 @@ class Seen:
 
 def first_stable(spec: Spec, now: datetime) -> Stable:
     """Version 0: the user's draft at work, or (day-0) nothing that speculates yet."""
-    return Stable(version=0, steps=0 if spec.mode == "ExternalWithoutDraft" else spec.draft.num_steps, since=now)
+    return Stable(version=0, steps=0 if spec.day_zero else spec.draft.num_steps, since=now)
 
 
 def on_probation(spec: Spec, stable: Stable, now: datetime) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 from aurora_core.config import DeploymentConfig
+from aurora_core.config.online import OnlineConfig
 from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
 from aurora_core.config.strata import StrataConfig, StratumConfig
 
@@ -79,18 +80,18 @@ def _plain(resource: Resource, exclude: set[str]) -> dict[str, Any]:
 
 def engine_part(resource: Resource) -> dict[str, Any]:
     """What the engine reads of the configuration, as plain data."""
-    return _plain(resource, {"training", "weights"})
+    return _plain(resource, {"training", "weights", "online"})
 
 
 def trainer_part(resource: Resource) -> dict[str, Any]:
     """What the trainer reads of it."""
-    return _plain(resource, {"serving"})
+    return _plain(resource, {"serving", "online"})
 
 
 def online_part(resource: Resource) -> dict[str, Any]:
     """What the driver of mode Online reads of it: all, and how many actors there are."""
-    part = _plain(resource, set())
-    return {**part, "online": {"engines": resource.spec.serving.replicas}}
+    online = OnlineConfig(engines=resource.spec.serving.replicas)
+    return {**_plain(resource, set()), "online": online.model_dump(mode="json", by_alias=True)}
 
 
 def config_map(resource: Resource) -> dict[str, Any]:

@@ -31,9 +31,6 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "aurora-operator"}
 """Label of all that the operator makes."""
 
 
-_ONLINE: str = "Online"
-
-
 def speculator(labels: Mapping[str, str]) -> str:
     """Name of the resource that an object with these labels is for; empty where they do not say so."""
     return labels.get(SPECULATOR) or labels.get(INSTANCE, "")
@@ -109,7 +106,7 @@ class Resource:
     @property
     def online(self) -> bool:
         """Whether one Ray cluster serves and trains."""
-        return self.spec.mode == _ONLINE
+        return self.spec.mode == "Online"
 
     @property
     def ray(self) -> str:

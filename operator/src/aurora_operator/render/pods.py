@@ -9,6 +9,8 @@ from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials
 from aurora_operator.render.identity import Images, PodUser, Resource
 
+CONFIGURED = "aurora-operator.io/config"
+"""Annotation of pods with a hash of what their processes read at their start: another configuration, other pods."""
 DATA, CONFIG, DESIRED, RUNTIME, MODEL = "/data", "/etc/aurora/config", "/etc/aurora/desired", "/run/aurora", "/model"
 MODELS = f"{DATA}/models"
 _SURROUNDINGS = {"HOME": RUNTIME, "TMPDIR": RUNTIME, "USER": "aurora"}
@@ -134,8 +136,7 @@ def pod(
     return {
         "metadata": {
             "labels": resource.labels(component),
-            # Another configuration means other pods.
-            "annotations": {"aurora-operator.io/config": stamp},
+            "annotations": {CONFIGURED: stamp},
         },
         "spec": {
             "automountServiceAccountToken": False,

@@ -11,13 +11,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from aurora_operator.api.spec import Resources
+from aurora_operator.api.spec import RAY_PORTS, Resources
 from aurora_operator.render import credentials, serving, training
-from aurora_operator.render.config import METRICS_PORT, online_part
+from aurora_operator.render.config import METRICS_PORT
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
 from aurora_operator.render.pods import (
     CONFIG,
+    CONFIGURED,
     DATA,
     DESIRED,
     MODELS,
@@ -25,7 +26,6 @@ from aurora_operator.render.pods import (
     config_mounts,
     container,
     data_mount,
-    digest,
     model_mounts,
     pod,
     secret_env,
@@ -42,17 +42,21 @@ DRIVER = "driver"
 """Container of the head's pod whose process places and watches the actors."""
 ENGINES, TRAINERS = "engines", "trainer"
 """Names of the worker groups."""
-GCS = 6379
-"""Port of the head by which all others find it."""
+GCS, LAST_PORT = RAY_PORTS
+"""Port of the head by which all others find it, and the last one of Ray's."""
 NODE_MANAGER, OBJECT_MANAGER, RUNTIME_ENV, AGENT_GRPC, AGENT_HTTP, METRICS = range(GCS + 1, GCS + 7)
-FIRST_WORKER, LAST_PORT = 6400, 6499
-"""Ray's processes listen between these; with the ports above all of Ray's are GCS to LAST_PORT."""
+FIRST_WORKER = 6400
+"""Ray's processes listen from here to the last one."""
 
 _HEAD_RESOURCES = Resources(requests={"cpu": "200m", "memory": "1Gi"})
 _DRIVER_RESOURCES = Resources(requests={"cpu": "50m", "memory": "512Mi"})
 """A namespace with a quota of requests refuses pods with a container that has none."""
 _LEAST_STORE = 100 << 20
 """Bytes of the head's object store, through which no sample passes; Ray takes no less than 75 MiB."""
+_GRACE = 90
+"""Seconds of the head to end: the driver has the trainer save its state, and the engines end."""
+_LAST: dict[str, Any] = {"lifecycle": {"preStop": {"exec": {"command": ["sleep", "20"]}}}}
+"""Of Ray's own processes: where the cluster goes they end after the driver, which has the trainer save its state."""
 _START = ["ulimit -n 65536 2> /dev/null; eval exec $KUBERAY_GEN_RAY_START_CMD"]
 """Ray itself gets the kubelet's SIGTERM and not a shell that ignores it; KubeRay gives the command."""
 _OVERWRITE = "ray.io/overwrite-container-cmd"
@@ -123,14 +127,15 @@ def _head(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
             *shared,
             data_mount("weights", read_only=True),
             data_mount("models", read_only=True),
+            data_mount("training", read_only=True),
             *config_mounts(desired=True),
             *model_mounts(resource),
         ],
         resources=_DRIVER_RESOURCES,
     )  # fmt: skip
-    containers = [services | _alive(GCS), driver]
-    made = pod(resource, images, HEAD, containers, digest(online_part(resource)), grace=30, restart="Always")
-    made["metadata"]["annotations"][credentials.ANNOTATION] = stamp
+    containers = [services | _alive(GCS) | _LAST, driver]
+    made = pod(resource, images, HEAD, containers, "", grace=_GRACE, restart="Always")
+    made["metadata"]["annotations"] = {credentials.ANNOTATION: stamp}
     # Ray finds the node that its driver belongs to among the processes there.
     made["spec"]["shareProcessNamespace"] = True
     return {
@@ -171,7 +176,10 @@ def cluster(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
     engine, agent = engines["spec"]["containers"]
     engines["spec"]["containers"] = [_node(resource, engine), agent]
     made = _node(resource, training.trainer(resource, images)) | _alive(NODE_MANAGER)
-    trainers = training.template(resource, images, made, stamp, "Always")
+    trainers = training.template(resource, images, made | _LAST, stamp, "Always")
+    for template in (engines, trainers):
+        # The driver follows the configuration, actor by actor.
+        template["metadata"]["annotations"].pop(CONFIGURED)
     # Samples wait in the engine's spool; the store has those that are on their way.
     store = max(_LEAST_STORE, spec.samples.spool_bytes // 2)
     body: dict[str, Any] = {

@@ -1,0 +1,141 @@
+"""Mode Online on a whole node: KubeRay's own operator, Ray in real pods, the same gate; in this order."""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from aurora_core.evaluation.requests import Stream, measure
+from deployed import kubectl
+from host import build
+from machine import emulated
+from node_support import ROOT, eventually, read
+from workshop.build import KUBERAY
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
+
+NAME = "online"
+SELECTED = f"app.kubernetes.io/instance={NAME}"
+
+
+def status():
+    return read("specdep", NAME).get("status", {})
+
+
+def condition(kind):
+    found = (one for one in status().get("conditions", []) if one["type"] == kind)
+    return next(found, {"status": "Unknown", "reason": "", "message": ""})
+
+
+def pods(component):
+    chosen = f"{SELECTED},app.kubernetes.io/component={component}"
+    return json.loads(kubectl("get", "pods", "-l", chosen, "-o", "json"))["items"]
+
+
+def versions():
+    return status().get("serving", {}).get("versions")
+
+
+@pytest.fixture(scope="module")
+def kuberay(tmp_path_factory):
+    """KubeRay's operator, as a process of this machine."""
+    folder = Path(build("KubeRay", 60, KUBERAY))
+    kubectl("apply", "--server-side", "-f", str(folder / "crd"))
+    kubectl("wait", "--for=condition=Established", "crd/rayclusters.ray.io", "--timeout=30s")
+    log = tmp_path_factory.mktemp("kuberay") / "log"
+    with log.open("wb") as file:
+        # Its default ports may be another's.
+        ports = ("--metrics-addr=:38080", "--health-probe-bind-address=:38082")
+        command = [folder / "kuberay", "--enable-leader-election=false", *ports]
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ)
+    yield process
+    process.terminate()
+    process.wait(30)
+    kubectl("delete", "-f", str(folder / "crd"))
+
+
+@pytest.fixture(scope="module")
+def online(served, kuberay):
+    """Alongside the resource of another mode, which is suspended, and with the same volume of a model."""
+    assert kuberay.poll() is None
+    chart = str(ROOT / "charts" / "aurora-operator")
+    flags = ("--namespace", "aurora-system", "--reuse-values", "--set", "ray.enabled=true", "--wait", "--timeout=120s")
+    done = subprocess.run(["helm", "upgrade", "aurora", chart, *flags], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kubectl("label", "namespace", "default", "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    body = emulated(yaml.safe_load((ROOT / "examples" / "online.yaml").read_text()))
+    body["metadata"]["name"] = NAME
+    body["spec"]["training"]["hyperparameters"] |= {"startSamples": 8, "publishEverySteps": 10, "publishMinGain": 0}
+    body["spec"]["weights"]["onDelete"] = "Delete"
+    began = time.monotonic()
+    kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    eventually("available", lambda: condition("Available")["status"] == "True", 300)
+    address = kubectl("get", "service", NAME, "-o", "jsonpath=http://{.spec.clusterIP}:{.spec.ports[0].port}")
+    first = measure(address, served.prompts[:1], 1, 8)
+    assert first.failures == ()
+    print(f"mode Online answers after {time.monotonic() - began:.0f} s")
+    yield address
+    kubectl("delete", "specdep", NAME, "--wait", "--ignore-not-found")
+    kubectl("label", "namespace", "default", "pod-security.kubernetes.io/enforce-")
+
+
+def test_ray_is_one_workload_of_confined_pods_and_is_reported(online):
+    assert online
+    eventually("ray is ready", lambda: condition("RayReady")["status"] == "True", 60)
+    (cluster,) = json.loads(kubectl("get", "rayclusters.ray.io", "-o", "json"))["items"]
+    for component in ("ray-head", "engine", "trainer"):
+        (pod,) = pods(component)
+        assert pod["metadata"]["ownerReferences"][0]["uid"] == cluster["metadata"]["uid"]
+    found = kubectl("get", "deployments,jobs", "-l", SELECTED, "-o", "name").split()
+    assert found == [f"job.batch/{NAME}-init"]
+
+
+def test_what_is_served_trains_a_version_that_goes_through_the_same_gate(online, served):
+    stream = Stream(online, served.prompts, 2, 64)
+    began = time.monotonic()
+    candidate = eventually("a version is on trial", lambda: status().get("candidate"), 300)
+    print(f"version {candidate['version']} is on trial {time.monotonic() - began:.0f} s after the first requests")
+    assert condition("TrainingHealthy")["status"] == "True"
+    (engine,) = pods("engine")
+    kubectl("annotate", "specdep", NAME, f"aurora-operator.io/promote={candidate['version']}", "--overwrite")
+    eventually("it serves", lambda: versions() == [candidate["version"]], 60)
+    assert status()["stable"]["steps"] == 3
+    kubectl("annotate", "specdep", NAME, f"aurora-operator.io/rollback={candidate['version']}", "--overwrite")
+    eventually("it is undone", lambda: versions() == [0], 60)
+    assert [pod["metadata"]["uid"] for pod in pods("engine")] == [engine["metadata"]["uid"]]
+    assert stream.stop().failures == []
+
+
+def test_a_killed_head_takes_the_engines_with_it_and_all_of_ray_comes_back_by_itself(online, served):
+    (before,) = pods("engine")
+    (head,) = pods("ray-head")
+    kubectl("delete", "pod", head["metadata"]["name"], "--grace-period=0", "--force")
+    began = time.monotonic()
+    eventually("it stops serving", lambda: condition("Available")["status"] == "False", 90)
+    stopped = time.monotonic() - began
+    eventually("it serves again", lambda: condition("Available")["status"] == "True", 240)
+    print(f"the head was killed: serving ended after {stopped:.0f} s, was back after {time.monotonic() - began:.0f} s")
+    assert measure(online, served.prompts[:1], 1, 8).failures == ()
+    # In the same pod: its place, its GPUs and its volume stay.
+    assert [pod["metadata"]["uid"] for pod in pods("engine")] == [before["metadata"]["uid"]]
+    eventually("ray is ready", lambda: condition("RayReady")["status"] == "True", 120)
+    assert status()["stable"]["version"] == 0
+
+
+def test_what_is_deleted_is_gone(online):
+    assert online
+    kubectl("delete", "specdep", NAME, "--wait")
+
+    def left():
+        found = kubectl(
+            "get", "pods,services,rayclusters.ray.io,networkpolicies,configmaps", "-l", SELECTED, "-o", "name"
+        )
+        return found.split()
+
+    with contextlib.suppress(AssertionError):
+        eventually("all of it is gone", lambda: not left(), 120)
+    assert left() == []
