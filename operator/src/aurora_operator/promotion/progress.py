@@ -11,11 +11,20 @@ from aurora_operator.api.status import HISTORY, Anchor, Budget, Candidate, Entry
 
 @dataclass(frozen=True)
 class Published:
-    """A version on the volume."""
+    """A version on the volume.
+
+    Attributes:
+        holdout: simulated accept length on the held-out requests of its publication.
+        digest: of its manifest.
+        parent: the version before it; None where that is not known.
+        gain: its accept length over its parent's, both on those requests; None where that is not known.
+    """
 
     version: int
     holdout: float | None
     digest: str = ""
+    parent: int | None = None
+    gain: float | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from aurora_core.protocol.agent import Record
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook, shown
+from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook, shown, succession
 from aurora_operator.promotion.assignment import awaits_person, dealing, strategy
 from aurora_operator.promotion.challenge import begin, challenge_gate, newest
 from aurora_operator.promotion.gate import HARMFUL, Decision, Evidence, GuardResult, Verdict, decide
@@ -224,13 +224,14 @@ def _without_the_gate(spec: Spec, at: Progress, candidate: Candidate, seen: Seen
 
 def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published] | None) -> str | None:
     """Why a newer version takes a candidate's place, if one does."""
-    fresh, score = newest(at.decided, at.stable, versions or ()), candidate.holdout_accept_length
+    fresh = newest(at.decided, at.stable, versions or ())
     if candidate.kind != "NewVersion" or fresh is None or fresh.version <= candidate.version:
         return None
     enough = SUPERSEDE if candidate.estimate is not None else SUPERSEDE_YOUNG
-    if not (fresh.holdout and score) or fresh.holdout / score < enough:
+    found = succession.over(candidate, fresh, versions or ())
+    if found is None or found.times < enough:
         return None
-    return f"version {fresh.version} has {fresh.holdout / score:.2f} times its holdout accept length"
+    return f"version {fresh.version} has {found.times:.2f} times its holdout accept length{found.note}"
 
 
 _WHY = {

@@ -1,5 +1,6 @@
 """Gather the snapshot: the API server, the agents, Prometheus."""
 
+import math
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from aurora_core.agent.client import AgentClient
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError, EngineError
 from aurora_core.exchange import within
-from aurora_core.protocol.agent import Contents
+from aurora_core.protocol.agent import Contents, VersionInfo
 from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.weights.signing import Signing
 
@@ -77,10 +78,16 @@ def _children(
     return {at: body for at, body in found.items() if at not in taken}, taken, tuple(problems)
 
 
+def _gain(one: VersionInfo) -> float | None:
+    """How much longer its accept length was than its parent's, where both are numbers to divide by each other."""
+    mine, before = one.holdout_accept_length, one.parent_holdout_accept_length
+    return mine / before if mine and before and 0 < mine / before < math.inf else None
+
+
 def published(contents: Contents) -> tuple[Published, ...]:
     """The versions that a status and a record can hold."""
     return tuple(
-        Published(one.version, one.holdout_accept_length, one.digest[:MOST_DIGEST])
+        Published(one.version, one.holdout_accept_length, one.digest[:MOST_DIGEST], one.parent, _gain(one))
         for one in contents.versions
         if one.version < MOST_VERSION
     )
