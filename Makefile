@@ -1,10 +1,11 @@
 # `make quickstart` shows the product on real input; `make test` proves it. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: gpu-check help quickstart loop test lint dev unit format generate lock cluster-start cluster-stop install
+.PHONY: gpu-check help quickstart loop online test lint dev unit format generate lock cluster-start cluster-stop install
 
 help:
 	@echo "make quickstart     a real Kubernetes node here, the operator on it, and a draft that earns its promotion"
 	@echo "make loop           the learning loop alone, without Kubernetes"
+	@echo "make online         the same in mode Online: engine and trainer in one Ray cluster"
 	@echo "make test           every check: lint, types, contracts, unit, API server, engine and whole node"
 	@echo "make lint           lint, types, import contracts and generated files alone"
 	@echo "make unit T=FILE    unit tests of one file, or of several; without T all of the operator's"
@@ -20,6 +21,9 @@ quickstart:
 
 loop:
 	@exec tools/loop.sh
+
+online:
+	@exec tools/workshop.sh online
 
 test:
 	@exec tools/test.sh

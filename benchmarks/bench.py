@@ -6,7 +6,7 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,11 +35,17 @@ def arguments(text: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def stack(
-    config_path: Path, transport: Literal["filesystem", "mooncake"] = "filesystem", work: Path | None = None
+    config_path: Path,
+    transport: Literal["filesystem", "mooncake"] = "filesystem",
+    work: Path | None = None,
+    *,
+    kind: type[Stack] = Stack,
+    training: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[LoopConfig, Stack, list[str]]]:
     """A stack, nothing started yet, and the first domain's prompts; all is stopped at the end.
 
-    Without ``work`` the stack's folder is a temporary one.
+    Without ``work`` the stack's folder is a temporary one. ``kind`` says how its processes are started; ``training``
+    replaces hyperparameters.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     config = load(config_path)
@@ -55,12 +61,13 @@ def stack(
         update={
             "samples": config.samples.model_copy(update=samples),
             "serving": config.serving.model_copy(update=serving),
+            "training": config.training.model_copy(update=dict(training or {})),
         }
     )
     target = smollm2.target(config.target, models_folder())
     prompts = read_prompts(config.traffic.prompts, AutoTokenizer.from_pretrained(target.path))
     with tempfile.TemporaryDirectory(prefix="aurora-bench-") as folder:
-        made = Stack.prepared(config, target, Work(work or Path(folder)))
+        made = kind.prepared(config, target, Work(work or Path(folder)))
         try:
             yield config, made, prompts
         finally:

@@ -12,27 +12,27 @@ from pydantic import ValidationError
 def test_a_machine_without_gpus():
     seats = here(OnlineConfig(), 1, Machine(2, 0), gpus=False)
     assert seats.groups == (({"CPU": 1.0},), ({"CPU": 1.0},))
-    assert [seat.numbers for seat in (*seats.engines, *seats.trainers)] == [None, None]
+    assert [seat.numbers for seat in (*seats.engines, seats.trainer)] == [None, None]
 
 
 def test_gpus_that_nobody_named():
     seats = here(OnlineConfig(engines=2), 2, Machine(8, 8), gpus=True)
     assert [seat.numbers for seat in seats.engines] == [(0, 1), (2, 3)]
-    assert [seat.numbers for seat in seats.trainers] == [(4,)]
+    assert seats.trainer.numbers == (4,)
     assert seats.groups[0] == ({"CPU": 1.0, "GPU": 2}, {"CPU": 1.0, "GPU": 2})
 
 
 def test_gpus_that_are_named():
     seats = here(OnlineConfig(serving_gpus=(3,), training_gpus=(1,)), 1, Machine(4, 4), gpus=True)
-    assert (seats.engines[0].numbers, seats.trainers[0].numbers) == ((3,), (1,))
+    assert (seats.engines[0].numbers, seats.trainer.numbers) == ((3,), (1,))
 
 
 def test_gpus_that_are_shared():
     config = OnlineConfig(serving_gpus=(0,), training_gpus=(0,), colocate=True, serving_share=0.75)
     seats = here(config, 1, Machine(4, 1), gpus=True)
     assert seats.groups == (({"CPU": 2.0, "GPU": 1.0},),)
-    assert (seats.engines[0].gpus, seats.trainers[0].gpus) == (0.75, 0.25)
-    assert seats.engines[0].bundle == seats.trainers[0].bundle
+    assert (seats.engines[0].gpus, seats.trainer.gpus) == (0.75, 0.25)
+    assert seats.engines[0].bundle == seats.trainer.bundle
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,8 @@ def test_gpus_are_named_where_nothing_runs_on_them():
     [
         ({"serving_gpus": (0, 1), "training_gpus": (1,)}, r"overlap in \[1\]"),
         ({"serving_gpus": (0, 0)}, "names a GPU twice"),
-        ({"serving_gpus": (0,), "training_gpus": (1,), "colocate": True}, "must name the same GPUs"),
+        ({"serving_gpus": (0,), "training_gpus": (1,), "colocate": True}, "must be one of servingGpus"),
+        ({"training_gpus": (1, 2)}, "in this mode the trainer is on one"),
     ],
 )
 def test_sets_that_make_no_sense(config, said):
@@ -80,7 +81,7 @@ def test_a_cluster_that_is_there():
     # Another engine leaves all groups as they are; a trainer's node that is still to come has GPUs as engines have.
     more = joined(OnlineConfig(engines=2), 2, nodes[:1], gpus=True)
     assert more.groups == (*seats.groups, seats.groups[1])
-    assert (more.engines[0], more.trainers) == (seats.engines[0], seats.trainers)
+    assert (more.engines[0], more.trainer) == (seats.engines[0], seats.trainer)
     with pytest.raises(ConfigError, match="are for one machine"):
         joined(OnlineConfig(serving_gpus=(0,)), 1, nodes, gpus=True)
 
@@ -94,12 +95,13 @@ def test_no_gpu_is_given_twice_and_none_is_oversubscribed(engines, each, gpus, c
         assert gpus < engines * each + (not colocate)
         return
     serving = [gpu for seat in seats.engines for gpu in seat.numbers]
-    training = [gpu for seat in seats.trainers for gpu in seat.numbers]
+    training = seats.trainer.numbers
     assert len(set(serving)) == len(serving) == engines * each
-    assert set(training) == set(serving) if colocate else not set(training) & set(serving)
+    assert len(training) == 1
+    assert (training[0] in serving) == colocate
     assert all(gpu < gpus for gpu in (*serving, *training))
     for group, bundles in enumerate(seats.groups):
         for index, bundle in enumerate(bundles):
-            there = [s for s in (*seats.engines, *seats.trainers) if (s.group, s.bundle) == (group, index)]
+            there = [s for s in (*seats.engines, seats.trainer) if (s.group, s.bundle) == (group, index)]
             assert sum(seat.gpus for seat in there) <= bundle["GPU"] + 1e-9
             assert sum(seat.cpus for seat in there) == pytest.approx(bundle["CPU"])

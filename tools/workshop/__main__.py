@@ -9,6 +9,7 @@ COMMANDS = {
     "test": (commands.test, "make test"),
     "quickstart": (commands.quickstart, "make quickstart"),
     "loop": (commands.loop, "make loop"),
+    "online": (commands.online, "make online"),
     "benchmark": (commands.benchmark, "tools/workshop.sh benchmark"),
     "chart": (commands.chart, "tools/workshop.sh chart"),
     "unit": (commands.unit, "make unit"),

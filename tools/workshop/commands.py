@@ -136,6 +136,11 @@ def loop(session: Session, arguments: Sequence[str]) -> None:
     _stage(session, "loop", 1500, "aurora-demo", "loop", *config, *arguments)
 
 
+def online(session: Session, arguments: Sequence[str]) -> None:
+    """The same loop in mode Online, in one Ray cluster on this machine. Arguments go to `aurora-demo loop`."""
+    loop(session, ("--online", *arguments))
+
+
 def benchmark(session: Session, arguments: Sequence[str]) -> None:
     """benchmarks/NAME.py in the network of a node, or with --api-only of an API server, that is started for it."""
     api_only = "--api-only" in arguments

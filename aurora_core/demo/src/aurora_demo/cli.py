@@ -17,6 +17,7 @@ def loop(arguments: argparse.Namespace) -> None:
     from aurora_demo import smollm2  # noqa: PLC0415
     from aurora_demo.config import load  # noqa: PLC0415
     from aurora_demo.run import run  # noqa: PLC0415
+    from aurora_demo.stack import Stack  # noqa: PLC0415
 
     config = load(arguments.config)
     traffic = config.traffic
@@ -25,7 +26,13 @@ def loop(arguments: argparse.Namespace) -> None:
     if arguments.seconds is not None:
         traffic = traffic.model_copy(update={"seconds": arguments.seconds})
     config = config.model_copy(update={"traffic": traffic, "draft": fetched(config.draft, models_folder())})
-    run(config, smollm2.target(config.target, models_folder()), arguments.work.resolve(), live=sys.stdout.isatty())
+    kind = Stack
+    if arguments.online:
+        from aurora_demo.online import OnlineStack  # noqa: PLC0415 (Ray: only where needed)
+
+        kind = OnlineStack
+    target = smollm2.target(config.target, models_folder())
+    run(config, target, arguments.work.resolve(), live=sys.stdout.isatty(), kind=kind)
 
 
 def model(arguments: argparse.Namespace) -> None:
@@ -49,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--prompts", type=Path, help='JSON lines of {"messages": [...]}, instead of the configured file'
     )
     run_loop.add_argument("--seconds", type=int, help="how long each domain's traffic lasts")
+    run_loop.add_argument("--online", action="store_true", help="in one Ray cluster: mode Online")
     run_loop.add_argument("--work", type=Path, default=Path("work"), help="folder for all that it writes")
     run_loop.set_defaults(run=loop)
 

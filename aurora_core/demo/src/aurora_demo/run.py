@@ -118,8 +118,16 @@ class Comparison:
     adapted: Measured
 
 
-def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
-    """Run the demonstration; prints a table and, last, one line of JSON."""
+def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: type[Stack] = Stack) -> None:
+    """Run the demonstration; prints a table and, last, one line of JSON.
+
+    Args:
+        config: of the loop.
+        target: that is served.
+        root: folder for all that it writes.
+        live: whether to draw on a terminal.
+        kind: how engine and trainer are started.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if root.exists() and any(root.iterdir()) and not (root / "weights").is_dir():
         message = f"{root} is not empty and no folder of this command; name another with --work"
@@ -133,7 +141,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
         domains["shifted"] = traffic.shifted_prompts
     split = {name: _split(read_prompts(path, tokenizer), traffic.heldout) for name, path in domains.items()}
     timeline = Timeline()
-    stack = Stack.prepared(config, target, Work(root))
+    stack = kind.prepared(config, target, Work(root))
     speculated: dict[str, Measured] = {}
     static: dict[str, Measured] = {}
     with View(live=live) as view:
@@ -146,7 +154,8 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
                 stack.pinned = {before}
                 _phase(stack, timeline, view, name, texts, heldout, began)
                 view.say(f"measuring the {name} domain, the trainer paused")
-                stack.processes["trainer"].pause()
+                trainer = stack.trainer
+                trainer.pause()
                 stack.set_steps(config.draft.num_steps)
                 if name != "first":
                     adapted = stack.live
@@ -154,7 +163,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool) -> None:
                     static[name] = measure(stack.url, heldout, 1, traffic.max_new_tokens)
                     stack.load(adapted)
                 speculated[name] = measure(stack.url, heldout, 1, traffic.max_new_tokens)
-                stack.processes["trainer"].resume()
+                trainer.resume()
             state = stack.agent.live()
             training = stack.training()
             stack.stop("trainer", "agent", "engine")

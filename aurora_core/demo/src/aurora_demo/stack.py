@@ -6,7 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import httpx
 import yaml
@@ -76,6 +76,16 @@ def wait_until_healthy(process: Process, url: str) -> None:
         time.sleep(0.25)
     message = f"{process.name} did not answer at {url} within {_START_SECONDS} s; see {process.log}"
     raise EngineError(message)
+
+
+class Pausable(Protocol):
+    """Something that uses the processor."""
+
+    def pause(self) -> None:
+        """Stop it from running."""
+
+    def resume(self) -> None:
+        """Resume it."""
 
 
 class Stack:
@@ -169,6 +179,11 @@ class Stack:
         environment = {**os.environ, "AURORA_SAMPLE_TOKEN": self._token}
         arguments = ["train", "--config", str(path), "--work", str(self.work.root)]
         self._start("trainer", Process.aurora("trainer", arguments, environment, self.work.log("trainer"), nice=10))
+
+    @property
+    def trainer(self) -> Pausable:
+        """What can be paused for a measurement that training must not disturb."""
+        return self.processes["trainer"]
 
     def training(self) -> TrainerStatus:
         """How training goes."""

@@ -17,16 +17,15 @@ class OnlineConfig(Config):
     """GPUs of this machine for the engines, by their numbers; by default the first ones. Not for a joined cluster:
     its nodes bring theirs."""
     training_gpus: tuple[NonNegativeInt, ...] | None = None
-    """GPUs of this machine for the trainer, a rank on each; by default the one after those of the engines."""
+    """The GPU of this machine for the trainer, one rank in this mode; by default the one after the engines'."""
     serving_cpus: PositiveFloat = 1.0
     """CPUs that an engine reserves in the cluster."""
     training_cpus: PositiveFloat = 1.0
-    """CPUs that the trainer reserves, each rank of it."""
+    """CPUs that the trainer reserves."""
     colocate: bool = False
-    """Engines and trainer share their GPUs: both sets must be the same, and an engine must leave the trainer memory
-    (--mem-fraction-static)."""
+    """The trainer is on one of the engines' GPUs, on which its engine must leave it memory (--mem-fraction-static)."""
     serving_share: float = Field(0.5, gt=0, lt=1)
-    """Part of a shared GPU that is the engine's; the rest is the trainer's."""
+    """Part of each of its GPUs that an engine reserves where one is shared; the rest is the trainer's."""
     in_flight: PositiveInt = 64
     """Samples that wait at the trainer to be taken into its pool; what finds no room stays in the engine's spool."""
     spool: Path | None = None
@@ -48,7 +47,10 @@ class OnlineConfig(Config):
         if both and not self.colocate:
             message = f"servingGpus and trainingGpus overlap in {both}: give each GPU to one of them, or set colocate"
             raise ValueError(message)
-        if self.colocate and serving != training:
-            message = "with colocate servingGpus and trainingGpus must name the same GPUs"
+        if len(training) > 1:
+            message = f"trainingGpus names {len(training)} GPUs: in this mode the trainer is on one"
+            raise ValueError(message)
+        if self.colocate and serving and training - serving:
+            message = f"with colocate trainingGpus must be one of servingGpus, and {sorted(training)} is not"
             raise ValueError(message)
         return self

@@ -39,7 +39,7 @@ def start_ray(online: OnlineConfig, cpus: int, gpus: int) -> None:
     # Its workers would be at a lower priority than everything else of the machine, users' requests with them.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling)
     # Ray protects a cluster by the token that it finds, and would otherwise leave one in the home folder.
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     _join(
         num_cpus=cpus,
         num_gpus=gpus,
@@ -125,7 +125,7 @@ class Cluster:
             self._remove_others(names)
         for name, bundles in zip(names, self.placement.groups, strict=True):
             self._groups.append(self._group(name if self.joined else "", [dict(bundle) for bundle in bundles]))
-        trainer = self._actor(TrainerActor, self.trainer, self.placement.trainers[0])
+        trainer = self._actor(TrainerActor, self.trainer, self.placement.trainer)
         self._watched[TRAINER] = _Watched(TRAINER, trainer)
         for place, seat in zip(self.engines, self.placement.engines, strict=True):
             self._watched[place.name] = _Watched(place.name, self._actor(EngineActor, place, seat))
@@ -236,7 +236,8 @@ class Cluster:
             self.run(desired)
             if all(found is not None and found.up for found in self.reports().values()):
                 return
-            failed = [one for one in self._watched.values() if one.failures >= _MOST_FAILURES]
+            # Without a trainer users are served all the same.
+            failed = [x for x in self._watched.values() if x.failures >= _MOST_FAILURES and x.name != TRAINER]
             if failed:
                 raise EngineError(f"{failed[0].name} ended {_MOST_FAILURES} times; its log says why")
             time.sleep(0.3)

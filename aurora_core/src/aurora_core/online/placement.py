@@ -7,7 +7,7 @@ from aurora_core.config.online import OnlineConfig
 from aurora_core.errors import ConfigError
 
 ENGINE_NODE, TRAINER_NODE = "aurora_engine", "aurora_trainer"
-"""Ray's custom resources: a node has 1 of the first for each engine that it takes, 1 of the second for each rank."""
+"""Ray's custom resources: a node has 1 of the first for each engine that it takes, 1 of the second for the trainer."""
 _CPU, _GPU = "CPU", "GPU"
 
 
@@ -50,12 +50,12 @@ class Placement:
     Attributes:
         groups: bundles of each placement group.
         engines: seat of each engine.
-        trainers: seat of each rank.
+        trainer: the trainer's seat.
     """
 
     groups: tuple[tuple[Mapping[str, float], ...], ...]
     engines: tuple[Seat, ...]
-    trainers: tuple[Seat, ...]
+    trainer: Seat
 
 
 def _bundle(cpus: float, gpus: float, node: str | None) -> dict[str, float]:
@@ -63,7 +63,7 @@ def _bundle(cpus: float, gpus: float, node: str | None) -> dict[str, float]:
 
 
 def _sets(config: OnlineConfig, each: int, machine: Machine) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """GPUs of all engines, and of the trainer."""
+    """GPUs of all engines, and the one of the trainer."""
     needed = config.engines * each
     serving = config.serving_gpus if config.serving_gpus is not None else tuple(range(needed))
     if len(serving) != needed:
@@ -73,7 +73,7 @@ def _sets(config: OnlineConfig, each: int, machine: Machine) -> tuple[tuple[int,
             "(serving.tensorParallelSize): name as many as they use"
         )
     free = tuple(gpu for gpu in range(machine.gpus) if gpu not in serving)
-    training = config.training_gpus if config.training_gpus is not None else serving if config.colocate else free[:1]
+    training = config.training_gpus if config.training_gpus is not None else (serving if config.colocate else free)[:1]
     if not training:
         raise ConfigError(
             f"no GPU is left for the trainer: the engines have {list(serving)} of {machine.gpus}. Name fewer in "
@@ -114,49 +114,39 @@ def here(config: OnlineConfig, tensor_parallel_size: int, machine: Machine, *, g
             f"GPUs {named} are named, and this machine has {machine.gpus} that the engine may use (serving.device): "
             "leave online.servingGpus and online.trainingGpus out to serve and train on CPUs"
         )
-    ranks = len(training) or 1
-    needed = config.engines * config.serving_cpus + ranks * config.training_cpus
+    needed = config.engines * config.serving_cpus + config.training_cpus
     if needed > machine.cpus:
         raise ConfigError(
-            f"{config.engines} engines and {ranks} ranks reserve {needed:g} CPUs, and there are {machine.cpus}: lower "
+            f"{config.engines} engines and the trainer reserve {needed:g} CPUs, and there are {machine.cpus}: lower "
             "online.servingCpus, online.trainingCpus or online.engines"
         )
     each = tensor_parallel_size if gpus else 0
-    shares = [serving[i * each : (i + 1) * each] for i in range(config.engines)]
+    shares = [serving[i * each : (i + 1) * each] if gpus else None for i in range(config.engines)]
     if config.colocate:
-        return _colocated(config, shares, training)
-    engines = tuple(Seat(0, i, config.serving_cpus, len(own), own if gpus else None) for i, own in enumerate(shares))
-    trainers = tuple(
-        Seat(1, i, config.training_cpus, 1.0 if gpus else 0.0, (training[i],) if gpus else None) for i in range(ranks)
-    )
+        return _colocated(config, each, shares, training)
     return Placement(
         (
             tuple(_bundle(config.serving_cpus, each, None) for _ in shares),
-            tuple(_bundle(config.training_cpus, 1.0 if gpus else 0.0, None) for _ in trainers),
+            (_bundle(config.training_cpus, len(training), None),),
         ),
-        engines,
-        trainers,
+        tuple(Seat(0, i, config.serving_cpus, each, own) for i, own in enumerate(shares)),
+        Seat(1, 0, config.training_cpus, len(training), training or None),
     )
 
 
-def _colocated(config: OnlineConfig, shares: Sequence[tuple[int, ...]], training: tuple[int, ...]) -> Placement:
-    """One group; a bundle for each engine, with the ranks that are on its GPUs."""
-    gpus, part = bool(training), config.serving_share
-    ranks = [tuple(gpu for gpu in own if gpu in training) for own in shares]
-    counts = [len(own) if gpus else int(i == 0) for i, own in enumerate(ranks)]
+def _colocated(
+    config: OnlineConfig, each: int, shares: Sequence[tuple[int, ...] | None], training: tuple[int, ...]
+) -> Placement:
+    """One group; a bundle for each engine, one of them with the trainer."""
+    part = config.serving_share if training else 1.0
+    host = next((i for i, own in enumerate(shares) if set(training) & set(own or ())), 0)
     bundles = tuple(
-        _bundle(config.serving_cpus + count * config.training_cpus, float(len(own)), None)
-        for own, count in zip(shares, counts, strict=True)
+        _bundle(config.serving_cpus + (config.training_cpus if i == host else 0.0), each, None)
+        for i in range(len(shares))
     )
-    engines = tuple(
-        Seat(0, i, config.serving_cpus, len(own) * part, own if gpus else None) for i, own in enumerate(shares)
-    )
-    trainers = tuple(
-        Seat(0, i, config.training_cpus, 1 - part if gpus else 0.0, (own[rank],) if gpus else None)
-        for i, (own, count) in enumerate(zip(ranks, counts, strict=True))
-        for rank in range(count)
-    )
-    return Placement((bundles,), engines, trainers)
+    engines = tuple(Seat(0, i, config.serving_cpus, each * part, own) for i, own in enumerate(shares))
+    trainer = Seat(0, host, config.training_cpus, 1 - part if training else 0.0, training or None)
+    return Placement((bundles,), engines, trainer)
 
 
 def joined(
@@ -189,5 +179,5 @@ def joined(
             *((_bundle(config.serving_cpus, each, ENGINE_NODE),) for _ in range(config.engines)),
         ),
         tuple(Seat(i + 1, 0, config.serving_cpus, each, None) for i in range(config.engines)),
-        (Seat(0, 0, config.training_cpus, training, None),),
+        Seat(0, 0, config.training_cpus, training, None),
     )

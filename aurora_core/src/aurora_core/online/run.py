@@ -26,6 +26,7 @@ from aurora_core.models.source import fetched, resolve
 from aurora_core.online import placement
 from aurora_core.online.activation import Activation
 from aurora_core.online.cluster import Cluster, join_ray, start_ray
+from aurora_core.online.endpoint import Endpoint
 from aurora_core.online.engine_actor import START_SECONDS, EnginePlace
 from aurora_core.online.trainer_actor import TrainerPlace
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
@@ -146,8 +147,9 @@ class Online:
             ),
             work=options.work,
             models=options.models,
-            gpus=seats.trainers[0].numbers,
+            gpus=seats.trainer.numbers,
             in_use=options.in_use or (options.work / "in-use" if options.own_agents else None),
+            log=options.work / "logs" / "trainer.log" if options.own_agents else None,
             nice=0 if options.address else _TRAINER_NICE,
             metrics_port=options.metrics_port,
             labels=options.labels,
@@ -166,6 +168,7 @@ class Online:
         self.options = options
         self.cluster = cluster
         key = credentials.from_environment(AGENT_KEY)
+        self._endpoint: Endpoint | None = None
         self.agents = (
             [AgentClient(p.agent_url, key, name=p.name) for p in cluster.engines] if options.own_agents else []
         )
@@ -177,6 +180,9 @@ class Online:
             EngineError: they do not.
         """
         self.cluster.wait_until_served(START_SECONDS, desired)
+        if len(self.cluster.engines) > 1 and not self.cluster.joined and self._endpoint is None:
+            serving = self.config.serving
+            self._endpoint = Endpoint(serving.host, serving.port, [place.url for place in self.cluster.engines])
 
     def training(self) -> TrainerStatus:
         """How training goes."""
@@ -187,6 +193,8 @@ class Online:
 
     def stop(self) -> None:
         """End the actors, and Ray where it was started here."""
+        if self._endpoint is not None:
+            self._endpoint.close()
         self.cluster.stop()
         ray.shutdown()
 

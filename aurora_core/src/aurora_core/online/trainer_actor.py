@@ -1,5 +1,6 @@
 """The trainer's actor: the training loop of the other modes, on samples that engine actors offer."""
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ class TrainerPlace:
         models: folder of fetched models.
         gpus: numbers of its GPUs; None where Ray says which.
         in_use: file of the versions to keep; None where others prune.
+        log: file for what it says, besides Ray's; None for none.
         nice: how much its priority is below the engines', with which it shares a machine.
         metrics_port: where to serve Prometheus metrics; None for nowhere.
         labels: of every metric.
@@ -38,6 +40,7 @@ class TrainerPlace:
     models: Path
     gpus: tuple[int, ...] | None = None
     in_use: Path | None = None
+    log: Path | None = None
     nice: int = 0
     metrics_port: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +79,10 @@ class TrainerActor:
     def _train(self) -> bool:
         place, config = self._place, self._place.config
         os.nice(place.nice)
+        if place.log is not None:
+            place.log.parent.mkdir(parents=True, exist_ok=True)
+            form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+            logging.basicConfig(level=logging.INFO, format=form, filename=place.log, force=True)
         if place.gpus is not None:
             # Before torch asks what there is.
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, place.gpus))

@@ -1,0 +1,78 @@
+"""The same loop in mode Online: engine and trainer as actors of a local Ray cluster."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from aurora_core.cli.places import models_folder
+from aurora_core.config import DeploymentConfig
+from aurora_core.engine.settings import Desired
+from aurora_core.errors import EngineError
+from aurora_core.models.target import Target
+from aurora_core.online.run import Online, Options
+
+from aurora_demo.config import LoopConfig
+from aurora_demo.stack import Pausable, Stack
+
+
+def _shared(config: LoopConfig, target: Target) -> DeploymentConfig:
+    """What the product's own processes read."""
+    plain = DeploymentConfig.model_validate(config.model_dump(exclude={"traffic"}))
+    return plain.model_copy(
+        update={
+            "samples": plain.samples.model_copy(update={"transport": "ray"}),
+            "target": plain.target.model_copy(update={"model": str(target.path)}),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """The trainer's actor as the process that it is."""
+
+    pid: int
+
+    def pause(self) -> None:
+        """Stop it from running."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Resume it."""
+        os.kill(self.pid, signal.SIGCONT)
+
+
+class OnlineStack(Stack):
+    """Engine, agent and trainer in one Ray cluster, which restarts what ends."""
+
+    _online: Online | None = None
+
+    def start(self) -> None:
+        """Start the cluster, and wait until the engine serves."""
+        options = Options(work=self.work.root, models=models_folder())
+        self._online = Online.started(_shared(self.config, self.target), options)
+        self.agent = self._online.agents[0]
+        self._online.wait(self._desired())
+
+    @property
+    def trainer(self) -> Pausable:
+        """See :class:`Stack`."""
+        if self._online is None:
+            message = "there is no trainer: the cluster was not started"
+            raise EngineError(message)
+        return _Trainer(self._online.cluster.trainer_pid())
+
+    def _desired(self) -> Desired:
+        return Desired(version=self.live, steps=self.steps)
+
+    def check(self) -> None:
+        """Start again what has ended."""
+        super().check()
+        if self._online is not None:
+            self._online.cluster.run(self._desired())
+
+    def stop(self, *names: str) -> None:
+        """Stop processes by name, or all; of the cluster everything at once."""
+        super().stop(*(name for name in names if name in self.processes))
+        if self._online is not None:
+            self._online.stop()
+            self._online = None
