@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from aurora_core.protocol.agent import VersionInfo
-from aurora_operator.api.status import Candidate, Condition, Forecast, Stable, Status
+from aurora_operator.api.status import Candidate, Condition, Forecast, Stable, Status, StratumEstimate
 from aurora_operator.cli import messages
 from operator_support import NOW, a_spec
 
@@ -34,6 +34,20 @@ def test_without_evidence_either_way_there_is_no_forecast():
     text = "\n".join(messages.explain("chat", a_spec(), trial(**MEASURED, blocks=12, progress=0.0), LATER))
     assert "next to nothing" in text
     assert "of a proof" not in text
+
+
+def test_each_stratum_is_explained_and_one_without_a_block_says_so():
+    strata = [
+        StratumEstimate(name="law", blocks=9, estimate=0.91, lower=0.85, upper=0.97, speed_ratio=0.92),
+        StratumEstimate(name="other"),
+    ]
+    status = trial(**MEASURED, blocks=12, progress=0.5, strata=strata)
+    text = "\n".join(messages.explain("chat", a_spec(), status, LATER))
+    assert "In stratum law it was 0.910 times stable (at least 0.850, at most 0.970), decode speed 0.920" in text
+    assert "In stratum other no block counts yet." in text
+    rows = dict(messages.overview("chat", a_spec(), status, LATER))
+    assert rows["stratum law"].startswith("0.910 times stable")
+    assert "stratum other" not in rows
 
 
 def test_without_a_candidate_it_says_what_would_be_next():

@@ -3,7 +3,7 @@
 import math
 
 from aurora_operator import metrics
-from aurora_operator.api.status import Candidate, Condition, Serving, Stable, Status
+from aurora_operator.api.status import Candidate, Condition, Serving, Stable, Status, StratumEstimate
 from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
@@ -11,7 +11,9 @@ from prometheus_client.metrics import MetricWrapperBase
 STATUS = Status(
     stable=Stable(version=4, steps=3, since=NOW),
     serving=Serving(replicas=8, ready=1),
-    candidate=Candidate(version=7, steps=3, since=NOW, estimate=1.1, lower=0.9, upper=1.3),
+    candidate=Candidate(
+        version=7, steps=3, since=NOW, estimate=1.1, lower=0.9, upper=1.3, ratio_of_sums=1.2, speed_ratio=0.95
+    ),
     conditions=[
         Condition(type="PromotionProgressing", status="True", reason="NoData", last_transition_time=NOW),
         Condition(type="TrainingHealthy", status="Unknown", reason="TrainerStarting", last_transition_time=NOW),
@@ -32,6 +34,7 @@ def test_they_say_what_the_status_says():
     assert value("aurora_stable_since_seconds") == NOW.timestamp()
     assert value("aurora_candidate_since_seconds") == NOW.timestamp()
     assert [value("aurora_gate_estimate", bound=b) for b in ("lower", "estimate", "upper")] == [0.9, 1.1, 1.3]
+    assert (value("aurora_gate_ratio_of_sums"), value("aurora_gate_speed_ratio")) == (1.2, 0.95)
     assert (value("aurora_gate_blind"), value("aurora_suspended")) == (1, 1)
     assert value("aurora_condition", type="TrainingHealthy") == -1
     assert value("aurora_gate_bar") == 1.05
@@ -45,8 +48,18 @@ def test_without_a_candidate_there_is_nothing_to_estimate():
     assert value("aurora_candidate_version") == -1
     assert math.isnan(value("aurora_candidate_since_seconds"))
     assert math.isnan(value("aurora_gate_estimate", bound="estimate"))
-    assert math.isnan(value("aurora_gate_bar"))
+    assert all(math.isnan(value(f"aurora_gate_{name}")) for name in ("bar", "ratio_of_sums", "speed_ratio"))
     assert (value("aurora_gate_blind"), value("aurora_suspended")) == (0, 0)
+
+
+def test_each_stratum_has_its_own_estimate_until_the_trial_ends():
+    strata = [StratumEstimate(name="law", blocks=7, estimate=0.9, lower=0.8)]
+    on_trial = STATUS.model_copy(update={"candidate": STATUS.candidate.model_copy(update={"strata": strata})})
+    metrics.show("ns/metrics", a_spec(), on_trial)
+    assert value("aurora_gate_stratum_estimate", stratum="law", bound="lower") == 0.8
+    assert math.isnan(value("aurora_gate_stratum_estimate", stratum="law", bound="upper"))
+    metrics.show("ns/metrics", a_spec(), STATUS.model_copy(update={"candidate": None}))
+    assert value("aurora_gate_stratum_estimate", stratum="law", bound="lower") is None
 
 
 def test_they_go_with_their_resource_and_no_other():

@@ -138,6 +138,8 @@ DEPLOYMENT = (
           "lower end is above the bar (1 + minImprovement), rejected when the upper end is below. The dashed line is "
           "1. No course: no candidate.",
           [(f"max by (bound) ({metrics.GATE_ESTIMATE}{_ONE})", "{{bound}}"),
+           (f"max({metrics.GATE_RATIO_OF_SUMS}{_ONE})", "all traffic together"),
+           (f"max({metrics.GATE_SPEED_RATIO}{_ONE})", "decode speed"),
            (f"max({metrics.GATE_BAR}{_ONE})", "bar")], unit="none", low=None, line=1),
     Panel("Candidate over stable, by stratum", "The same in each stratum of promotion.strata. No course: no candidate, "
           "or no strata.",

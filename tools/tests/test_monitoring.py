@@ -83,7 +83,8 @@ def test_what_users_see_is_beside_accept_length():
 
 def test_the_gate_s_bar_is_drawn_beside_the_interval_and_verdicts_are_marked():
     (shown,) = [queries(panel) for _, panel in PANELS if panel["title"] == "Candidate over stable"]
-    assert [query for query in shown if str(metrics.GATE_BAR) in query] == shown[1:]
+    beside = (metrics.GATE_RATIO_OF_SUMS, metrics.GATE_SPEED_RATIO, metrics.GATE_BAR)
+    assert [str(one) in query for one, query in zip(beside, shown[1:], strict=True)] == [True] * 3
     for board in BOARDS.values():
         assert [str(metrics.OPERATOR_VERDICTS) in one.get("expr", "") for one in board["annotations"]["list"]][-1]
 

@@ -44,6 +44,8 @@ _GAUGES = {
         metrics.CANDIDATE_VERSION,
         metrics.CANDIDATE_SINCE_SECONDS,
         metrics.GATE_BAR,
+        metrics.GATE_RATIO_OF_SUMS,
+        metrics.GATE_SPEED_RATIO,
         metrics.GATE_BLIND,
         metrics.REPLICAS_DESIRED,
         metrics.REPLICAS_READY,
@@ -61,6 +63,10 @@ def _margin(spec: Spec, candidate: Candidate) -> float:
     return spec.promotion.gate.min_improvement if candidate.kind == "NewVersion" else 0.0
 
 
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def show(name: str, spec: Spec, status: Status) -> None:
     """Set a resource's gauges."""
     stable, candidate = status.stable, status.candidate
@@ -72,6 +78,8 @@ def show(name: str, spec: Spec, status: Status) -> None:
         metrics.CANDIDATE_VERSION: -1 if candidate is None else candidate.version,
         metrics.CANDIDATE_SINCE_SECONDS: math.nan if candidate is None else candidate.since.timestamp(),
         metrics.GATE_BAR: math.nan if candidate is None else 1 + _margin(spec, candidate),
+        metrics.GATE_RATIO_OF_SUMS: _known(None if candidate is None else candidate.ratio_of_sums),
+        metrics.GATE_SPEED_RATIO: _known(None if candidate is None else candidate.speed_ratio),
         metrics.GATE_BLIND: float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
         metrics.REPLICAS_DESIRED: spec.serving.replicas,
         metrics.REPLICAS_READY: status.serving.ready,
@@ -85,11 +93,13 @@ def show(name: str, spec: Spec, status: Status) -> None:
         _GAUGES[gauge].labels(name).set(value)
     bounds = (None, None, None) if candidate is None else (candidate.lower, candidate.estimate, candidate.upper)
     for word, bound in zip(("lower", "estimate", "upper"), bounds, strict=True):
-        _estimate.labels(name, word).set(math.nan if bound is None else bound)
-    _stratum_estimate.remove_by_labels({SPECULATOR: name})
-    for stratum in () if candidate is None else candidate.strata:
+        _estimate.labels(name, word).set(_known(bound))
+    strata = [] if candidate is None else candidate.strata
+    if not strata:
+        _stratum_estimate.remove_by_labels({SPECULATOR: name})
+    for stratum in strata:
         for word, bound in (("lower", stratum.lower), ("estimate", stratum.estimate), ("upper", stratum.upper)):
-            _stratum_estimate.labels(name, stratum.name, word).set(math.nan if bound is None else bound)
+            _stratum_estimate.labels(name, stratum.name, word).set(_known(bound))
     for one in status.conditions:
         _condition.labels(name, one.type).set({"True": 1, "False": 0}.get(one.status, -1))
 
