@@ -1,6 +1,7 @@
 """The CustomResourceDefinition comes late, goes back a version, and outlives its release."""
 
 import json
+import secrets
 import subprocess
 import urllib.error
 
@@ -12,7 +13,8 @@ from host import wait
 from operated import Operator, prepare
 
 pytestmark = pytest.mark.whole_cluster
-SPACE, NAME = "defined", "speculatordeployments.aurora-operator.io"
+SPACE, NAME = f"defined-{secrets.token_hex(4)}", "speculatordeployments.aurora-operator.io"
+"""A namespace of its own: without controllers one that is deleted never goes."""
 CRD = ROOT / "crds" / "speculatordeployments.yaml"
 STABLE = {"version": 4, "steps": 3, "since": "2026-01-01T12:00:00Z", "previous": 2, "previousSteps": 3, "digest": ""}
 CHART = str(ROOT / "charts" / "aurora-operator")
@@ -103,7 +105,13 @@ def test_another_release_takes_the_definition_over_with_take_ownership(operator)
     """Given a release that is gone, when one of another name comes, then Helm says whose the definition is."""
     assert operator.alive()
     kubectl("delete", "crd", NAME, "--timeout=60s")
-    install = ("install", "--namespace", SPACE, "--set", "watchNamespaces={defined},serviceAccount.name=of-a-release")
+    install = (
+        "install",
+        "--namespace",
+        SPACE,
+        "--set",
+        f"watchNamespaces={{{SPACE}}},serviceAccount.name=of-a-release",
+    )
     first = helm(*install, "first", CHART)
     assert first.returncode == 0, first.stderr
     wait("it is taken", lambda: apply({}).returncode == 0, 20)

@@ -82,6 +82,42 @@ def test_a_budget_comes_with_the_second_replica_and_goes_with_it():
     wait("one replica", lambda: read("deployment", "chat-engine")["spec"]["replicas"] == 1, 20)
 
 
+def a_running_pod(name, *, ready):
+    """A pod with the engines' labels, which a disruption budget counts."""
+    labels = read("deployment", "chat-engine")["spec"]["selector"]["matchLabels"]
+    spec = {"containers": [{"name": "engine", "image": "none/engine"}]}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+    assert kubectl("create", *SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
+    kubectl("patch", "pod", name, *SPACE, "--subresource=status", "-p", json.dumps({"status": status}))
+
+
+def evicted(name):
+    """As a drain does it."""
+    metadata = {"name": name, "namespace": SPACE[1]}
+    body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
+    path = f"/api/v1/namespaces/{SPACE[1]}/pods/{name}/eviction"
+    return kubectl("create", "--raw", path, "-f", "-", stdin=body)
+
+
+def test_a_drain_waits_for_a_pod_that_serves_and_not_for_one_that_crashes():
+    """Given a budget that is used up, when both kinds of pods are to be evicted, then the one that serves stays."""
+    kubectl("create", "serviceaccount", "default", *SPACE)
+    patch({"serving": {"replicas": 2}})
+    wait("a budget", lambda: read("poddisruptionbudget", "chat-engine"), 20)
+    a_running_pod("chat-engine-good", ready=True)
+    a_running_pod("chat-engine-bad", ready=False)
+    # What the disruption controller would write, where there is none.
+    counts = {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 2, "expectedPods": 3}
+    generation = read("poddisruptionbudget", "chat-engine")["metadata"]["generation"]
+    status = json.dumps({"status": counts | {"observedGeneration": generation}})
+    kubectl("patch", "pdb", "chat-engine", *SPACE, "--subresource=status", "--type=merge", "-p", status)
+    assert "violate the pod's disruption budget" in evicted("chat-engine-good").stderr
+    assert evicted("chat-engine-bad").returncode == 0
+    kubectl("delete", "pod", "chat-engine-good", *SPACE, "--force", "--grace-period=0")
+    patch({"serving": {"replicas": 1}})
+
+
 def test_a_trainer_s_template_that_is_taken_back_is_taken_back():
     def has(level):
         job = read("job", "chat-trainer")
