@@ -214,7 +214,8 @@ def test_all_pods_take_user_and_pull_secrets_from_the_operator(monkeypatch):
         "ENGINE_IMAGE": "e",
         "TRAINER_IMAGE": "t",
         "PULL_SECRETS": "mirror,second",
-        "POD_USER": '{"fsGroup": 7}',
+        # As Helm writes a large number.
+        "POD_USER": '{"fsGroup": 1.00066e+09}',
     }.items():
         monkeypatch.setenv(f"AURORA_OPERATOR_{name}", value)
     snapshot, _ = settled()
@@ -229,7 +230,7 @@ def test_all_pods_take_user_and_pull_secrets_from_the_operator(monkeypatch):
         assert pod["imagePullSecrets"] == [{"name": "mirror"}, {"name": "second"}]
         assert pod["securityContext"] == {
             "runAsNonRoot": True,
-            "fsGroup": 7,
+            "fsGroup": 1000660000,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         }
