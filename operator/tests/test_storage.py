@@ -52,7 +52,7 @@ def pending(snapshot, kind, maker):
 @pytest.mark.parametrize(
     ("mode", "kind", "maker", "reason", "said"),
     [
-        ("ReadWriteMany", None, "", "ClaimClassless", "the cluster has no default: change weights.template"),
+        ("ReadWriteMany", None, "", "ClaimClassless", "the cluster has no default: delete the resource"),
         ("ReadWriteMany", "gp3", "ebs.csi.aws.com", "ClaimUnshareable", "ebs.csi.aws.com of storage class gp3 makes"),
         ("ReadWriteMany", *AWAY, "ClaimPending", "many a storage class has no ReadWriteMany, standard perhaps"),
         ("ReadWriteOnce", "gp3", "ebs.csi.aws.com", "ClaimPending", "kubectl describe pvc chat-weights says why"),

@@ -35,19 +35,20 @@ _GROWTH = {
 _STUCK = ("ControllerResizeError", "NodeResizeError")
 
 
-def _pending(name: str, claim: Mapping[str, Any], phase: str) -> Seen:
-    """What is known of why a claim has no volume, or none any more."""
+def _pending(name: str, claim: Mapping[str, Any], phase: str, *, made: bool) -> Seen:
+    """What is known of why a claim has no volume, or none any more; ``made``: by the operator."""
     spec, annotations = claim["spec"], claim["metadata"].get("annotations") or {}
     shared, kind = "ReadWriteMany" in spec["accessModes"], spec.get("storageClassName")
     maker = next((annotations[one] for one in _PROVISIONERS if one in annotations), "")
-    remedy = "change weights.template and delete the claim"
+    again = f"delete the resource and claim {name}, and apply it again with another weights.template"
+    remedy = again if made else "make it again"
     if phase == "Pending" and kind is None and "volumeName" not in spec:
         message = f"claim {name} names no storage class, and the cluster has no default: {remedy}"
         return Seen("False", "ClaimClassless", message)
     if shared and maker in _FOR_ONE_NODE:
         message = (
             f"claim {name} wants ReadWriteMany, but {maker} of storage class {kind} makes volumes for one node: "
-            f"{remedy} (storageClassName of a class that can, or accessMode: ReadWriteOnce with all pods on one node)"
+            f"{remedy} (a storageClassName that can, or accessMode: ReadWriteOnce with all pods on one node)"
         )
         return Seen("False", "ClaimUnshareable", message)
     perhaps = f"; many a storage class has no ReadWriteMany, {kind} perhaps: then {remedy}" if shared else ""
@@ -84,7 +85,8 @@ def _unbound(snapshot: Snapshot) -> Seen | None:
     if "ReadWriteOncePod" in claim["spec"]["accessModes"]:
         return Seen("False", "ClaimExclusive", f"claim {name} is ReadWriteOncePod, but engines and trainer share it")
     phase = (claim.get("status") or {}).get("phase") or "Pending"
-    return None if phase == "Bound" else _pending(name, claim, phase)
+    made = snapshot.spec.weights.claim_name is None
+    return None if phase == "Bound" else _pending(name, claim, phase, made=made)
 
 
 def _replaced(snapshot: Snapshot) -> Seen | None:
