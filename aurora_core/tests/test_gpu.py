@@ -39,4 +39,4 @@ def test_a_run_on_a_gpu(tmp_path, target, make_sample):
     found, expected = (trainer.train_step([samples[4:]]) for trainer in (second, first))
     assert found.taken
     assert found.loss == pytest.approx(expected.loss, rel=1e-2)
-    assert simulate(second.draft, second.embedding, samples, steps=3, dtype=second.dtype).cycles
+    assert simulate(second.draft, second.teacher, samples, steps=3).length >= 1
