@@ -246,7 +246,7 @@ def dflash(running: Stack, prompts: Sequence[str], size: Size, device: torch.dev
         found["learn"] = learn(other, prompts, size, size.block_learn_seconds, device)
         arms = [arm for arm in other.agent.live().arms if arm.accept_cycles]
         found["arms"] = {f"{arm.version}/{arm.steps}": round(arm.accept_tokens / arm.accept_cycles, 3) for arm in arms}
-    except Exception as failure:  # noqa: BLE001 (what was found before it is told with it)
+    except Exception as failure:  # noqa: BLE001 (what was found before it is shown with it)
         found["error"] = f"{type(failure).__name__}: {failure}"[:1500]
     finally:
         other.stop()

@@ -53,7 +53,7 @@ def test_merged_attention_is_the_definition_s(monkeypatch, target, make_sample, 
 
 
 def test_there_is_no_fused_kernel_on_a_cpu():
-    assert attention.kernel_for(torch.zeros(3, 2, 64, dtype=torch.bfloat16)) is None
+    assert attention.kernel_for(torch.bfloat16, torch.device("cpu"), 64) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU: FlashAttention runs on one alone")

@@ -21,6 +21,15 @@ from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 
 
+def _stacked(parts: Sequence[Tensor], dtype: torch.dtype, *, pinned: bool) -> Tensor:
+    """Rows under one another; pinned memory is torch's own, which it reuses from step to step."""
+    parts = [part.to(dtype) for part in parts]
+    if not pinned:
+        return torch.cat(parts)
+    out = torch.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=dtype, pin_memory=True)
+    return torch.cat(parts, out=out)
+
+
 @dataclass(frozen=True)
 class Packed:
     """Rows of several samples, one after the other.
@@ -47,8 +56,13 @@ class Packed:
     spans: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], dtype: torch.dtype) -> Self:
+    def of(cls, samples: Sequence[Sample], dtype: torch.dtype, *, pinned: bool = False) -> Self:
         """Pack samples; one without a root contributes nothing.
+
+        Args:
+            samples: some.
+            dtype: of states.
+            pinned: whether states lie where a GPU copies from by itself, while the host does other work.
 
         Raises:
             ValueError: none has a root.
@@ -65,11 +79,11 @@ class Packed:
             raise ValueError("no sample has a row to learn from")
         return cls(
             next_token=torch.cat([s.tokens[1:n] for s, n, _ in parts]),
-            aux=torch.cat([s.aux[: n - 1].to(dtype) for s, n, _ in parts]),
+            aux=_stacked([s.aux[: n - 1] for s, n, _ in parts], dtype, pinned=pinned),
             position=torch.cat([torch.arange(n - 1) for _, n, _ in parts]),
             root_row=torch.cat([torch.arange(first + rows - roots, first + rows) for first, rows, _, roots in spans]),
             remaining=torch.cat([torch.arange(roots, 0, -1) for _, _, roots in parts]),
-            last=torch.cat([s.last[s.prompt_tokens : n].to(dtype) for s, n, _ in parts]),
+            last=_stacked([s.last[s.prompt_tokens : n] for s, n, _ in parts], dtype, pinned=pinned),
             label=torch.cat([s.tokens[s.prompt_tokens + 1 : n + 1] for s, n, _ in parts]),
             spans=tuple(spans),
         )

@@ -88,7 +88,7 @@ def packed(
     """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all places."""
     if not any(s.roots for s in samples):
         return sums.nothing(steps)
-    rows = Packed.of(samples, teacher.dtype)
+    rows = Packed.of(samples, teacher.dtype, pinned=teacher.device.type == "cuda")
     anchors = Anchors.of(rows.spans, steps + 1, _MOST).to(teacher.device)
     rows = rows.to(teacher.device)
     # The target's row of each place: those with the same one side by side.

@@ -6,7 +6,7 @@ itself are merged into both (the online softmax, Milakov and Gimelshein 2018). B
 *merged* output and logarithm: what it computes then, p = exp(score - logsum) and dscore = p * (dp - sum(dout * out)),
 is the rows' share of the whole softmax (as ring attention does, Liu et al. 2023). No score of a row is kept.
 
-Letters in shapes: N committed rows, R roots, S roots that are left at a step, m earlier steps, K head width.
+Letters in shapes: N committed rows, R roots, m earlier steps, K head width.
 """
 
 from collections.abc import Sequence
@@ -89,104 +89,83 @@ class Flash:
         return dq, dk, dv
 
 
-def kernel_for(keys: Tensor) -> Kernel | None:
+def kernel_for(dtype: torch.dtype, device: torch.device, width: int) -> Kernel | None:
     """The fused kernel for heads of this width in this arithmetic on this device, or None where there is none."""
-    width = keys.shape[-1]
-    half = keys.dtype in (torch.bfloat16, torch.float16)
-    return Flash() if keys.device.type == "cuda" and half and width % 8 == 0 and width <= _WIDEST else None
+    half = dtype in (torch.bfloat16, torch.float16)
+    return Flash() if device.type == "cuda" and half and width % 8 == 0 and width <= _WIDEST else None
+
+
+def _chain(tensors: Sequence[Tensor]) -> Tensor:
+    """fp32 [R * kv heads, m, K] of m times [R, kv heads, K]."""
+    stacked = torch.stack(list(tensors), 2)
+    return stacked.flatten(0, 1).float()
 
 
 class _Merged(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        kernel: Kernel,
-        layout: Layout,
-        count: int,
-        roots_S: Tensor,
-        q: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        *own: Tensor,
+        ctx: Any, kernel: Kernel, layout: Layout, q: Tensor, keys: Tensor, values: Tensor, *own: Tensor
     ) -> Tensor:
         steps = len(own) // 2
-        # The kernel aligns to a sample's last root, so those that are not left any more take part with nothing.
-        full = q if count == q.shape[0] else q.new_zeros(count, *q.shape[1:]).index_copy(0, roots_S, q)
-        rows_out, logsum, kept = kernel.forward(full, keys, values, layout)
+        rows_out, logsum, kept = kernel.forward(q, keys, values, layout)
         out, merged, weights = rows_out, logsum, []
         if steps:
-            groups = q.shape[1] // keys.shape[1]
-            q32 = q.float().view(q.shape[0], -1, groups, q.shape[2])
-            scale = q.shape[2] ** -0.5
-            chain = torch.stack([(q32 * k[:, :, None].float()).sum(-1).flatten(1) * scale for k in own[:steps]], -1)
-            mine = logsum.t()[roots_S]
-            total = torch.logaddexp(mine, chain.logsumexp(-1))
-            weight = (chain - total[..., None]).exp()
-            some = rows_out[roots_S].float() * (mine - total).exp()[..., None]
-            for i, v in enumerate(own[steps:]):
-                some += weight[..., i, None] * v.float().repeat_interleave(groups, 1)
-            out = rows_out.index_copy(0, roots_S, some.to(q.dtype))
-            merged = logsum.index_copy(1, roots_S, total.t())
+            # [R * kv heads, groups, ...]: a key's queries side by side.
+            of_key = (-1, q.shape[1] // keys.shape[1], q.shape[2])
+            with torch.autocast(q.device.type, enabled=False):
+                score = torch.bmm(q.float().view(of_key), _chain(own[:steps]).mT) * q.shape[2] ** -0.5
+                mine = logsum.t().reshape(*score.shape[:2])
+                total = torch.logaddexp(mine, score.logsumexp(-1))
+                weight = (score - total[..., None]).exp()
+                share = (mine - total).exp()[..., None]
+                some = torch.baddbmm(rows_out.float().view(of_key) * share, weight, _chain(own[steps:]))
+            out, merged = some.to(q.dtype).view_as(q), total.view(q.shape[:2]).t().contiguous()
             weights = [weight]
         ctx.kernel, ctx.layout, ctx.kept = kernel, layout, kept
-        ctx.save_for_backward(roots_S, full, keys, values, out, merged, *weights, *own)
-        return out if count == q.shape[0] and not steps else out[roots_S]
+        ctx.save_for_backward(q, keys, values, out, merged, *weights, *own)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        roots_S, full, keys, values, out, merged, *rest = ctx.saved_tensors
-        steps = (len(rest) - 1) // 2 if rest else 0
-        count = full.shape[0]
+        q, keys, values, out, merged, *rest = ctx.saved_tensors
         grad = grad.contiguous()
-        grads = grad if count == grad.shape[0] else grad.new_zeros(full.shape).index_copy(0, roots_S, grad)
-        dq, dk, dv = ctx.kernel.backward(grads, full, keys, values, out, merged, ctx.layout, ctx.kept)
-        dq = dq if count == grad.shape[0] else dq[roots_S]
-        if not steps:
-            return None, None, None, None, dq, dk, dv
-        weight, own_k, own_v = rest[0], rest[1 : 1 + steps], rest[1 + steps :]
-        groups = full.shape[1] // keys.shape[1]
-        shape = (grad.shape[0], keys.shape[1], groups, full.shape[2])
-        grad32, q32 = grad.float().view(shape), full[roots_S].float().view(shape)
-        delta = (grad.float() * out[roots_S].float()).sum(-1)
-        scale = full.shape[2] ** -0.5
-        dq32, dks, dvs = dq.float().view(shape), [], []
-        for i in range(steps):
-            k, v = own_k[i][:, :, None].float(), own_v[i][:, :, None].float()
-            share = weight[..., i]
-            score = share * ((grad32 * v).sum(-1).flatten(1) - delta) * scale
-            grouped = score.view(*shape[:3], 1)
-            dq32 = dq32 + grouped * k
-            dks.append((grouped * q32).sum(2).to(full.dtype))
-            dvs.append((share.view(*shape[:3], 1) * grad32).sum(2).to(full.dtype))
-        return None, None, None, None, dq32.flatten(1, 2).to(full.dtype), dk, dv, *dks, *dvs
+        dq, dk, dv = ctx.kernel.backward(grad, q, keys, values, out, merged, ctx.layout, ctx.kept)
+        if not rest:
+            return None, None, dq, dk, dv
+        steps = (len(rest) - 1) // 2
+        weight, chain_k, chain_v = rest[0], _chain(rest[1 : 1 + steps]), _chain(rest[1 + steps :])
+        of_key, of_chain = (*weight.shape[:2], q.shape[2]), (*keys.shape[1:2], steps, q.shape[2])
+        grad32 = grad.float().view(of_key)
+        delta = (grad32 * out.float().view(of_key)).sum(-1, keepdim=True)
+        score = weight * (torch.bmm(grad32, chain_v.mT) - delta) * q.shape[2] ** -0.5
+        dq = torch.baddbmm(dq.float().view(of_key), score, chain_k).to(q.dtype).view_as(q)
+        dks = torch.bmm(score.mT, q.float().view(of_key)).to(q.dtype).view(-1, *of_chain)
+        dvs = torch.bmm(weight.mT, grad32).to(q.dtype).view(-1, *of_chain)
+        return None, None, dq, dk, dv, *dks.unbind(2), *dvs.unbind(2)
 
 
 def attend(
     kernel: Kernel,
     layout: Layout,
-    count: int,
-    roots_S: Tensor,
     q: Tensor,
     committed: tuple[Tensor, Tensor],
     own: Sequence[tuple[Tensor, Tensor]],
 ) -> Tensor:
-    """Attention of the roots that are left over the committed rows that each sees and over its chain's earlier steps.
+    """Attention of all roots over the committed rows that each sees and over its chain's earlier steps.
 
     Args:
         kernel: of the rows' part.
         layout: of the samples.
-        count: roots of all samples, R.
-        roots_S: int64 [S], those that are left, in order.
-        q: [S, heads, K].
+        q: [R, heads, K].
         committed: keys and values of all rows, [N, kv heads, K].
-        own: keys and values of each earlier step of these chains, [S, kv heads, K].
+        own: keys and values of each earlier step of these chains, [R, kv heads, K].
 
     Returns:
-        [S, heads * K].
+        [R, heads * K].
     """
     keys, values = committed
     out: Tensor = _Merged.apply(
-        kernel, layout, count, roots_S, q.contiguous(), keys.contiguous(), values.contiguous(),
+        kernel, layout, q.contiguous(), keys.contiguous(), values.contiguous(),
         *(k for k, _ in own), *(v for _, v in own),
     )  # fmt: skip
     return out.flatten(1)

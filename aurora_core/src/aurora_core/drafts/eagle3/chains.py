@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aurora_core.drafts.eagle3 import attention
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.modules import rotate
 from aurora_core.samples.packed import Packed
@@ -128,8 +127,6 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
     roots = torch.arange(packed.root_row.shape[0], device=stream.device)
     hidden, normed = stream[packed.root_row], normed[packed.root_row]
     own: list[tuple[Tensor, Tensor]] = []
-    kernel, count = attention.kernel_for(keys), roots.shape[0]
-    layout = attention.Layout.of(packed.spans, keys.device) if kernel else None
     for step in range(steps):
         if step:
             left = packed.remaining[roots] > step
@@ -144,10 +141,7 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
             k, v = project.keys_values(normed, row + step)
             own.append((_rotated(draft, k, position + step), v))
         q = _rotated(draft, project.queries(normed, roots + step), position + step)
-        if kernel and layout:
-            attended = attention.attend(kernel, layout, count, roots, q, (keys, values), own)
-        else:
-            attended = _attend_in_chunks(q, (keys, values), own, position, packed.spans, step)
+        attended = _attend_in_chunks(q, (keys, values), own, position, packed.spans, step)
         hidden = hidden + layer.self_attn.o_proj(attended)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         yield roots, draft.norm(hidden)

@@ -1,11 +1,12 @@
 """Forward and backward of one micro-batch: plainly, as the definition of what is meant, and packed, which is fast."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from aurora_core.drafts import sums
+from aurora_core.drafts.eagle3 import attention, whole
 from aurora_core.drafts.eagle3.chains import chains
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
@@ -47,6 +48,33 @@ def plain(
     return sums.of_steps(found)
 
 
+def _read(remaining_R: Tensor, label_R: Tensor, steps: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Which roots' outputs have a loss at which steps: those whose label there is in the draft's vocabulary.
+
+    Returns:
+        int64 [N] steps ascending, int64 [N] roots ascending in each, and how many each step has.
+    """
+    count = label_R.shape[0]
+    step = torch.arange(steps, device=label_R.device)[:, None]
+    at = (torch.arange(count, device=label_R.device)[None] + step).clamp(max=count - 1)
+    mask = (remaining_R[None] > step) & (label_R[at] >= 0)
+    step_N, root_N = mask.nonzero(as_tuple=True)
+    return step_N, root_N, mask.sum(1).tolist()
+
+
+def _outputs(
+    draft: Eagle3Draft, teacher: Teacher, rows: Packed, steps: int, read: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """Outputs of the roots that are read at each step."""
+    kernel = attention.kernel_for(teacher.dtype, teacher.device, draft.config.head_dim)
+    if kernel is not None:
+        for out, roots in zip(whole.chains(draft, teacher.embedding, rows, steps, kernel), read, strict=True):
+            yield out.index_select(0, roots)
+        return
+    for (left, out), roots in zip(chains(draft, teacher.embedding, rows, steps), read, strict=False):
+        yield out[torch.searchsorted(left, roots)]
+
+
 def packed(
     draft: Eagle3Draft,
     teacher: Teacher,
@@ -58,20 +86,19 @@ def packed(
     """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all steps."""
     if not any(s.roots for s in samples):
         return sums.nothing(steps)
-    rows = Packed.of(samples, teacher.dtype).to(teacher.device)
-    label = teacher.to_draft[rows.label]
-    hidden, target_row, step = [], [], []
+    device = teacher.device
+    rows = Packed.of(samples, teacher.dtype, pinned=device.type == "cuda")
+    label = teacher.to_draft[rows.label.to(device)]
+    # Before anything heavy is launched: the host learns how many rows there are, and need not wait again.
+    step_N, root_N, counts = _read(rows.remaining.to(device), label, steps)
+    rows, row_N = rows.to(device), root_N + step_N
     with teacher.autocast():
+        hidden = torch.cat(
+            [out.to(teacher.dtype) for out in _outputs(draft, teacher, rows, steps, root_N.split(counts))]
+        )
         with torch.no_grad():
             teacher_rows: TargetRows = target_rows(rows.last, teacher.head, teacher.soft_cap)
-        for k, (roots, out) in enumerate(chains(draft, teacher.embedding, rows, steps)):
-            at = roots + k
-            keep = (label[at] >= 0).nonzero()[:, 0]
-            hidden.append(out[keep].to(teacher.dtype))
-            target_row.append(at[keep])
-            step.append(torch.full((keep.numel(),), k, device=teacher.device))
-        row_N, step_N = torch.cat(target_row), torch.cat(step)
         weight = decay ** step_N.float()
-        total, loss, prediction = fused.forward_kl(torch.cat(hidden), draft.lm_head.weight, teacher_rows, row_N, weight)
+        total, loss, prediction = fused.forward_kl(hidden, draft.lm_head.weight, teacher_rows, row_N, weight)
     (total * scale).backward()  # type: ignore[no-untyped-call]
     return sums.of_rows(step_N, loss, prediction == label[row_N], steps)
