@@ -94,7 +94,7 @@ def packed(
     rows, row_N = rows.to(device), root_N + step_N
     with teacher.autocast():
         hidden = torch.cat(
-            [out.to(teacher.dtype) for out in _outputs(draft, teacher, rows, steps, root_N.split(counts))]
+            [out.to(teacher.dtype) for out in _outputs(draft, teacher, rows, steps, torch.split(root_N, counts))]
         )
         with torch.no_grad():
             teacher_rows: TargetRows = target_rows(rows.last, teacher.head, teacher.soft_cap)

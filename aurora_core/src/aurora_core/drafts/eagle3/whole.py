@@ -60,8 +60,8 @@ def chains(
     # Keys and values of every committed row, of which a root reads those before it.
     normed = layer.hidden_norm(stream)
     both = F.linear(normed, of_keys[:, d:]) + F.linear(embedded, of_keys[:, :d])
-    keys, values = both.view(-1, 2 * kv_heads, c.head_dim).split(kv_heads, 1)
-    keys = rotated(keys, packed.position)
+    both = both.view(-1, 2 * kv_heads, c.head_dim)
+    keys, values = rotated(both[:, :kv_heads], packed.position), both[:, kv_heads:]
     layout = attention.Layout.of(packed.spans, row.device)
     # What a root's own token gives to queries, keys and values; at step k it reads what root r + k did at first.
     of_token = F.linear(embedded.index_select(0, row), weight[:, :d])
