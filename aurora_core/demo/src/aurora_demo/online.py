@@ -9,10 +9,13 @@ from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import EngineError
 from aurora_core.models.target import Target
-from aurora_core.online.run import Online, Options
+from aurora_core.online import on_loopback
 
 from aurora_demo.config import LoopConfig
 from aurora_demo.stack import Pausable, Stack
+
+on_loopback()
+from aurora_core.online.run import Online, Options  # noqa: E402 (Ray reads at its import where it is to listen)
 
 
 def _shared(config: LoopConfig, target: Target) -> DeploymentConfig:

@@ -10,6 +10,7 @@ from aurora_core.cli.places import models_folder
 from aurora_core.cli.processes import STOPPED
 from aurora_core.cli.terminal import printable_lines
 from aurora_core.errors import ConfigError
+from aurora_core.online import on_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,8 @@ def add(process: "Callable[[str, str], argparse.ArgumentParser]") -> argparse.Ar
 def online(arguments: argparse.Namespace) -> None:
     """Serve and train until stopped."""
     config = configuration(arguments)
+    if arguments.address is None:
+        on_loopback()
     try:
         from aurora_core.online.run import Options, run  # noqa: PLC0415 (Ray and torch: only where needed)
     except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from aurora_core.config.online import OnlineConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import AuroraError, ConfigError, EngineError
+from aurora_core.online import LOOPBACK
 from aurora_core.online.engine_actor import EngineActor, EnginePlace, EngineReport
 from aurora_core.online.placement import Placement, Seat
 from aurora_core.online.trainer_actor import TrainerActor, TrainerPlace
@@ -34,7 +35,13 @@ _MOST_AGAIN_SECONDS = 60.0
 
 
 def start_ray(online: OnlineConfig, cpus: int, gpus: int) -> None:
-    """Start a cluster of this machine alone: on the loopback, behind a token of its own, without telemetry."""
+    """Start a cluster of this machine alone: on the loopback, behind a token of its own, without telemetry.
+
+    Raises:
+        EngineError: nobody called :func:`aurora_core.online.on_loopback` before Ray was imported.
+    """
+    if os.environ.get(LOOPBACK) != "0":
+        raise EngineError("Ray would listen on the network: call aurora_core.online.on_loopback before it is imported")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Its workers would be at a lower priority than everything else of the machine, users' requests with them.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling)
@@ -45,7 +52,6 @@ def start_ray(online: OnlineConfig, cpus: int, gpus: int) -> None:
         num_gpus=gpus,
         include_dashboard=online.dashboard,
         dashboard_host="127.0.0.1",
-        _node_ip_address="127.0.0.1",
         **({"_temp_dir": str(online.temp)} if online.temp else {}),
     )
 
