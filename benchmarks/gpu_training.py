@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,40 @@ def timed(trainer: Trainer, samples: list[Sample], size: Size, device: torch.dev
     }
 
 
+KINDS = {
+    "attention": ("flash", "fmha"),
+    "matrix products": ("gemm", "cutlass", "nvjet", "splitK"),
+    "copies and conversions": ("copy", "Memcpy", "Memset", "cat", "index", "gather", "roll"),
+    "optimizer": ("Adam", "multi_tensor"),
+}
+"""What kernels of a step are counted as, by parts of their names, the first that fits; all others are element-wise."""
+
+
+def kind(kernel: str) -> str:
+    """Which of :data:`KINDS` a kernel is."""
+    return next((name for name, parts in KINDS.items() if any(part in kernel for part in parts)), "element-wise")
+
+
+def profile(trainer: Trainer, samples: list[Sample]) -> dict[str, Any]:
+    """What one step has the GPU do: kernels, milliseconds that it computes and that it waits, and shares by kind."""
+    with torch.profiler.profile() as found:
+        trainer.train_step([samples])
+        torch.cuda.synchronize()
+    kernels = [one for one in found.events() or () if one.device_type.name == "CUDA"]
+    spent: Counter[str] = Counter()
+    for one in kernels:
+        spent[kind(one.name)] += one.time_range.elapsed_us()
+    busy = sum(spent.values())
+    whole = max(one.time_range.end for one in kernels) - min(one.time_range.start for one in kernels)
+    shares = {name: round(each / busy, 3) for name, each in spent.most_common()}
+    return {
+        "kernels": len(kernels),
+        "busy_ms": round(busy / 1e3, 1),
+        "whole_ms": round(whole / 1e3, 1),
+        "of_busy": shares,
+    }
+
+
 def training(folder: Path, size: Size, device: torch.device, free: Callable[[], None]) -> dict[str, Any]:
     """Optimizer steps of random samples, once whatever else computes on the device is ended by ``free``."""
     free()
@@ -112,5 +147,8 @@ def training(folder: Path, size: Size, device: torch.device, free: Callable[[], 
     trainer = Trainer(TrainingConfig(ttt_length=size.steps), first_draft(draft, target, 0), target, device)
     for count, length, share in size.cases:
         samples = [noise(trainer, target, length, share) for _ in range(count)]
-        out[f"{count}x{length} prompt {share:.0%}"] = timed(trainer, samples, size, device)
+        found = timed(trainer, samples, size, device)
+        if device.type == "cuda":
+            found["profile"] = profile(trainer, samples)
+        out[f"{count}x{length} prompt {share:.0%}"] = found
     return out
