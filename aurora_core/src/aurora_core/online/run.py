@@ -31,6 +31,7 @@ from aurora_core.online.engine_actor import START_SECONDS, EnginePlace
 from aurora_core.online.trainer_actor import TrainerPlace
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
+from aurora_core.training.publisher import ALL
 from aurora_core.weights.signing import Signing
 from aurora_core.weights.store import WeightsStore
 
@@ -203,6 +204,10 @@ def _first_version(config: DeploymentConfig, options: Options) -> None:
     store = WeightsStore(options.work / "weights", signing=Signing.from_environment())
     target, draft = resolve(config.target, options.models), fetched(config.draft, options.models)
     ensure_first(store, draft, target, config.training.seed)
+    in_use = options.work / "in-use"
+    if not in_use.exists():
+        # Until it is known which versions are in use.
+        in_use.write_text(ALL)
 
 
 def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) -> bool:
