@@ -21,6 +21,10 @@ Notes = Mapping[str, str]
 """By group, what was concluded and done; written by people."""
 
 
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False)
+
+
 def _effects(runs: Runs, variant: Variant, at: str) -> Effect | None:
     if variant.name not in runs.points or variant.against not in runs.points or variant.name == variant.against:
         return None
@@ -57,12 +61,12 @@ def _table(runs: Runs, group: str) -> list[str]:
 
 def _missing(runs: Runs, group: str) -> list[str]:
     names = [one.name for one in VARIANTS if one.group == group and len(runs.points.get(one.name, {})) < 2]
-    return [f"Not measured: {', '.join(names)}.", ""] if names else []
+    return [f"Not measured with two seeds: {', '.join(names)}.", ""] if names else []
 
 
 def _forgetting(runs: Runs) -> list[str]:
-    rows = ["| variant | python after python | after email | kept | email after email | python again | back to |",
-            "|---|---|---|---|---|---|---|"]  # fmt: skip
+    rows = ["| variant | seeds | python at first | after email | kept | email | python again | back to |",
+            "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for variant in (one for one in VARIANTS if one.group == "forgetting"):
         moments = [(A, "phase 0"), (A, "phase 1"), (B, "phase 1"), (A, "tokens")]
         first, left, other, back = (length(runs, variant.name, at, domains) for domains, at in moments)
@@ -70,8 +74,8 @@ def _forgetting(runs: Runs) -> list[str]:
             continue
         assert first and left and other and back  # noqa: S101, PT018 (of the line above)
         rows.append(
-            f"| {variant.name} | {first:.3f} | {left:.3f} | {left / first:.0%} | {other:.3f} | {back:.3f} "
-            f"| {back / first:.0%} |"
+            f"| {variant.name} | {len(runs.points[variant.name])} | {first:.3f} | {left:.3f} | {left / first:.0%} "
+            f"| {other:.3f} | {back:.3f} | {back / first:.0%} |"
         )
     return [*rows, ""] if len(rows) > 2 else []
 
@@ -79,7 +83,7 @@ def _forgetting(runs: Runs) -> list[str]:
 def command(runs: Runs, names: list[str]) -> str:
     """What measures some variants again, as they were measured."""
     head = runs.heading
-    how = "--device cuda --workers 8" if head["amount"]["domains"] > _FEW_DOMAINS else "--small"
+    how = "--device cuda --workers 8" if head["amount"]["domains"] > _FEW_DOMAINS else "--small --seconds 1800"
     only = " ".join(f'"{name}"' for name in names)
     size = f"--seeds {head['seeds']} --tokens {head['tokens']}"
     return f"python benchmarks/experiments.py measure {how} {size} --only {only}"
@@ -88,14 +92,14 @@ def command(runs: Runs, names: list[str]) -> str:
 def _part(runs: Runs, question: Question, notes: Notes) -> list[str]:
     mine = [one for one in VARIANTS if one.group == question.group]
     rows = _table(runs, question.group)
-    lines = [f"## {question.title}", "", textwrap.fill(question.text, 120), ""]
-    if len(rows) == 2:
+    lines = [f"## {question.title}", "", _filled(question.text), ""]
+    phases = _forgetting(runs) if question.group == "forgetting" else []
+    compared = [*rows, ""] if len(rows) > 2 else []
+    if not (phases or compared):
         return [*lines, "Not measured.", ""]
-    if question.group == "forgetting":
-        lines += _forgetting(runs)
-    lines += [*rows, ""]
+    lines += [*phases, *compared]
     if question.group in notes:
-        lines += [textwrap.fill(notes[question.group], 120), ""]
+        lines += [_filled(notes[question.group]), ""]
     lines += _missing(runs, question.group)
     names = list(dict.fromkeys([name for one in mine if one.name in runs.points for name in (one.against, one.name)]))
     return [*lines, "```", command(runs, names), "```", ""]
@@ -126,7 +130,7 @@ def _method(runs: Runs) -> str:
         f"{head['machine']}, torch {head['torch']}, transformers {head['transformers']}, {head['date'][:10]}; other "
         f"work shared the machine. Runs that ended with an error: {', '.join(runs.errors) or 'none'}."
     )
-    return "\n\n".join(textwrap.fill(one, 120) for one in (how, reading, where))
+    return "\n\n".join(map(_filled, (how, reading, where)))
 
 
 def _summary(runs: Runs) -> list[str]:
@@ -165,7 +169,7 @@ def picture(runs: Runs, path: Path) -> None:
 def write(runs: Runs, notes: Notes, folder: Path) -> None:
     """Write ``README.md`` and ``effects.png`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = ["# Experiments on sample efficiency", "", textwrap.fill(notes.get("all", ""), 120), "", _method(runs), "",
+    lines = ["# Experiments on sample efficiency", "", _filled(notes.get("all", "")), "", _method(runs), "",
              *_summary(runs), "![Every difference with its interval](effects.png)", ""]  # fmt: skip
     for question in QUESTIONS:
         lines += _part(runs, question, notes)
