@@ -1,8 +1,8 @@
 """The gate by simulation: how often it is wrong, how soon it is right, beside four other ways to decide.
 
-benchmarks/traffic.py simulates trials under many conditions of traffic, fleet and operator; counters are scraped as
-Prometheus would, and go through the product's own functions to a verdict. Other ways get the same work, exactly, by
-time slice:
+benchmarks/traffic.py simulates trials under the conditions of benchmarks/conditions.py: traffic, fleet and operator.
+Counters are scraped as Prometheus would, and go through the product's own functions to a verdict. Other ways get the
+same work, exactly, by time slice:
 
 - slices: an always-valid interval with time slices as independent units (this gate until version 0.1);
 - z-test: a fixed-horizon test over slices, read at every analysis, as dashboards invite to;
@@ -13,6 +13,7 @@ and a JSON line; --plot draws it.
 """
 
 import argparse
+import bisect
 import json
 import math
 import os
@@ -26,13 +27,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import NormalDist, median
 
-from aurora_operator.api.promotion import Gate
+from aurora_core.config.strata import OTHER
+from aurora_operator.api.promotion import Gate, Strata, Stratum
 from aurora_operator.promotion.assignment import candidate_slice
-from aurora_operator.promotion.blocks import MEASURES, Trial, crossover, measured, switchback
+from aurora_operator.promotion.blocks import MEASURES, Dealt, Trial, crossover, measured, switchback
+from aurora_operator.promotion.counters import Counters
 from aurora_operator.promotion.eprocess import Block, log_e_down, log_e_up
-from aurora_operator.promotion.gate import Evidence, Verdict, decide
+from aurora_operator.promotion.gate import HARM, Evidence, Verdict, decide
 from aurora_operator.promotion.statistics import Sums, half_width
-from traffic import CONDITIONS, NEW, OLD, Condition, Outcome, simulate
+from aurora_operator.promotion.strata import harmed, stratified
+from conditions import CONDITIONS
+from traffic import NEW, OLD, Condition, Outcome, simulate
 
 ALPHA = 1 - Gate().confidence
 EFFECTS = (1.0, 0.98, 1.05)
@@ -56,10 +61,15 @@ def _units(outcome: Outcome, at: int) -> tuple[list[tuple[float, float]], list[t
 def _gate(condition: Condition, outcome: Outcome) -> Decided:
     """The product's."""
     slices = int(condition.hours * 3600 / condition.slice_seconds)
-    if condition.engines == 1:
-        dealt = switchback(outcome.candidate, outcome.stable, lambda at: candidate_slice(outcome.trial, at), slices)
-    else:
-        dealt = crossover(outcome.candidate, outcome.stable, slices)
+
+    def dealt_of(mine: Counters, other: Counters) -> Dealt:
+        if condition.engines == 1:
+            return switchback(mine, other, lambda at: candidate_slice(outcome.trial, at), slices)
+        return crossover(mine, other, slices)
+
+    dealt = dealt_of(outcome.candidate, outcome.stable)
+    if condition.domains:
+        return _with_strata(condition, dealt, {name: dealt_of(*pair) for name, pair in outcome.strata.items()})
     trial, speed = (measured(dealt, MEASURES[name]) for name in ("AcceptLength", "DecodeSpeed"))
     limit = -math.log(ALPHA)
     for count in range(6, len(trial.blocks) + 1):
@@ -73,6 +83,34 @@ def _gate(condition: Condition, outcome: Outcome) -> Decided:
                 # Blocks that are void take their time too.
                 share = count / (len(trial.blocks) + trial.void)
                 return verdict is Verdict.PROMOTE, 60 * condition.hours * share
+    return None, 60 * condition.hours
+
+
+def _until(dealt: Dealt, block: int) -> Dealt:
+    """What was there when so many blocks were over."""
+    count = bisect.bisect_left(dealt.numbers, block)
+    return Dealt(dealt.pairs[:count], dealt.void, dealt.numbers[:count])
+
+
+def _with_strata(condition: Condition, dealt: Dealt, by_stratum: dict[str, Dealt]) -> Decided:
+    """The same with a stratum for each domain, and nobody in ``other``."""
+    named = [Stratum(name=one.name, values=[one.name], weight=one.weight) for one in condition.domains]
+    spec = Strata(by="Header", header="x-domain", named=named)
+    limit = -math.log(ALPHA)
+    blocks = int(condition.hours * 3600 / condition.slice_seconds) // 2
+    for block in range(7, blocks + 1):
+        at = _until(dealt, block)
+        trial, speed = (measured(at, MEASURES[name]) for name in ("AcceptLength", "DecodeSpeed"))
+        strata = {**{name: _until(one, block) for name, one in by_stratum.items()}, OTHER: Dealt()}
+        parts = stratified(spec, "AcceptLength", strata, by_stratum, trial, speed)
+        mean = parts.trial.blocks
+        if max(log_e_up(mean, 0.0), log_e_down(mean, 0.0)) >= limit or harmed(parts.strata, HARM):
+            evidence = Evidence(
+                parts.trial, parts.speed, candidate_requests=1000, stable_requests=1000, strata=parts.strata
+            )
+            verdict = decide(Gate(), evidence, (), 0.0).verdict
+            if verdict is not Verdict.WAIT:
+                return verdict is Verdict.PROMOTE, 2 * block * condition.slice_seconds / 60
     return None, 60 * condition.hours
 
 
