@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aurora_core.losses.fused import rows_at_once
+from aurora_core.losses.fused import rows_at_once, softmax
 from aurora_core.losses.reference import target_rows
 
 
@@ -36,10 +36,10 @@ class _ForwardKL(torch.autograd.Function):
             target = target_rows(last_RD[distinct], head_VD, soft_cap)
             p = target.p[row]
             logits = torch.mm(hidden_ND[span], head_VD.t()).float()
-            prediction[span] = logits.argmax(-1)
-            log_z = logits.logsumexp(-1, keepdim=True)
-            loss[span] = log_z[:, 0] - torch.linalg.vecdot(p, logits) + target.negentropy[row]
-            grad = logits.sub_(log_z).exp_().sub_(p).mul_(weight_N[span, None]).to(hidden_ND.dtype)
+            prediction[span] = likeliest = logits.argmax(-1)
+            q, log_z = softmax(logits, likeliest)
+            loss[span] = log_z - torch.linalg.vecdot(p, logits) + target.negentropy[row]
+            grad = q.sub_(p).mul_(weight_N[span, None]).to(hidden_ND.dtype)
             torch.mm(grad, head_VD, out=grad_hidden[span])
         ctx.save_for_backward(grad_hidden)
         ctx.mark_non_differentiable(loss, prediction)

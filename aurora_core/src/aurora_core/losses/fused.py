@@ -22,6 +22,13 @@ def rows_at_once(head_VD: Tensor) -> int:
     return max(1, CHUNK_ELEMENTS.get(head_VD.device.type, 1 << 23) // head_VD.shape[0])
 
 
+def softmax(logits_NV: Tensor, likeliest_N: Tensor) -> tuple[Tensor, Tensor]:
+    """The softmax and the logarithm of its sum, from its largest value alone, without another pass over all of them."""
+    q = logits_NV.softmax(-1)
+    at = likeliest_N[:, None]
+    return q, (logits_NV.gather(-1, at) - q.gather(-1, at).log())[:, 0]
+
+
 class _ForwardKL(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -43,10 +50,10 @@ class _ForwardKL(torch.autograd.Function):
             hidden, row = hidden_ND[span], row_N[span]
             p = target.p[row]
             logits = torch.mm(hidden, head.t()).float()
-            prediction[span] = logits.argmax(-1)
-            log_z = logits.logsumexp(-1, keepdim=True)
-            loss[span] = log_z[:, 0] - torch.linalg.vecdot(p, logits) + target.negentropy[row]
-            grad = logits.sub_(log_z).exp_().sub_(p).mul_(weight_N[span, None]).to(hidden.dtype)
+            prediction[span] = likeliest = logits.argmax(-1)
+            q, log_z = softmax(logits, likeliest)
+            loss[span] = log_z - torch.linalg.vecdot(p, logits) + target.negentropy[row]
+            grad = q.sub_(p).mul_(weight_N[span, None]).to(hidden.dtype)
             torch.mm(grad, head, out=grad_hidden[span])
             if grad.dtype == torch.float32:
                 grad_head.addmm_(grad.t(), hidden)
