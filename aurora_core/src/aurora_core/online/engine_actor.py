@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import stat
 import threading
 import time
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 START_SECONDS = 1800.0
 """How long an engine may take to serve: a large target is read from a network volume."""
 _TICK_SECONDS = 0.2
+_PID = "engine.pid"
+"""File with the process id of the engine, which is its group's too."""
 _ANSWER_SECONDS = 30.0
 _SILENT_SECONDS = 2.0
 
@@ -144,6 +147,7 @@ class EngineActor:
         if self._stopping.is_set():
             return
         private(self._place.spool)
+        self._end_earlier()
         engine = self._start_engine(desired)
         self._wait(engine, f"{self._place.url}/health")
         if self._place.agent:
@@ -178,7 +182,18 @@ class EngineActor:
         environment = dict(os.environ)
         if place.gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, place.gpus))
-        return self._start("engine", arguments, environment)
+        process = self._start("engine", arguments, environment)
+        (place.runtime / _PID).write_text(str(process.pid))
+        return process
+
+    def _end_earlier(self) -> None:
+        """End the engine of an actor that was killed: it drains, and while requests come it never ends by itself."""
+        try:
+            pid = int((self._place.runtime / _PID).read_text())
+            if str(self._place.spool).encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                os.killpg(pid, signal.SIGKILL)
+        except (OSError, ValueError):
+            return
 
     def _start_agent(self) -> Process:
         place, serving = self._place, self._place.config.serving
