@@ -9,6 +9,7 @@ import torch
 from aurora_core.agent.engine import Engine
 from aurora_core.child import Process
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
+from aurora_core.config.strata import StrataConfig
 from aurora_core.datasets.conversations import read_prompts
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings
@@ -51,7 +52,7 @@ def start(tmp_path_factory, target):
     """Starts engines, and stops them at the end."""
     started = []
 
-    def start_(name, *, draft=None, steps=3, extra=(), api_key=""):
+    def start_(name, *, draft=None, steps=3, extra=(), api_key="", strata=None):
         work = tmp_path_factory.mktemp(name)
         serving = ServingConfig(host=listening.ALL, port=free_port(), threads=2, extra_args=extra, device="cpu")
         draft = draft or DraftConfig(draft_vocab_size=8192)
@@ -66,6 +67,7 @@ def start(tmp_path_factory, target):
             dtype=launch.engine_dtype(target.path, base, serving),
             initial_steps=steps,
             samples=SamplesConfig(sample_rate=1.0),
+            strata=strata,
         )
         secrets = launch.Secrets(admin_key=ADMIN_KEY, api_key=api_key)
         command = launch.speculative(
@@ -90,6 +92,7 @@ def engine(start):
     return start(
         "engine",
         extra=("--chunked-prefill-size", "64", "--max-total-tokens", "700", "--schedule-conservativeness", "0.01"),
+        strata=StrataConfig(by="Header", header="x-team", strata=({"name": "law", "values": ("law-eu",)},)),
     )
 
 

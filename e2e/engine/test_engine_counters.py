@@ -41,6 +41,34 @@ def test_the_counters_agree_with_the_answers(engine, prompts):
     assert found["decode_seconds"] > 0
 
 
+def test_the_strata_of_an_arm_add_up_to_it_and_each_has_its_own_requests(engine, prompts):
+    """Of both APIs, of a batch and of a client that names a stratum in what it sends."""
+    live = engine.control.state().draft.live
+    engine.control.set_steps(3)
+    before = engine.control.state().arm(live, 3)
+    sampling = {"temperature": 0, "max_new_tokens": 24}
+    requests = [
+        ("/generate", {"text": prompts[147], "sampling_params": sampling}, "law-eu"),
+        ("/generate", {"text": prompts[147:149], "sampling_params": sampling}, "law-eu"),
+        ("/generate", {"text": prompts[149], "sampling_params": sampling, "routing_key": "aurora/law/"}, "none"),
+        ("/v1/completions", {"model": "m", "prompt": prompts[150], "max_tokens": 24, "temperature": 0}, "law-eu"),
+        ("/v1/completions", {"model": "m", "prompt": prompts[151], "max_tokens": 24, "temperature": 0}, None),
+    ]
+    grown_by = []
+    for path, body, team in requests:
+        at = engine.control.state().arm(live, 3).strata
+        headers = {"x-smg-routing-key": "aurora/law/"} | ({} if team is None else {"x-team": team})
+        httpx.post(f"{engine.url}{path}", json=body, headers=headers, timeout=120).raise_for_status()
+        now = engine.control.state().arm(live, 3).strata
+        old = {name: at[name].accept_tokens if name in at else 0 for name in now}
+        grown_by.append({name for name, one in now.items() if one.accept_tokens > old[name]})
+    assert grown_by == [{"law"}, {"law"}, {"other"}, {"law"}, {"other"}]
+    found, after = grown(engine, before, live), engine.control.state().arm(live, 3)
+    for name in ("accept_tokens", "accept_cycles", "decode_tokens", "decode_seconds"):
+        was = sum(getattr(one, name) for one in before.strata.values())
+        assert sum(getattr(one, name) for one in after.strata.values()) - was == pytest.approx(found[name])
+
+
 def test_a_request_that_runs_has_counted_already_and_an_abort_takes_nothing_back(engine, prompts):
     live = engine.control.state().draft.live
     engine.control.set_steps(3)
