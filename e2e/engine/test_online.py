@@ -1,0 +1,169 @@
+"""Mode Online on a local Ray: served, trained on, swapped; and what is killed comes back."""
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from aurora_core.agent.client import AgentClient
+from aurora_core.child import Process
+from aurora_core.config import OnlineConfig
+from aurora_core.errors import EngineError
+from aurora_core.evaluation.requests import Stream, measure
+from aurora_core.online.run import spool_below
+from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
+from engine_support import ROOT
+from machine import patience
+from ports import free_port
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
+TRAINER, ENGINE = "ray::TrainerActor", "ray::EngineActor"
+
+
+class Running:
+    """The command, and what it shows of itself."""
+
+    def __init__(self, work, target):
+        self.key, self.work = secrets.token_hex(16), work
+        serving, agent = free_port(), free_port()
+        small = {
+            "target.model": target.path,
+            "serving.port": serving,
+            "serving.agent_port": agent,
+            "training.start_samples": 4,
+            "training.micro_batch": 4,
+            "training.publish_every_steps": 4,
+            "training.save_every_steps": 2,
+            "training.holdout_fraction": 0.3,
+            "online.temp": work / "ray",
+        }
+        arguments = ["online", "--config", str(ROOT / "examples" / "smollm2-online.yaml"), "--work", str(work)]
+        arguments += [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
+        environment = {**os.environ, "AURORA_ADMIN_KEY": self.key, "AURORA_AGENT_TOKEN": self.key}
+        self.process = Process.aurora("online", arguments, environment, work / "online.log")
+        self.url = f"http://127.0.0.1:{serving}"
+        self.agent = AgentClient(f"http://127.0.0.1:{agent}", self.key, name="engine-0")
+
+    def log(self):
+        return self.process.log.read_text()
+
+    def status(self):
+        try:
+            return TrainerStatus.model_validate_json((self.work / "training" / STATUS_FILE).read_bytes())
+        except (OSError, ValueError):
+            return TrainerStatus()
+
+    def pids(self, name=""):
+        """Processes of this command, which are those with its key in their environment."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = self.key.encode() in (folder / "environ").read_bytes()
+                if ours and name in (folder / "cmdline").read_text(errors="replace"):
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def kill(self, name):
+        [pid] = self.pids(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_for(self, what, condition, seconds=90):
+        deadline = time.monotonic() + patience(seconds)
+        while time.monotonic() < deadline:
+            self.process.check()
+            try:
+                if (found := condition()) is not None and found is not False:
+                    return found
+            except (httpx.HTTPError, EngineError):
+                pass
+            time.sleep(0.2)
+        raise AssertionError(f"{what}: not within {patience(seconds):.0f} s; {self.log()[-1500:]}")
+
+
+@pytest.fixture(scope="module")
+def online(tmp_path_factory, target, prompts):
+    running = Running(tmp_path_factory.mktemp("o"), target)
+    try:
+        running.wait_for("serving", lambda: "serving at" in running.log(), 180)
+        running.traffic = Stream(running.url, prompts[:60], 2, 24)
+        yield running
+        running.traffic.stop()
+    finally:
+        running.process.stop()
+
+
+def test_answers_are_streamed(online):
+    body = {"model": "x", "stream": True, "max_tokens": 12, "messages": [{"role": "user", "content": "Count to ten."}]}
+    with httpx.stream("POST", f"{online.url}/v1/chat/completions", json=body, timeout=60) as response:
+        lines = [line for line in response.iter_lines() if line.startswith("data: ")]
+    assert lines[-1] == "data: [DONE]"
+    assert sum("content" in json.loads(line[6:])["choices"][0]["delta"] for line in lines[:-1]) > 3
+
+
+def test_nothing_of_ray_listens_on_the_network(online):
+    """SGLang's scheduler does, with a port of torch's, as in every mode."""
+    ours, networks = set(online.pids()) - set(online.pids("sglang")), []
+    for line in subprocess.run(["ss", "-ltnpH"], check=True, capture_output=True, text=True).stdout.splitlines():  # noqa: S607
+        address = line.split()[3]
+        if ours & {int(pid) for pid in re.findall(r"pid=([0-9]+)", line)} and "127.0.0.1" not in address:
+            networks.append(line)
+    assert networks == []
+
+
+def test_what_is_served_is_trained_on_and_goes_live(online):
+    live = online.wait_for("a version goes live", lambda: online.agent.live().draft.live or None)
+    shown = online.wait_for(
+        "the lag is shown",
+        lambda: re.search(r"capture to live ([0-9.]+) s, decoding waited ([0-9.]+) ms", online.log()),
+    )
+    print(f"version {live}: capture to live {shown[1]} s, decoding waited {shown[2]} ms")
+    assert online.status().received > 0
+    state = online.agent.live()
+    assert state.capture.dropped.get("spool_full", 0) == 0
+    assert state.errors == {}
+    kept = json.loads((online.work / "record" / "promotion.json").read_text())
+    assert kept["version"] >= 1
+
+
+def test_a_killed_trainer_resumes_and_finds_its_pool_again(online):
+    online.wait_for("a state is saved", lambda: online.status().step >= 2)
+    before = online.status()
+    killed = online.kill(TRAINER)
+    online.wait_for("another trainer", lambda: online.pids(TRAINER) not in ([], [killed]))
+    after = online.wait_for(
+        "training resumes", lambda: (now := online.status()).step > before.step and now.loss is not None and now
+    )
+    assert after.samples >= before.samples, "the pool is offered again"
+    assert not online.traffic.record.failures
+
+
+def test_a_killed_engine_comes_back_with_the_version_that_was_live(online, prompts):
+    live = json.loads((online.work / "record" / "promotion.json").read_text())["version"]
+    step, killed = online.status().step, online.kill(ENGINE)
+    online.wait_for("another engine's actor", lambda: online.pids(ENGINE) not in ([], [killed]))
+    online.wait_for("serving again", lambda: httpx.get(f"{online.url}/health", timeout=5).status_code == 200)
+    online.wait_for("the agent", lambda: online.agent.live().draft.live >= live)
+    assert not measure(online.url, prompts[:1], 1, 8).failures
+    online.wait_for("training continues", lambda: online.status().step > step)
+
+
+def test_nothing_is_left_when_it_stops(online):
+    online.traffic.stop()
+    os.kill(online.process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience(60)
+    while online.process.alive() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert online.process._child.poll() == 143, online.log()[-1500:]
+    assert online.pids() == []
+    assert online.log().count("did not end in good order") == 0
+    assert not spool_below(OnlineConfig(), online.work).exists()
+    assert (online.work / "training" / "versions").is_dir()
