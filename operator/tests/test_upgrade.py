@@ -5,10 +5,11 @@ import json
 
 import pytest
 from aurora_operator.cli.kubectl import Answer, Failure
-from aurora_operator.cli.upgrade import changes, running_images
+from aurora_operator.cli.upgrade import changes, changes_of_ray, running_images
 from aurora_operator.reconcile.drift import HASH
-from aurora_operator.render.identity import NOBODY
-from operator_support import a_spec, as_applied, settled
+from aurora_operator.render import ray
+from aurora_operator.render.identity import NOBODY, Resource
+from operator_support import IMAGES, a_spec, as_applied, settled
 
 RESOURCES = {"limits": {"memory": "1024Mi", "cpu": "1.0"}}
 
@@ -78,6 +79,42 @@ def test_spelling_defaults_and_what_others_added_restart_nothing(objects):
     fields = live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
     del fields['k:{"name":"engine"}']["f:terminationMessagePath"]
     assert changes(rendered(objects["chat-engine"]), live) == []
+
+
+@pytest.fixture
+def cluster():
+    """A RayCluster as rendered, and as an earlier version applied it."""
+    spec = a_spec(mode="Online", samples={"transport": "Ray"}, serving={"resources": RESOURCES, "replicas": 2})
+    body = ray.cluster(Resource("chat", "ns", "u-1", spec), IMAGES, "stamp")
+    live = copy.deepcopy(body)
+    live["metadata"]["annotations"][HASH] = "0123456789abcdef"
+    return body, live
+
+
+def test_a_ray_cluster_that_this_version_would_make_stays(cluster):
+    body, live = cluster
+    head, (engines, _) = live["spec"]["headGroupSpec"], live["spec"]["workerGroupSpecs"]
+    # Sizes change in place; KubeRay and the API server add their own.
+    engines["replicas"] = 5
+    engines["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
+    head["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    assert changes_of_ray(body, live) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda head, _: head["template"]["spec"]["containers"][1].update(image="older"),
+         "ray-head.template.spec.containers[driver].image"),
+        (lambda head, _: head["rayStartParams"].pop("port"), "ray-head.rayStartParams.port"),
+        (lambda _, groups: groups[0]["template"]["spec"].pop("volumes"), "engines.template.spec.volumes"),
+        (lambda _, groups: groups.pop(), "trainer"),
+    ],
+)  # fmt: skip
+def test_what_would_make_another_ray_cluster_is_named(cluster, change, expected):
+    body, live = cluster
+    change(live["spec"]["headGroupSpec"], live["spec"]["workerGroupSpecs"])
+    assert changes_of_ray(body, live) == [expected]
 
 
 def operators(**env):

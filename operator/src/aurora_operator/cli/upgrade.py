@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from aurora_operator.cli.kubectl import Answer, Found, Kubectl
 from aurora_operator.reconcile.drift import HASH, owned
-from aurora_operator.render import credentials, serving, training
+from aurora_operator.render import credentials, ray, serving, training
 from aurora_operator.render.identity import NOBODY, Images, PodUser, Resource
 from aurora_operator.render.pods import digest
 
@@ -97,6 +97,26 @@ def changes(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
     return sorted({path.removeprefix(".") for path in found})
 
 
+def _groups(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a RayCluster another cluster would take the place of, by the name of its group."""
+    return {str(group.get("groupName", ray.HEAD)): group for group in ray.settled(body)}
+
+
+def changes_of_ray(rendered: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
+    """What would be changed of a RayCluster's pods, by path; empty where the cluster stays.
+
+    Args:
+        rendered: the RayCluster, as this version makes it.
+        live: the RayCluster, as the API server has it.
+    """
+    if (live["metadata"].get("annotations") or {}).get(HASH) == digest(ray.settled(rendered)):
+        return []
+    there = _groups(live)
+    return sorted(
+        path for name, group in _groups(rendered).items() for path in differences(group, there.get(name), name)
+    )
+
+
 def running_images(operators: Answer) -> Images | None:
     """The images and users that the running operator gives to pods; None where there is none that says so.
 
@@ -120,9 +140,8 @@ def running_images(operators: Answer) -> Images | None:
     return None
 
 
-def _stamp(live: Mapping[str, Any]) -> str:
-    annotations = live["spec"]["template"]["metadata"].get("annotations") or {}
-    return str(annotations.get(credentials.ANNOTATION) or "")
+def _stamp(template: Mapping[str, Any]) -> str:
+    return str((template["metadata"].get("annotations") or {}).get(credentials.ANNOTATION) or "")
 
 
 def restarts(kubectl: Kubectl, found: Found, images: Images) -> dict[str, list[str]]:
@@ -139,6 +158,13 @@ def restarts(kubectl: Kubectl, found: Found, images: Images) -> dict[str, list[s
         found.name, found.namespace, found.body["metadata"]["uid"], found.spec, one_node="ReadWriteMany" not in modes
     )
     out = {}
+    if resource.online:
+        answer = kubectl.attempt("get", "raycluster", resource.ray, "-o", "json")
+        if answer.failure is None:
+            live = json.loads(answer.out)
+            stamp = _stamp(live["spec"]["headGroupSpec"]["template"])
+            out[resource.ray] = changes_of_ray(ray.cluster(resource, images, stamp), live)
+        return out
     for kind, name, render in (
         ("deployment", resource.engine, serving.deployment),
         ("job", resource.trainer, training.trainer_job),
@@ -146,5 +172,5 @@ def restarts(kubectl: Kubectl, found: Found, images: Images) -> dict[str, list[s
         answer = kubectl.attempt("get", kind, name, "-o", "json", "--show-managed-fields")
         if answer.failure is None:
             live = json.loads(answer.out)
-            out[name] = changes(render(resource, images, _stamp(live)), live)
+            out[name] = changes(render(resource, images, _stamp(live["spec"]["template"])), live)
     return out
