@@ -10,7 +10,8 @@ import tracemalloc
 from contextlib import closing, contextmanager
 
 import pytest
-from aurora_core.exchange import Exchange, ExchangeError, Limits, parsed, within
+from aurora_core.budget import ExchangeError, within
+from aurora_core.exchange import Exchange, Limits, parsed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

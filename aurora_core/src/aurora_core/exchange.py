@@ -11,36 +11,20 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpcore
 
-from aurora_core.errors import AuroraError
+from aurora_core.budget import BUDGET, DEADLINE, Backend, Budget, ExchangeError
 
-Reason = Literal["unreachable", "late", "large", "encoded", "broken", "not-json"]
 _MOST_CONTAINERS, _MOST_VALUES = 300_000, 1_200_000
 """JSON arrays and objects, and separated values, of an answer: `[],` costs twenty times its size in memory."""
 _LARGE = 256 << 10
 _parsing_large = threading.Lock()
 """Large answers are parsed one after another, so that their memory does not add up."""
-
-
-class ExchangeError(AuroraError):
-    """No usable answer.
-
-    Attributes:
-        reason: why, as a fixed value.
-        status: the HTTP status of an answer that is not JSON; 0 otherwise.
-    """
-
-    def __init__(self, reason: Reason, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.reason, self.status = reason, status
 
 
 @dataclass(frozen=True)
@@ -71,88 +55,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-@dataclass
-class _Budget:
-    until: float
-    size: int
-
-    def seconds(self, requested: float | None = None) -> float:
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout
-        return left if requested is None else min(left, requested)
-
-    def take(self, count: int) -> None:
-        self.size -= count
-        if self.size < 0:
-            raise ExchangeError("large", "its answer is too large")
-
-
-_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-_budget: ContextVar[_Budget] = ContextVar("budget")
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Give all requests of this block together so much time."""
-    token = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection that obeys the budget of whoever uses it now."""
-
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        budget = _budget.get()
-        data = self._inner.read(max_bytes, budget.seconds(timeout))
-        budget.take(len(data))
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _budget.get().seconds(timeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _budget.get().seconds(timeout)))
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 (the interface's own)
-        return self._inner.get_extra_info(info)
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Connects within the budget, however many addresses a name has."""
-
-    def __init__(self) -> None:
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        error: Exception = httpcore.ConnectError()
-        for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            seconds = _budget.get().seconds(timeout)
-            try:
-                return _Stream(self._inner.connect_tcp(str(address[0]), port, seconds, local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
-                error = failed
-        raise error
 
 
 def _unreachable(error: Exception) -> str:
@@ -215,7 +117,7 @@ def _pool(context: ssl.SSLContext, proxy: str) -> httpcore.ConnectionPool:
     """Connections, one at a time; by a proxy where one is named."""
     if not proxy:
         return httpcore.ConnectionPool(
-            ssl_context=context, max_connections=1, keepalive_expiry=5.0, network_backend=_Backend()
+            ssl_context=context, max_connections=1, keepalive_expiry=5.0, network_backend=Backend()
         )
     at = urlsplit(proxy)
     if at.scheme not in {"http", "https"} or not at.hostname:
@@ -226,7 +128,7 @@ def _pool(context: ssl.SSLContext, proxy: str) -> httpcore.ConnectionPool:
         ssl_context=context,
         max_connections=1,
         keepalive_expiry=5.0,
-        network_backend=_Backend(),
+        network_backend=Backend(),
     )
 
 
@@ -304,8 +206,8 @@ class Exchange:
         sent += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         if body is not None:
             sent.append((b"Content-Type", kind.encode()))
-        until = min(_deadline.get(), time.monotonic() + limits.seconds)
-        token = _budget.set(_Budget(until, limits.size))
+        until = min(DEADLINE.get(), time.monotonic() + limits.seconds)
+        token = BUDGET.set(Budget(until, limits.size))
         waits = {"connect": limits.connect_seconds, "read": limits.seconds, "write": limits.seconds, "pool": 1.0}
         failed = None
         try:
@@ -319,7 +221,7 @@ class Exchange:
         except _FAILURES as error:
             failed = _failure(error, limits)
         finally:
-            _budget.reset(token)
+            BUDGET.reset(token)
         if failed is not None:
             # Raised out here: not even the context of the error holds what the request carried.
             raise failed

@@ -4,8 +4,9 @@ import ssl
 from typing import TypeVar
 
 from aurora_core.agent import signatures
+from aurora_core.budget import ExchangeError
 from aurora_core.errors import EngineError
-from aurora_core.exchange import Answer, Exchange, ExchangeError, Limits, parsed
+from aurora_core.exchange import Answer, Exchange, Limits, parsed
 from aurora_core.protocol.agent import (
     Contents,
     Loaded,

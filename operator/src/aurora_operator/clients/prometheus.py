@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-from aurora_core.exchange import Exchange, ExchangeError, Limits
+from aurora_core.budget import ExchangeError
+from aurora_core.exchange import Exchange, Limits
 
 from aurora_operator.errors import PrometheusError, TooManySamplesError
 from aurora_operator.promotion.counters import Series

@@ -7,8 +7,8 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+from aurora_core.budget import within
 from aurora_core.errors import EngineError
-from aurora_core.exchange import within
 from aurora_core.printable import printable
 from aurora_core.protocol.agent import Record
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aurora_core.agent.client import AgentClient
+from aurora_core.budget import within
 from aurora_core.credentials import clean
 from aurora_core.errors import ConfigError, EngineError
-from aurora_core.exchange import within
 from aurora_core.protocol.agent import Contents, VersionInfo
 from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.weights.signing import Signing
