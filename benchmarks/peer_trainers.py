@@ -148,6 +148,24 @@ def _optimized(given: Given, optimizer: Any, draft: nn.Module, style: str) -> An
     return optimizer(draft, lr=one.lr, total_steps=total, max_grad_norm=one.clip, **more)
 
 
+def _inputs(given: Given, shifted: Callable[..., Tensor], documents: Sequence[Document]) -> dict[str, Tensor]:
+    """A batch as the models of SpecForge and TorchSpec take it, which have one ancestor.
+
+    Args:
+        given: what the trainer is made from.
+        shifted: the project's own shift by one row.
+        documents: of the batch.
+    """
+    batch = padded(documents, given.device, given.case.dtype)
+    return {
+        "input_ids": shifted(batch.tokens, left=False),
+        "attention_mask": batch.attended,
+        "loss_mask": batch.trained,
+        "hidden_states": batch.aux,
+        "last": shifted(batch.last, left=False),
+    }
+
+
 def specforge(given: Given, *, compact: bool) -> Driven:
     """SpecForge's OnlineEagle3Model and BF16Optimizer.
 
@@ -169,14 +187,8 @@ def specforge(given: Given, *, compact: bool) -> Driven:
     decay = given.case.settings.decay if given.case.settings else 0.8
 
     def prepare(documents: Sequence[Document]) -> dict[str, Tensor]:
-        batch = padded(documents, given.device, given.case.dtype)
-        return {
-            "input_ids": shifted(batch.tokens, left=False),
-            "attention_mask": batch.attended,
-            "loss_mask": batch.trained[..., None],
-            "hidden_states": batch.aux,
-            "last": shifted(batch.last, left=False),
-        }
+        inputs = _inputs(given, shifted, documents)
+        return inputs | {"loss_mask": inputs["loss_mask"][..., None]}
 
     def step(batch: dict[str, Tensor]) -> float:
         inputs: dict[str, Any] = dict(batch)
@@ -212,14 +224,7 @@ def torchspec(given: Given, backend: str) -> Driven:
     decay = given.case.settings.decay if given.case.settings else 0.8
 
     def prepare(documents: Sequence[Document]) -> dict[str, Tensor]:
-        batch = padded(documents, given.device, given.case.dtype)
-        return {
-            "input_ids": shifted(batch.tokens, left=False),
-            "attention_mask": batch.attended,
-            "loss_mask": batch.trained,
-            "hidden_states": batch.aux,
-            "last": shifted(batch.last, left=False),
-        }
+        return _inputs(given, shifted, documents)
 
     def step(batch: dict[str, Tensor]) -> float:
         inputs: dict[str, Any] = dict(batch)

@@ -17,7 +17,6 @@ from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
 from aurora_demo import smollm2
-from aurora_demo.stack import wait_until_healthy
 from engine_support import ADMIN_KEY, ROOT, Running
 from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -77,7 +76,7 @@ def start(tmp_path_factory, target):
         url = f"http://127.0.0.1:{serving.port}"
         running = Running(process, url, store, work / "spool", target, Engine(url, ADMIN_KEY))
         started.append(running)
-        wait_until_healthy(process, f"{url}/health")
+        process.wait_until_healthy(f"{url}/health", 300)
         return running
 
     yield start_

@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import httpx
+
 from aurora_core.errors import EngineError
 
 _GRACE_SECONDS = 15
+_POLL_SECONDS = 0.25
 
 
 class Process:
@@ -56,6 +61,31 @@ class Process:
         if not self.alive():
             ended = f"{self.name} ended with status {self._child.returncode}"
             raise EngineError(f"{ended}; the end of {self.log}:\n{self.last_lines()}")
+
+    def wait_until_healthy(self, url: str, seconds: float, stopping: threading.Event | None = None) -> None:
+        """Wait until an HTTP server of the child answers with 200.
+
+        Args:
+            url: that it answers.
+            seconds: how long it may take.
+            stopping: ends the wait when it is set.
+
+        Raises:
+            EngineError: it died, or did not answer in time.
+        """
+        stopping = stopping or threading.Event()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not stopping.is_set():
+            self.check()
+            try:
+                if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                    return
+            except httpx.HTTPError:
+                pass
+            stopping.wait(_POLL_SECONDS)
+        if not stopping.is_set():
+            message = f"{self.name} did not answer at {url} within {seconds:.0f} s; see {self.log}"
+            raise EngineError(message)
 
     def last_lines(self) -> str:
         """What the log ends with."""

@@ -3,18 +3,15 @@
 import json
 import os
 import secrets
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-import httpx
 import yaml
 from aurora_core.agent.client import AgentClient
 from aurora_core.child import Process
 from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
-from aurora_core.errors import EngineError
 from aurora_core.models.target import Target
 from aurora_core.online.speculation import Comparison, advance, begin
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
@@ -57,25 +54,6 @@ class Work:
     def log(self, name: str) -> Path:
         """Log file of a process."""
         return self.root / "logs" / f"{name}.log"
-
-
-def wait_until_healthy(process: Process, url: str) -> None:
-    """Wait for an HTTP server to answer /health with 200.
-
-    Raises:
-        EngineError: it died, or was not up in time.
-    """
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        process.check()
-        try:
-            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.25)
-    message = f"{process.name} did not answer at {url} within {_START_SECONDS} s; see {process.log}"
-    raise EngineError(message)
 
 
 class Pausable(Protocol):
@@ -161,7 +139,7 @@ class Stack:
 
     def _start_engine(self, name: str, command: Command) -> None:
         process = Process(name, command.arguments, command.environment, self.work.log(name))
-        wait_until_healthy(self._start(name, process), f"{self.url}/health")
+        self._start(name, process).wait_until_healthy(f"{self.url}/health", _START_SECONDS)
 
     def start_agent(self) -> None:
         """Start the sync agent and wait until it answers."""
@@ -170,7 +148,8 @@ class Stack:
         arguments = ["agent", "--work", str(self.work.root), "--engine", self.url]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
         process = Process.aurora("agent", arguments, environment, self.work.log("agent"))
-        wait_until_healthy(self._start("agent", process), f"http://{serving.host}:{serving.agent_port}/healthz")
+        url = f"http://{serving.host}:{serving.agent_port}/healthz"
+        self._start("agent", process).wait_until_healthy(url, _START_SECONDS)
 
     def start_trainer(self) -> None:
         """Start the trainer, at a lower priority than serving."""

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 SCHEME = "AURORA-HMAC-SHA256"
@@ -74,7 +74,7 @@ def sign(key: str, agent: str, method: str, path: str, body: bytes) -> Signed:
         body: empty where there is none.
     """
     bare = Signed(int(time.time()), secrets.token_hex(16), sha256(body).hexdigest(), "")
-    return Signed(bare.time, bare.nonce, bare.body, _of_request(key, agent, method, path, bare))
+    return replace(bare, signature=_of_request(key, agent, method, path, bare))
 
 
 def sign_answer(key: str, nonce: str, status: int, body: bytes) -> str:
@@ -104,10 +104,8 @@ class Verifier:
         self._key, self._agent, self._clock = key, agent, clock
         self._seen: dict[str, int] = {}
 
-    def by_key(self, signed: Signed | None, method: str, path: str) -> bool:
+    def by_key(self, signed: Signed, method: str, path: str) -> bool:
         """Whether someone who has the key signed it, for this agent. The body is not part of the question yet."""
-        if signed is None:
-            return False
         right = _of_request(self._key, self._agent, method, path, signed)
         return hmac.compare_digest(right, signed.signature)
 

@@ -8,13 +8,11 @@ import shutil
 import signal
 import stat
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import ray
 import yaml
 from ray.exceptions import GetTimeoutError, RayActorError
@@ -149,10 +147,10 @@ class EngineActor:
         private(self._place.spool)
         self._end_earlier()
         engine = self._start_engine(desired)
-        self._wait(engine, f"{self._place.url}/health")
+        engine.wait_until_healthy(f"{self._place.url}/health", START_SECONDS, self._stopping)
         if self._place.agent:
             agent = self._start_agent()
-            self._wait(agent, f"{self._place.agent_url}/healthz")
+            agent.wait_until_healthy(f"{self._place.agent_url}/healthz", START_SECONDS, self._stopping)
         self._up = True
         while not self._stopping.wait(_TICK_SECONDS):
             for process in self._processes:
@@ -200,21 +198,6 @@ class EngineActor:
         arguments = ["agent", "--work", str(place.work), "--engine", place.url, "--label", f"engine={place.name}"]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
         return self._start("agent", arguments, os.environ)
-
-    def _wait(self, process: Process, url: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self._stopping.is_set():
-                return
-            process.check()
-            try:
-                if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(_TICK_SECONDS)
-        message = f"{process.name} did not answer at {url} within {START_SECONDS:.0f} s; see {process.log}"
-        raise EngineError(message)
 
     def _hand_over(self) -> None:
         """One call to the trainer. While it does not answer, samples stay where they are."""
