@@ -53,6 +53,21 @@ def test_the_closing_line_of_pytest_is_the_result(processes, progress):
     assert "==== 22 passed in 1469.20s (0:24:29) ====\x1b[0m\n" in progress.out.getvalue()
 
 
+def test_what_runs_beside_another_step_gives_its_output_whole_at_its_end(processes, progress, tmp_path):
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    script = f"echo one; touch {begun}; until [ -e {go} ]; do sleep 0.05; done; echo two"
+
+    def beside(step):
+        processes.shown(step, "sh", "-c", script, at_end=True)
+
+    tasks = Tasks([Task("beside", 1, beside)], progress)
+    wait("it has begun", begun.exists, 10)
+    assert "one" not in progress.out.getvalue()
+    go.touch()
+    tasks.join()
+    assert "one\ntwo\n" in progress.out.getvalue()
+
+
 def test_stopping_ends_processes_with_their_descendants_and_starts_no_more(processes, progress, tmp_path):
     pid = tmp_path / "pid"
     failures = []

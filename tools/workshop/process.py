@@ -119,19 +119,24 @@ class Processes:
             raise StepError(message)
         return str(out.decode(errors="replace"))
 
-    def shown(self, step: Step, *command: str | Path, **environment: str) -> None:
-        """Run a command whose output is for the reader, as it comes.
+    def shown(self, step: Step, *command: str | Path, at_end: bool = False, **environment: str) -> None:
+        """Run a command whose output is for the reader, as it comes, or whole at its end where other steps run beside.
 
         Raises:
             StepError: it failed.
         """
-        tail = b""
+        tail = kept = b""
         with self._started(command, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             with process.stdout as output:
                 while chunk := os.read(output.fileno(), 1 << 16):
-                    self.progress.passed(step, chunk)
+                    if at_end:
+                        kept += chunk
+                    else:
+                        self.progress.passed(step, chunk)
                     tail = (tail + chunk)[-4096:]
             code = process.wait()
+        if kept:
+            self.progress.passed(step, kept)
         lines = _COLOUR.sub("", tail.decode(errors="replace")).split("\n")
         step.result = next((line.strip("= ") for line in reversed(lines) if _summary(line)), "")
         if code:
