@@ -4,6 +4,7 @@
 
 help:
 	@echo "make quickstart     a real Kubernetes node here, the operator on it, and a draft that earns its promotion"
+	@echo "                    DASHBOARDS=FOLDER draws its Grafana dashboards there"
 	@echo "make loop           the learning loop alone, without Kubernetes"
 	@echo "make online         the same in mode Online: engine and trainer in one Ray cluster"
 	@echo "make test           every check: lint, types, contracts, unit, API server, engine and whole node"

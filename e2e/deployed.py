@@ -58,15 +58,16 @@ def annotate(word: str, version: int) -> None:
     kubectl("annotate", "--overwrite", "specdep", NAME, f"aurora-operator.io/{word}={version}")
 
 
-def url() -> str:
-    """Where its Service answers, for who is in the cluster's network."""
-    return "http://" + kubectl("get", "service", NAME, "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
+def url(service: str = NAME, *where: str) -> str:
+    """Where a Service answers, for who is in the cluster's network; ``where`` are kubectl's options, such as -n."""
+    path = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}"
+    return "http://" + kubectl("get", "service", service, *where, "-o", path)
 
 
 @contextlib.contextmanager
-def forwarded() -> Iterator[str]:
-    """Where its Service answers meanwhile, for anyone who has kubectl."""
-    command = ["kubectl", "port-forward", f"service/{NAME}", ":http"]
+def forwarded(service: str = NAME, port: str = "http", *where: str) -> Iterator[str]:
+    """Where a Service answers meanwhile, for anyone who has kubectl."""
+    command = ["kubectl", "port-forward", *where, f"service/{service}", f":{port}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         try:
             # Forwarding from 127.0.0.1:40123 -> 30000

@@ -2,7 +2,7 @@
 
 Then a damaged draft is published, and live traffic rejects it. tools/quickstart.sh runs it in the local node's network;
 elsewhere --forward reaches the Service. Ends with the speed table, measured in this run through the Service: with the
-promoted draft, and after a roll-back without it.
+promoted draft, and after a roll-back without it. --dashboards draws the three Grafana dashboards of the run.
 """
 
 import argparse
@@ -11,12 +11,15 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import model_volume
 import yaml
 from aurora_core.datasets.conversations import read_prompts
@@ -24,8 +27,23 @@ from aurora_core.evaluation.requests import Measured, Record, Stream, measure
 from aurora_demo import smollm2
 from aurora_demo.plots import cores
 from aurora_operator.promotion.statistics import ends
-from deployed import MODEL, annotate, condition, forwarded, kubectl, patch, pods, publish_copy, quieten, status, url
+from deployed import (
+    MODEL,
+    annotate,
+    condition,
+    forwarded,
+    kubectl,
+    patch,
+    pods,
+    publish_copy,
+    quieten,
+    resource,
+    status,
+    url,
+)
 from machine import emulated, patience, slowness
+from monitoring.asked import Span
+from monitoring.picture import draw_all
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
 
@@ -126,6 +144,7 @@ class Outcome:
         first_answer, promoted: seconds from kubectl apply.
         version: the promoted draft's.
         record: the live traffic.
+        ended: when live traffic ended, before training was suspended.
         adapted, plain: held-out prompts with the promoted draft, and with speculation off.
     """
 
@@ -133,6 +152,7 @@ class Outcome:
     promoted: float
     version: int
     record: Record
+    ended: datetime
     adapted: Measured
     plain: Measured
 
@@ -161,7 +181,7 @@ def perform(timeline: Timeline, address: str, prompts: list[str], seconds: float
     timeline.say(f"published version {damaged}: version {stable} with shuffled rows")
     rejected = watch(timeline, "Rejected", seconds, stream, damaged)
     timeline.say(f"version {damaged} rejected: {rejected['reason']}")
-    record = stream.stop()
+    record, ended = stream.stop(), datetime.now(UTC)
     patch({"suspend": True})
     timeline.say("training suspended for the measurement")
     deadline = time.monotonic() + patience(90)
@@ -170,7 +190,7 @@ def perform(timeline: Timeline, address: str, prompts: list[str], seconds: float
     adapted = measure(address, prompts[:HELD_OUT], 1, 64)
     rolled_back(timeline)
     plain = measure(address, prompts[:HELD_OUT], 1, 64)
-    return Outcome(first_answer, promoted, stable, record, adapted, plain)
+    return Outcome(first_answer, promoted, stable, record, ended, adapted, plain)
 
 
 def report(seen: Outcome) -> None:
@@ -199,6 +219,31 @@ def report(seen: Outcome) -> None:
     print(json.dumps(figures))
 
 
+@contextlib.contextmanager
+def prometheus(*, forward: bool) -> Iterator[str]:
+    """Where the resource's Prometheus answers from here: a Service's own address, or a port that is forwarded to it."""
+    given = urlsplit(resource()["spec"]["promotion"]["prometheus"]["url"])
+    name, *rest = (given.hostname or "").split(".")
+    if rest[1:2] != ["svc"]:
+        yield given.geturl()
+    elif forward:
+        with forwarded(name, str(given.port or 80), "-n", rest[0]) as address:
+            yield address
+    else:
+        yield url(name, "-n", rest[0])
+
+
+def draw(timeline: Timeline, folder: Path, span: Span, *, forward: bool) -> None:
+    """The dashboards of the run, from its Prometheus; a picture that fails fails nothing else."""
+    try:
+        with prometheus(forward=forward) as address, httpx.Client(base_url=address, timeout=60) as client:
+            written = draw_all(folder, lambda below: client.get(below).text, span)
+    except (httpx.HTTPError, ValueError, OSError, SystemExit) as error:
+        timeline.say(f"no pictures of the dashboards: {error}")
+        return
+    timeline.say(f"drew {', '.join(str(path) for path in written)}")
+
+
 def main() -> None:
     """Run it; the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -207,6 +252,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a verdict")
     parser.add_argument("--forward", action="store_true", help="reach the Service by kubectl port-forward")
     parser.add_argument("--access-mode", help="of the claim, where the storage class gives no ReadWriteMany")
+    parser.add_argument(
+        "--dashboards", type=Path, metavar="FOLDER", help="draw the Grafana dashboards of the run there"
+    )
     options = parser.parse_args()
     folder = smollm2.materialise(CACHE / "models")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -215,12 +263,15 @@ def main() -> None:
     timeline = Timeline()
     model_volume.bring(folder, MODEL, options.access_mode or "ReadWriteMany")
     timeline.say(f"the model is in the volume {MODEL}")
-    timeline = Timeline()
+    timeline, began = Timeline(), datetime.now(UTC)
     apply(options.file, options.access_mode)
     timeline.say(f"applied {options.file.name}")
     wait(timeline, "Available", 300)
     with forwarded() if options.forward else contextlib.nullcontext(url()) as address:
-        report(perform(timeline, address, prompts, options.seconds))
+        seen = perform(timeline, address, prompts, options.seconds)
+        if options.dashboards is not None:
+            draw(timeline, options.dashboards, Span(began, seen.ended), forward=options.forward)
+        report(seen)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def quickstart(session: Session, arguments: Sequence[str]) -> None:
     CLUSTER=local (default): a real node on this machine, started for it and stopped at the end unless KEEP=1.
     CLUSTER=kind: a kind cluster, made where it does not exist and left running (`make cluster-stop` ends it).
     CLUSTER=current: the current kube context, with the operator and a Prometheus installed.
+    DASHBOARDS=FOLDER: draw the Grafana dashboards of the run there, at its end.
     """
     where = os.environ.get("CLUSTER") or "local"
     if where not in {"local", "kind", "current"}:
@@ -114,6 +115,8 @@ def quickstart(session: Session, arguments: Sequence[str]) -> None:
         raise StepError(message)
     tasks = _built(session, node=where == "local")
     command: list[str | Path] = ["python", ROOT / "e2e" / "quickstart.py"]
+    if os.environ.get("DASHBOARDS"):
+        command += ["--dashboards", os.environ["DASHBOARDS"]]
     if where == "local":
         session.leave = os.environ.get("KEEP") == "1"
         tasks.join("environment", "Kubernetes components")
