@@ -36,7 +36,7 @@ def arguments(text: str) -> argparse.ArgumentParser:
 @contextmanager
 def stack(
     config_path: Path,
-    transport: Literal["filesystem", "mooncake"] = "filesystem",
+    transport: Literal["Filesystem", "Mooncake"] = "Filesystem",
     work: Path | None = None,
     *,
     kind: type[Stack] = Stack,

@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = random.Random(options.seed)
     order = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=options.kills)
-    with stack(options.config, "mooncake") as (config, running, prompts):
+    with stack(options.config, "Mooncake") as (config, running, prompts):
         running.start()
         traffic = Stream(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
         published: set[int] = set(running.store.versions())

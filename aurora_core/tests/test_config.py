@@ -1,5 +1,5 @@
 import pytest
-from aurora_core.config import DraftConfig, TrainingConfig
+from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig
 from aurora_core.datasets.conversations import read
 from aurora_core.errors import ConfigError
 from pydantic import ValidationError
@@ -44,3 +44,16 @@ def test_bad_prompt_files_say_which_line(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"p\.jsonl"):
         read([path])
+
+
+@pytest.mark.parametrize("pool", ["poolSize", "maxSamplePoolSize", "pool_size", "max_sample_pool_size"])
+@pytest.mark.parametrize("transport", ["Mooncake", "mooncake"])
+def test_engines_and_trainers_of_earlier_images_read_what_is_written(pool, transport):
+    """Given either spelling, what is written is theirs, and is read again."""
+    samples = SamplesConfig.model_validate({pool: 7, "transport": transport})
+    assert (samples.pool_size, samples.transport) == (7, "Mooncake")
+    written = samples.model_dump(mode="json", by_alias=True)
+    assert (written["maxSamplePoolSize"], written["transport"]) == (7, "mooncake")
+    assert SamplesConfig.model_validate(written) == samples
+    with pytest.raises(ValidationError, match="transport"):
+        SamplesConfig.model_validate({"transport": 3})

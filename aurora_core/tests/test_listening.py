@@ -115,7 +115,7 @@ def test_no_proxy_is_asked_for_what_is_in_the_pod_or_the_cluster(mooncake, monke
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         with pytest.raises(EngineError):
             Engine("http://127.0.0.1:1", "key").state()
-        config = SamplesConfig(transport="mooncake", trainer_url="http://127.0.0.1:1")
+        config = SamplesConfig(transport="Mooncake", trainer_url="http://127.0.0.1:1")
         sink = mooncake.MooncakeSink(config, "token")
         with pytest.raises(httpx.ConnectError):
             sink._http.get("/")

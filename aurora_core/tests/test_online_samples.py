@@ -140,7 +140,7 @@ def test_a_file_that_is_no_sample_of_ours_is_counted(tmp_path):
 
 def test_the_transport_is_refused_outside_of_the_mode(tmp_path):
     with pytest.raises(ConfigError, match="run aurora-core online"):
-        open_source(SamplesConfig(transport="ray"), tmp_path, "")
+        open_source(SamplesConfig(transport="Ray"), tmp_path, "")
 
 
 @settings(max_examples=60, deadline=None)

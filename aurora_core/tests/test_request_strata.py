@@ -17,7 +17,7 @@ SALT = "12345678"
 
 
 def strata(by="Header", header="x-team", values=("law-1", "law-2"), **more):
-    return StrataConfig(by=by, header=header, strata=({"name": "law", "values": values},), **more)
+    return StrataConfig(by=by, header=header, named=({"name": "law", "values": values},), **more)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_key_is_compared_by_its_salted_hash_alone():
 
 
 def test_an_adapter_shows_it():
-    by_adapter = strata("Adapter", "", ("sql",))
+    by_adapter = strata("Adapter", None, ("sql",))
     assert stratum_of(by_adapter, routing_key(by_adapter, "sql", None)) == "law"
     for adapter in (None, "", "other", ["sql", "sql"]):
         assert stratum_of(by_adapter, routing_key(by_adapter, adapter, None)) == "other"

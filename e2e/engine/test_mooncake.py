@@ -19,7 +19,7 @@ TOKEN = "sample-token"  # noqa: S105 (of this test)
 
 def some_settings():
     return SamplesConfig(
-        transport="mooncake",
+        transport="Mooncake",
         mooncake_master=f"127.0.0.1:{free_port()}",
         mooncake_metadata=f"http://127.0.0.1:{free_port()}/metadata",
         mooncake_segment_bytes=64 << 20,

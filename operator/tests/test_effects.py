@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from aurora_operator.api.fields import Effect
+from aurora_core.config.effect import Effect
 from aurora_operator.api.schema import spec_schema
 from aurora_operator.api.spec import Spec
 from aurora_operator.render import serving, training

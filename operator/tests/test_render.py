@@ -262,6 +262,6 @@ def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is
     named = {"name": "law", "values": ["l"]}
     strata = {"by": "Header", "header": "x-team", "named": [named]}
     shown = engine(strata=strata)["strata"]
-    assert (shown["by"], shown["header"], shown["strata"]) == ("Header", "x-team", [named])
+    assert (shown["by"], shown["header"], shown["named"]) == ("Header", "x-team", [named])
     heavier = {**strata, "named": [{**named, "weight": 3, "maxRegression": 0.2}], "other": {"weight": 0}}
     assert engine(strata=heavier)["strata"] == shown

@@ -23,7 +23,7 @@ def _shared(config: LoopConfig, target: Target) -> DeploymentConfig:
     plain = DeploymentConfig.model_validate(config.model_dump(exclude={"traffic"}))
     return plain.model_copy(
         update={
-            "samples": plain.samples.model_copy(update={"transport": "ray"}),
+            "samples": plain.samples.model_copy(update={"transport": "Ray"}),
             "target": plain.target.model_copy(update={"model": str(target.path)}),
         }
     )

@@ -99,7 +99,7 @@ class Stack:
 
     def start(self) -> None:
         """Start everything: the sample store where one is configured, engine, agent and trainer."""
-        if self.config.samples.transport == "mooncake":
+        if self.config.samples.transport == "Mooncake":
             self.start_store()
         self.start_engine()
         self.start_agent()

@@ -23,7 +23,7 @@ def start(config: SamplesConfig, log: Path) -> Process:
     """
     program = shutil.which("mooncake_master", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if program is None:
-        message = "samples.transport mooncake needs the package mooncake-transfer-engine: mooncake_master is missing"
+        message = "samples.transport Mooncake needs the package mooncake-transfer-engine: mooncake_master is missing"
         raise EngineError(message)
     master, metadata = urlsplit(f"//{config.mooncake_master}"), urlsplit(config.mooncake_metadata)
     arguments = [

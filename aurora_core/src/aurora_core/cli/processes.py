@@ -118,7 +118,7 @@ def engine(arguments: argparse.Namespace) -> None:
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     config = configuration(arguments)
-    if config.samples.transport == "ray":
+    if config.samples.transport == "Ray":
         raise ConfigError(ONLINE_ALONE)
     work: Path = arguments.work
     signing = Signing.from_environment()

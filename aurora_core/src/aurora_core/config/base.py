@@ -1,7 +1,10 @@
 """The base of every configuration model: strict, frozen, snake_case in Python and camelCase in YAML."""
 
+from typing import get_args
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 
 class Config(BaseModel):
@@ -16,3 +19,11 @@ class Config(BaseModel):
         populate_by_name=True,
         use_attribute_docstrings=True,
     )
+
+
+def block_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a block of settings, also where it may be absent; None of any other field."""
+    for found in (field.annotation, *get_args(field.annotation)):
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+    return None

@@ -1,12 +1,13 @@
 """Single settings that replace those of a configuration file: ``training.learning_rate=1e-4``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
+from aurora_core.config.base import block_of
 from aurora_core.errors import ConfigError
 
 
@@ -15,14 +16,6 @@ def _spellings(name: str, field: FieldInfo) -> set[str]:
     aliases = field.validation_alias
     choices = {str(one) for one in aliases.choices} if isinstance(aliases, AliasChoices) else {str(aliases or name)}
     return {name, *choices, *([field.alias] if field.alias else [])}
-
-
-def _block(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a field that is a block of settings, also where it may be absent."""
-    for found in (field.annotation, *get_args(field.annotation)):
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            return found
-    return None
 
 
 def _field(model: type[BaseModel], key: str, path: str) -> tuple[set[str], FieldInfo]:
@@ -39,7 +32,7 @@ def _put(
     found = next((raw[key] for key in raw if key in spellings), None)
     kept = {key: other for key, other in raw.items() if key not in spellings}
     if len(keys) > 1:
-        inner = _block(field)
+        inner = block_of(field)
         if inner is None:
             raise ConfigError(f"there is no setting {path}: {keys[0]} is no block of settings")
         value = _put(found if isinstance(found, Mapping) else {}, inner, keys[1:], value, path)

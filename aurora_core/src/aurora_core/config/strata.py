@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aurora_core.config.base import Config
+from aurora_core.config.effect import Effect
 
 OTHER = "other"
 """The stratum of every request that belongs to no named one."""
@@ -19,28 +20,31 @@ class StratumConfig(Config):
     """One kind of requests."""
 
     name: StratumName
-    """Its name, as status and metrics show it."""
+    """Its name, in status, messages and metrics."""
     values: tuple[StratumValue, ...] = Field(min_length=1, max_length=32)
-    """What its requests show: values of the header, hashes of them, or adapters."""
+    """What its requests show: values of the header, their hashes, or names of adapters."""
 
 
 class StrataConfig(Config):
     """How a request's kind is known."""
 
-    by: Literal["Header", "HeaderHash", "Adapter"]
-    """A header's value; the SHA-256 of salt and a header's value, as hex; or the LoRA adapter that it asks for."""
-    header: str = ""
-    """The header, in lower case; of authorization what follows Bearer."""
-    salt: str = ""
+    by: Annotated[Literal["Header", "HeaderHash", "Adapter"], Effect.ENGINES]
+    """Header: a request header's value, set by a gateway that knows the client. HeaderHash: the SHA-256 of salt and
+    that value, for API keys (of authorization, what follows Bearer). Adapter: the LoRA adapter that a request names."""
+    header: Annotated[str | None, Effect.ENGINES] = Field(
+        None, min_length=1, max_length=100, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )
+    """Name of the header, in lower case."""
+    salt: Annotated[str | None, Effect.ENGINES] = Field(None, min_length=8, max_length=100, pattern=r"^[!-~]+$")
     """What stands before the value that is hashed."""
-    strata: tuple[StratumConfig, ...] = Field(min_length=1, max_length=MOST_NAMED)
-    """The named ones."""
+    named: Annotated[tuple[StratumConfig, ...], Effect.ENGINES] = Field(min_length=1, max_length=MOST_NAMED)
+    """The named strata."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all, ``other`` last."""
-        return (*(one.name for one in self.strata), OTHER)
+        return (*(one.name for one in self.named), OTHER)
 
-    def named(self, value: str) -> str:
+    def of(self, value: str) -> str:
         """The stratum of what a request shows."""
-        return next((one.name for one in self.strata if value in one.values), OTHER)
+        return next((one.name for one in self.named if value in one.values), OTHER)

@@ -27,7 +27,7 @@ _ARM = "aurora_arm"
 
 def _make_sink(settings: EngineSettings) -> SampleSink:
     samples = settings.samples
-    if samples.transport == "filesystem":
+    if samples.transport == "Filesystem":
         return SpoolSink(settings.spool, samples.spool_bytes)
     # Mooncake's client library is only needed, and only loaded, where it is chosen.
     from aurora_core.samples.mooncake import MooncakeSink  # noqa: PLC0415

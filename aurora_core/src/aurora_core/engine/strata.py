@@ -31,8 +31,8 @@ def by_headers(strata: StrataConfig, headers: Sequence[tuple[bytes, bytes]]) -> 
     if strata.header == "authorization":
         value = value.partition(" ")[2].strip() if value.lower().startswith("bearer ") else ""
     if strata.by == "HeaderHash":
-        value = hashlib.sha256((strata.salt + value).encode()).hexdigest()
-    return strata.named(value)
+        value = hashlib.sha256(((strata.salt or "") + value).encode()).hexdigest()
+    return strata.of(value)
 
 
 def routing_key(strata: StrataConfig, adapter: str | None, own: str | None) -> str:
@@ -43,7 +43,7 @@ def routing_key(strata: StrataConfig, adapter: str | None, own: str | None) -> s
         adapter: that it asks for.
         own: the routing key that it came with.
     """
-    name = strata.named(adapter or "") if strata.by == "Adapter" else _SHOWN.get()
+    name = strata.of(adapter or "") if strata.by == "Adapter" else _SHOWN.get()
     return f"{_PREFIX}{name}/{own or ''}"
 
 

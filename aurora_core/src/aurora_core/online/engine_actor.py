@@ -167,7 +167,7 @@ class EngineActor:
         place.runtime.mkdir(parents=True, exist_ok=True)
         config = place.runtime / "config.yaml"
         # To the engine its spool is as any other: what it writes there is this actor's to hand over.
-        samples = place.config.samples.model_copy(update={"transport": "filesystem"})
+        samples = place.config.samples.model_copy(update={"transport": "Filesystem"})
         engines = place.config.model_copy(update={"samples": samples})
         config.write_text(yaml.safe_dump(json.loads(engines.model_dump_json(by_alias=True))))
         folder = place.desired or place.runtime / "desired"

@@ -119,10 +119,10 @@ class Online:
             ConfigError: what is configured cannot be placed, or is not of this mode.
             WeightsError: version 0 cannot be published.
         """
-        if config.samples.transport != "ray":
+        if config.samples.transport != "Ray":
             raise ConfigError(
                 f"samples.transport is {config.samples.transport}, and mode Online hands samples over by Ray: "
-                "set it to ray"
+                "set it to Ray"
             )
         gpus = config.serving.device != "cpu" and torch.cuda.is_available()
         each = config.serving.tensor_parallel_size

@@ -8,8 +8,8 @@ from aurora_core.samples.spool import SpoolSource
 from aurora_core.samples.transport import SampleSource
 
 ONLINE_ALONE = (
-    "samples.transport ray is of mode Online, whose actors hand samples over: run aurora-core online, or set "
-    "filesystem or mooncake"
+    "samples.transport Ray is of mode Online, whose actors hand samples over: run aurora-core online, or set "
+    "Filesystem or Mooncake"
 )
 
 
@@ -24,9 +24,9 @@ def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
     Raises:
         ConfigError: the transport is another mode's.
     """
-    if config.transport == "ray":
+    if config.transport == "Ray":
         raise ConfigError(ONLINE_ALONE)
-    if config.transport == "filesystem":
+    if config.transport == "Filesystem":
         return SpoolSource(spool, config.spool_bytes, config.max_age_seconds)
     # Mooncake's client library is only needed, and only loaded, where it is chosen.
     from aurora_core.samples.mooncake import MooncakeSource  # noqa: PLC0415

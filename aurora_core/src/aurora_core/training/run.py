@@ -78,7 +78,7 @@ class TrainingRun:
                 hidden=width,
                 dtypes=dtypes,
             ).cut(training.max_seq_length),
-            size=samples.max_sample_pool_size,
+            size=samples.pool_size,
             heldout_size=training.holdout_samples,
             heldout_fraction=training.holdout_fraction,
             salt=holdout.salt(paths.state),

@@ -1,11 +1,9 @@
 """What several parts of the spec are made of."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 from aurora_core.config.base import Config
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import ConfigDict, Field
 
 _DNS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=_DNS)]
@@ -15,28 +13,6 @@ def rules(*rules: tuple[str, str]) -> ConfigDict:
     """CEL rules of a model: (expression, message)."""
     validations: list[Any] = [{"rule": rule, "message": message} for rule, message in rules]
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
-
-
-class Effect(StrEnum):
-    """What a change of a field does; declared at the field, it holds for all that is inside.
-
-    The CRD's descriptions, the rules that refuse a change and the page of every field are made of it, and a test holds
-    what is rendered to it.
-    """
-
-    IN_PLACE = "Changed in place."
-    ENGINES = "A change restarts the engines, one by one."
-    TRAINER = "A change restarts the trainer."
-    BOTH = "A change restarts the engines, one by one, and the trainer."
-    REFUSED = "It cannot change: make another resource."
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The field's schema, with the effect in it."""
-        return {**handler(schema), EFFECT: self.value}
-
-
-EFFECT = "x-effect"
-"""Key of an effect in a model's JSON schema."""
 
 
 GpuResource = Annotated[

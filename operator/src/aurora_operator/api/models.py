@@ -1,13 +1,14 @@
 """The parts of the spec that name models: the target, and the draft."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from aurora_core.config.algorithms import DEFAULT, FAMILIES, Algorithm
+from aurora_core.config.algorithms import FAMILIES
 from aurora_core.config.base import Config
-from aurora_core.config.parts import DraftConfig, DraftShape, Dtype
-from pydantic import Field, model_validator
+from aurora_core.config.effect import Effect
+from aurora_core.config.parts import DraftConfig, TargetConfig
+from pydantic import Field
 
-from aurora_operator.api.fields import Effect, Name, SecretKey, rules
+from aurora_operator.api.fields import Name, SecretKey, rules
 
 
 class ModelVolume(Config):
@@ -19,7 +20,7 @@ class ModelVolume(Config):
     """Folder in it."""
 
 
-class TargetSpec(Config):
+class TargetSpec(TargetConfig):
     """The model that is served."""
 
     model_config = rules(
@@ -39,13 +40,6 @@ class TargetSpec(Config):
         pattern=r"^(/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
     )
     """Hugging Face model id, or path in target.volume."""
-    revision: Annotated[str | None, Effect.REFUSED] = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
-    """Branch, tag or commit of a Hugging Face model; by default its main branch."""
-    dtype: Annotated[Dtype, Effect.REFUSED] = "auto"
-    """Type that engines compute in; auto: bfloat16 where the hardware is fast in it, else float32, and float16 for a
-    float16 checkpoint on GPUs."""
-    trust_remote_code: Annotated[bool, Effect.BOTH] = False
-    """Run code that the model's repository brings; off, because that code would run in your pods."""
     volume: Annotated[ModelVolume | None, Effect.REFUSED] = None
     """Volume with the checkpoint, instead of the Hugging Face hub."""
     token_secret: Annotated[SecretKey | None, Effect.IN_PLACE] = None
@@ -81,7 +75,7 @@ _OF_FAMILIES = (
 """What does not apply to every family."""
 
 
-class DraftSpec(Config):
+class DraftSpec(DraftConfig):
     """The draft's architecture and how many tokens it proposes."""
 
     model_config = rules(
@@ -115,8 +109,6 @@ class DraftSpec(Config):
         ),
     )
 
-    algorithm: Annotated[Algorithm, Effect.REFUSED] = DEFAULT
-    """Draft architecture."""
     checkpoint: Annotated[str | None, Effect.REFUSED] = Field(
         None,
         min_length=1,
@@ -124,36 +116,3 @@ class DraftSpec(Config):
         pattern=r"^(/model/[A-Za-z0-9._/-]+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?)$",
     )
     """Draft to start from: a Hugging Face model id, or a path below /model in target.volume."""
-    revision: Annotated[str | None, Effect.REFUSED] = Field(None, max_length=100, pattern=r"^[A-Za-z0-9._/-]+$")
-    """Branch, tag or commit of a draft from the hub; by default its main branch."""
-    draft_vocab_size: Annotated[int, Effect.REFUSED] = Field(32000, ge=16, le=1_000_000)
-    """Tokens that a new draft can propose, chosen by how often traffic uses them; a block-parallel draft can all."""
-    aux_layers: Annotated[tuple[int, ...] | None, Effect.REFUSED] = Field(None, min_length=1, max_length=16)
-    """Target layers, numbered from 0, whose outputs feed the draft; by default those that the checkpoint names, or
-    those that SGLang takes where none are named: of n layers 1, n/2 - 1 and n - 4, and for a block-parallel draft as
-    many as it has layers, from 1 to n - 3."""
-    shape: Annotated[DraftShape | None, Effect.REFUSED] = None
-    """Shape of a new draft; by default the target's, or a dense layer's where the target is a mixture of experts or has
-    latent attention."""
-    num_steps: Annotated[int, Effect.BOTH] = Field(3, ge=1, le=16)
-    """Draft steps of a verify cycle; of a block-parallel draft the proposals of a block, which are made at once."""
-    top_k: Annotated[int, Effect.BOTH] = Field(1, ge=1, le=16)
-    """Branches of each draft step; a block-parallel draft has one."""
-    num_draft_tokens: Annotated[int, Effect.BOTH] = Field(4, ge=2, le=257)
-    """Tokens that the target verifies in a cycle, the last known one included."""
-
-    @property
-    def switchable(self) -> bool:
-        """Whether an engine can stop drafting, and begin, while it runs."""
-        return draft_config(self).switchable
-
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        """What a rule refuses at admission can have been stored before there was one."""
-        draft_config(self)
-        return self
-
-
-def draft_config(draft: DraftSpec) -> DraftConfig:
-    """The same draft, as engine and trainer read it."""
-    return DraftConfig.model_validate(draft.model_dump())

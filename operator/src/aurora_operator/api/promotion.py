@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 
 from aurora_core.config.base import Config
-from aurora_core.config.strata import MOST_NAMED, StratumName, StratumValue
+from aurora_core.config.effect import Effect
+from aurora_core.config.strata import MOST_NAMED, StrataConfig, StratumConfig
 from pydantic import Field
 
-from aurora_operator.api.fields import Effect, Name, SecretKey, rules
+from aurora_operator.api.fields import Name, SecretKey, rules
 
 _URL = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
 """Of a server's name or address, of IPv6 in brackets."""
@@ -112,16 +113,11 @@ class OtherStratum(Config):
     """Largest share by which a candidate may be worse in it: more is refused, though the mean gains."""
 
 
-class Stratum(OtherStratum):
+class Stratum(StratumConfig, OtherStratum):
     """A kind of requests that must not be worse off behind the mean."""
 
-    name: StratumName
-    """Its name, in status, messages and metrics."""
-    values: list[StratumValue] = Field(min_length=1, max_length=32)
-    """What its requests show: values of the header, their hashes, or names of adapters."""
 
-
-class Strata(Config):
+class Strata(StrataConfig):
     """Kinds of requests that the gate watches one by one: at most seven, and what remains is one more, other."""
 
     model_config = rules(
@@ -155,16 +151,7 @@ class Strata(Config):
         ),
     )
 
-    by: Annotated[Literal["Header", "HeaderHash", "Adapter"], Effect.ENGINES]
-    """Header: a request header's value, set by a gateway that knows the client. HeaderHash: the SHA-256 of salt and
-    that value, for API keys (of authorization, what follows Bearer). Adapter: the LoRA adapter that a request names."""
-    header: Annotated[str | None, Effect.ENGINES] = Field(
-        None, min_length=1, max_length=100, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-    )
-    """Name of the header, in lower case."""
-    salt: Annotated[str | None, Effect.ENGINES] = Field(None, min_length=8, max_length=100, pattern=r"^[!-~]+$")
-    """What stands before the value that is hashed."""
-    named: Annotated[list[Stratum], Effect.ENGINES] = Field(min_length=1, max_length=MOST_NAMED)
+    named: Annotated[tuple[Stratum, ...], Effect.ENGINES] = Field(min_length=1, max_length=MOST_NAMED)
     """The named strata; a change of weight or maxRegression alone restarts nothing."""
     other: OtherStratum = OtherStratum()
     """What remains."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from aurora_core.config.effect import EFFECT, Effect
 from pydantic import BaseModel
 
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
-from aurora_operator.api.fields import EFFECT, Effect
 from aurora_operator.api.pod_template import STRUCTURAL
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Status

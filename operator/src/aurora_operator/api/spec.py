@@ -4,17 +4,17 @@ from typing import Annotated, Literal
 
 from aurora_core.config.algorithms import FAMILIES
 from aurora_core.config.base import Config
-from aurora_core.config.parts import Dtype
+from aurora_core.config.effect import Effect
+from aurora_core.config.parts import Samples, Serving, WeightsConfig
 from aurora_core.config.training import TrainingConfig
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from aurora_operator.api.fields import Effect, GpuResource, Name, SecretKey, gpu_rules, rules
+from aurora_operator.api.fields import GpuResource, Name, SecretKey, gpu_rules, rules
 from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.pod_template import PodTemplate
 from aurora_operator.api.promotion import PromotionSpec
 
 Image = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
-Argument = Annotated[str, Field(min_length=1, max_length=1000)]
 Quantities = Annotated[
     dict[str, Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]],
     Field(max_length=16),
@@ -48,7 +48,7 @@ class Resources(Config):
     """What the container may use at most."""
 
 
-class ServingSpec(Config):
+class ServingSpec(Serving):
     """The engine pods."""
 
     model_config = rules(
@@ -66,8 +66,6 @@ class ServingSpec(Config):
     """Engine pods."""
     device: Literal["cuda", "cpu"] = "cuda"
     """Where the engine computes."""
-    tensor_parallel_size: int = Field(1, ge=1, le=64)
-    """GPUs of an engine pod, that share the target."""
     gpu_resource: GpuResource | None = None
     """Extended resource by which pods ask for these GPUs, such as nvidia.com/mig-3g.40gb or amd.com/gpu; by default the
     one that resources names, else nvidia.com/gpu. none: podTemplate asks for them itself, as with resourceClaims."""
@@ -75,14 +73,8 @@ class ServingSpec(Config):
     """Engine image; by default the one that the operator was installed with."""
     port: int = Field(30000, ge=1024, le=65535)
     """Port of the engine's OpenAI-compatible API."""
-    threads: PositiveInt | None = Field(None, le=1024)
-    """CPU threads of the engine; by default all."""
-    max_total_tokens: PositiveInt | None = Field(None, le=2**31)
-    """Tokens of KV cache; by default what fits."""
     resources: Resources = Resources()
     """Resources of the engine container."""
-    extra_args: list[Argument] = Field(default_factory=list, max_length=64)
-    """Further arguments of SGLang; they come last and win."""
     api_key_secret: SecretKey | None = None
     """Key that requests must show as a bearer token."""
     pod_template: PodTemplate | None = None
@@ -126,7 +118,7 @@ class TrainingSpec(Config):
         return self.nodes * self.gpus
 
 
-class SamplesSpec(Config):
+class SamplesSpec(Samples):
     """What serving captures and how it reaches the trainer."""
 
     model_config = rules(
@@ -136,29 +128,8 @@ class SamplesSpec(Config):
         ),
     )
 
-    transport: Literal["Filesystem", "Mooncake", "Ray"] = "Filesystem"
-    """How samples travel: as files on the weights volume, through a Mooncake store, or, in mode Online, by Ray."""
-    sample_rate: Annotated[float, Effect.IN_PLACE] = Field(1.0, ge=0, le=1)
-    """Share of requests that are captured."""
-    dtype: Dtype = "auto"
-    """Type of the hidden states in a sample; auto: as the engine computed them, and the trainer reads any."""
-    max_tokens: PositiveInt = Field(8192, le=2**20)
-    """Tokens of the longest request that is captured."""
-    pool_size: Annotated[PositiveInt, Effect.TRAINER] = Field(1000, le=10_000_000)
-    """Samples that the trainer keeps; the oldest leave first."""
     max_age_seconds: int = Field(604_800, ge=60, le=315_360_000)
     """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
-    spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
-    """Bytes of samples that may wait on the volume, or in mode Online in the memory of each engine pod; what finds it
-    full is dropped and counted."""
-    mooncake_master: str | None = Field(
-        None, max_length=300, pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
-    )
-    """host:port of the Mooncake master."""
-    mooncake_metadata: str | None = Field(None, max_length=500, pattern=r"^https?://[^\s]+$")
-    """URL of Mooncake's metadata server."""
-    mooncake_protocol: Literal["tcp", "rdma"] = "tcp"
-    """How Mooncake moves bytes."""
 
 
 class ClaimTemplate(Config):
@@ -188,7 +159,7 @@ class SigningSpec(Config):
     """Refuse versions without a signature; false while what is on the volume was made before there was a key."""
 
 
-class WeightsSpec(Config):
+class WeightsSpec(WeightsConfig):
     """The volume of versions, samples, training state and fetched models."""
 
     model_config = rules(
@@ -204,8 +175,6 @@ class WeightsSpec(Config):
     """Claim to make; the default where no claimName is given."""
     signing: Annotated[SigningSpec | None, Effect.BOTH] = None
     """Sign versions, and use none that is not signed; off where it is left out."""
-    keep: Annotated[int, Effect.TRAINER] = Field(5, ge=2, le=1000)
-    """Newest versions that are kept besides those in use."""
     on_delete: Annotated[Literal["Retain", "Delete"], Effect.IN_PLACE] = "Retain"
     """What becomes of a claim that was made, and all drafts in it, when the resource is deleted."""
 

@@ -1,75 +1,63 @@
 """What the processes read: their configuration, what is desired now, and the keys between them."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from aurora_core.config import DeploymentConfig
+from aurora_core.config.base import Config
+from aurora_core.config.effect import Effect, without
 from aurora_core.config.online import OnlineConfig
-from aurora_core.config.parts import SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
-from aurora_core.config.strata import StrataConfig, StratumConfig
+from aurora_core.config.parts import DraftConfig, Samples, Serving, TargetConfig, WeightsConfig
+from aurora_core.config.strata import StrataConfig
+from pydantic import TypeAdapter
 
 from aurora_core import listening
-from aurora_operator.api.models import draft_config
-from aurora_operator.api.promotion import Strata
 from aurora_operator.render.identity import Resource
+from aurora_operator.render.pods import digest
 
 AGENT_PORT = 30001
 METRICS_PORT = 9100
 
 
-def _strata(spec: Strata | None) -> StrataConfig | None:
-    """How engines know a request's stratum; what may happen to it is the gate's alone."""
-    if spec is None:
-        return None
-    named = tuple(StratumConfig(name=one.name, values=tuple(one.values)) for one in spec.named)
-    return StrataConfig(by=spec.by, header=spec.header or "", salt=spec.salt or "", strata=named)
+def _shared(kind: type[Config], block: Config) -> dict[str, Any]:
+    """What of a part of the spec the model declares that it builds on; what is left open there is the processes'."""
+    fields: dict[str, Any] = TypeAdapter(kind).dump_python(block, exclude_none=True)
+    return fields
 
 
 def deployment_config(resource: Resource) -> DeploymentConfig:
     """The configuration that engine, trainer and the init job share."""
     spec = resource.spec
-    samples = spec.samples
-    return DeploymentConfig(
-        target=TargetConfig(
-            model=spec.target.model,
-            dtype=spec.target.dtype,
-            revision=spec.target.revision,
-            trust_remote_code=spec.target.trust_remote_code,
-        ),
-        draft=draft_config(spec.draft),
-        serving=ServingConfig(
-            host=listening.ALL,
-            port=spec.serving.port,
-            agent_port=AGENT_PORT,
-            device=spec.serving.device,
-            tensor_parallel_size=spec.serving.tensor_parallel_size,
-            max_total_tokens=spec.serving.max_total_tokens,
-            threads=spec.serving.threads,
-            extra_args=tuple(spec.serving.extra_args),
-            strata=_strata(spec.promotion.strata),
-        ),
-        training=spec.training.hyperparameters,
-        samples=SamplesConfig.model_validate(
-            {
-                "transport": samples.transport.lower(),
-                "sample_rate": samples.sample_rate,
-                "dtype": samples.dtype,
-                "max_tokens": samples.max_tokens,
-                "max_sample_pool_size": samples.pool_size,
-                "max_age_seconds": samples.max_age_seconds,
-                "spool_bytes": samples.spool_bytes,
-                "mooncake_protocol": samples.mooncake_protocol,
-                "trainer_url": f"http://{resource.trainer}:18080",
-                **({"mooncake_master": samples.mooncake_master} if samples.mooncake_master else {}),
-                **({"mooncake_metadata": samples.mooncake_metadata} if samples.mooncake_metadata else {}),
-            }
-        ),
-        weights=WeightsConfig(keep=spec.weights.keep),
+    serving = {"host": listening.ALL, "agent_port": AGENT_PORT, **_shared(Serving, spec.serving)}
+    if spec.promotion.strata is not None:
+        # What may happen to a stratum is the gate's alone.
+        serving["strata"] = _shared(StrataConfig, spec.promotion.strata)
+    return DeploymentConfig.model_validate(
+        {
+            "target": _shared(TargetConfig, spec.target),
+            "draft": _shared(DraftConfig, spec.draft),
+            "serving": serving,
+            "training": spec.training.hyperparameters,
+            "samples": {"trainer_url": f"http://{resource.trainer}:18080", **_shared(Samples, spec.samples)},
+            "weights": _shared(WeightsConfig, spec.weights),
+        }
     )
 
 
-def _plain(resource: Resource, exclude: set[str]) -> dict[str, Any]:
+_OTHERS = {
+    "engine": {"training": True, "weights": True, "online": True},
+    "trainer": {"serving": True, "online": True},
+}
+"""Blocks that a process does not read."""
+_RESTARTS = {
+    "engine": {Effect.ENGINES, Effect.BOTH, Effect.REFUSED},
+    "trainer": {Effect.TRAINER, Effect.BOTH, Effect.REFUSED},
+}
+"""Effects of the fields that a process is started with."""
+
+
+def _plain(resource: Resource, exclude: dict[str, Any]) -> dict[str, Any]:
     """The configuration as plain data; strata only where there are any, because older engines know none."""
     part = deployment_config(resource).model_dump(mode="json", by_alias=True, exclude=exclude)
     serving = part.get("serving", {})
@@ -80,18 +68,23 @@ def _plain(resource: Resource, exclude: set[str]) -> dict[str, Any]:
 
 def engine_part(resource: Resource) -> dict[str, Any]:
     """What the engine reads of the configuration, as plain data."""
-    return _plain(resource, {"training", "weights", "online"})
+    return _plain(resource, _OTHERS["engine"])
 
 
 def trainer_part(resource: Resource) -> dict[str, Any]:
     """What the trainer reads of it."""
-    return _plain(resource, {"serving", "online"})
+    return _plain(resource, _OTHERS["trainer"])
+
+
+def configured(resource: Resource, process: Literal["engine", "trainer"]) -> str:
+    """A hash of what a process of this kind restarts for, as the fields declare it."""
+    return digest(_plain(resource, {**without(_RESTARTS[process], DeploymentConfig), **_OTHERS[process]}))
 
 
 def online_part(resource: Resource) -> dict[str, Any]:
     """What the driver of mode Online reads of it: all, and how many actors there are."""
     online = OnlineConfig(engines=resource.spec.serving.replicas)
-    return {**_plain(resource, set()), "online": online.model_dump(mode="json", by_alias=True)}
+    return {**_plain(resource, {}), "online": online.model_dump(mode="json", by_alias=True)}
 
 
 def config_map(resource: Resource) -> dict[str, Any]:

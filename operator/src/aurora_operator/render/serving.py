@@ -5,7 +5,7 @@ from typing import Any
 from aurora_core import listening
 from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials, gpus
-from aurora_operator.render.config import AGENT_PORT, engine_part
+from aurora_operator.render.config import AGENT_PORT, configured
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
 from aurora_operator.render.pods import (
@@ -17,7 +17,6 @@ from aurora_operator.render.pods import (
     config_mounts,
     container,
     data_mount,
-    digest,
     model_mounts,
     pod,
     secret_env,
@@ -101,15 +100,12 @@ def agent(resource: Resource, images: Images) -> dict[str, Any]:
 
 def template(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
     """Engine pods before a user's podTemplate: engine and agent in each; ``stamp`` changes with their credentials."""
-    part = engine_part(resource)
-    # The sample rate is changed in place, through the agent; the pool is the trainer's.
-    part["samples"] = {k: v for k, v in part["samples"].items() if k not in {"sampleRate", "maxSamplePoolSize"}}
     made = pod(
         resource,
         images,
         ENGINE,
         [engine(resource, images), agent(resource, images)],
-        digest(part),
+        configured(resource, "engine"),
         grace=120,
         restart="Always",
     )

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials, gpus, ranks
-from aurora_operator.render.config import METRICS_PORT, trainer_part
+from aurora_operator.render.config import METRICS_PORT, configured
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import merge, pod_template
 from aurora_operator.render.pods import (
@@ -16,7 +16,6 @@ from aurora_operator.render.pods import (
     config_mounts,
     container,
     data_mount,
-    digest,
     model_mounts,
     pod,
     secret_env,
@@ -167,10 +166,7 @@ def template(
     restart: Literal["OnFailure", "Always"] = "OnFailure",
 ) -> dict[str, Any]:
     """Pods of a trainer's container, before a user's podTemplate; ``stamp`` changes with their credentials."""
-    part = trainer_part(resource)
-    # The sample rate is the engine's matter.
-    part["samples"].pop("sampleRate")
-    out = pod(resource, images, "trainer", [made], digest(part), grace=_GRACE, restart=restart)
+    out = pod(resource, images, "trainer", [made], configured(resource, "trainer"), grace=_GRACE, restart=restart)
     out["metadata"]["annotations"][credentials.ANNOTATION] = stamp
     out["metadata"]["annotations"] |= {
         "prometheus.io/scrape": "true",

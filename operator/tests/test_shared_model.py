@@ -1,0 +1,74 @@
+"""One model of what the resource and the processes both have: declared once, and passed on by selection."""
+
+import pytest
+from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig, WeightsConfig
+from aurora_core.config.strata import StrataConfig, StratumConfig
+from aurora_operator.api.models import DraftSpec, TargetSpec
+from aurora_operator.api.promotion import Strata, Stratum
+from aurora_operator.api.spec import SamplesSpec, ServingSpec, WeightsSpec
+from aurora_operator.render.config import configured, deployment_config
+from aurora_operator.render.identity import Resource
+from operator_support import a_spec
+
+PAIRS = [
+    (TargetSpec, TargetConfig),
+    (DraftSpec, DraftConfig),
+    (ServingSpec, ServingConfig),
+    (SamplesSpec, SamplesConfig),
+    (WeightsSpec, WeightsConfig),
+    (Strata, StrataConfig),
+    (Stratum, StratumConfig),
+]
+SPEC = a_spec(
+    mode="ExternalWithDraft",
+    target={"model": "/model/x", "dtype": "float16", "volume": {"claimName": "models"}, "revision": "a"},
+    draft={"checkpoint": "org/d", "topK": 2, "numDraftTokens": 8, "auxLayers": [1, 2, 3], "revision": "b"},
+    serving={"device": "cpu", "port": 3000, "threads": 4, "maxTotalTokens": 1000, "extraArgs": ["--a"]},
+    samples={
+        "transport": "Mooncake",
+        "mooncakeMaster": "m:1",
+        "mooncakeMetadata": "http://m",
+        "mooncakeProtocol": "rdma",
+        "sampleRate": 0.5,
+        "poolSize": 7,
+        "maxAgeSeconds": 100,
+    },
+    weights={"keep": 9},
+)
+
+
+def a_resource(**spec):
+    return Resource("chat", "ns", "u-1", a_spec(**spec))
+
+
+@pytest.mark.parametrize(("part", "process"), PAIRS)
+def test_what_both_have_is_of_a_model_that_both_build_on(part, process):
+    both = part.model_fields.keys() & process.model_fields.keys()
+    common = [one for one in part.__mro__ if one in process.__mro__ and hasattr(one, "model_fields")]
+    assert both
+    assert both == common[0].model_fields.keys()
+
+
+def test_every_shared_field_reaches_the_processes_as_it_is():
+    made = deployment_config(Resource("chat", "ns", "u-1", SPEC))
+    for name, (part, process) in zip(("target", "draft", "serving", "samples", "weights"), PAIRS, strict=False):
+        given, got = getattr(SPEC, name), getattr(made, name)
+        assert type(got) is process
+        fields = part.model_fields.keys() & process.model_fields.keys()
+        assert {f: getattr(got, f) for f in fields} == {f: getattr(given, f) for f in fields}
+        # One that is its default would be equal also where it is not passed on.
+        assert any(getattr(got, f) != process.model_fields[f].default for f in fields)
+
+
+def test_a_store_that_the_resource_does_not_name_is_the_processes_default():
+    samples = deployment_config(a_resource()).samples
+    assert (samples.mooncake_master, samples.mooncake_metadata) == (
+        SamplesConfig().mooncake_master,
+        SamplesConfig().mooncake_metadata,
+    )
+
+
+def test_an_upgrade_that_should_restart_nothing_restarts_nothing():
+    """Another hash here replaces every engine or trainer pod at an upgrade: then the changelog must say so."""
+    assert configured(a_resource(), "engine") == "89d21fd2fb2d7f7a"
+    assert configured(a_resource(), "trainer") == "998c281a01768496"
