@@ -5,7 +5,7 @@ import copy
 import json
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -144,6 +144,10 @@ class Source:
     def backlog(self) -> int:
         """Nothing waits."""
         return 0
+
+    def lost(self) -> Mapping[str, int]:
+        """None: nothing is on its way."""
+        return {}
 
     def close(self) -> None:
         """Nothing to release."""

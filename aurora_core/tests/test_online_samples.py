@@ -5,7 +5,10 @@ from aurora_core.config import SamplesConfig
 from aurora_core.errors import ConfigError, TransportError
 from aurora_core.online.samples import Collector, RaySource
 from aurora_core.samples.open import open_source
+from aurora_core.samples.pool import Pool
 from aurora_core.samples.spool import SpoolSink
+from aurora_core.training.arrivals import Arrivals
+from aurora_core.training.metrics import TrainingMetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,9 +51,10 @@ class Line:
 
     def exchange(self, *, answered=True):
         offers, gone = self.collector.offers(self.objects.put)
-        receipt = self.source.exchange("engine-0", offers, gone)
+        lost = dict(self.collector.unreported)
+        receipt = self.source.exchange("engine-0", offers, gone, lost)
         if answered:
-            self.collector.answered(gone, receipt)
+            self.collector.answered(gone, receipt, lost)
         return receipt
 
     def poll(self):
@@ -136,6 +140,31 @@ def test_a_file_that_is_no_sample_of_ours_is_counted(tmp_path):
     settle(line, 2)
     assert line.collector.lost == {"not_a_file": 1}
     assert not line.files()
+
+
+def test_what_was_lost_is_a_counter_of_the_trainer_that_hears_of_it(tmp_path):
+    line = Line(tmp_path)
+    pool = Pool(line.source, lambda payload: payload, size=4, heldout_size=4, heldout_fraction=0.0)
+    training_metrics = TrainingMetrics("none", None, 1)
+    arrivals = Arrivals(pool, training_metrics, {})
+
+    def counted():
+        arrivals.refill()
+        return training_metrics.registry.get_sample_value("aurora_train_samples_lost_total", {"reason": "not_a_file"})
+
+    def lose(name):
+        (tmp_path / f"{name}.sample").symlink_to("/etc/hostname")
+        line.exchange()
+
+    lose("000000000001-a")
+    assert (counted(), counted()) == (1, 1)
+    settle(line, 3)
+    lose("000000000002-b")
+    assert counted() == 2
+    assert pool.lost() == {"not_a_file": 2} == line.collector.lost
+    line.start_trainer()
+    settle(line, 2)
+    assert line.source.lost() == {}, "another trainer counts what is lost from then on"
 
 
 def test_the_transport_is_refused_outside_of_the_mode(tmp_path):

@@ -16,7 +16,7 @@ from aurora_core.child import Process
 from aurora_core.config import OnlineConfig
 from aurora_core.errors import EngineError
 from aurora_core.evaluation.requests import Stream, measure
-from aurora_core.online.run import spool_below
+from aurora_core.online.places import spool_below
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from engine_support import ROOT
 from machine import patience
@@ -44,6 +44,11 @@ class Running:
             "online.temp": work / "ray",
         }
         arguments = ["online", "--config", str(ROOT / "examples" / "smollm2-online.yaml"), "--work", str(work)]
+        asked = work / "asked.jsonl"
+        asked.write_text(
+            "".join(f'{{"messages": [{{"role": "user", "content": "What is {n} + {n}?"}}]}}\n' for n in range(4))
+        )
+        arguments += ["--prompts", str(asked), "--prompts-concurrency", "3", "--prompts-max-tokens", "12"]
         arguments += [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
         environment = {**os.environ, "AURORA_ADMIN_KEY": self.key, "AURORA_AGENT_TOKEN": self.key}
         self.process = Process.aurora("online", arguments, environment, work / "online.log")
@@ -117,6 +122,12 @@ def test_nothing_of_ray_listens_on_the_network(online):
         if ours & {int(pid) for pid in re.findall(r"pid=([0-9]+)", line)} and "127.0.0.1" not in address:
             networks.append(line)
     assert networks == []
+
+
+def test_a_data_set_is_asked_beside_users(online):
+    """Who have two of the three requests at a time, and go first."""
+    online.wait_for("all prompts", lambda: "prompts: 4 of 4 answered" in online.log(), 120)
+    assert not online.traffic.record.failures
 
 
 def test_what_is_served_is_trained_on_and_goes_live(online):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from aurora_core.protocol.trainer import TrainerStatus
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import Problem
 from aurora_operator.render.identity import COMPONENT
@@ -44,6 +45,15 @@ def test_a_trainer_that_fell_is_well_again_once_it_outlives_its_last_run(fallen_
     snapshot, children = settled()
     pods = (a_trainer(fallen_after, running_for),)
     assert reported("TrainingHealthy", pods=snapshot.pods, children=children, trainer_pods=pods)[0] == reason
+
+
+def test_samples_that_were_lost_on_their_way_are_named_without_a_number_that_would_change_all_the_time():
+    snapshot, children = settled()
+    seen = {"pods": snapshot.pods, "children": children, "trainer_pods": (a_trainer(None, 31),)}
+    told = reported("TrainingHealthy", training=TrainerStatus(lost={"gone": 3, "damaged": 1}), **seen)
+    assert told == ("Running", "the trainer is running; samples were lost on their way from engines: damaged, gone")
+    made = plan(a_snapshot(training=TrainerStatus(lost={"gone": 3, "damaged": 1}), **seen))
+    assert made.status["training"]["lost"] == 4
 
 
 NO_SECRET = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "hf" not found'}}}

@@ -212,6 +212,7 @@ TRAINING = (
           [(f"rate({metrics.TRAIN_SAMPLES_RECEIVED}{_ONE}{WINDOW})", "taken in"),
            (f"rate({metrics.TRAIN_SAMPLES_EVICTED}{_ONE}{WINDOW})", "evicted"),
            (f"rate({metrics.TRAIN_SAMPLES_REJECTED}{_ONE}{WINDOW})", "refused: {{reason}}"),
+           (f"rate({metrics.TRAIN_SAMPLES_LOST}{_ONE}{WINDOW})", "lost on the way: {{reason}}"),
            (f"rate({metrics.TRAIN_FAILURES}{_ONE}{WINDOW})", "failed: {{what}}")], unit=SAMPLES_PER_SECOND),
     Panel("Tokens trained on", "Per second.", [(f"rate({metrics.TRAIN_TOKENS}{_ONE}{WINDOW})", "tokens")],
           unit=TOKENS_PER_SECOND),

@@ -35,6 +35,15 @@ def host(named: str) -> str:
     return "" if has_ipv6() else _IPV4
 
 
+def reachable(named: str) -> str:
+    """The host by which this machine reaches what listens at one.
+
+    Args:
+        named: an address, or ALL.
+    """
+    return "127.0.0.1" if named in {_IPV4, _IPV6, ALL} else named
+
+
 def wildcard() -> str:
     """The address for a server with a single socket, which takes both families where there are both."""
     return _IPV6 if has_ipv6() else _IPV4

@@ -15,7 +15,8 @@ from aurora_demo.config import LoopConfig
 from aurora_demo.stack import Pausable, Stack
 
 on_loopback()
-from aurora_core.online.run import Online, Options  # noqa: E402 (Ray reads at its import where it is to listen)
+from aurora_core.online.places import Options  # noqa: E402 (Ray reads at its import where it is to listen)
+from aurora_core.online.run import Online  # noqa: E402
 
 
 def _shared(config: LoopConfig, target: Target) -> DeploymentConfig:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aurora_core.cli.configured import configuration
+from aurora_core.cli.data_commands import count
+from aurora_core.cli.draft_commands import FORMS
 from aurora_core.cli.places import models_folder
 from aurora_core.cli.processes import STOPPED
 from aurora_core.cli.terminal import printable_lines
@@ -14,6 +16,8 @@ from aurora_core.online import on_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aurora_core.online.prompts import Asked
 
 
 def add(process: "Callable[[str, str], argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -31,6 +35,13 @@ def add(process: "Callable[[str, str], argparse.ArgumentParser]") -> argparse.Ar
     )
     found.add_argument("--runtime", type=Path, help="folder on the engines' nodes for files that they need to run")
     found.add_argument("--metrics-port", type=int, help="serve the trainer's Prometheus metrics there")
+    found.add_argument(
+        "--prompts", type=Path, nargs="+", help=f"conversations that engines answer beside users, who go first: {FORMS}"
+    )
+    found.add_argument("--prompts-concurrency", type=count, default=4, help="requests of them at a time, at most")
+    found.add_argument("--prompts-max-tokens", type=count, default=512, help="of each answer to them")
+    found.add_argument("--prompts-temperature", type=float, default=1.0)
+    found.add_argument("--until-trained", action="store_true", help="end once all prompts are asked and trained on")
     found.add_argument("--in-use", type=Path, help="file of versions to keep; with it, the trainer prunes old ones")
     found.set_defaults(run=online)
     return found
@@ -41,8 +52,16 @@ def online(arguments: argparse.Namespace) -> None:
     config = configuration(arguments)
     if arguments.address is None:
         on_loopback()
+    elif arguments.prompts:
+        raise ConfigError(
+            "--prompts is for one machine: in a cluster aurora-core generate FILE --url URL asks the engines' endpoint"
+        )
+    if arguments.until_trained and not arguments.prompts:
+        raise ConfigError("--until-trained needs --prompts: without a data set there is no end")
+    prompts = _prompts(arguments)
     try:
-        from aurora_core.online.run import Options, run  # noqa: PLC0415 (Ray and torch: only where needed)
+        from aurora_core.online.places import Options  # noqa: PLC0415 (Ray and torch: only where needed)
+        from aurora_core.online.run import run  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
@@ -59,6 +78,24 @@ def online(arguments: argparse.Namespace) -> None:
         labels=dict(arguments.label),
         # Actors of a joined cluster outlive this process, so the next one can go by what was changed.
         file=None if arguments.address is None else arguments.config.resolve(),
+        prompts=prompts,
     )
-    left = run(config, options, lambda text: print(printable_lines(f"aurora: {text}"), flush=True))
-    sys.exit(0 if left else STOPPED)
+    ended = run(config, options, lambda text: print(printable_lines(f"aurora: {text}"), flush=True))
+    sys.exit(0 if ended else STOPPED)
+
+
+def _prompts(arguments: argparse.Namespace) -> "Asked | None":
+    """The data set that was named, if any."""
+    from aurora_core.datasets import conversations  # noqa: PLC0415 (httpx and more: only where needed)
+    from aurora_core.datasets.generation import Requesting  # noqa: PLC0415
+    from aurora_core.online.prompts import Asked  # noqa: PLC0415
+
+    if not arguments.prompts:
+        return None
+    requesting = Requesting(
+        "",
+        concurrency=arguments.prompts_concurrency,
+        max_tokens=arguments.prompts_max_tokens,
+        temperature=arguments.prompts_temperature,
+    )
+    return Asked(conversations.read(arguments.prompts), requesting, arguments.until_trained)

@@ -7,6 +7,7 @@ what a file's own assistant wrote is left out, as a draft learns to propose what
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -16,7 +17,11 @@ import httpx
 from aurora_core.datasets.conversations import Conversation, Message
 from aurora_core.errors import ConfigError
 
-_PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 600.0
+"""For one answer."""
+FAILURES = (httpx.HTTPError, ConfigError, ValueError, KeyError, IndexError, TypeError)
+"""What :func:`answer` raises where there is no answer."""
+_AT_ONCE: AbstractAsyncContextManager[object] = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,12 @@ def finished(out: Path) -> set[str]:
     return ids
 
 
-async def _model(client: httpx.AsyncClient) -> str:
+async def served_model(client: httpx.AsyncClient) -> str:
+    """The first model that a server names.
+
+    Raises:
+        ConfigError: none does.
+    """
     try:
         response = await client.get("/v1/models")
         response.raise_for_status()
@@ -107,9 +117,26 @@ async def _model(client: httpx.AsyncClient) -> str:
         ) from error
 
 
-async def _answer(
-    client: httpx.AsyncClient, conversation: Conversation, requesting: Requesting, model: str
+async def answer(
+    client: httpx.AsyncClient,
+    conversation: Conversation,
+    requesting: Requesting,
+    model: str,
+    turn: AbstractAsyncContextManager[object] = _AT_ONCE,
 ) -> list[Message]:
+    """The conversation with the target's own answers.
+
+    Args:
+        client: of the server.
+        conversation: whose users' messages are answered.
+        requesting: how.
+        model: its name at the server.
+        turn: held during each request.
+
+    Raises:
+        ConfigError: no message is a user's.
+        HTTPError, ValueError, KeyError, IndexError, TypeError: there is no answer.
+    """
     said: list[Message] = []
     for part in turns(conversation.messages):
         said += part
@@ -119,7 +146,8 @@ async def _answer(
             "max_tokens": requesting.max_tokens,
             "temperature": requesting.temperature,
         }
-        response = await client.post("/v1/chat/completions", json=body)
+        async with turn:
+            response = await client.post("/v1/chat/completions", json=body)
         response.raise_for_status()
         content = response.json()["choices"][0]["message"]["content"]
         if not isinstance(content, str) or not content:
@@ -140,15 +168,15 @@ async def _generate(
     # A Service deals connections to pods, so each request has one of its own.
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(
-        base_url=requesting.url, headers=headers, timeout=_PATIENCE_SECONDS, limits=limits
+        base_url=requesting.url, headers=headers, timeout=PATIENCE_SECONDS, limits=limits
     ) as client:
-        model = requesting.model or await _model(client)
+        model = requesting.model or await served_model(client)
 
         async def work() -> None:
             for conversation in waiting:
                 try:
-                    messages = await _answer(client, conversation, requesting, model)
-                except (httpx.HTTPError, ConfigError, ValueError, KeyError, IndexError, TypeError) as error:
+                    messages = await answer(client, conversation, requesting, model)
+                except FAILURES as error:
                     outcome.failures.append(f"{conversation.id}: {type(error).__name__} {error}")
                 else:
                     line = {"id": conversation.id, "domain": conversation.domain, "messages": messages}

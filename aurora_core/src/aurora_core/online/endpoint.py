@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from aurora_core import listening
+
 _METHODS = ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"]
 _HOP = {"connection", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 """Headers that are of one connection, not of the message."""
@@ -74,11 +76,16 @@ async def _bytes(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class Endpoint:
-    """A balancer that listens, in a thread of this process."""
+    """A balancer that listens, in a thread of this process.
+
+    Attributes:
+        url: where this machine reaches it.
+    """
 
     def __init__(self, host: str, port: int, engines: Sequence[str]) -> None:
+        self.url = f"http://{listening.reachable(host)}:{port}"
         self._server = uvicorn.Server(
-            uvicorn.Config(Balancer(engines).app(), host=host, port=port, log_level="warning")
+            uvicorn.Config(Balancer(engines).app(), host=listening.host(host), port=port, log_level="warning")
         )
         self._thread = threading.Thread(target=self._server.run, name="aurora-endpoint", daemon=True)
         self._thread.start()

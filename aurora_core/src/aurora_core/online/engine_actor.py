@@ -66,12 +66,12 @@ class EnginePlace:
     @property
     def url(self) -> str:
         """Of the engine, on its node."""
-        return f"http://{_reachable(self.config.serving.host)}:{self.config.serving.port}"
+        return f"http://{listening.reachable(self.config.serving.host)}:{self.config.serving.port}"
 
     @property
     def agent_url(self) -> str:
         """Of its sync agent, on its node."""
-        return f"http://{_reachable(self.config.serving.host)}:{self.config.serving.agent_port}"
+        return f"http://{listening.reachable(self.config.serving.host)}:{self.config.serving.agent_port}"
 
 
 def private(folder: Path) -> None:
@@ -86,10 +86,6 @@ def private(folder: Path) -> None:
         raise EngineError(
             f"{folder} is not a folder that this user alone may enter: remove it, or name another in online.spool"
         )
-
-
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in {"0.0.0.0", "::", listening.ALL} else host  # noqa: S104 (compared, not bound)
 
 
 @dataclass(frozen=True)
@@ -202,9 +198,10 @@ class EngineActor:
     def _hand_over(self) -> None:
         """One call to the trainer. While it does not answer, samples stay where they are."""
         offers, gone = self._collector.offers(ray.put)
+        lost = dict(self._collector.unreported)
         try:
-            call = self._trainer.exchange.remote(self._place.name, offers, gone)
-            self._collector.answered(gone, ray.get(call, timeout=_ANSWER_SECONDS))
+            call = self._trainer.exchange.remote(self._place.name, offers, gone, lost)
+            self._collector.answered(gone, ray.get(call, timeout=_ANSWER_SECONDS), lost)
         except (RayActorError, GetTimeoutError) as error:
             log.info("the trainer takes no samples now: %s", type(error).__name__)
             self._stopping.wait(_SILENT_SECONDS)

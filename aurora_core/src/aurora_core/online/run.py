@@ -1,6 +1,5 @@
 """The process of mode Online: it places the actors, restarts what ends, and makes versions live until it is stopped."""
 
-import hashlib
 import logging
 import os
 import secrets
@@ -8,18 +7,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Literal, Self
 
 import ray
 import torch
 
 from aurora_core import credentials
 from aurora_core.agent.client import AgentClient
-from aurora_core.config import DeploymentConfig, OnlineConfig, ServingConfig, TrainingConfig
+from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import ADMIN_KEY, Desired
 from aurora_core.errors import ConfigError
 from aurora_core.models.source import fetched, resolve
@@ -27,8 +26,10 @@ from aurora_core.online import placement
 from aurora_core.online.activation import Activation
 from aurora_core.online.cluster import Cluster, join_ray, start_ray
 from aurora_core.online.endpoint import Endpoint
-from aurora_core.online.engine_actor import START_SECONDS, EnginePlace
-from aurora_core.online.trainer_actor import TrainerPlace
+from aurora_core.online.engine_actor import START_SECONDS
+from aurora_core.online.places import Options, engine_places, trainer_place
+from aurora_core.online.prompts import Feed
+from aurora_core.online.shown import line
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import ensure_first
 from aurora_core.training.publisher import ALL
@@ -40,72 +41,12 @@ log = logging.getLogger(__name__)
 AGENT_KEY = "AURORA_AGENT_TOKEN"
 _TICK_SECONDS = 1.0
 _LINE_SECONDS = 20.0
-_PORTS_APART = 10
-_TRAINER_NICE = 10
+_QUIET_SECONDS = 5.0
+"""How long nothing may be left to do before all prompts are called trained on: samples are on their way meanwhile."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command was asked.
-
-    Attributes:
-        work: folder of weights and training state.
-        models: folder of fetched models.
-        address: of a Ray cluster to join; None to start one here.
-        own_agents: whether engines' actors start the agents, and this process decides which version is live.
-        desired: folder on an engine's node that says what it starts with.
-        runtime: folder on an engine's node for files that it needs to run.
-        in_use: file of the versions to keep, where others decide which those are.
-        metrics_port: of the trainer's Prometheus endpoint.
-        labels: of the trainer's metrics.
-        file: of the configuration, which is followed: the process ends when it changes. None to keep to what was read.
-    """
-
-    work: Path
-    models: Path
-    address: str | None = None
-    own_agents: bool = True
-    desired: Path | None = None
-    runtime: Path | None = None
-    in_use: Path | None = None
-    metrics_port: int | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    file: Path | None = None
-
-
-def spool_below(config: OnlineConfig, work: Path) -> Path:
-    """Where engines of one deployment keep samples in memory, unless it is configured."""
-    mark = hashlib.sha256(str(work).encode()).hexdigest()[:8]
-    return config.spool or Path("/dev/shm") / f"aurora-{os.getuid()}-{mark}"  # noqa: S108 (only its owner may enter)
-
-
-def engine_places(config: DeploymentConfig, options: Options, seats: placement.Placement) -> list[EnginePlace]:
-    """What each engine's actor needs. Several on one machine have ports of their own, behind one endpoint."""
-    online, serving = config.online, config.serving
-    spool, places = spool_below(online, options.work), []
-    for number, seat in enumerate(seats.engines):
-        name, apart = f"engine-{number}", _PORTS_APART * (number + 1)
-        own = serving
-        if online.engines > 1 and options.address is None:
-            own = serving.model_copy(update={"port": serving.port + apart, "agent_port": serving.agent_port + apart})
-        # Nothing of the trainer's: a change there leaves engines as they are.
-        shared = config.model_copy(update={"serving": own, "training": TrainingConfig(), "online": OnlineConfig()})
-        runtime = (options.runtime or spool.with_name(f"{spool.name}-runtime")) / name
-        places.append(
-            EnginePlace(
-                name=name,
-                config=shared,
-                work=options.work,
-                models=options.models,
-                spool=spool / name,
-                runtime=runtime,
-                logs=(options.work if options.own_agents else runtime) / "logs",
-                gpus=seat.numbers,
-                agent=options.own_agents,
-                desired=options.desired,
-            )
-        )
-    return places
+End = Literal["changed", "trained"]
+"""Why it ended by itself: the configuration changed, or all prompts are asked and trained on."""
 
 
 class Online:
@@ -141,21 +82,12 @@ class Online:
                 node.get(placement.ENGINE_NODE) and node.get("GPU") for node in nodes
             )
             seats = placement.joined(config.online, each, nodes, gpus=cuda)
-        trainer = TrainerPlace(
-            # Nothing of the engines': a change there leaves it as it is.
-            config=config.model_copy(
-                update={"serving": ServingConfig(), "online": config.online.model_copy(update={"engines": 1})}
-            ),
-            work=options.work,
-            models=options.models,
-            gpus=seats.trainer.numbers,
-            in_use=options.in_use or (options.work / "in-use" if options.own_agents else None),
-            log=options.work / "logs" / "trainer.log" if options.own_agents else None,
-            nice=0 if options.address else _TRAINER_NICE,
-            metrics_port=options.metrics_port,
-            labels=options.labels,
+        cluster = Cluster(
+            engine_places(config, options, seats),
+            trainer_place(config, options, seats),
+            seats,
+            options.address is not None,
         )
-        cluster = Cluster(engine_places(config, options, seats), trainer, seats, options.address is not None)
         online = cls(config, options, cluster)
         try:
             cluster.place()
@@ -170,6 +102,7 @@ class Online:
         self.cluster = cluster
         key = credentials.from_environment(AGENT_KEY)
         self._endpoint: Endpoint | None = None
+        self._feed: Feed | None = None
         self.agents = (
             [AgentClient(p.agent_url, key, name=p.name) for p in cluster.engines] if options.own_agents else []
         )
@@ -192,8 +125,34 @@ class Online:
         except (OSError, ValueError):
             return TrainerStatus()
 
+    def feed(self) -> Feed | None:
+        """Begin to ask what a data set has; None without one.
+
+        Raises:
+            ConfigError: the file of what was answered before cannot be read.
+        """
+        asked, engines = self.options.prompts, [place.url for place in self.cluster.engines]
+        if asked is None:
+            return None
+        key = credentials.from_environment(ADMIN_KEY)
+        asked = replace(asked, requesting=replace(asked.requesting, api_key=key))
+        url = engines[0] if self._endpoint is None else self._endpoint.url
+        self._feed = Feed(asked, url, engines, self.options.work / "prompts.answered")
+        self._feed.start()
+        return self._feed
+
+    def idle(self, feed: Feed) -> bool:
+        """Whether all prompts are asked, and the trainer has learned of the answers what it may."""
+        if not feed.done:
+            return False
+        reports = self.cluster.reports().values()
+        taken = all(found is not None and not found.waiting for found in reports)
+        return taken and (self.training().waiting or self.cluster.finished)
+
     def stop(self) -> None:
         """End the actors, and Ray where it was started here."""
+        if self._feed is not None:
+            self._feed.stop()
         if self._endpoint is not None:
             self._endpoint.close()
         self.cluster.stop()
@@ -219,7 +178,7 @@ def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) 
         say: shows a line of what happens.
 
     Returns:
-        Whether it ended for the next process to go by another configuration.
+        Whether it ended by itself: for the next process to go by another configuration, or with all prompts done.
 
     Raises:
         ConfigError, WeightsError: see :meth:`Online.started`.
@@ -238,21 +197,21 @@ def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) 
     # After Ray's own handlers, which would end this process at once.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    left = False
+    end: End | None = None
     try:
-        left = _serve(online, say)
+        end = _serve(online, say)
     except KeyboardInterrupt:
         say("stopping")
     finally:
-        if left:
+        if end == "changed":
             ray.shutdown()
         else:
             online.stop()
-    return left
+    return end is not None
 
 
-def _serve(online: Online, say: Callable[[str], None]) -> bool:
-    """Serve until the configuration's file changes; returns True, because the actors are left to the next process."""
+def _serve(online: Online, say: Callable[[str], None]) -> End:
+    """Serve until there is an end. Where the configuration changed, the actors are left to the next process."""
     options, config = online.options, online.config
     configured = _content(options.file)
     say(f"{config.online.engines} engines and the trainer start; logs are in {options.work / 'logs'}")
@@ -264,16 +223,22 @@ def _serve(online: Online, say: Callable[[str], None]) -> bool:
     desired = activation.desired if activation else Desired(version=0, steps=0)
     online.wait(desired)
     say(f"serving at http://{config.serving.host}:{config.serving.port}/v1")
-    next_line = 0.0
+    feed = online.feed()
+    next_line, quiet = 0.0, time.monotonic()
     while _content(options.file) == configured:
         time.sleep(_TICK_SECONDS)
         online.cluster.run(activation.desired if activation else desired)
         swapped = activation is not None and activation.tick()
         if swapped or time.monotonic() >= next_line:
             next_line = time.monotonic() + _LINE_SECONDS
-            say(line(online, activation))
+            say(line(online, activation, feed))
+        if feed is None or not feed.asked.until_trained or not online.idle(feed):
+            quiet = time.monotonic()
+        elif time.monotonic() > quiet + _QUIET_SECONDS:
+            say(f"all prompts are asked and trained on: {line(online, activation, feed)}")
+            return "trained"
     say("the configuration changed: this process ends, and the next one takes over what stays as it is")
-    return True
+    return "changed"
 
 
 def _content(file: Path | None) -> bytes | None:
@@ -282,21 +247,3 @@ def _content(file: Path | None) -> bytes | None:
         return None if file is None else file.read_bytes()
     except OSError:
         return None
-
-
-def line(online: Online, activation: Activation | None) -> str:
-    """Where everything is, in one line."""
-    training, reports = online.training(), online.cluster.reports()
-    up = [found for found in reports.values() if found is not None and found.up]
-    lost = sum(sum(found.lost.values()) for found in reports.values() if found is not None)
-    parts = [f"{len(up)} of {len(reports)} engines serve"]
-    if activation is not None:
-        lag = "-" if activation.lag is None else f"{activation.lag:.1f} s"
-        parts.append(f"version {activation.desired.version}, {activation.desired.steps} draft steps")
-        parts.append(f"capture to live {lag}, decoding waited {activation.stall * 1e3:.1f} ms")
-    accepted = "-" if training.accept_length is None else f"{training.accept_length:.2f}"
-    parts.append(f"trained {training.step} steps on {training.received} samples, holdout accept length {accepted}")
-    parts.append(f"{sum(found.waiting for found in up)} samples wait, {lost} lost")
-    if online.cluster.restarts:
-        parts.append("restarts " + ", ".join(f"{name} {n}" for name, n in online.cluster.restarts.items()))
-    return "; ".join(parts)

@@ -7,14 +7,17 @@ arrived. The engine calls, and both directions are in that one call: offers ther
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
 from aurora_core.errors import SampleError, TransportError
 from aurora_core.samples.spool import SpoolDelivery, SpoolSource
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -97,16 +100,21 @@ class RaySource:
         self._held: set[str] = set()
         self._released: dict[str, set[str]] = {}
         self._again: dict[str, set[str]] = {}
+        self._lost_by_reason: Counter[str] = Counter()
 
-    def exchange(self, engine: str, offers: Sequence[Offer], gone: Sequence[str]) -> Receipt:
+    def exchange(
+        self, engine: str, offers: Sequence[Offer], gone: Sequence[str], lost: Mapping[str, int] = NOTHING
+    ) -> Receipt:
         """An engine's call.
 
         Args:
             engine: its name.
             offers: samples that it has; those that are here already are not taken twice.
             gone: names that it deleted.
+            lost: files that it could not hand over since its last call that was answered, by reason.
         """
         with self._lock:
+            self._lost_by_reason.update(lost)
             released = self._released.setdefault(engine, set())
             released.difference_update(gone)
             again = self._again.setdefault(engine, set())
@@ -149,6 +157,11 @@ class RaySource:
         """Samples in the mailbox."""
         return len(self._mailbox)
 
+    def lost(self) -> Mapping[str, int]:
+        """What engines could not hand over, by reason."""
+        with self._lock:
+            return dict(self._lost_by_reason)
+
     def close(self) -> None:
         """Nothing to release: references go with this process."""
 
@@ -159,6 +172,7 @@ class Collector:
 
     Attributes:
         lost: files that could not be handed over, by reason; each is deleted.
+        unreported: those of them that no trainer has counted yet.
         handed: samples that the trainer took.
     """
 
@@ -167,6 +181,7 @@ class Collector:
     max_age_seconds: float
     handed: int = 0
     lost: Counter[str] = field(default_factory=Counter)
+    unreported: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         """Nothing is in hand yet, and the trainer is not known."""
@@ -195,13 +210,15 @@ class Collector:
                 offers.append(Offer(name, delivery.age_seconds, [put(delivery.read())]))
             except (SampleError, TransportError) as error:
                 self.lost[error.reason] += 1
+                self.unreported[error.reason] += 1
                 del self._waiting[name]
                 delivery.done()
         return offers, list(self._gone)
 
-    def answered(self, gone: Sequence[str], receipt: Receipt) -> None:
-        """Take in what the trainer answered, to a call that said that these are gone."""
+    def answered(self, gone: Sequence[str], receipt: Receipt, lost: Mapping[str, int] = NOTHING) -> None:
+        """Take in what the trainer answered, to a call that said that these are gone, and those lost."""
         self._gone = self._gone[len(gone) :]
+        self.unreported -= Counter(lost)
         if receipt.trainer != self._trainer:
             # It has nothing of what another one took.
             self._trainer = receipt.trainer

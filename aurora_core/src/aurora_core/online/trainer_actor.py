@@ -60,9 +60,9 @@ class TrainerActor:
         """Of this process."""
         return os.getpid()
 
-    def exchange(self, engine: str, offers: Sequence[Offer], gone: Sequence[str]) -> Receipt:
+    def exchange(self, engine: str, offers: Sequence[Offer], gone: Sequence[str], lost: Mapping[str, int]) -> Receipt:
         """See :meth:`RaySource.exchange`."""
-        return self._source.exchange(engine, offers, gone)
+        return self._source.exchange(engine, offers, gone, lost)
 
     def run(self) -> bool:
         """Train; returns whether all steps were taken that were asked for, and False where it was stopped.

@@ -136,6 +136,7 @@ POOL_BACKLOG = _gauge("pool_backlog", "Samples waiting to be taken in")
 TRAIN_SAMPLES_RECEIVED = _counter("train_samples_received", "Samples taken in")
 TRAIN_SAMPLES_EVICTED = _counter("train_samples_evicted", "Samples that left the full pool")
 TRAIN_SAMPLES_REJECTED = _counter("train_samples_rejected", "Samples refused", "reason")
+TRAIN_SAMPLES_LOST = _counter("train_samples_lost", "Samples that an engine had and could not hand over", "reason")
 TRAIN_FAILURES = _counter("train_failures", "Things that failed and were passed over", "what")
 
 

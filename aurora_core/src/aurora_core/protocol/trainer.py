@@ -31,6 +31,10 @@ class TrainerStatus(Message):
     """Samples taken in since the start."""
     rejected: Counts = Field(default_factory=dict)
     """Samples refused since the start, by reason."""
+    lost: Counts = Field(default_factory=dict)
+    """Samples that engines had and could not hand over, since the start, by reason."""
+    waiting: bool = False
+    """Whether there is nothing to learn from until more samples come."""
     published: Number | None = None
     """The newest version of this training."""
     precision: Text | None = None

@@ -8,7 +8,7 @@ import hmac
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -197,6 +197,10 @@ class MooncakeSource:
     def backlog(self) -> int:
         """Announced samples that no call has yielded."""
         return len(self._names)
+
+    def lost(self) -> Mapping[str, int]:
+        """None: engines count what they cannot announce."""
+        return {}
 
     def close(self) -> None:
         """Stop the endpoint and leave the store."""

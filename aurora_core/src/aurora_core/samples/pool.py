@@ -193,3 +193,7 @@ class Pool:
     def backlog(self) -> int:
         """Samples that wait outside."""
         return self._source.backlog()
+
+    def lost(self) -> Mapping[str, int]:
+        """Samples that engines could not hand over, by reason."""
+        return self._source.lost()

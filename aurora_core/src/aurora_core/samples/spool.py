@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -200,6 +200,10 @@ class SpoolSource:
     def backlog(self) -> int:
         """Files that no call has yielded yet."""
         return sum(path.name not in self._seen for _, path in self._listed() or ())
+
+    def lost(self) -> Mapping[str, int]:
+        """None: a file stays where it is until it is read."""
+        return {}
 
     def _listed(self) -> list[tuple[int, Path]] | None:
         """The files that are there; None while the volume cannot be read, which must not end training."""

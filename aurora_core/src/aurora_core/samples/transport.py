@@ -1,6 +1,6 @@
 """How samples get from the engine to the trainer: the protocol that all transports keep."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 
@@ -48,6 +48,9 @@ class SampleSource(Protocol):
 
     def backlog(self) -> int:
         """Samples waiting to be polled."""
+
+    def lost(self) -> Mapping[str, int]:
+        """What engines had and could not hand over since the source was opened, by reason."""
 
     def close(self) -> None:
         """Release what the source holds."""

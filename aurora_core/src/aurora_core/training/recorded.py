@@ -115,6 +115,10 @@ class RecordedSource:
         """Nothing waits: what is not handed over yet comes when it is needed."""
         return 0
 
+    def lost(self) -> Mapping[str, int]:
+        """None: they are in files here."""
+        return {}
+
     def close(self) -> None:
         """Nothing to release."""
 

@@ -26,6 +26,7 @@ from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
 from aurora_core.training import follower, head_check, holdout, state
+from aurora_core.training.arrivals import Arrivals
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import IMAGE, Publisher
 from aurora_core.training.report import StatusFile
@@ -87,9 +88,7 @@ class TrainingRun:
         )
         if start.damaged:
             training_metrics.count(metrics.TRAIN_FAILURES, start.damaged, "damaged")
-        self._first_uses: dict[str, int] | None = start.uses
-        self._rejected: dict[str, int] = {}
-        self._arrivals: list[float] = []
+        self._arrivals = Arrivals(self.pool, training_metrics, start.uses)
         self._passed_over = 0
         self._head_fits = False
 
@@ -102,32 +101,9 @@ class TrainingRun:
         """End after the current step, saving what there is."""
         self._stopping = True
 
-    def _refill(self) -> None:
-        uses, self._first_uses = self._first_uses, None
-        evicted = self.pool.evicted
-        taken = self.pool.refill(uses)
-        if self.pool.evicted > evicted:
-            self._metrics.count(metrics.TRAIN_SAMPLES_EVICTED, self.pool.evicted - evicted)
-        if taken:
-            self._metrics.count(metrics.TRAIN_SAMPLES_RECEIVED, taken)
-            self._arrivals = [*self._arrivals, *[time.monotonic()] * taken][-200:]
-        for reason, count in self.pool.rejected.items():
-            new = count - self._rejected.get(reason, 0)
-            if new:
-                self._metrics.count(metrics.TRAIN_SAMPLES_REJECTED, new, reason)
-                log.warning("%d samples refused: %s: %s", new, reason, self.pool.why[reason])
-            self._rejected[reason] = count
-
     def _ready(self) -> bool:
         have = len(self.pool.training)
         return have >= self._config.start_samples and self.pool.draws() < have * self._config.reuse
-
-    def _infer(self) -> tuple[float, float]:
-        """Samples per second from serving, and mean seconds between two, over the last ones."""
-        if len(self._arrivals) < 2 or self._arrivals[-1] == self._arrivals[0]:  # noqa: PLR2004
-            return 0.0, 0.0
-        span = self._arrivals[-1] - self._arrivals[0]
-        return len(self._arrivals) / span, span / len(self._arrivals)
 
     def run(self, on_step: Callable[[int], None] | None = None) -> None:
         """Train until stopped, or until ``num_train_steps``, then end all other ranks.
@@ -145,9 +121,9 @@ class TrainingRun:
         )
         last = time.monotonic()
         while not (self.finished or ranks.any_stops(own=self._stopping)):
-            self._refill()
+            self._arrivals.refill()
             if not self._ready():
-                self._write_status()
+                self._write_status(waiting=True)
                 time.sleep(_IDLE_SECONDS)
                 continue
             self._check_head()
@@ -234,7 +210,7 @@ class TrainingRun:
     def _report(
         self, result: StepResult, waited: float, data: float, compute: float, samples: int, bar: "tqdm[Any]"
     ) -> None:
-        capacity, batch_time = self._infer()
+        capacity, batch_time = self._arrivals.rate()
         train_capacity = samples / max(1e-9, data + compute)
         positions = {metrics.unrolled("loss", k): x for k, x in enumerate(result.loss_per_position)}
         positions |= {metrics.unrolled("accuracy", k): x for k, x in enumerate(result.accuracy_per_position)}
@@ -276,7 +252,7 @@ class TrainingRun:
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "save")
             log.error("training state not saved: %s", error)  # noqa: TRY400 (says all there is)
 
-    def _write_status(self) -> None:
+    def _write_status(self, *, waiting: bool = False) -> None:
         latest = self._metrics.latest
         status = TrainerStatus(
             step=self.trainer.step,
@@ -286,6 +262,8 @@ class TrainingRun:
             samples=len(self.pool.training),
             received=self.pool.received,
             rejected=dict(self.pool.rejected),
+            lost=dict(self.pool.lost()),
+            waiting=waiting,
             published=self._publisher.published,
             precision=short_name(self.trainer.dtype),
             ranks=self.trainer.ranks.size,

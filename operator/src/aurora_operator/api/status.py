@@ -182,6 +182,8 @@ class Training(_Status):
     """Forward KL per row."""
     samples: int = 0
     """Samples in the pool."""
+    lost: Count = 0
+    """Samples that engines had and could not hand over since the trainer started; its log and metrics say why."""
     last_published: Count | None = None
     """Newest version on the volume."""
     precision: Text | None = None

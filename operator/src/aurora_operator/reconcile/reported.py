@@ -22,6 +22,7 @@ def _training(snapshot: Snapshot) -> dict[str, Any]:
             "tokens": found.tokens,
             "loss": None if found.loss is None else round(found.loss, 4),
             "samples": found.samples,
+            "lost": sum(found.lost.values()),
             "last_published": found.published,
             "precision": found.precision,
         }

@@ -67,6 +67,12 @@ def _why_not(snapshot: Snapshot, pods: tuple[Mapping[str, Any], ...]) -> str:
     return trouble(own) or trouble(pods) or podless(snapshot, name, pods, nodes)
 
 
+def _lost(snapshot: Snapshot) -> str:
+    """Why samples were lost on their way, without their number, which status.training has; empty where none was."""
+    reasons = sorted(snapshot.training.lost) if snapshot.training is not None else []
+    return f"; samples were lost on their way from engines: {', '.join(reasons)}" if reasons else ""
+
+
 def training(snapshot: Snapshot) -> Seen:
     """Whether training runs, or came to its end."""
     name, nodes = snapshot.resource.trainer, snapshot.spec.training.nodes
@@ -82,7 +88,8 @@ def training(snapshot: Snapshot) -> Seen:
     well = sum(is_ready(pod) and outlived(pod, snapshot.now) for pod in pods)
     if well >= nodes:
         # Step and loss are in status.training; a message that changes with every step would be a write with every step.
-        return Seen("True", "Running", "the trainer is running" if nodes == 1 else f"{nodes} trainer pods are running")
+        what = "the trainer is running" if nodes == 1 else f"{nodes} trainer pods are running"
+        return Seen("True", "Running", what + _lost(snapshot))
     why = _why_not(snapshot, pods)
     if why:
         return Seen("False", "TrainerFailing", why)

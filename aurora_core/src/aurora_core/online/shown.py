@@ -1,0 +1,29 @@
+"""What `aurora-core online` shows of itself."""
+
+from typing import TYPE_CHECKING
+
+from aurora_core.online.activation import Activation
+from aurora_core.online.prompts import Feed
+
+if TYPE_CHECKING:
+    from aurora_core.online.run import Online
+
+
+def line(online: "Online", activation: Activation | None, feed: Feed | None) -> str:
+    """Where everything is, in one line."""
+    training, reports = online.training(), online.cluster.reports()
+    up = [found for found in reports.values() if found is not None and found.up]
+    lost = sum(sum(found.lost.values()) for found in reports.values() if found is not None)
+    parts = [f"{len(up)} of {len(reports)} engines serve"]
+    if activation is not None:
+        lag = "-" if activation.lag is None else f"{activation.lag:.1f} s"
+        parts.append(f"version {activation.desired.version}, {activation.desired.steps} draft steps")
+        parts.append(f"capture to live {lag}, decoding waited {activation.stall * 1e3:.1f} ms")
+    accepted = "-" if training.accept_length is None else f"{training.accept_length:.2f}"
+    parts.append(f"trained {training.step} steps on {training.received} samples, holdout accept length {accepted}")
+    parts.append(f"{sum(found.waiting for found in up)} samples wait, {lost} lost")
+    if feed is not None:
+        parts.append(feed.said())
+    if online.cluster.restarts:
+        parts.append("restarts " + ", ".join(f"{name} {n}" for name, n in online.cluster.restarts.items()))
+    return "; ".join(parts)
