@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def engine(monkeypatch):
-    monkeypatch.setattr(prompts, "_LOOK_SECONDS", 0.03)
+    monkeypatch.setattr(prompts, "_POLL_SECONDS", 0.03)
     monkeypatch.setattr(prompts, "_AGAIN_SECONDS", 0.01)
     engine = Engine()
     yield engine

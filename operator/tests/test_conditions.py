@@ -50,8 +50,8 @@ def test_a_trainer_that_fell_is_well_again_once_it_outlives_its_last_run(fallen_
 def test_samples_that_were_lost_on_their_way_are_named_without_a_number_that_would_change_all_the_time():
     snapshot, children = settled()
     seen = {"pods": snapshot.pods, "children": children, "trainer_pods": (a_trainer(None, 31),)}
-    told = reported("TrainingHealthy", training=TrainerStatus(lost={"gone": 3, "damaged": 1}), **seen)
-    assert told == ("Running", "the trainer is running; samples were lost on their way from engines: damaged, gone")
+    found = reported("TrainingHealthy", training=TrainerStatus(lost={"gone": 3, "damaged": 1}), **seen)
+    assert found == ("Running", "the trainer is running; samples were lost on their way from engines: damaged, gone")
     made = plan(a_snapshot(training=TrainerStatus(lost={"gone": 3, "damaged": 1}), **seen))
     assert made.status["training"]["lost"] == 4
 

@@ -23,7 +23,7 @@ from aurora_core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 _AGAIN_SECONDS = 1.0
 _MOST_TRIES = 3
 
@@ -62,7 +62,7 @@ class Room:
         """Users' requests, as they were seen last; as many as leave no room before they were seen."""
         return self._users
 
-    def look(self) -> None:
+    def polled(self) -> None:
         """Engines are asked now."""
         self._settled = self.running
 
@@ -181,14 +181,14 @@ class Feed:
         async with httpx.AsyncClient(
             base_url=self.url, headers=headers, timeout=PATIENCE_SECONDS, trust_env=False
         ) as client:
-            looking = asyncio.create_task(self._look(client, room))
+            polling = asyncio.create_task(self._poll(client, room))
             workers = [asyncio.create_task(self._work(client, room, bar)) for _ in range(requesting.concurrency)]
             finished = asyncio.gather(*workers)
             stopped = asyncio.create_task(self._stopped())
             await asyncio.wait((finished, stopped), return_when=asyncio.FIRST_COMPLETED)
-            for task in (looking, stopped, *workers):
+            for task in (polling, stopped, *workers):
                 task.cancel()
-            found = await asyncio.gather(finished, looking, stopped, return_exceptions=True)
+            found = await asyncio.gather(finished, polling, stopped, return_exceptions=True)
         bar.close()
         if isinstance(found[0], ConfigError):
             raise found[0]
@@ -196,15 +196,15 @@ class Feed:
 
     async def _stopped(self) -> None:
         while not self._stop.is_set():  # noqa: ASYNC110 (another thread sets it)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
-    async def _look(self, client: httpx.AsyncClient, room: Room) -> None:
+    async def _poll(self, client: httpx.AsyncClient, room: Room) -> None:
         while True:
-            room.look()
+            room.polled()
             loads = await asyncio.gather(*(load(client, engine) for engine in self.engines))
             known = [one for one in loads if one is not None]
             await room.seen(sum(known) if known else None)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _work(self, client: httpx.AsyncClient, room: Room, bar: "tqdm[Any]") -> None:
         requesting, model = self.asked.requesting, self.asked.requesting.model
