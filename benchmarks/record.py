@@ -1,4 +1,4 @@
-"""Records the counters of a real engine under traffic, one draft after the other, for benchmarks/coverage.py.
+"""Records the counters of a real engine under traffic, one draft after the other, for benchmarks/recorded_trials.py.
 
 Takes the drafts of a finished `make loop`: the newest, the oldest trained one that is still there, and none. Each
 serves the same endless traffic for some minutes; once per second the engine's counters are written down, as a

@@ -1,4 +1,4 @@
-"""A draft from prompts alone, by the real commands: generate, train-offline, convert, prune, evaluate, compare."""
+"""A draft from prompts alone, by the real commands: generate, train-offline, convert, reduce, evaluate, compare."""
 
 import json
 import threading
@@ -100,7 +100,7 @@ def prompts(path, count):
     return path
 
 
-def test_from_prompts_to_a_pruned_draft(tmp_path, tiny, url, work):
+def test_from_prompts_to_a_reduced_draft(tmp_path, tiny, url, work):
     folder, config = work
     out = tmp_path / "answers.jsonl"
     asked = prompts(tmp_path / "p.jsonl", 24)
@@ -120,7 +120,7 @@ def test_from_prompts_to_a_pruned_draft(tmp_path, tiny, url, work):
     measuring = ("--target", tiny[0], "--prompts", out, "--domain-field", "domain")
     first, trained, full, small = store.folder(0), store.folder(newest), tmp_path / "full", tmp_path / "small"
     assert run("convert", trained, "--to", "huggingface", "--out", full)[0] == 0
-    assert run("prune", full, "--target", tiny[0], "--size", 40, "--out", small, "--prompts", out)[0] == 0
+    assert run("reduce-vocabulary", full, "--target", tiny[0], "--size", 40, "--out", small, "--prompts", out)[0] == 0
     status, printed, err = run("evaluate", small, *measuring, "-o", "json")
     assert status == 0, err
     parts = {part["domain"]: part for part in json.loads(printed)["simulated"]}

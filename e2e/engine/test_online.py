@@ -59,10 +59,7 @@ class Running:
         return self.process.log.read_text()
 
     def status(self):
-        try:
-            return TrainerStatus.model_validate_json((self.work / "training" / STATUS_FILE).read_bytes())
-        except (OSError, ValueError):
-            return TrainerStatus()
+        return TrainerStatus.of(self.work / "training" / STATUS_FILE)
 
     def pids(self, name=""):
         """Processes of this command, which are those with its key in their environment."""

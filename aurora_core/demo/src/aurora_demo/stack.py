@@ -166,10 +166,7 @@ class Stack:
 
     def training(self) -> TrainerStatus:
         """How training goes."""
-        try:
-            return TrainerStatus.model_validate_json(self.work.status.read_bytes())
-        except (OSError, ValueError):
-            return TrainerStatus()
+        return TrainerStatus.of(self.work.status)
 
     def load(self, version: int) -> float:
         """Make a version live; returns the seconds that decoding waited."""

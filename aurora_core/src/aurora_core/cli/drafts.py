@@ -51,7 +51,7 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
         yield "target", f"{'does not fit' if found.problems else 'fits'} {found.target}"
 
 
-def prune(arguments: argparse.Namespace) -> None:
+def reduce_vocabulary(arguments: argparse.Namespace) -> None:
     """Reduce a draft's vocabulary, and show what that keeps of the counted tokens at several sizes."""
     from aurora_core.config import DraftConfig  # noqa: PLC0415 (torch and more: only where needed)
     from aurora_core.datasets import conversations  # noqa: PLC0415

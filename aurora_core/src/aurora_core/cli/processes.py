@@ -179,12 +179,8 @@ def agent(arguments: argparse.Namespace) -> None:
 
 def init(arguments: argparse.Namespace) -> None:
     """Fetch the target, and publish version 0 where there is none."""
-    from aurora_core.models.source import fetched, resolve  # noqa: PLC0415
-    from aurora_core.training.init import ensure_first  # noqa: PLC0415
-    from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
+    from aurora_core.training.init import first_version  # noqa: PLC0415
 
     config = configuration(arguments)
-    store = WeightsStore(arguments.work / "weights", signing=Signing.from_environment())
-    models = arguments.models or models_folder()
-    target, draft = resolve(config.target, models), fetched(config.draft, models)
-    print(ensure_first(store, draft, target, config.training.seed).model_dump_json(indent=2))
+    first = first_version(config, arguments.work, arguments.models or models_folder())
+    print(first.model_dump_json(indent=2))

@@ -21,7 +21,6 @@ from aurora_core.agent.client import AgentClient
 from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import ADMIN_KEY, Desired
 from aurora_core.errors import ConfigError
-from aurora_core.models.source import fetched, resolve
 from aurora_core.online import placement
 from aurora_core.online.activation import Activation
 from aurora_core.online.cluster import Cluster, join_ray, start_ray
@@ -31,7 +30,7 @@ from aurora_core.online.places import Options, engine_places, trainer_place
 from aurora_core.online.prompts import Feed
 from aurora_core.online.shown import line
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
-from aurora_core.training.init import ensure_first
+from aurora_core.training.init import first_version
 from aurora_core.training.publisher import ALL
 from aurora_core.weights.signing import Signing
 from aurora_core.weights.store import WeightsStore
@@ -70,7 +69,11 @@ class Online:
         if options.address is None:
             there = placement.Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count() if gpus else 0)
             seats = placement.here(config.online, each, there, gpus=gpus)
-            _first_version(config, options)
+            first_version(config, options.work, options.models)
+            in_use = options.work / "in-use"
+            if not in_use.exists():
+                # Until it is known which versions are in use.
+                in_use.write_text(ALL)
             for key in (ADMIN_KEY, AGENT_KEY):
                 # Actors have this process's environment, by which credentials reach what they start.
                 os.environ.setdefault(key, secrets.token_urlsafe(24))
@@ -120,10 +123,7 @@ class Online:
 
     def training(self) -> TrainerStatus:
         """How training goes."""
-        try:
-            return TrainerStatus.model_validate_json((self.options.work / "training" / STATUS_FILE).read_bytes())
-        except (OSError, ValueError):
-            return TrainerStatus()
+        return TrainerStatus.of(self.options.work / "training" / STATUS_FILE)
 
     def feed(self) -> Feed | None:
         """Begin to ask what a data set has; None without one.
@@ -157,16 +157,6 @@ class Online:
             self._endpoint.close()
         self.cluster.stop()
         ray.shutdown()
-
-
-def _first_version(config: DeploymentConfig, options: Options) -> None:
-    store = WeightsStore(options.work / "weights", signing=Signing.from_environment())
-    target, draft = resolve(config.target, options.models), fetched(config.draft, options.models)
-    ensure_first(store, draft, target, config.training.seed)
-    in_use = options.work / "in-use"
-    if not in_use.exists():
-        # Until it is known which versions are in use.
-        in_use.write_text(ALL)
 
 
 def run(config: DeploymentConfig, options: Options, say: Callable[[str], None]) -> bool:

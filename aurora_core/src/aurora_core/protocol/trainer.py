@@ -1,5 +1,8 @@
 """The trainer's status: a file that it replaces as it goes, and its agent hands on."""
 
+from pathlib import Path
+from typing import Self
+
 from pydantic import Field
 
 from aurora_core.protocol.message import Counts, Message, Number, Text
@@ -41,3 +44,11 @@ class TrainerStatus(Message):
     """Type of the weights that are trained."""
     ranks: Number = 1
     """Processes that train the draft together."""
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """What a status file on this machine says; the defaults where there is none yet, or it cannot be read."""
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except (OSError, ValueError):
+            return cls()

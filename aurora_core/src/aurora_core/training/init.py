@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from aurora_core.config.parts import DraftConfig
+from aurora_core.config import DeploymentConfig, DraftConfig
 from aurora_core.drafts import fit
 from aurora_core.drafts.family import Draft
 from aurora_core.drafts.registry import family
 from aurora_core.errors import ConfigError, WeightsError
+from aurora_core.models.source import fetched, resolve
 from aurora_core.models.target import Target
 from aurora_core.weights import checkpoint
 from aurora_core.weights.manifest import Manifest
+from aurora_core.weights.signing import Signing
 from aurora_core.weights.store import WeightsStore
 
 
@@ -49,3 +51,20 @@ def ensure_first(store: WeightsStore, config: DraftConfig, target: Target, seed:
         target_fingerprint=target.fingerprint,
         algorithm=draft.algorithm,
     )
+
+
+def first_version(config: DeploymentConfig, work: Path, models: Path) -> Manifest:
+    """Fetch target and draft, and publish version 0 where there is none; returns the newest version's manifest.
+
+    Args:
+        config: of the deployment.
+        work: folder of weights and training state.
+        models: folder of fetched models.
+
+    Raises:
+        ConfigError: the target or the draft is not what the configuration says.
+        WeightsError: version 0 cannot be published.
+    """
+    store = WeightsStore(work / "weights", signing=Signing.from_environment())
+    target, draft = resolve(config.target, models), fetched(config.draft, models)
+    return ensure_first(store, draft, target, config.training.seed)

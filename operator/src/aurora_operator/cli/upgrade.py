@@ -140,10 +140,6 @@ def running_images(operators: Answer) -> Images | None:
     return None
 
 
-def _stamp(template: Mapping[str, Any]) -> str:
-    return str((template["metadata"].get("annotations") or {}).get(credentials.ANNOTATION) or "")
-
-
 def restarts(kubectl: Kubectl, found: Found, images: Images) -> dict[str, list[str]]:
     """What would be changed of engine and trainer pods, by the name of what makes them; only of what is there.
 
@@ -162,7 +158,7 @@ def restarts(kubectl: Kubectl, found: Found, images: Images) -> dict[str, list[s
         answer = kubectl.attempt("get", "raycluster", resource.ray, "-o", "json")
         if answer.failure is None:
             live = json.loads(answer.out)
-            stamp = _stamp(live["spec"]["headGroupSpec"]["template"])
+            stamp = credentials.started_with(live)
             out[resource.ray] = changes_of_ray(ray.cluster(resource, images, stamp), live)
         return out
     for kind, name, render in (
@@ -172,5 +168,5 @@ def restarts(kubectl: Kubectl, found: Found, images: Images) -> dict[str, list[s
         answer = kubectl.attempt("get", kind, name, "-o", "json", "--show-managed-fields")
         if answer.failure is None:
             live = json.loads(answer.out)
-            out[name] = changes(render(resource, images, _stamp(live["spec"]["template"])), live)
+            out[name] = changes(render(resource, images, credentials.started_with(live)), live)
     return out

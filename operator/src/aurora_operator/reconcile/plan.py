@@ -78,10 +78,7 @@ class _Children:
 def _stamp(snapshot: Snapshot, at: Key, *values: str) -> str:
     """What pods were started with; a credential that cannot work restarts no pod that still has one that does."""
     if snapshot.credential_problem:
-        live = snapshot.children.get(at) or {}
-        spec = live.get("spec", {})
-        template = spec.get("headGroupSpec", spec).get("template", {}).get("metadata", {})
-        return str((template.get("annotations") or {}).get(credentials.ANNOTATION, ""))
+        return credentials.started_with(snapshot.children.get(at) or {})
     return credentials.stamp(snapshot.keys, *values, *snapshot.signing)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from typing import Any
 
 NAMES = ("admin", "agent", "samples")
 """Keys of the Secret NAME-keys: of the engine's control routes, of the agent, of the trainer's sample endpoint."""
@@ -25,3 +26,10 @@ def stamp(credentials: Mapping[str, str], *values: str) -> str:
     """
     text = json.dumps(values).encode()
     return hmac.new(credentials["admin"].encode(), text, hashlib.sha256).hexdigest()[:16]
+
+
+def started_with(live: Mapping[str, Any]) -> str:
+    """The stamp of the pods that an object makes, a RayCluster's by its head; empty where it has none."""
+    spec = live.get("spec") or {}
+    template = (spec.get("headGroupSpec") or spec).get("template") or {}
+    return str(((template.get("metadata") or {}).get("annotations") or {}).get(ANNOTATION) or "")

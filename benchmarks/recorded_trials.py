@@ -101,7 +101,7 @@ def main() -> None:
                          "promoted": promoted, "rejected": rejected, "median_blocks": blocks})  # fmt: skip
     heading = {k: v for k, v in json.loads(options.recorded.read_text()).items() if k != "rows"}
     settings = {"slice_seconds": options.slice_seconds, "trials": options.trials}
-    print(json.dumps({"benchmark": "coverage", "recorded": heading, **settings, "rows": rows}))
+    print(json.dumps({"benchmark": "recorded_trials", "recorded": heading, **settings, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -39,13 +39,16 @@ def counts(tmp_path):
     return tmp_path / "counts.json"
 
 
-def prunes(full, target, *arguments, size=8):
+def reduces(full, target, *arguments, size=8):
     out = full.parent / "out"
-    return (*run("prune", full, "--target", target.path, "--size", size, "--out", out, *arguments)[::2], out)
+    return (
+        *run("reduce-vocabulary", full, "--target", target.path, "--size", size, "--out", out, *arguments)[::2],
+        out,
+    )
 
 
 def test_the_most_counted_tokens_are_kept_with_their_rows(full, counts, target):
-    status, err, out = prunes(full, target, "--counts", counts)
+    status, err, out = reduces(full, target, "--counts", counts)
     assert (status, err) == (0, "")
     before, after = (load_file(folder / "model.safetensors") for folder in (full, out))
     kept = torch.arange(0, 24, 3)
@@ -60,7 +63,18 @@ def test_the_most_counted_tokens_are_kept_with_their_rows(full, counts, target):
 
 
 def test_coverage_is_shown_around_the_size(full, counts, target):
-    out = run("prune", full, "--target", target.path, "--size", 8, "--out", full.parent / "out", "--counts", counts)[1]
+    out = run(
+        "reduce-vocabulary",
+        full,
+        "--target",
+        target.path,
+        "--size",
+        8,
+        "--out",
+        full.parent / "out",
+        "--counts",
+        counts,
+    )[1]
     assert "counted 1507 tokens, 22 different ones of 64" in out
     shares = [float(line.split()[1].rstrip("%")) for line in out.splitlines()[2:-1]]
     assert shares == sorted(shares)
@@ -80,7 +94,7 @@ def test_answers_are_counted_with_the_target_s_tokenizer(full, target, tmp_path)
         {"messages": [{"role": "user", "content": "w1"}]},
     ]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    status, err, out = prunes(full, Target(own), "--prompts", tmp_path / "prompts.jsonl", size=2)
+    status, err, out = reduces(full, Target(own), "--prompts", tmp_path / "prompts.jsonl", size=2)
     assert (status, err) == (0, "")
     assert first_draft(DraftConfig(checkpoint=str(out)), target, 0).ids.tolist() == [7, 9]
     assert counting.answers([lines[1]["messages"]]) == ["w1"]
@@ -88,7 +102,7 @@ def test_answers_are_counted_with_the_target_s_tokenizer(full, target, tmp_path)
 
 def test_a_target_without_a_tokenizer_says_so(full, target, tmp_path):
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"messages": [{"role": "user", "content": "a"}]}))
-    status, err, out = prunes(full, target, "--prompts", tmp_path / "prompts.jsonl")
+    status, err, out = reduces(full, target, "--prompts", tmp_path / "prompts.jsonl")
     assert status == 1
     assert "has no tokenizer that can be read" in err
     assert not out.exists()
@@ -109,7 +123,7 @@ def test_a_target_without_a_tokenizer_says_so(full, target, tmp_path):
 )
 def test_counts_that_are_none_are_refused(full, target, tmp_path, content, message):
     (tmp_path / "counts.json").write_text(content)
-    status, err, out = prunes(full, target, "--counts", tmp_path / "counts.json")
+    status, err, out = reduces(full, target, "--counts", tmp_path / "counts.json")
     assert status == 1
     assert message in err
     assert not out.exists()
@@ -117,12 +131,12 @@ def test_counts_that_are_none_are_refused(full, target, tmp_path, content, messa
 
 def test_prompts_that_are_no_text_are_refused(full, target, tmp_path):
     (tmp_path / "prompts.jsonl").write_bytes(b"\xff\xfe\x00")
-    assert "is not text in UTF-8" in prunes(full, target, "--prompts", tmp_path / "prompts.jsonl")[1]
+    assert "is not text in UTF-8" in reduces(full, target, "--prompts", tmp_path / "prompts.jsonl")[1]
 
 
 @pytest.mark.parametrize("size", [0, -1, 64, 65])
 def test_a_size_that_is_no_reduction_is_refused(full, counts, target, size):
-    status, err, _ = prunes(full, target, "--counts", counts, size=size)
+    status, err, _ = reduces(full, target, "--counts", counts, size=size)
     assert status == 1
     assert f"name a size from 1 to 63, not {size}" in err
 
@@ -130,7 +144,7 @@ def test_a_size_that_is_no_reduction_is_refused(full, counts, target, size):
 def test_nothing_is_written_over_or_left_half(full, counts, target, no_room):
     (full.parent / "out").mkdir()
     (full.parent / "out/mine").write_text("")
-    assert "is not empty" in prunes(full, target, "--counts", counts)[1]
+    assert "is not empty" in reduces(full, target, "--counts", counts)[1]
     (full.parent / "out/mine").unlink()
     draft = first_draft(DraftConfig(checkpoint=str(full)), target, 0)
     with no_room(), pytest.raises(WeightsError, match="cannot be written"):
