@@ -69,15 +69,21 @@ def helm(*arguments):
     return subprocess.run(["helm", *arguments], check=False, capture_output=True, text=True)
 
 
-def with_the_charts_role(space, path):
-    """A kubeconfig of the chart's service account in a namespace, with its Roles and nothing else of the chart."""
+def grant_the_charts_role(space, *more):
+    """The chart's service account in a namespace, with its Roles and nothing else of the chart; more are values."""
     values = ("--namespace", space, "--kube-version", "1.34.0", "--set", f"watchNamespaces={{{space}}}")
+    values += tuple(part for value in more for part in ("--set", value))
     rendered = helm("template", "aurora", str(ROOT / "charts" / "aurora-operator"), *values)
     assert rendered.returncode == 0, rendered.stderr
     kinds = {"ServiceAccount", "Role", "RoleBinding"}
     bodies = [body for body in yaml.safe_load_all(rendered.stdout) if body and body["kind"] in kinds]
     done = kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(bodies))
     assert done.returncode == 0, done.stderr
+
+
+def with_the_charts_role(space, path):
+    """A kubeconfig of that account."""
+    grant_the_charts_role(space)
     config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten").stdout)
     token = kubectl("create", "token", "aurora", "-n", space).stdout.strip()
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]

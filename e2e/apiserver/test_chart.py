@@ -30,6 +30,7 @@ def test_it_lints():
         ("watchNamespaces={default,kube-public}",),
         ("networkPolicy.enabled=false",),
         ("ray.enabled=true",),
+        ("routes.enabled=true",),
         ("replicas=2",),
         ("dashboards.enabled=true",),
         (

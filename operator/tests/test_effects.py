@@ -19,6 +19,7 @@ FULL = a_spec(
     training={"hyperparameters": {"lrTotalSteps": 10}},
     samples={"transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m"},
     promotion={
+        "canary": {"route": {"name": "front"}},
         "prometheus": {
             "url": "http://m",
             "bearerTokenSecret": {"name": "token", "key": "token"},

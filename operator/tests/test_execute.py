@@ -8,6 +8,7 @@ from aurora_operator.errors import ClusterError
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile import execute
 from aurora_operator.reconcile.plan import Load, Plan
+from aurora_operator.reconcile.route import Dealt, Patch
 from aurora_operator.reconcile.snapshot import Problem
 from operator_support import a_snapshot, reported
 
@@ -166,3 +167,23 @@ def test_nothing_follows_from_a_status_that_was_not_written(agents):
     with pytest.raises(ClusterError):
         execute.execute(cluster, a_snapshot(), Plan(status={}, apply=(config("fine"),), loads=(object(),)))
     assert (cluster.applied, agents.calls) == ([], [])
+
+
+class Patching:
+    """An API server that takes labels of pods, and no route."""
+
+    def __init__(self):
+        self.changes = []
+
+    def patch(self, _, kind, namespace, name, change):
+        if kind != "Pod":
+            raise ClusterError("not allowed", 403)
+        self.changes.append((namespace, name, change))
+
+
+def test_pods_get_their_sets_also_where_the_route_is_not_taken_which_is_a_problem():
+    cluster, at = Patching(), ("gateway.networking.k8s.io/v1", "HTTPRoute", "front")
+    change = Patch(at, ({"op": "add", "path": "/spec/rules/0/backendRefs/0/weight", "value": 1},), (99, 1))
+    (problem,) = execute.execute(cluster, a_snapshot(), Plan(dealt=Dealt({"a": "canary"}, change)))
+    assert cluster.changes == [("ns", "a", {"metadata": {"labels": {"aurora-operator.io/pod-set": "canary"}}})]
+    assert (problem.reason, problem.about) == ("ApplyRefused", at)

@@ -120,7 +120,7 @@ class Annotated:
     def get(self, *_):
         return a_body(a_spec())
 
-    def annotate(self, *about):
+    def patch(self, *about):
         self.marks.append(about)
 
 
@@ -143,7 +143,8 @@ def test_a_resource_on_which_another_installation_acts_is_left_to_it(monkeypatch
     stamped[STAMP] = "b/aurora"
     assert reconciler.reconcile(Name("ns", "chat")) == 60
     assert done == ["a/aurora"]
-    ((*at, mark),) = cluster.marks
+    ((*at, change),) = cluster.marks
+    mark = change["metadata"]["annotations"]
     assert at == ["v1", "ConfigMap", "ns", "chat-desired"]
     assert mark[MARK].startswith("a/aurora ")
     # The other one shows it.

@@ -29,7 +29,7 @@ def test_images_and_the_environment_are_made_while_go_compiles():
 
 def test_one_go_program_is_compiled_at_a_time():
     tasks = made(node=True, evidence=True)
-    order = ["Kubernetes components", "Prometheus", "VictoriaMetrics", "KubeRay"]
+    order = ["Kubernetes components", "Prometheus", "VictoriaMetrics", "KubeRay", "CRDs of routes"]
     assert [task.name for task in tasks if task.name in order] == order
     assert needs(tasks, "VictoriaMetrics") == {"system packages", *order[:2]}
     assert needs(tasks, "KubeRay") == {"system packages", *order[:3]}
@@ -38,10 +38,10 @@ def test_one_go_program_is_compiled_at_a_time():
 @pytest.mark.parametrize(
     ("options", "left_out"),
     [
-        ({"node": True, "evidence": False}, {"VictoriaMetrics", "KubeRay"}),
+        ({"node": True, "evidence": False}, {"VictoriaMetrics", "KubeRay", "CRDs of routes"}),
         (
             {"node": False, "evidence": False},
-            {"VictoriaMetrics", "KubeRay", "Prometheus", "Kubernetes components", "images"},
+            {"VictoriaMetrics", "KubeRay", "CRDs of routes", "Prometheus", "Kubernetes components", "images"},
         ),
     ],
 )

@@ -15,6 +15,7 @@ COMPONENTS = ROOT / "e2e" / "cluster" / "components" / "build.sh"
 PROMETHEUS = ROOT / "e2e" / "cluster" / "prometheus" / "build" / "build.sh"
 VICTORIA = ROOT / "e2e" / "evidence" / "victoria" / "build.sh"
 KUBERAY = ROOT / "e2e" / "cluster" / "kuberay" / "build.sh"
+ROUTES = ROOT / "e2e" / "cluster" / "routes" / "build.sh"
 IMAGES = ROOT / "images" / "build.sh"
 GO = {
     "GOPATH": str(CACHE / "go"),
@@ -60,6 +61,7 @@ def tasks(processes: Processes, *, node: bool, evidence: bool) -> list[Task]:
         if evidence:
             go("VictoriaMetrics", 30, VICTORIA)
             go("KubeRay", 60, KUBERAY)
+            go("CRDs of routes", 5, ROUTES)
         found.append(
             Task("images", 300, lambda step: _script(processes, step, IMAGES, REGISTRY), ("environment",))
         )  # fmt: skip

@@ -22,6 +22,18 @@
   resources: [rayclusters]
   verbs: [get, create, patch, delete]
 {{- end }}
+{{- if .Values.routes.enabled }}
+# A Canary by request: two weights of a route, and the label by which its Services select pods.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, patch]
+- apiGroups: [networking.istio.io]
+  resources: [virtualservices]
+  verbs: [get, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [patch]
+{{- end }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]

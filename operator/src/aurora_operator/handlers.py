@@ -23,7 +23,7 @@ from aurora_operator.clients.informer import Informer
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
 from aurora_operator.errors import OperatorError, SpecError
-from aurora_operator.reconcile import contest, rival, unreadable
+from aurora_operator.reconcile import contest, rival, route, unreadable
 from aurora_operator.reconcile.drift import rendered
 from aurora_operator.reconcile.evidence import measure
 from aurora_operator.reconcile.execute import execute
@@ -31,6 +31,7 @@ from aurora_operator.reconcile.observe import observe
 from aurora_operator.reconcile.plan import RESYNC_SECONDS, Plan, plan
 from aurora_operator.reconcile.polling import Polling
 from aurora_operator.reconcile.snapshot import Problem, Snapshot, key
+from aurora_operator.render.identity import Resource
 from aurora_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Reconciler:
         self._names: set[Name] = set()
         self._claims = rival.Claims(settings.instance)
         self._memory = contest.Memory()
+        self._routes: dict[Name, Resource] = {}
         self._polling = Polling(partial(measure, cluster, trusted=settings.trusted_hosts))
 
     def reconcile(self, name: Name) -> float | None:
@@ -65,6 +67,7 @@ class Reconciler:
             self._problems.pop(name, None)
             self._ignored.pop(name, None)
             self._polling.forget(str(name))
+            self._route(name, None)
             metrics.forget(str(name))
             self._cluster.forget(*name)
             self._claims.forget(str(name))
@@ -83,6 +86,7 @@ class Reconciler:
                 return _UNREADABLE_SECONDS
             doing = "planning"
             snapshot = self._acting(name, snapshot, stamped)
+            self._route(name, snapshot.resource)
             todo = plan(snapshot)
             doing = "applying"
             return self._carry_out(name, snapshot, todo)
@@ -98,6 +102,14 @@ class Reconciler:
             text = f"{type(error).__name__} while {doing}: the operator's log has the traceback; please report it"
             unreadable.report(self._cluster, body, "ReconcileFailing", text)
             raise
+
+    def _route(self, name: Name, resource: Resource | None) -> None:
+        """Remember what names a route; one that is named no longer gives stable all requests again."""
+        before = self._routes.pop(name, None)
+        if before is not None and (resource is None or route.key(before) != route.key(resource)):
+            route.release(self._cluster, before)
+        if resource is not None and route.key(resource) is not None:
+            self._routes[name] = resource
 
     def _carry_out(self, name: Name, snapshot: Snapshot, todo: Plan) -> float:
         if snapshot.ignored and self._ignored.get(name) != snapshot.ignored:
@@ -117,6 +129,8 @@ class Reconciler:
         """What was applied, and who made it necessary."""
         refused = {one.about for one in problems}
         done = [(key(body), rendered(body), todo.undone.get(key(body), "")) for body in todo.apply]
+        if todo.dealt.change is not None:
+            done.append((todo.dealt.change.at, todo.dealt.change.rendered, todo.dealt.change.by))
         self._memory.note(str(name), [one for one in done if one[0] not in refused], snapshot.now)
         found = contest.contested(self._memory.of(str(name)), snapshot.now)
         metrics.contested_objects.labels(str(name)).set(len(found))
@@ -141,7 +155,8 @@ class Reconciler:
         mark = self._claims.mark(stamped, snapshot.now)
         if mark is not None:
             log.warning("%s: the operator %s acts on it too: standing back", name, stamped[rival.STAMP])
-            self._cluster.annotate("v1", "ConfigMap", name.namespace, snapshot.resource.desired, mark)
+            change = {"metadata": {"annotations": mark}}
+            self._cluster.patch("v1", "ConfigMap", name.namespace, snapshot.resource.desired, change)
 
 
 @kopf.on.startup()

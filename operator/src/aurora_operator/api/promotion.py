@@ -157,11 +157,28 @@ class Strata(StrataConfig):
     """What remains."""
 
 
+class Route(Config):
+    """An existing route of the namespace that deals requests to Services NAME-stable and NAME-canary."""
+
+    kind: Literal["HTTPRoute", "VirtualService"] = "HTTPRoute"
+    """HTTPRoute of the Gateway API (gateway.networking.k8s.io/v1), VirtualService of Istio (networking.istio.io/v1)."""
+    name: Name
+    """Its name; of it the operator changes the two weights, and nothing else."""
+    rule: str | None = Field(None, min_length=1, max_length=253)
+    """Name of the one rule to deal by; by default every rule whose backends are these two Services and no others."""
+    weight: int | None = Field(None, ge=1, le=99)
+    """Percent of requests for the canary pods in a trial, half of which meet the candidate; by default their share of
+    all pods."""
+
+
 class Canary(Config):
     """How many pods run the candidate."""
 
     replicas: int = Field(1, ge=1, le=1000)
     """Pods that run the candidate at a time, at most half of all; as many others take over in every second slice."""
+    route: Route | None = None
+    """Deal requests by an existing route instead of connections by the Service. Setting it for the first time, and
+    removing it, restarts the engines, one by one."""
 
 
 class PromotionSpec(Config):
@@ -171,6 +188,10 @@ class PromotionSpec(Config):
         (
             "self.strategy in ['Immediate', 'Manual'] || has(self.prometheus)",
             "promotion.strategy needs promotion.prometheus.url; without Prometheus use Manual, or Immediate in a lab",
+        ),
+        (
+            "!has(self.canary.route) || self.strategy == 'Canary'",
+            "promotion.canary.route deals requests to canary pods: set promotion.strategy to Canary, or remove it",
         ),
     )
 
@@ -182,7 +203,7 @@ class PromotionSpec(Config):
     gate: Gate = Gate()
     """What counts as proof."""
     canary: Canary = Canary()
-    """How many pods."""
+    """How many pods, and how requests reach them."""
     strata: Strata | None = None
     """Kinds of requests of which none may lose more than a stated share; none where it is left out."""
     guards: list[Guard] = Field(default_factory=list, max_length=16)

@@ -227,6 +227,14 @@ class Spec(Config):
             "Canary needs more serving.replicas than promotion.canary.replicas; with one replica use Switchback",
         ),
         (
+            "!has(self.promotion.canary.route) || self.serving.replicas > 2 * self.promotion.canary.replicas",
+            "promotion.canary.route needs serving.replicas above twice promotion.canary.replicas: some serve stable",
+        ),
+        (
+            "self.mode != 'Online' || !has(self.promotion.canary.route)",
+            "promotion.canary.route is for engines of a Deployment: mode Online deals by its Service",
+        ),
+        (
             "self.training.hyperparameters.tttLength >= 1 && self.training.hyperparameters.tttLength <= 16",
             "training.hyperparameters.tttLength must be from 1 to 16",
         ),

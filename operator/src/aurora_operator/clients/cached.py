@@ -10,7 +10,7 @@ import json
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aurora_operator.api import GROUP, KIND, VERSION
@@ -66,7 +66,7 @@ def _without_managers(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_managers(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body with what metadata.managedFields says of all but its status, where the operator applied it."""
+    """A body with what metadata.managedFields says of all but its status, where the operator set any of it."""
     entries = [one for one in body["metadata"].get("managedFields") or () if isinstance(one, Mapping)]
     kept = [
         {name: one.get(name) for name in ("manager", "operation", "fieldsV1")}
@@ -74,7 +74,7 @@ def _with_managers(body: Mapping[str, Any]) -> dict[str, Any]:
         if not one.get("subresource") or one.get("subresource") == "scale"
     ]
     found = _without_managers(body)
-    if any((one["manager"], one["operation"]) == (MANAGER, "Apply") for one in kept):
+    if any(one["manager"] == MANAGER for one in kept):
         found["metadata"]["managedFields"] = kept
     return found
 
@@ -152,6 +152,18 @@ class CachedCluster(Cluster):
             self._drop(key)
             raise
         self._hold(key, made)
+        return made
+
+    def patch(
+        self, api_version: str, kind: str, namespace: str, name: str, change: Mapping[str, Any] | Sequence[Any]
+    ) -> dict[str, Any]:
+        """Change what a patch names; see :meth:`Cluster.patch`."""
+        key = ObjectKey(api_version, kind, namespace, name)
+        # Also where it fails: a JSON patch does so where the object is no longer as it was read.
+        self._drop(key)
+        made = super().patch(api_version, kind, namespace, name, change)
+        if key[:2] not in KINDS:
+            self._hold(key, _with_managers(made))
         return made
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:

@@ -1,7 +1,7 @@
 """The API server."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -215,18 +215,23 @@ class Cluster:
         found: dict[str, Any] = json.loads(response.data)
         return found
 
-    def annotate(self, api_version: str, kind: str, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
-        """Set annotations of an object, and nothing else."""
-        resource = self._of(api_version, kind)
-        with _translated(f"annotate {kind} {namespace}/{name}"):
+    def patch(
+        self, api_version: str, kind: str, namespace: str, name: str, change: Mapping[str, Any] | Sequence[Any]
+    ) -> dict[str, Any]:
+        """Change what a merge patch names, or, as a list, a JSON patch, and nothing else. Returns what is there now."""
+        resource, how = self._of(api_version, kind), "merge" if isinstance(change, Mapping) else "json"
+        with _translated(f"patch {kind} {namespace}/{name}"):
             metrics.requests.labels("patch", kind).inc()
-            resource.patch(
-                body={"metadata": {"annotations": dict(annotations)}},
+            made: dict[str, Any] = resource.patch(
+                body=dict(change) if isinstance(change, Mapping) else list(change),
                 name=name,
                 namespace=namespace,
-                content_type="application/merge-patch+json",
+                content_type=f"application/{how}-patch+json",
+                field_manager=MANAGER,
+                serializer=_plain,
                 _request_timeout=self._timeout,
             )
+        return made
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object and what it owns."""

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -47,12 +47,20 @@ def awaits_person(spec: Spec, candidate: Candidate, now: datetime) -> bool:
     return spec.promotion.strategy == "Manual" and (over or candidate.verdict in SETTLED)
 
 
+def is_dealt(spec: Spec, candidate: Candidate | None, now: datetime) -> bool:
+    """Whether some pods are to serve the candidate at times."""
+    return candidate is not None and not spec.suspend and not awaits_person(spec, candidate, now)
+
+
 def share(spec: Spec) -> float:
     """Share of the traffic that a candidate gets."""
     if dealing(spec) != "Canary":
         return 0.5
-    pods = max(2, spec.serving.replicas)
-    return min(spec.promotion.canary.replicas, pods // 2) / pods
+    canary, pods = spec.promotion.canary, max(2, spec.serving.replicas)
+    if canary.route is not None and canary.route.weight is not None:
+        # Half of the canary pods serve the candidate at a time.
+        return canary.route.weight / 200
+    return min(canary.replicas, pods // 2) / pods
 
 
 def trial_key(uid: str, candidate: Candidate) -> str:
@@ -60,7 +68,8 @@ def trial_key(uid: str, candidate: Candidate) -> str:
     return f"{uid}/{candidate.version}/{candidate.since.isoformat()}"
 
 
-def _order(*parts: object) -> int:
+def order(*parts: object) -> int:
+    """A number that is random, and the same each time for the same parts."""
     return int.from_bytes(_digest(*parts)[:8], "big")
 
 
@@ -92,25 +101,35 @@ def canaries(trial: str, index: int, pods: Sequence[str], count: int) -> set[str
     the candidate serves stable in the same block, and is its own control.
     """
     block = index // 2
-    ordered = sorted(pods, key=lambda pod: _order(trial, block, pod))
+    ordered = sorted(pods, key=lambda pod: order(trial, block, pod))
     size = min(count, len(pods) // 2)
     first, second = ordered[:size], ordered[size : 2 * size]
     return set(first if candidate_slice(trial, index) else second)
 
 
 def assignments(
-    spec: Spec, stable: Stable, candidate: Candidate | None, uid: str, pods: Sequence[Pod], now: datetime
+    spec: Spec,
+    stable: Stable,
+    candidate: Candidate | None,
+    uid: str,
+    pods: Sequence[Pod],
+    now: datetime,
+    canary_pods: Collection[str] | None = None,
 ) -> dict[str, tuple[int, int]]:
-    """What each pod should serve now: (version, steps) by pod name."""
+    """What each pod should serve now: (version, steps) by pod name.
+
+    Where a route deals requests, only its ``canary_pods`` take turns with the candidate; None: all do.
+    """
     desired = {pod.name: (stable.version, stable.steps) for pod in pods}
-    if candidate is None or spec.suspend or not pods or awaits_person(spec, candidate, now):
+    if candidate is None or not pods or not is_dealt(spec, candidate, now):
         return desired
     trial, length = trial_key(uid, candidate), spec.promotion.gate.slice_seconds
     index = slice_index((now - candidate.since).total_seconds(), length)
     on_trial = (candidate.version, candidate.steps)
     match dealing(spec):
         case "Canary":
-            chosen = canaries(trial, index, [pod.name for pod in pods], spec.promotion.canary.replicas)
+            names = [pod.name for pod in pods if canary_pods is None or pod.name in canary_pods]
+            chosen = canaries(trial, index, names, spec.promotion.canary.replicas)
             desired |= dict.fromkeys(chosen, on_trial)
         case "Switchback" if candidate_slice(trial, index):
             desired |= dict.fromkeys(desired, on_trial)

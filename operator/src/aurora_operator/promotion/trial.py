@@ -50,6 +50,7 @@ class Seen:
         record: what the volume records of promotion.
         pods: what serves.
         found: what Prometheus reported.
+        held: why no trial can be dealt now; empty where one can.
         now: the time.
     """
 
@@ -59,6 +60,7 @@ class Seen:
     pods: Sequence[Pod] = ()
     found: Found = field(default_factory=Found)
     record: Record | None = None
+    held: str = ""
 
 
 def first_stable(spec: Spec, now: datetime) -> Stable:
@@ -258,6 +260,8 @@ def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
     if candidate is None:
         problem = seen.found.evidence.problem if seen.found.evidence else ""
         return replace(at, message=f"{at.message}; {problem}") if problem else at
+    if seen.held:
+        return replace(at, reason="RouteNotReady", message=f"version {candidate.version} waits: {seen.held}")
     if strategy(spec) not in {"Immediate", "Manual"}:
         alpha, left = budget.taken(spec.promotion.gate, at.budget, seen.now)
         why = outlook.holds_back(spec, at, candidate)

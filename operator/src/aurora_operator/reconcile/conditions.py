@@ -8,7 +8,7 @@ from aurora_core.printable import printable
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile import contest, ray, speculation, storage, trainer
+from aurora_operator.reconcile import contest, ray, route, speculation, storage, trainer
 from aurora_operator.reconcile.pods import condition_of, is_ready, outlived, podless, trouble, unending
 from aurora_operator.reconcile.readiness import READY, Seen, Truth, ready
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot
@@ -138,6 +138,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         "StorageReady": storage.ready(snapshot),
         "TrainingHealthy": trainer.training(snapshot),
         **({ray.CONDITION: ray.ready(snapshot)} if snapshot.resource.online else {}),
+        **({route.CONDITION: route.ready(snapshot)} if route.key(snapshot.resource) is not None else {}),
         "PromotionProgressing": Seen(promoting, progress.reason, message),
         speculation.CONDITION: Seen(*speculation.speculating(snapshot, progress)),
         "Degraded": _degraded(snapshot, taken),

@@ -16,9 +16,11 @@ from aurora_operator import metrics
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import ClusterError
 from aurora_operator.promotion.progress import Note, Pod
+from aurora_operator.reconcile import route
 from aurora_operator.reconcile.observe import agent
 from aurora_operator.reconcile.plan import Load, Plan
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, key
+from aurora_operator.render.identity import POD_SET
 
 log = logging.getLogger(__name__)
 
@@ -57,31 +59,54 @@ def _refusal(error: ClusterError, at: Key) -> Problem:
 def _changed(cluster: Cluster, name: str, plan: Plan, namespace: str) -> list[Problem]:
     """Delete and apply children, each by itself: what the API server does not take of one keeps no other waiting."""
     problems = []
-
-    def attempt(what: str, at: Key, change: Callable[[], object]) -> None:
-        log.info("%s: %s", name, what)
-        try:
-            change()
-        except ClusterError as error:
-            metrics.failures.labels(name, "apply").inc()
-            problems.append(_refusal(error, at))
-            log.warning("%s: %s", name, printable(str(error), _MOST_TEXT))
-            return
-        metrics.writes.labels(what.split()[1]).inc()
-
     for api_version, kind, child in plan.delete:
-        at = (api_version, kind, child)
-        attempt(f"delete {kind} {child}", at, partial(cluster.delete, api_version, kind, namespace, child))
+        at, do = (api_version, kind, child), partial(cluster.delete, api_version, kind, namespace, child)
+        problems += _attempted(name, f"delete {kind} {child}", at, do)
     for body in plan.apply:
-        attempt(f"apply {body['kind']} {body['metadata']['name']}", key(body), partial(cluster.apply, body))
+        what = f"apply {body['kind']} {body['metadata']['name']}"
+        problems += _attempted(name, what, key(body), partial(cluster.apply, body))
     return problems
+
+
+def _attempted(name: str, what: str, at: Key, change: Callable[[], object]) -> list[Problem]:
+    """Make one change; what it was not taken for. The second word of ``what`` is the kind."""
+    log.info("%s: %s", name, what)
+    try:
+        change()
+    except ClusterError as error:
+        metrics.failures.labels(name, "apply").inc()
+        log.warning("%s: %s", name, printable(str(error), _MOST_TEXT))
+        return [_refusal(error, at)]
+    metrics.writes.labels(what.split()[1]).inc()
+    return []
 
 
 def _reported(cluster: Cluster, name: str, about: Mapping[str, Any], plan: Plan, namespace: str) -> list[Problem]:
     """What only the API server is asked for: objects, then Events."""
-    problems = _changed(cluster, name, plan, namespace)
+    problems = [*_changed(cluster, name, plan, namespace), *_dealt(cluster, name, plan.dealt, namespace)]
     for note in plan.notes:
         _report(cluster, name, about, note)
+    return problems
+
+
+def _dealt(cluster: Cluster, name: str, dealt: route.Dealt, namespace: str) -> list[Problem]:
+    """Give pods their sets, then a route its weights."""
+    problems, change = [], dealt.change
+    changes: list[tuple[str, Key, Callable[[], object]]] = [
+        (
+            f"label Pod {pod} {pods}",
+            ("v1", "Pod", pod),
+            partial(cluster.patch, "v1", "Pod", namespace, pod, {"metadata": {"labels": {POD_SET: pods}}}),
+        )
+        for pod, pods in dealt.pod_sets.items()
+    ]
+    if change is not None:
+        what = "patch {1} {2}".format(*change.at)
+        changes.append(
+            (f"{what} {change.rendered[0]}", change.at, partial(route.carried_out, cluster, namespace, change))
+        )
+    for what, at, do in changes:
+        problems += _attempted(name, what, at, do)
     return problems
 
 

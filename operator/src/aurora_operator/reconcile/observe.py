@@ -24,7 +24,7 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.secrets import check_consent
 from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
-from aurora_operator.reconcile import ray
+from aurora_operator.reconcile import ray, route
 from aurora_operator.reconcile.legible import flaw
 from aurora_operator.reconcile.ownership import Pods, made_by, sorted_out
 from aurora_operator.reconcile.pods import is_ready
@@ -53,6 +53,8 @@ def _children(
         ("v1", "ConfigMap", resource.desired),
         ("v1", "Secret", resource.keys),
         ("v1", "Service", resource.name),
+        ("v1", "Service", resource.stable_pods),
+        ("v1", "Service", resource.canary_pods),
         ("v1", "Service", resource.trainer),
         ("v1", "Service", resource.ranks),
         ("batch/v1", "Job", resource.init),
@@ -270,6 +272,7 @@ def observe(
         trainer_pods=tuple(trainers),
         head_pods=tuple(heads),
         kuberay=kuberay.problem,
+        route=route.observed(cluster, resource),
         pods=tuple(one.pod for one in reports),
         versions=versions,
         damaged=next((one.damaged for one in contents if one.damaged), {}),

@@ -10,7 +10,7 @@ from aurora_operator.promotion import anchor
 from aurora_operator.promotion.assignment import assignments, next_slice
 from aurora_operator.promotion.progress import Note, Pod, Progress
 from aurora_operator.promotion.trial import Seen, advance
-from aurora_operator.reconcile import contest, jobs, reported, rival, speculation
+from aurora_operator.reconcile import contest, jobs, reported, rival, route, speculation
 from aurora_operator.reconcile.drift import APPLIED, HASH, lost, rendered
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
 from aurora_operator.render import config, credentials, network, ranks, ray, serving, training
@@ -38,7 +38,7 @@ class Load:
 class Plan:
     """Everything to do; ``record`` is what a pod's agent must keep on the volume.
 
-    ``undone`` says who made it necessary to apply an object again that was there.
+    ``undone`` says who made it necessary to apply an object again that was there. ``dealt`` is what a route needs.
     """
 
     status: Mapping[str, Any] | None = None
@@ -48,6 +48,7 @@ class Plan:
     undone: Mapping[Key, str] = field(default_factory=dict)
     loads: tuple[Load, ...] = ()
     record: tuple[Pod, Record] | None = None
+    dealt: route.Dealt = field(default_factory=route.Dealt)
     again_seconds: float = RESYNC_SECONDS
 
 
@@ -120,7 +121,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned
     if snapshot.prepared:
         # Not without the key either: what should be closed is never served open.
-        children.add(serving.service(resource), *(_serving(snapshot) if not engines_wait else ()))
+        children.add(serving.service(resource), *serving.pod_sets(resource))
+        children.add(*(_serving(snapshot) if not engines_wait else ()))
         children.add(serving.disruption_budget(resource), training.trainer_service(resource), ranks.service(resource))
         if not (resource.online or unsigned or jobs.leaves_queue(snapshot)):
             stamp = _stamp(snapshot, ("batch/v1", "Job", resource.trainer), snapshot.keys["samples"])
@@ -164,7 +166,15 @@ def _must_apply(snapshot: Snapshot, body: Mapping[str, Any]) -> bool:
 
 def _loads(snapshot: Snapshot, progress: Progress) -> list[Load]:
     resource = snapshot.resource
-    desired = assignments(snapshot.spec, progress.stable, progress.candidate, resource.uid, snapshot.pods, snapshot.now)
+    desired = assignments(
+        snapshot.spec,
+        progress.stable,
+        progress.candidate,
+        resource.uid,
+        snapshot.pods,
+        snapshot.now,
+        route.eligible(snapshot),
+    )
     if progress.provisional:
         return []
     desired = {name: (version, speculation.steps(snapshot, steps)) for name, (version, steps) in desired.items()}
@@ -204,6 +214,7 @@ def plan(snapshot: Snapshot) -> Plan:
         record=snapshot.record,
         pods=snapshot.pods,
         found=snapshot.found,
+        held=route.held(snapshot),
     )
     progress = advance(snapshot.spec, snapshot.status, seen)
     desired = _children(snapshot, progress)
@@ -220,7 +231,7 @@ def plan(snapshot: Snapshot) -> Plan:
     observed = reported.status(snapshot, progress, taken)
     status = observed.model_dump(mode="json", by_alias=True)
     notes = (*progress.notes, *speculation.notes(snapshot.status, observed.conditions))
-    loads = _loads(snapshot, progress)
+    loads, dealt = _loads(snapshot, progress), route.dealt(snapshot, progress.candidate)
     waits = [RESYNC_SECONDS]
     if progress.candidate is not None:
         waits.append(float(snapshot.spec.promotion.gate.interval_seconds))
@@ -228,7 +239,7 @@ def plan(snapshot: Snapshot) -> Plan:
     if to_slice is not None:
         waits.append(to_slice + 0.2)
     # What was refused just now, or not taken, is tried again at the usual pace.
-    if (loads or apply or delete or notes) and not snapshot.problems:
+    if (loads or apply or delete or notes or dealt != route.Dealt()) and not snapshot.problems:
         waits.append(SETTLE_SECONDS)
     return Plan(
         status=None if status == snapshot.status.model_dump(mode="json", by_alias=True) else status,
@@ -238,5 +249,6 @@ def plan(snapshot: Snapshot) -> Plan:
         undone={key(body): contest.culprit(body, live) for body, live in there},
         loads=tuple(loads),
         record=_record(snapshot, progress),
+        dealt=dealt,
         again_seconds=min(waits),
     )

@@ -18,6 +18,7 @@ from aurora_operator.promotion.trial import Found
 from aurora_operator.render import credentials
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.network import NetworkPeers
+from aurora_operator.render.route import Split
 from aurora_operator.render.training import CLAIM
 
 _EMPTY = timedelta(minutes=5)
@@ -59,6 +60,21 @@ class Applied:
     by: str = ""
 
 
+@dataclass(frozen=True)
+class Routed:
+    """The route that deals requests in a Canary.
+
+    Attributes:
+        live: as the API server has it; None where it cannot be had.
+        splits: its rules that deal to the two Services.
+        problem: why it cannot deal requests, reason and message; None where it can.
+    """
+
+    live: Mapping[str, Any] | None = None
+    splits: tuple[Split, ...] = ()
+    problem: tuple[str, str] | None = None
+
+
 def decoded(secret: Mapping[str, Any] | None, name: str) -> str:
     """A value of a Secret as text; empty where there is none, or where it is no text."""
     data, plain = (secret or {}).get("data") or {}, (secret or {}).get("stringData") or {}
@@ -96,6 +112,7 @@ class Snapshot:
         engine_pods, trainer_pods: those that the resource made, as the API server has them.
         head_pods: those of the Ray cluster's head, in mode Online.
         kuberay: why there can be no Ray cluster, reason and message; None where there can, and in other modes.
+        route: by which requests are dealt; None where the resource names none.
         strangers: names of pods that carry the resource's labels, and that it did not make.
         pods: what the agents of ready engine pods report.
         versions: what is on the volume; None while no agent reports it.
@@ -126,6 +143,7 @@ class Snapshot:
     trainer_pods: tuple[Mapping[str, Any], ...] = ()
     head_pods: tuple[Mapping[str, Any], ...] = ()
     kuberay: tuple[str, str] | None = None
+    route: Routed | None = None
     strangers: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None

@@ -26,6 +26,10 @@ KEPT = {
 """Annotations by which tools know that an object is not theirs to delete."""
 COMPONENT = "app.kubernetes.io/component"
 """Label that says what an object is for: engine, trainer, init, config, weights."""
+POD_SET = "aurora-operator.io/pod-set"
+"""Label of engine pods by which Services NAME-stable and NAME-canary select them, where a route deals requests."""
+STABLE, CANARY = "stable", "canary"
+"""Its values."""
 _NAME = {"app.kubernetes.io/name": "aurora"}
 MANAGED_BY = {"app.kubernetes.io/managed-by": "aurora-operator"}
 """Label of all that the operator makes."""
@@ -127,6 +131,16 @@ class Resource:
     def desired(self) -> str:
         """Name of the ConfigMap with the version that a starting engine serves."""
         return f"{self.name}-desired"
+
+    @property
+    def stable_pods(self) -> str:
+        """Name of the Service of the pods that serve stable, where a route deals requests."""
+        return f"{self.name}-{STABLE}"
+
+    @property
+    def canary_pods(self) -> str:
+        """Name of the Service of the pods that take turns with the candidate, where a route deals requests."""
+        return f"{self.name}-{CANARY}"
 
     @property
     def keys(self) -> str:

@@ -6,7 +6,7 @@ from aurora_core import listening
 from aurora_operator.api.spec import Resources
 from aurora_operator.render import credentials, gpus
 from aurora_operator.render.config import AGENT_PORT, configured
-from aurora_operator.render.identity import Images, Resource
+from aurora_operator.render.identity import CANARY, POD_SET, STABLE, Images, Resource
 from aurora_operator.render.merge import pod_template
 from aurora_operator.render.pods import (
     CONFIG,
@@ -115,6 +115,9 @@ def template(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
         "prometheus.io/port": str(AGENT_PORT),
         "prometheus.io/path": "/metrics",
     }
+    if resource.spec.promotion.canary.route is not None:
+        # A pod that starts while no operator runs serves as well.
+        made["metadata"]["labels"][POD_SET] = STABLE
     made["spec"]["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,
@@ -146,13 +149,27 @@ def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]
 
 def service(resource: Resource) -> dict[str, Any]:
     """The endpoint for requests; it has the resource's name."""
+    return _service(resource, resource.name, resource.selector(ENGINE))
+
+
+def pod_sets(resource: Resource) -> list[dict[str, Any]]:
+    """The two Services that a route deals requests to; none without a route."""
+    if resource.spec.promotion.canary.route is None:
+        return []
+    return [
+        _service(resource, name, {**resource.selector(ENGINE), POD_SET: pods})
+        for name, pods in ((resource.stable_pods, STABLE), (resource.canary_pods, CANARY))
+    ]
+
+
+def _service(resource: Resource, name: str, selector: dict[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": resource.metadata(resource.name, ENGINE),
+        "metadata": resource.metadata(name, ENGINE),
         "spec": {
             "ipFamilyPolicy": "PreferDualStack",
-            "selector": resource.selector(ENGINE),
+            "selector": selector,
             "ports": [{"name": "http", "port": resource.spec.serving.port, "targetPort": "http", "protocol": "TCP"}],
         },
     }

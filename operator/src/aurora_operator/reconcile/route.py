@@ -1,0 +1,264 @@
+"""A Canary by request: the route that deals requests to two sets of pods, as the condition RouteReady.
+
+Pods become canary pods before requests are dealt to them, and stop being canary pods after no more are; so no weight is
+ever given to a Service without a pod. Which of the canary pods serve the candidate is the coin's business, as always.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from aurora_core.printable import printable
+
+from aurora_operator import metrics
+from aurora_operator.api.status import Candidate
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.errors import ClusterError
+from aurora_operator.promotion.assignment import is_dealt, trial_key
+from aurora_operator.promotion.pod_sets import Member, canary_pods, shares
+from aurora_operator.reconcile import contest
+from aurora_operator.reconcile.drift import holders, readable
+from aurora_operator.reconcile.pods import is_ready
+from aurora_operator.reconcile.readiness import Seen
+from aurora_operator.reconcile.snapshot import Key, Routed, Snapshot
+from aurora_operator.render.identity import CANARY, POD_SET, STABLE, Resource
+from aurora_operator.render.route import KINDS, Split, patch, splits
+
+log = logging.getLogger(__name__)
+
+CONDITION = "RouteReady"
+DRAINED = timedelta(seconds=10)
+"""From a weight of 0 until every router is taken to know of it."""
+_ALONE = (100, 0)
+_INSTALL = {
+    "HTTPRoute": "install the Gateway API's CRDs (gateway.networking.k8s.io/v1) and a Gateway that implements them",
+    "VirtualService": "install Istio 1.22 or newer, which brought networking.istio.io/v1",
+}
+_MOST_TEXT = 1000
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change of a route's weights.
+
+    Attributes:
+        at: the route.
+        operations: JSON patch.
+        weights: of stable and canary pods.
+        by: who changed the same weights since they were set last; empty where nobody did.
+    """
+
+    at: Key
+    operations: tuple[Mapping[str, Any], ...]
+    weights: tuple[int, int]
+    by: str = ""
+
+    @property
+    def rendered(self) -> tuple[str, str]:
+        """What is remembered of it, to notice another client that undoes it."""
+        return f"{self.weights[0]}/{self.weights[1]}", ""
+
+
+class Dealt(NamedTuple):
+    """What is to be done: labels of pods by name, and the route's weights."""
+
+    pod_sets: Mapping[str, str] = {}
+    change: Patch | None = None
+
+
+def key(resource: Resource) -> Key | None:
+    """Of the route that a resource names."""
+    route = resource.spec.promotion.canary.route
+    return (*KINDS[route.kind], route.name) if route is not None else None
+
+
+def _live(cluster: Cluster, resource: Resource, at: Key) -> Mapping[str, Any] | tuple[str, str]:
+    """The route, or reason and message why it cannot be had."""
+    api, kind, name = at
+    if not cluster.serves(api, kind):
+        return "RouteKindMissing", f"the cluster has no kind {kind} of {api}: {_INSTALL[kind]}"
+    try:
+        found = cluster.get(api, kind, resource.namespace, name)
+    except ClusterError as error:
+        if error.status != 403:  # noqa: PLR2004 (HTTP's own)
+            raise
+        text = f"{error}: set routes.enabled of this operator's chart, which gives it the right to get and patch routes"
+        return "RouteForbidden", text
+    if found is None:
+        return (
+            "RouteMissing",
+            f"there is no {kind} {name} in namespace {resource.namespace}: make it, or correct the name",
+        )
+    return found
+
+
+def _not_accepted(live: Mapping[str, Any]) -> str:
+    """Why no Gateway deals by an HTTPRoute; empty where one does. A VirtualService does not say so."""
+    if live["kind"] != "HTTPRoute":
+        return ""
+    conditions = [
+        condition
+        for parent in (live.get("status") or {}).get("parents") or ()
+        for condition in parent.get("conditions") or ()
+        if condition.get("type") == "Accepted"
+    ]
+    if any(one.get("status") == "True" for one in conditions):
+        return ""
+    return next((f"{one.get('reason')}: {one.get('message')}" for one in conditions), "no Gateway has taken it up")
+
+
+def observed(cluster: Cluster, resource: Resource) -> Routed | None:
+    """The route of a resource, which may come later than the operator, as may its kind; None where none is named.
+
+    Raises:
+        ClusterError: the API server does not answer.
+    """
+    route, at = resource.spec.promotion.canary.route, key(resource)
+    if route is None or at is None:
+        return None
+    live = _live(cluster, resource, at)
+    if isinstance(live, tuple):
+        return Routed(problem=live)
+    found = splits(resource, live)
+    what, names = f"{at[1]} {at[2]}", f"{resource.stable_pods} and {resource.canary_pods}"
+    if not found:
+        rule = f" named {route.rule}" if route.rule else ""
+        text = f"{what} has no rule{rule} whose backends are the Services {names} and no others: name them there"
+        return Routed(live, problem=("RouteNotOurs", text))
+    why = _not_accepted(live)
+    if why:
+        return Routed(live, found, ("RouteNotAccepted", f"{what}: {why}"))
+    return Routed(live, found)
+
+
+def _contested(snapshot: Snapshot, at: Key) -> str:
+    """Who fights over the route's weights, for people; empty where nobody does."""
+    fought = {name: one for name, one in snapshot.applied.items() if name == at}
+    return contest.message(fought, snapshot.resource.namespace, snapshot.now)
+
+
+def _problem(snapshot: Snapshot) -> tuple[str, str] | None:
+    """Why no requests can be dealt by the route, reason and message; None where they can, or no route is named."""
+    at, routed = key(snapshot.resource), snapshot.route
+    if at is None or routed is None or routed.problem is not None:
+        return routed.problem if routed is not None else None
+    why = _contested(snapshot, at)
+    return ("FieldContested", why) if why else None
+
+
+def held(snapshot: Snapshot) -> str:
+    """Why no trial can be dealt now; empty where one can."""
+    found = _problem(snapshot)
+    return f"{CONDITION} is False ({found[0]}): {found[1]}" if found is not None else ""
+
+
+def ready(snapshot: Snapshot) -> Seen:
+    """The condition RouteReady: whether the route deals requests as the operator says, and why not."""
+    at, resource, found = key(snapshot.resource), snapshot.resource, _problem(snapshot)
+    refused = (one for one in snapshot.problems if one.about == at and at is not None)
+    found = found or next(((one.reason, one.message) for one in refused), None)
+    if found is not None:
+        return Seen("False", *found)
+    if at is None or snapshot.route is None:
+        return Seen("Unknown", "RouteUnknown", "the route was not read yet")
+    weights = sorted({one.weights for one in snapshot.route.splits})
+    dealt = ", or ".join(f"{a} to {resource.stable_pods} and {b} to {resource.canary_pods}" for a, b in weights)
+    return Seen("True", "RouteDeals", f"{at[1]} {at[2]} deals {dealt}")
+
+
+def _members(snapshot: Snapshot) -> list[Member]:
+    return [
+        Member(pod["metadata"]["name"], is_ready(pod), _set_of(pod) == CANARY)
+        for pod in snapshot.engine_pods
+        if not pod["metadata"].get("deletionTimestamp")
+    ]
+
+
+def _set_of(pod: Mapping[str, Any]) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(POD_SET, ""))
+
+
+def eligible(snapshot: Snapshot) -> frozenset[str] | None:
+    """Names of the pods that may serve the candidate: those that requests are dealt to as canary pods; None for all."""
+    if snapshot.route is None:
+        return None
+    if held(snapshot):
+        return frozenset()
+    return frozenset(one.name for one in _members(snapshot) if one.canary)
+
+
+def dealt(snapshot: Snapshot, candidate: Candidate | None) -> Dealt:
+    """Which pods should be canary pods, and what weights the route should have, with this candidate on trial."""
+    if snapshot.route is None:
+        return Dealt()
+    members = _members(snapshot)
+    chosen: frozenset[str] = frozenset()
+    if candidate is not None and is_dealt(snapshot.spec, candidate, snapshot.now) and not held(snapshot):
+        trial = trial_key(snapshot.resource.uid, candidate)
+        chosen = canary_pods(trial, members, snapshot.spec.promotion.canary.replicas)
+    served = sum(one.ready and one.canary for one in members if one.name in chosen)
+    change = _change(snapshot, shares(snapshot.spec, served))
+    if not chosen and _may_get_requests(snapshot):
+        chosen = frozenset(one.name for one in members if one.canary)
+    labels = {pod["metadata"]["name"]: _set_of(pod) for pod in snapshot.engine_pods}
+    desired = {one.name: CANARY if one.name in chosen else STABLE for one in members}
+    return Dealt({name: pods for name, pods in desired.items() if labels[name] != pods}, change)
+
+
+def _may_get_requests(snapshot: Snapshot) -> bool:
+    """Whether some router may still deal requests to the Service of the canary pods."""
+    at, routed = key(snapshot.resource), snapshot.route
+    if at is None or routed is None:
+        return False
+    if routed.problem is not None and routed.problem[0] == "RouteForbidden":
+        # It may deal requests unseen.
+        return True
+    last = snapshot.applied.get(at)
+    lately = last is not None and snapshot.now - last.at < DRAINED
+    return lately or any(one.weights[1] for one in routed.splits)
+
+
+def _change(snapshot: Snapshot, weights: tuple[int, int]) -> Patch | None:
+    """The patch that gives a route these weights, where it has others and may be changed now."""
+    at, routed = key(snapshot.resource), snapshot.route
+    if at is None or routed is None or routed.live is None or _contested(snapshot, at):
+        return None
+    made, last = _patch(at, routed.splits, weights), snapshot.applied.get(at)
+    if made is None or last is None or last.rendered != made.rendered:
+        return made
+    # What was set is no longer there.
+    rules = ("f:spec", "f:rules" if at[1] == "HTTPRoute" else "f:http")
+    others = " and ".join(holders(routed.live, rules)) or "another client"
+    return replace(made, by=f"{others} sets weights of {readable(rules)}")
+
+
+def _patch(at: Key, found: tuple[Split, ...], weights: tuple[int, int]) -> Patch | None:
+    other = [one for one in found if one.weights != weights]
+    return Patch(at, tuple(patch(other, weights)), weights) if other else None
+
+
+def carried_out(cluster: Cluster, namespace: str, change: Patch) -> None:
+    """Set the weights.
+
+    Raises:
+        ClusterError: they were not taken, also where the rule changed meanwhile.
+    """
+    api, kind, name = change.at
+    cluster.patch(api, kind, namespace, name, change.operations)
+
+
+def release(cluster: Cluster, resource: Resource) -> None:
+    """Give stable all requests again, by the route of a resource that is gone, or that names another one now."""
+    at = key(resource)
+    if at is None:
+        return
+    try:
+        live = cluster.get(*at[:2], resource.namespace, at[2])
+        made = _patch(at, splits(resource, live), _ALONE) if live is not None else None
+        if made is not None:
+            carried_out(cluster, resource.namespace, made)
+    except ClusterError as error:
+        metrics.failures.labels(resource.full_name, "route").inc()
+        log.warning("%s: %s", resource.full_name, printable(str(error), _MOST_TEXT))
