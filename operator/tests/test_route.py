@@ -322,6 +322,16 @@ def test_a_route_that_cannot_be_read_leaves_the_pods_it_may_deal_to():
         assert todo.loads == ()
 
 
+def test_canary_pods_to_which_a_changed_rule_still_sends_requests_stay_and_serve_stable():
+    pods, live = on_trial(), a_gateway_s((50, 50))
+    live["spec"]["rules"][1]["backendRefs"].append({"name": "third"})
+    _, todo = planned(live, pods)
+    assert (todo.dealt, todo.loads) == (route.Dealt(), ())
+    live["spec"]["rules"][1]["backendRefs"][1]["weight"] = 0
+    _, todo = planned(live, pods)
+    assert todo.dealt == route.Dealt(dict.fromkeys(canaries(pods), "stable"))
+
+
 def test_another_client_that_sets_the_weights_is_named_and_then_not_fought():
     pods, live = on_trial(), a_gateway_s()
     live["metadata"]["managedFields"] = [

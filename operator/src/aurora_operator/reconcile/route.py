@@ -24,7 +24,7 @@ from aurora_operator.reconcile.pods import is_ready
 from aurora_operator.reconcile.readiness import Seen
 from aurora_operator.reconcile.snapshot import Key, Routed, Snapshot
 from aurora_operator.render.identity import CANARY, POD_SET, STABLE, Resource
-from aurora_operator.render.route import KINDS, Split, patch, splits
+from aurora_operator.render.route import KINDS, Split, names_canary_pods, patch, splits
 
 log = logging.getLogger(__name__)
 
@@ -215,6 +215,8 @@ def _may_get_requests(snapshot: Snapshot) -> bool:
     if routed.problem is not None and routed.problem[0] == "RouteForbidden":
         # It may deal requests unseen.
         return True
+    if routed.live is not None and not routed.splits:
+        return names_canary_pods(snapshot.resource, routed.live)
     last = snapshot.applied.get(at)
     lately = last is not None and snapshot.now - last.at < DRAINED
     return lately or any(one.weights[1] for one in routed.splits)

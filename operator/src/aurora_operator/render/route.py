@@ -103,6 +103,11 @@ def splits(resource: Resource, live: Mapping[str, Any]) -> tuple[Split, ...]:
     return tuple(found)
 
 
+def names_canary_pods(resource: Resource, live: Mapping[str, Any]) -> bool:
+    """Whether any rule of a route may send requests to the Service of the canary pods."""
+    return any(one.service == resource.canary_pods and one.weight for _, backends in _rules(live) for one in backends)
+
+
 def patch(found: Sequence[Split], weights: tuple[int, int]) -> list[dict[str, Any]]:
     """The JSON patch that sets the weights of these rules, stable's first, where their backends are still the same."""
     return [
