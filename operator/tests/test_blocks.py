@@ -8,7 +8,7 @@ from aurora_operator.promotion import blocks
 from aurora_operator.promotion.assignment import canaries, candidate_slice
 from aurora_operator.promotion.blocks import MEASURES, WARM_UP, measured
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Row, Series, Slices
-from aurora_operator.promotion.eprocess import interval
+from aurora_operator.promotion.eprocess import interval, log_e_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,3 +212,18 @@ def test_pods_that_differ_and_bursts_promote_no_equal_draft(seed):
     found = interval(trial.blocks, 0.05)
     assert found is not None
     assert found.lower <= 1 + 1e-9
+
+
+def test_a_block_that_was_cut_short_is_lost_and_none_of_its_work_is_compared():
+    def mine(at):
+        return candidate_slice("t", at)
+
+    pair = served(8, lambda _, at: mine(at), lambda *_: 2.0)
+    whole, cut = switchback(*pair, mine, 8), switchback(*pair, mine, 8, [2])
+    assert [block.lost for block in cut.blocks] == [False, True, False]
+    assert (len(cut.counted), cut.void, len(whole.counted)) == (2, 0, 3)
+    assert cut.candidate.x < whole.candidate.x
+    assert math.exp(log_e_up(cut.blocks, 0.0)) < math.exp(log_e_up(whole.blocks, 0.0))
+    canary = served(8, lambda engine, at: engine in canaries("t", at, ["a", "b"], 1), lambda *_: 2.0, ("a", "b"))
+    found = measured(blocks.crossover(*canary, 8, [2]), MEASURES["AcceptLength"])
+    assert [block.lost for block in found.blocks] == [False, True, False]

@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from aurora_operator.promotion.eprocess import WIDEST, Block, interval, log_e_down, log_e_up
+from aurora_operator.promotion.eprocess import LOST, WIDEST, Block, interval, log_e_down, log_e_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +58,24 @@ def test_a_large_effect_is_proved_in_six_blocks_and_not_in_four(difference):
     found = [Block(difference, 100.0)] * 6
     assert log_e_up(found, 0.0) >= -math.log(ALPHA)
     assert log_e_up(found[:4], 0.0) < -math.log(ALPHA)
+
+
+@settings(max_examples=40, deadline=None)
+@given(traffic)
+def test_blocks_that_are_cut_where_the_candidate_looks_bad_win_nothing_as_lost_ones(found):
+    def cut(blocks):
+        return [LOST if block.difference < 0 else block for block in blocks]
+
+    for log_e in (log_e_up, log_e_down):
+        values = [math.exp(log_e(cut(blocks), 0.0)) for blocks in outcomes(found)]
+        assert sum(values) / len(values) <= 1 + 1e-9
+
+
+def test_left_out_instead_they_would_promote_an_equal_draft():
+    found = [(0.1, 100.0)] * 8
+    kept = [[block for block in blocks if block.difference > 0] for blocks in outcomes(found)]
+    assert sum(math.exp(log_e_up(blocks, 0.0)) for blocks in kept) / len(kept) > 2
+    assert interval([LOST] * 9, ALPHA) is None
 
 
 def test_one_block_proves_nothing_however_large():

@@ -12,6 +12,7 @@ from aurora_operator.promotion.forecast import (
     FEWEST_BLOCKS,
     Pace,
     blocks_needed,
+    chosen,
     forecast,
     livelier,
     pace,
@@ -87,3 +88,18 @@ def test_a_pace_needs_blocks_or_half_an_hour():
     slow, quick = Pace("AcceptLength", 0.1, 600.0, 1.0), Pace("AcceptLength", 0.5, 120.0, 9.0)
     assert livelier(slow, quick) == Pace("AcceptLength", 0.1, 120.0, 9.0)
     assert livelier(slow, None) is livelier(None, slow) is slow
+
+
+def test_longer_slices_are_taken_where_the_shortest_prove_nothing_in_time_and_only_then():
+    def paces(spreads):
+        return {times: Pace("AcceptLength", spread, 120.0 * times, 1.0) for times, spread in spreads.items()}
+
+    half = paces({1: 0.2, 2: 0.2 / 2**0.5, 4: 0.1})
+    assert chosen(GATE, half[1], half, 0.025)[0] == 1
+    empty = paces({1: 0.5, 2: 0.12, 4: 0.06, 16: 0.03})
+    times, found = chosen(GATE, empty[1], empty, 0.025)
+    assert (times, found.spread) == (4, 0.06)
+    assert chosen(Gate(max_slice_seconds=120), empty[1], empty, 0.025)[0] == 2
+    assert chosen(Gate(max_slice_seconds=10), empty[1], empty, 0.025)[0] == 1
+    # Where the shortest suffice, a large improvement shall not wait for longer ones.
+    assert chosen(Gate(max_duration_seconds=1_000_000), empty[1], empty, 0.025)[0] == 1

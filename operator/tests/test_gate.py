@@ -84,7 +84,6 @@ def same(difference, n):
 def test_a_candidate_that_is_proved_slower_is_rejected_though_its_accept_length_is_better():
     slower = decide(GATE, evidence(2.4, speed=same(math.log(0.8), 15)), (), 100)
     assert (slower.verdict, slower.reason) == (Verdict.REJECT, "ProvedSlower")
-    assert decide(GATE, evidence(2.4, speed=same(math.log(0.95), 60)), (), 100).verdict is Verdict.PROMOTE
     assert decide(GATE, evidence(2.4, speed=same(math.log(0.5), 5)), (), 100).verdict is Verdict.PROMOTE
 
 
@@ -128,3 +127,15 @@ def test_what_traffic_said_nothing_of_has_no_verdict_when_its_time_is_over():
         assert decide(GATE, few, (), GATE.max_duration_seconds - 1).verdict is Verdict.WAIT
         over = decide(GATE, few, (), GATE.max_duration_seconds)
         assert (over.verdict, over.reason) == (Verdict.END, "NoEvidence")
+
+
+def test_a_longer_accept_length_at_a_proved_lower_speed_is_no_gain():
+    def blocks(effect):
+        return Trial(tuple(Block(math.log(effect) + 0.01 * (-1) ** i, 1000.0) for i in range(60)))
+
+    slower, alike = (evidence(2.4, speed=blocks(effect)) for effect in (0.96, 1.0))
+    assert (decide(GATE, slower, (), 100).verdict, decide(GATE, slower, (), 100).reason) == (Verdict.REJECT, "NetLoss")
+    assert decide(GATE, alike, (), 100).reason == "ProvedBetter"
+    # A gate that takes drafts that are a little worse takes them a little slower.
+    assert decide(Gate(min_improvement=-0.05), slower, (), 100).reason == "ProvedBetter"
+    assert decide(GATE, evidence(2.0, speed=blocks(0.96)), (), 100).reason == "Undecided"

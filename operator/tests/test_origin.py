@@ -66,7 +66,7 @@ def test_impossible_blocks_never_decide(pairs):
 
 def test_the_largest_counters_that_can_be_overflow_nothing():
     pair = Row(tokens=LARGEST, cycles=1.0), Row(tokens=1.0, cycles=LARGEST)
-    trial = measured(Dealt(([pair],) * 40), MEASURES["AcceptLength"])
+    trial = measured(Dealt(([pair],) * 40, 0, tuple(range(1, 41))), MEASURES["AcceptLength"])
     found = decide(Gate(), Evidence(trial, candidate_requests=100, stable_requests=100), (), 10.0).interval
     assert found is not None
     assert all(map(math.isfinite, (found.estimate, found.lower, found.upper)))

@@ -292,10 +292,42 @@ def test_a_breach_counts_once_it_lasted_for_three_analyses_and_holds_a_promotion
         at = advance(a_spec(promotion=GUARDED), status, seen)
         reasons.append(at.reason)
         status = after(at)
-    assert reasons[:5] == ["Undecided"] * 5
+    assert reasons[:5] == ["GuardSuspected"] * 2 + ["Undecided"] + ["GuardSuspected"] * 2
     assert (at.history[0].verdict, at.history[0].reason.split(":")[0]) == ("Rejected", "GuardBreached")
     better = Seen(NOW, {}, (), PODS, Found(evidence=evidence(2.5), guards=breach))
-    assert advance(a_spec(promotion=GUARDED), on_trial(), better).reason == "GuardUnknown"
+    held = advance(a_spec(promotion=GUARDED), on_trial(), better)
+    assert (held.reason, held.stable.version) == ("GuardSuspected", STABLE.version)
+
+
+def test_a_first_suspicion_moves_traffic_back_and_cuts_the_block_it_came_in():
+    spec, pods = a_spec(promotion=GUARDED), [Pod("a", "x"), Pod("b", "y")]
+    breach = (GuardResult("errors", breached=True, message="5 is above 1"),)
+    fine = (GuardResult("errors", breached=False, message="fine"),)
+    status, seen = on_trial(), []
+
+    def at(seconds, results):
+        found = Found(evidence=evidence(2.0), guards=results)
+        return advance(spec, status, Seen(later(seconds), {}, (), PODS, found)).candidate
+
+    # Blocks of 120 s: breached in block 2 and once more in block 3, while stable serves alone; fine from then on.
+    for seconds, results in ((250, breach), (370, breach), (380, fine), (490, fine), (610, fine)):
+        candidate = at(seconds, results)
+        status = Status(stable=STABLE, candidate=candidate, decided=4)
+        # Both slices of the block: in one of them some pod would serve the candidate.
+        slices = (later(seconds // 120 * 120 + second) for second in (30, 90))
+        serving = {
+            pair for moment in slices for pair in assignments(spec, STABLE, candidate, "u", pods, moment).values()
+        }
+        seen.append((candidate.cut, (TRIAL.version, TRIAL.steps) in serving))
+    assert seen == [([2], False)] * 4 + [([2], True)]
+
+
+def test_a_trial_that_is_suspected_in_twenty_blocks_is_over():
+    breach = (GuardResult("errors", breached=True, message="5 is above 1"),)
+    worn = TRIAL.model_copy(update={"cut": list(range(19)), "resumes": 19})
+    seen = Seen(later(5000), {}, (), PODS, Found(evidence=evidence(2.0), guards=breach))
+    at = advance(a_spec(promotion=GUARDED), Status(stable=STABLE, candidate=worn, decided=4), seen)
+    assert (at.history[0].verdict, at.history[0].reason.split(":")[0]) == ("Rejected", "GuardBreached")
 
 
 def test_a_guard_in_a_dry_run_only_reports():
@@ -328,3 +360,14 @@ def test_a_pause_ends_the_trial_without_a_verdict_and_it_begins_again_afterwards
     assert (at.candidate, at.stable, at.decided, at.reason) == (None, STABLE, 4, "Paused")
     assert analyse(after(at), {PAUSE: "true"}, versions=[Published(5, 2.0)]).history == at.history
     assert analyse(after(at), versions=[Published(5, 2.0)]).candidate.version == 5
+
+
+def test_a_trial_keeps_the_slices_that_it_began_with():
+    pace = Pace("AcceptLength", 0.5, 120.0, 1.0)
+    longer = {4: Pace("AcceptLength", 0.05, 480.0, 1.0)}
+    watch = Watch(units(2.0), 100, (Window(NOW.timestamp(), math.log(2.0)),), pace, longer)
+    at = analyse(Status(stable=STABLE, decided=2), versions=[Published(5, 2.0)], watch=watch)
+    assert at.candidate.slice_seconds == 240
+    pods, shorter = [Pod("a", "x")], a_spec(promotion={"prometheus": {"url": "http://p"}, "gate": {"sliceSeconds": 5}})
+    serving = [assignments(shorter, STABLE, at.candidate, "u", pods, later(s))["a"] for s in range(0, 960, 60)]
+    assert [serving[i] for i in (0, 4, 8, 12)] * 4 == [serving[i + k] for k in range(4) for i in (0, 4, 8, 12)]

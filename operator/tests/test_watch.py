@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 
 import pytest
 from aurora_operator.promotion.counters import NAMES, Arm, Counters, Series
@@ -112,3 +113,15 @@ def test_slices_of_the_last_trial_and_quiet_ones_count_for_no_pace():
     rare = watched(counters(60, 60, lambda _: 2.0, quiet=range(2, 60)), "AcceptLength", LENGTH, 0.0, 0).pace
     assert rare.seconds_per_block == 3600.0
     assert rare.spread == 0.5
+
+
+def test_where_little_finishes_in_a_slice_longer_ones_are_known_too():
+    rng = random.Random(3)
+    shape = [2.0 * math.exp(rng.gauss(0, 0.1)) for _ in range(360)]
+    found = watched(counters(10, 360, lambda at: shape[at]), "AcceptLength", LENGTH, 0.0, 0)
+    assert set(found.longer) == {2, 4, 8, 16}
+    assert found.longer[4].seconds_per_block == 4 * found.pace.seconds_per_block
+    assert found.longer[4].spread == pytest.approx(found.pace.spread / 2, rel=0.4)
+    # Slices of the last trial are left out of them as well.
+    after = watched(counters(10, 360, lambda at: shape[at]), "AcceptLength", LENGTH, 300 * 60.0, 0)
+    assert set(after.longer) == {2, 4}

@@ -56,6 +56,8 @@ class Gate(Config):
     """Finished requests of each arm before any verdict."""
     slice_seconds: int = Field(60, ge=5, le=86400)
     """Length of a time slice, several scrapes long; two are a block, in which a coin deals candidate and stable."""
+    max_slice_seconds: int = Field(600, ge=5, le=86400)
+    """A trial has longer slices, up to this, where stable's traffic says that minWorthwhile takes them to be proved."""
     interval_seconds: int = Field(15, ge=2, le=3600)
     """Seconds between two analyses."""
     max_duration_seconds: int = Field(86400, ge=60, le=31_536_000)

@@ -9,6 +9,8 @@ from pydantic.alias_generators import to_camel
 
 HISTORY = 10
 """Verdicts that are kept."""
+MOST_CUT = 20
+"""Blocks of a trial that suspicions may cut short."""
 _MOST_TEXT = 800
 """Characters of a text in a status: a resource that grows beyond what etcd takes could not be written any more."""
 
@@ -114,6 +116,8 @@ class Candidate(_Status):
     """Why it is on trial: trained lately; speculation against none; switched off before; before stable; best so far."""
     since: AwareDatetime
     """When its trial began."""
+    slice_seconds: Count | None = Field(None, ge=1)
+    """Length of its time slices, chosen when it began; none: gate.sliceSeconds."""
     analyses: int = 0
     """How many analyses the trial had."""
     blocks: int = 0
@@ -138,6 +142,10 @@ class Candidate(_Status):
     """Time to first token over stable's, of the same blocks."""
     breaches: dict[Text, int] = Field(default_factory=dict, max_length=16)
     """Guards that are breached, and at how many analyses in a row."""
+    cut: list[Count] = Field(default_factory=list, max_length=MOST_CUT)
+    """Blocks that a suspicion cut short, moving their traffic back to stable; they count as lost."""
+    resumes: Count | None = None
+    """Block from which on arms are dealt again after the last suspicion; none without one."""
     strata: list[StratumEstimate] = Field(default_factory=list, max_length=MOST_NAMED + 1)
     """The same in each stratum."""
     ratio_of_sums: float | None = None

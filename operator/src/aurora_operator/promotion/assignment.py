@@ -89,6 +89,16 @@ def slice_index(seconds: float, slice_seconds: int) -> int:
     return int(max(0.0, seconds) // slice_seconds)
 
 
+def slice_length(spec: Spec, candidate: Candidate) -> int:
+    """Seconds of a time slice of a trial, which keeps those that it began with."""
+    return candidate.slice_seconds or spec.promotion.gate.slice_seconds
+
+
+def block_index(spec: Spec, candidate: Candidate, now: datetime) -> int:
+    """The block of a trial that a moment lies in."""
+    return slice_index((now - candidate.since).total_seconds(), slice_length(spec, candidate)) // 2
+
+
 def candidate_slice(trial: str, index: int) -> bool:
     """Whether the candidate serves in a slice: of each pair of slices one, at random, so that drift cancels."""
     return _coin(trial, index // 2) == (index % 2 == 0)
@@ -123,9 +133,11 @@ def assignments(
     desired = {pod.name: (stable.version, stable.steps) for pod in pods}
     if candidate is None or not pods or not is_dealt(spec, candidate, now):
         return desired
-    trial, length = trial_key(uid, candidate), spec.promotion.gate.slice_seconds
+    trial, length = trial_key(uid, candidate), slice_length(spec, candidate)
     index = slice_index((now - candidate.since).total_seconds(), length)
     on_trial = (candidate.version, candidate.steps)
+    if candidate.resumes is not None and index // 2 < candidate.resumes:
+        return desired
     match dealing(spec):
         case "Canary":
             names = [pod.name for pod in pods if canary_pods is None or pod.name in canary_pods]
@@ -140,5 +152,5 @@ def next_slice(spec: Spec, candidate: Candidate | None, now: datetime) -> float 
     """Seconds until the assignment changes by itself."""
     if candidate is None or spec.suspend:
         return None
-    length = timedelta(seconds=spec.promotion.gate.slice_seconds)
+    length = timedelta(seconds=slice_length(spec, candidate))
     return (length - (now - candidate.since) % length).total_seconds()

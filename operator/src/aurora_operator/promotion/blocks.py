@@ -11,12 +11,12 @@ two slices, work of an arm that served in only one of them belongs to that one; 
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from aurora_operator.promotion.counters import Counters, Row, Slices
-from aurora_operator.promotion.eprocess import Block
+from aurora_operator.promotion.eprocess import LOST, Block
 from aurora_operator.promotion.statistics import Sums
 
 WARM_UP = 1
@@ -82,11 +82,13 @@ class Dealt:
         pairs: of each block that counts, in order.
         void: closed blocks with work that do not count.
         numbers: of the blocks that count, in order.
+        lost: numbers of those that were cut short.
     """
 
     pairs: tuple[Pairs, ...] = ()
     void: int = 0
     numbers: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Trial:
     """What a trial amounts to so far by one measure.
 
     Attributes:
-        blocks: those that count, in order.
+        blocks: those that count, and those that were cut short, in order.
         void: closed blocks with work that do not count.
         candidate, stable: of a ratio, sums over the slices of blocks that count, as units.
     """
@@ -103,6 +105,11 @@ class Trial:
     void: int = 0
     candidate: Sums = field(default_factory=Sums)
     stable: Sums = field(default_factory=Sums)
+
+    @property
+    def counted(self) -> tuple[Block, ...]:
+        """Those that count."""
+        return tuple(block for block in self.blocks if not block.lost)
 
 
 def _block(pairs: Pairs, measure: Measure) -> Block | None:
@@ -116,24 +123,22 @@ def _block(pairs: Pairs, measure: Measure) -> Block | None:
 
 
 def numbered(dealt: Dealt, measure: Measure) -> dict[int, Block]:
-    """The blocks by a measure, by their numbers since the trial began."""
+    """The blocks by a measure, by their numbers since the trial began; those that were cut short among them."""
     found = zip(dealt.numbers, (_block(pairs, measure) for pairs in dealt.pairs), strict=True)
-    return {number: block for number, block in found if block is not None}
+    counted = {number: block for number, block in found if block is not None}
+    return dict(sorted((counted | dict.fromkeys(dealt.lost, LOST)).items()))
 
 
 def measured(dealt: Dealt, measure: Measure) -> Trial:
     """The blocks by a measure; those in which an arm has no value are void."""
-    blocks, tops, bottoms = [], [], []
-    for pairs in dealt.pairs:
-        block = _block(pairs, measure)
-        if block is None:
-            continue
-        blocks.append(block)
-        if measure.ratio is not None:
+    blocks = numbered(dealt, measure)
+    tops, bottoms = [], []
+    for number, pairs in zip(dealt.numbers, dealt.pairs, strict=True):
+        if number in blocks and measure.ratio is not None:
             tops += [measure.ratio(top) for top, _ in pairs]
             bottoms += [measure.ratio(bottom) for _, bottom in pairs]
-    void = dealt.void + len(dealt.pairs) - len(blocks)
-    return Trial(tuple(blocks), void, Sums.of(tops), Sums.of(bottoms))
+    void = dealt.void + len(dealt.pairs) + len(dealt.lost) - len(blocks)
+    return Trial(tuple(blocks.values()), void, Sums.of(tops), Sums.of(bottoms))
 
 
 @dataclass
@@ -194,21 +199,25 @@ def _served(candidate: Slices, stable: Slices) -> Callable[[int], Side | None]:
     return served
 
 
-def _dealt(pairs_of: Callable[[int], tuple[bool, Pairs | None]], closed: int) -> Dealt:
+def _dealt(pairs_of: Callable[[int], tuple[bool, Pairs | None]], closed: int, cut: Collection[int]) -> Dealt:
     """Blocks from what is known of each: whether anything was done in it, and its pairs where it counts."""
-    both = {block: pairs_of(block) for block in range(WARM_UP, closed // 2)}
+    over = range(WARM_UP, closed // 2)
+    both = {block: pairs_of(block) for block in over if block not in cut}
     counted = {block: pairs for block, (_, pairs) in both.items() if pairs is not None}
     void = sum(worked for worked, pairs in both.values() if pairs is None)
-    return Dealt(tuple(counted.values()), void, tuple(counted))
+    return Dealt(tuple(counted.values()), void, tuple(counted), tuple(block for block in over if block in cut))
 
 
-def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool], closed: int) -> Dealt:
+def switchback(
+    candidate: Counters, stable: Counters, mine: Callable[[int], bool], closed: int, cut: Collection[int] = ()
+) -> Dealt:
     """Blocks where all engines serve one arm at a time.
 
     Args:
         candidate, stable: of the two arms.
         mine: whether a slice is the candidate's, by the coin.
         closed: slices before this one are over.
+        cut: blocks that were cut short.
     """
     together: dict[int, _Cell] = {}
     for engine in candidate.engines.keys() | stable.engines.keys():
@@ -222,10 +231,10 @@ def switchback(candidate: Counters, stable: Counters, mine: Callable[[int], bool
         counts = first.known and second.known and top.served("candidate") and bottom.served("stable")
         return first.worked or second.worked, [(top.candidate, bottom.stable)] if counts else None
 
-    return _dealt(pairs, closed)
+    return _dealt(pairs, closed, cut)
 
 
-def crossover(candidate: Counters, stable: Counters, closed: int) -> Dealt:
+def crossover(candidate: Counters, stable: Counters, closed: int, cut: Collection[int] = ()) -> Dealt:
     """Blocks where some engines serve the candidate in the first slice, and others in the second.
 
     Which engine did is read from what it did: one that came, left or did not change arms in a block is left out of it.
@@ -244,7 +253,7 @@ def crossover(candidate: Counters, stable: Counters, closed: int) -> Dealt:
         ended = [(b.candidate, a.stable) for a, b in known if a.served("stable") and b.served("candidate")]
         return worked, [_together(began), _together(ended)] if began and ended else None
 
-    return _dealt(pairs, closed)
+    return _dealt(pairs, closed, cut)
 
 
 def _together(pairs: Pairs) -> tuple[Row, Row]:

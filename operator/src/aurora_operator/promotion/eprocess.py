@@ -16,6 +16,11 @@ E[1 + λ f_b | past] <= 1. Either way each product, and their mean, is a non-neg
 and by Ville's inequality P(E_up ever >= 1/α) <= α: for any number of blocks and any traffic, however it drifts,
 bursts or repeats. No variance is estimated and nothing is asymptotic; a poor s_b costs power, never validity.
 
+A block that was cut short (a suspicion moved its traffic back) may be neither compared nor left out: whether it was cut
+depends on what the candidate did in it, and dropping what looks bad for the candidate favors it. So it counts as lost
+for either bet, f_b = -1, the least that any block can be: each product is at most what it would be had the block been
+served to its end, whatever rule cut it, and the bounds above hold unchanged.
+
 - J. Ville, Étude critique de la notion de collectif (1939).
 - I. Waudby-Smith, A. Ramdas, Estimating means of bounded random variables by betting, JRSS B 86 (2024).
 - R. A. Fisher, The Design of Experiments (1935), III: the coin as the reason of the test.
@@ -42,16 +47,27 @@ class Block:
     Attributes:
         difference: log of candidate's ratio of sums over stable's.
         work: harmonic mean of both sides' work (tokens), > 0.
+        lost: whether it was cut short; then nothing else of it counts.
     """
 
     difference: float
     work: float
+    lost: bool = False
+
+
+LOST = Block(0.0, 1.0, lost=True)
+"""A block that was cut short."""
 
 
 @dataclass(frozen=True)
 class _Scaled:
     difference: float
     factor: float
+    lost: bool = False
+
+    def bet(self, margin: float, sign: float) -> float:
+        """What the block adds to a stake, f above."""
+        return -1.0 if self.lost else max(-1.0, min(1.0, sign * (self.difference - margin) * self.factor))
 
 
 def _scaled(blocks: Sequence[Block]) -> list[_Scaled]:
@@ -59,6 +75,9 @@ def _scaled(blocks: Sequence[Block]) -> list[_Scaled]:
     out: list[_Scaled] = []
     count, mean, squares, work = 0, 0.0, 0.0, 0.0
     for block in blocks:
+        if block.lost:
+            out.append(_Scaled(0.0, 0.0, lost=True))
+            continue
         if not (math.isfinite(block.difference) and math.isfinite(block.work) and block.work > 0):
             continue
         scale = math.sqrt((FIRST_SCALE**2 + squares) / (count + 1))
@@ -73,7 +92,7 @@ def _scaled(blocks: Sequence[Block]) -> list[_Scaled]:
 
 
 def _log_e(scaled: Sequence[_Scaled], margin: float, sign: float) -> float:
-    bets = [max(-1.0, min(1.0, sign * (one.difference - margin) * one.factor)) for one in scaled]
+    bets = [one.bet(margin, sign) for one in scaled]
     logs = [math.log(share) + sum(math.log1p(stake * bet) for bet in bets) for stake, share in BETS]
     top = max(logs)
     return top + math.log(sum(math.exp(one - top) for one in logs))
@@ -97,10 +116,10 @@ def interval(blocks: Sequence[Block], alpha: float, alpha_upper: float | None = 
     on it: an end is found by bisection.
 
     Returns:
-        None without a block.
+        None without a block that counts.
     """
     scaled = _scaled(blocks)
-    if not scaled:
+    if not any(one.factor for one in scaled):
         return None
     limits = {1.0: -math.log(alpha), -1.0: -math.log(alpha if alpha_upper is None else alpha_upper)}
     center = sum(one.difference * one.factor for one in scaled) / sum(one.factor for one in scaled)

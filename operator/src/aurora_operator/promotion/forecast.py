@@ -8,7 +8,7 @@ just this effect end sooner. It decides no verdict.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -24,6 +24,9 @@ FEWEST_BLOCKS = 6
 LONG_SECONDS = 1800.0
 WIDE = 0.5
 """Standard deviation of blocks of a request or two, on the log scale."""
+SOONER = 0.8
+"""Share of the time that longer slices must need at most, to be taken."""
+_USUAL = 0.05
 ALIKE = 1.25
 """Numbers that differ by less than this factor are the same forecast, so that a status at rest is not written."""
 _QUANTILES = tuple(NormalDist().inv_cdf((i + 0.5) / 15) for i in range(15))
@@ -79,7 +82,7 @@ def livelier(one: Pace | None, other: Pace | None) -> Pace | None:
 
 def of_trial(metric: Metric, blocks: Sequence[Block], seconds: float, requests: float) -> Pace | None:
     """The pace of a trial so far."""
-    return pace(metric, [one.difference for one in blocks], seconds, requests)
+    return pace(metric, [one.difference for one in blocks if not one.lost], seconds, requests)
 
 
 def blocks_needed(gap: float, spread: float, alpha: float) -> float:
@@ -109,6 +112,33 @@ def _blocks_needed(gap: float, spread: float, alpha: float) -> float:
             return max(FEWEST_BLOCKS, block + 1)
     rest = [(goal - one) / more for one, more in zip(grown, growth, strict=True) if more > 0]
     return _EXACT + math.ceil(min(rest)) if rest else math.inf
+
+
+def chosen(gate: Gate, shortest: Pace, longer: Mapping[int, Pace], alpha: float) -> tuple[int, Pace]:
+    """How many times sliceSeconds the slices of a trial should be, and its pace then.
+
+    The shortest with which an improvement of minWorthwhile (5 % where that is 0) is proved within maxDurationSeconds:
+    a large one is proved by a few blocks, so that longer ones would only delay it. Where little finishes in a slice,
+    many blocks are void and the others noisy; where no length suffices, the one that proves it soonest is taken.
+
+    Args:
+        gate: its settings.
+        shortest: the pace of slices of sliceSeconds.
+        longer: of slices so many times as long.
+        alpha: probability that a trial promotes a draft that is not better.
+    """
+
+    def seconds(found: Pace) -> float:
+        needed = blocks_needed(math.log1p(gate.min_worthwhile or _USUAL), found.spread, alpha)
+        return found.seconds_per_block * needed
+
+    best, least = (1, shortest), seconds(shortest)
+    for times, found in sorted(longer.items()):
+        if least <= gate.max_duration_seconds or times * gate.slice_seconds > gate.max_slice_seconds:
+            break
+        if seconds(found) < SOONER * least:
+            best, least = (times, found), seconds(found)
+    return best
 
 
 def forecast(gate: Gate, found: Pace, alpha: float, share: float) -> Forecast:

@@ -90,7 +90,7 @@ def _missing(gate: Gate, evidence: Evidence) -> str | None:
     for arm, count in (("candidate", evidence.candidate_requests), ("stable", evidence.stable_requests)):
         if count < gate.min_requests:
             return f"{arm} has finished {count} of {gate.min_requests} requests"
-    if not evidence.trial.blocks:
+    if not evidence.trial.counted:
         void = f"; {evidence.trial.void} did not count" if evidence.trial.void else ""
         return f"{_NO_BLOCK}{void}"
     return None
@@ -153,29 +153,34 @@ def decide(
     open_stratum = undecided(evidence.strata, promotion)
     if open_stratum is not None:
         held = "StratumUndecided", open_stratum
-    return _weigh(gate, found, progress, held, over=over)
+    slower = log_e_down(evidence.speed.blocks, min(0.0, bar)) >= -math.log(HARM)
+    return _weigh(gate, found, progress, held, over=over, slower=slower)
 
 
-def _weigh(gate: Gate, found: Interval, progress: float, held: tuple[str, str] | None, *, over: bool) -> Decision:
-    """Decide by an interval; what is not known of a guard or a stratum holds back a promotion, never a rejection."""
+def _weigh(
+    gate: Gate, found: Interval, progress: float, held: tuple[str, str] | None, *, over: bool, slower: bool
+) -> Decision:
+    """Decide by an interval; what is not known of a guard or a stratum holds back a promotion, never a rejection.
+
+    ``slower`` is whether decode speed is proved lower by anything: then a gain of another metric is none for users.
+    """
     bar = 1 + gate.min_improvement
     numbers = f"{found.estimate:.3f} times stable ({found.ends})"
 
     def decision(verdict: Verdict, reason: str, message: str) -> Decision:
         return Decision(verdict, reason, message, found, progress)
 
+    proved = found.lower > bar
     if found.upper < bar:
         return decision(Verdict.REJECT, "NotBetter", f"{numbers}, not {bar:.3f}")
-    proved = found.lower > bar
     if not proved and found.upper < 1 + gate.min_worthwhile:
         return decision(Verdict.REJECT, "NotWorthwhile", f"{numbers}, less than {1 + gate.min_worthwhile:.3f}")
-    if (proved or (over and gate.on_inconclusive == "Promote")) and held is None:
-        return decision(
-            Verdict.PROMOTE, "ProvedBetter" if proved else "Inconclusive", f"{numbers}, asked for {bar:.3f}"
-        )
+    if slower and (proved or over):
+        return decision(Verdict.REJECT, "NetLoss", f"{numbers}, but decode speed is proved lower than stable's")
+    if held is None and (proved or (over and gate.on_inconclusive == "Promote")):
+        reason = "ProvedBetter" if proved else "Inconclusive"
+        return decision(Verdict.PROMOTE, reason, f"{numbers}, asked for {bar:.3f}")
     if over:
         rest = "" if held is None else f"; {held[1]}"
         return decision(Verdict.REJECT, "Inconclusive", f"{numbers}, no decision within maxDurationSeconds{rest}")
-    if held is not None and proved:
-        return decision(Verdict.WAIT, *held)
-    return decision(Verdict.WAIT, "Undecided", numbers)
+    return decision(Verdict.WAIT, *(held if proved and held is not None else ("Undecided", numbers)))

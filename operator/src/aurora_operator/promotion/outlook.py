@@ -20,8 +20,17 @@ def observed(spec: Spec, at: Progress, watch: Watch | None, now: datetime) -> Pr
         return at
     gate = spec.promotion.gate
     alpha, _ = budget.taken(gate, at.budget, now)
-    found = forecast.forecast(gate, watch.pace, alpha, share(spec))
+    _, pace = forecast.chosen(gate, watch.pace, watch.longer, alpha)
+    found = forecast.forecast(gate, pace, alpha, share(spec))
     return replace(at, forecast=forecast.settled(at.forecast, found))
+
+
+def sliced(spec: Spec, candidate: Candidate, watch: Watch | None, alpha: float) -> Candidate:
+    """A candidate with the length of its trial's time slices."""
+    gate, times = spec.promotion.gate, 1
+    if watch is not None and watch.pace is not None and watch.pace.metric == candidate.metric:
+        times, _ = forecast.chosen(gate, watch.pace, watch.longer, alpha)
+    return candidate.model_copy(update={"slice_seconds": times * gate.slice_seconds})
 
 
 def on_trial(spec: Spec, at: Progress, candidate: Candidate, evidence: Evidence, now: datetime) -> Progress:

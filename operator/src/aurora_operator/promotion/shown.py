@@ -22,7 +22,7 @@ def _strata(evidence: Evidence, gate: Gate, alpha: float | None) -> list[Stratum
         out.append(
             StratumEstimate(
                 name=one.name,
-                blocks=len(one.trial.blocks),
+                blocks=len(one.trial.counted),
                 estimate=rounded(found.estimate if found else None),
                 lower=rounded(found.lower if found else None),
                 upper=rounded(found.upper if found else None),
@@ -39,7 +39,7 @@ def of(candidate: Candidate, evidence: Evidence, decision: Decision, gate: Gate)
     return candidate.model_copy(
         update={
             "analyses": candidate.analyses + 1,
-            "blocks": len(evidence.trial.blocks),
+            "blocks": len(evidence.trial.counted),
             "void_blocks": evidence.trial.void,
             "progress": rounded(decision.progress),
             "requests": evidence.candidate_requests,

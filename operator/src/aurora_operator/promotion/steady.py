@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 
 from aurora_operator.promotion.blocks import MEASURES, by_slice, units
 from aurora_operator.promotion.counters import Counters, Row
-from aurora_operator.promotion.forecast import Metric, Pace, livelier, pace
+from aurora_operator.promotion.forecast import FEWEST_BLOCKS, Metric, Pace, livelier, pace
 from aurora_operator.promotion.watch import FEWEST, Watch, Window
 
 LATELY_BLOCKS = 10
 """Traffic that came back counts at once: the livelier of so many blocks, and of all that are known."""
+LONGER = (2, 4, 8, 16)
+"""Times as long as gate.sliceSeconds that slices of a trial may be."""
 _Rows = Mapping[int, Row]
 
 
@@ -81,4 +83,24 @@ def watched(counters: Counters, metric: Metric, length: float, settled: float, c
         return pace(metric, differences(engines, MEASURES[metric].value, blocks, canaries), seconds, requests)
 
     found = livelier(found_in(blocks), found_in(blocks[-LATELY_BLOCKS:]))
-    return Watch(units(counters), counters.requests(), _joined(together, closed, since, length), found)
+    all_longer = {times: _longer(engines, metric, begun, closed, times, length, canaries) for times in LONGER}
+    longer = {times: one for times, one in all_longer.items() if one is not None}
+    return Watch(units(counters), counters.requests(), _joined(together, closed, since, length), found, longer)
+
+
+def _longer(
+    engines: list[_Rows], metric: Metric, begun: int, closed: int, times: int, length: float, canaries: int
+) -> Pace | None:
+    """The pace with slices so many times as long; None where there are too few of them to say."""
+    joined: list[_Rows] = []
+    for rows in engines:
+        together: dict[int, Row] = {}
+        for at, row in rows.items():
+            together[at // times] = together.get(at // times, Row()).plus(row)
+        joined.append(together)
+    first = -(-begun // times)
+    blocks = range((first + 1) // 2, closed // times // 2)
+    known = differences(joined, MEASURES[metric].value, blocks, canaries)
+    inside = range(2 * times * blocks.start, 2 * times * blocks.stop)
+    requests = sum(rows[at].finished for rows in engines for at in inside if at in rows)
+    return pace(metric, known, 2 * times * length * len(blocks), requests) if len(known) >= FEWEST_BLOCKS else None

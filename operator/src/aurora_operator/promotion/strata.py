@@ -27,7 +27,7 @@ from aurora_core.config.strata import OTHER
 
 from aurora_operator.api.promotion import OtherStratum, Strata
 from aurora_operator.promotion.blocks import MEASURES, Dealt, Measure, Trial, measured, numbered
-from aurora_operator.promotion.eprocess import Block, log_e_down, log_e_up
+from aurora_operator.promotion.eprocess import LOST, Block, log_e_down, log_e_up
 
 _TESTS = 2
 """Of a stratum: of the metric that decides, and of decode speed."""
@@ -65,6 +65,10 @@ def weighted(dealt: Mapping[str, Dealt], weights: Mapping[str, float], plain: Tr
     blocks = []
     for number in sorted(set().union(*found.values())):
         there = {name: blocks_of[number] for name, blocks_of in found.items() if number in blocks_of}
+        if any(block.lost for block in there.values()):
+            # A block is cut short for all of them together.
+            blocks.append(LOST)
+            continue
         total = sum(weights[name] for name in there)
         mean = sum(weights[name] * block.difference for name, block in there.items()) / total
         blocks.append(Block(mean, sum(block.work for block in there.values())))
@@ -140,6 +144,6 @@ def undecided(strata: Sequence[Stratum], alpha: float) -> str | None:
     needed = -math.log(alpha)
     for one in strata:
         if one.worked and log_e_up(one.trial.blocks, math.log1p(-one.limit)) < needed:
-            counted = f"{len(one.trial.blocks)} blocks so far"
+            counted = f"{len(one.trial.counted)} blocks so far"
             return f"stratum {one.name} is not yet proved to lose at most {one.limit:.1%} ({counted})"
     return None

@@ -9,7 +9,7 @@ from aurora_core.protocol.agent import Record
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook, shown, succession
+from aurora_operator.promotion import anchor, budget, guards, manual, outcome, outlook, shown, succession, suspicion
 from aurora_operator.promotion.assignment import awaits_person, dealing, strategy
 from aurora_operator.promotion.challenge import begin, challenge_gate, newest
 from aurora_operator.promotion.gate import HARMFUL, Decision, Evidence, GuardResult, Verdict, decide
@@ -179,7 +179,15 @@ def _decide(spec: Spec, at: Progress, candidate: Candidate, seen: Seen) -> Progr
     breaches = guards.rows(seen.found.guards, candidate.breaches)
     candidate = candidate.model_copy(update={"breaches": breaches})
     known = guards.confirmed(spec.promotion.guards, seen.found.guards, breaches)
+    doubt = suspicion.suspected(spec.promotion.guards, seen.found.guards)
+    if doubt is not None:
+        candidate = suspicion.moved_back(spec, candidate, seen.now)
+        again = suspicion.worn_out(candidate, doubt)
+        known = known if again is None else (again, *known)
     decision = decide(gate, evidence, known, (seen.now - candidate.since).total_seconds(), candidate.alpha)
+    if doubt is not None and decision.verdict is Verdict.WAIT:
+        back = f"stable serves alone while guard {doubt.name} is breached: {doubt.message}"
+        decision = replace(decision, reason="GuardSuspected", message=back)
     candidate = shown.of(candidate, evidence, decision, gate)
     at = replace(at, candidate=candidate, reason=decision.reason, message=decision.message)
     at = outlook.on_trial(spec, at, candidate, evidence, seen.now)
@@ -267,6 +275,7 @@ def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
         why = outlook.holds_back(spec, at, candidate)
         if why is not None:
             return replace(at, reason="NotDecidable", message=f"version {candidate.version} waits: {why}")
+        candidate = outlook.sliced(spec, candidate, seen.found.watch, alpha)
         candidate, at = candidate.model_copy(update={"alpha": alpha}), replace(at, budget=left)
     how = f"{strategy(spec)}, {candidate.metric}, {candidate.kind}"
     message = f"version {candidate.version} with {candidate.steps} steps is on trial ({how}){_WHY[candidate.kind]}"

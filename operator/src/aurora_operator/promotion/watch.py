@@ -21,8 +21,8 @@ month (:data:`PATIENCE_SECONDS`), whatever traffic does.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aurora_operator.promotion.eprocess import BETS, FIRST_SCALE
 from aurora_operator.promotion.forecast import Pace
@@ -62,12 +62,14 @@ class Watch:
         requests: how many finished under it.
         windows: of its work, ascending.
         pace: how fast a trial would get on; None where that is not known.
+        longer: the same of trials whose time slices are so many times as long, where that is known.
     """
 
     stable: Sums
     requests: int
     windows: tuple[Window, ...] = ()
     pace: Pace | None = None
+    longer: Mapping[int, Pace] = field(default_factory=dict)
 
     def busy(self, fewest: int, now: float) -> bool:
         """Whether there is traffic for a trial: so many requests, some of them lately."""

@@ -15,7 +15,7 @@ from aurora_operator.clients.prometheus import Credentials, Prometheus
 from aurora_operator.clients.proxies import proxy_for
 from aurora_operator.clients.secrets import Form
 from aurora_operator.errors import ClusterError, PrometheusError, SecretValueError
-from aurora_operator.promotion.assignment import candidate_slice, dealing, trial_key
+from aurora_operator.promotion.assignment import candidate_slice, dealing, slice_length, trial_key
 from aurora_operator.promotion.blocks import MEASURES, Dealt, crossover, measured, switchback
 from aurora_operator.promotion.challenge import metric
 from aurora_operator.promotion.counters import Arm, Counters
@@ -75,7 +75,7 @@ def _evidence(
     trial = trial_key(resource.uid, candidate)
     strata = resource.spec.promotion.strata
     kinds = ",".join(named(strata))
-    length = resource.spec.promotion.gate.slice_seconds
+    length = slice_length(resource.spec, candidate)
     key = f"{trial}/{candidate.steps}/{stable.version}/{stable.steps}/{length}/{kinds}"
     name = resource.full_name
     ledger = ledgers.get(name)
@@ -94,8 +94,8 @@ def _evidence(
 
     def dealt_of(mine: Counters, other: Counters) -> Dealt:
         if dealing(resource.spec) == "Switchback":
-            return switchback(mine, other, lambda at: candidate_slice(trial, at), ledger.closed)
-        return crossover(mine, other, ledger.closed)
+            return switchback(mine, other, lambda at: candidate_slice(trial, at), ledger.closed, candidate.cut)
+        return crossover(mine, other, ledger.closed, candidate.cut)
 
     dealt = dealt_of(ledger.candidate, ledger.stable)
     deciding, speed, failures, first_token = (

@@ -8,6 +8,7 @@ from aurora_core.protocol.metrics import SPECULATOR, STEPS, VERSION
 from aurora_operator.api.promotion import Strata
 from aurora_operator.api.status import Candidate, Stable
 from aurora_operator.clients.prometheus import Prometheus
+from aurora_operator.promotion.assignment import slice_length
 from aurora_operator.promotion.counters import NAMES, STRATUM_NAMES, Arm, Counters
 from aurora_operator.reconcile.origin import Origin, believed
 from aurora_operator.render.identity import Resource
@@ -44,7 +45,7 @@ class Ledger:
     def __init__(self, key: str, resource: Resource, stable: Stable, candidate: Candidate) -> None:
         self.key = key
         self._since = candidate.since.timestamp()
-        self._length = resource.spec.promotion.gate.slice_seconds
+        self._length = slice_length(resource.spec, candidate)
         self._selector = _selector(resource)
         self._until = self._since - LOOKBACK_SECONDS
         new = candidate.kind == "NewVersion"
