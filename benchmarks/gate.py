@@ -64,20 +64,22 @@ def _gate(condition: Condition, outcome: Outcome) -> Decided:
 
     def dealt_of(mine: Counters, other: Counters) -> Dealt:
         if condition.engines == 1:
-            return switchback(mine, other, lambda at: candidate_slice(outcome.trial, at), slices)
-        return crossover(mine, other, slices)
+            return switchback(mine, other, lambda at: candidate_slice(outcome.trial, at), slices, outcome.cut)
+        return crossover(mine, other, slices, outcome.cut)
 
     dealt = dealt_of(outcome.candidate, outcome.stable)
     if condition.domains:
         return _with_strata(condition, dealt, {name: dealt_of(*pair) for name, pair in outcome.strata.items()})
-    trial, speed = (measured(dealt, MEASURES[name]) for name in ("AcceptLength", "DecodeSpeed"))
+    trial, *harms = (
+        measured(dealt, MEASURES[name]) for name in ("AcceptLength", "DecodeSpeed", "Failures", "FirstToken")
+    )
     limit = -math.log(ALPHA)
+    harmful = (condition.cost, condition.failing, condition.waiting) != (1.0, 0.0, 1.0)
     for count in range(6, len(trial.blocks) + 1):
         blocks = trial.blocks[:count]
-        if max(log_e_up(blocks, 0.0), log_e_down(blocks, 0.0)) >= limit:
-            evidence = Evidence(
-                Trial(blocks), Trial(speed.blocks[:count]), candidate_requests=1000, stable_requests=1000
-            )
+        if harmful or max(log_e_up(blocks, 0.0), log_e_down(blocks, 0.0)) >= limit:
+            speed, failures, first_token = (Trial(one.blocks[:count]) for one in harms)
+            evidence = Evidence(Trial(blocks), speed, failures, first_token, 1000, 1000)
             verdict = decide(Gate(), evidence, (), 0.0).verdict
             if verdict is not Verdict.WAIT:
                 # Blocks that are void take their time too.

@@ -69,6 +69,12 @@ class Condition:
         domains: strata; none for all requests alike.
         closed: whether a client sends its next request when it has an answer, so that faster answers of a domain bring
             more of its requests; else they come at their own pace, and faster answers leave the engine idle.
+        cost: factor of a verify cycle's seconds under the candidate.
+        failing, waiting: share of requests that fail, and factor of the time to first token, under the candidate.
+        guard: share of stable's usual accept length below which a noisy guard of the candidate is breached; 0: none.
+        adversary: factor by which clients who know all past arms make the slice easier or harder in which they expect
+            the candidate.
+        swap: factor of accept length in the first ticks after a swap, for either arm; 1: none.
     """
 
     name: str
@@ -88,6 +94,12 @@ class Condition:
     hours: float = 3.0
     domains: tuple[Domain, ...] = ()
     closed: bool = False
+    cost: float = 1.0
+    failing: float = 0.0
+    waiting: float = 1.0
+    guard: float = 0.0
+    adversary: float = 1.0
+    swap: float = 1.0
 
 
 @dataclass
@@ -97,6 +109,7 @@ class Outcome:
     Attributes:
         cells: by arm, engine and slice: tokens and cycles.
         strata: by domain, candidate's and stable's counters.
+        cut: blocks that the guard cut short.
     """
 
     candidate: Counters
@@ -104,6 +117,7 @@ class Outcome:
     trial: str
     cells: dict[Arm, dict[tuple[int, int], tuple[float, float]]] = field(default_factory=dict)
     strata: dict[str, tuple[Counters, Counters]] = field(default_factory=dict)
+    cut: frozenset[int] = frozenset()
 
 
 def _traffic(seed: int) -> np.random.Generator:
@@ -154,6 +168,7 @@ class _Counted:
 
     def __init__(self, condition: Condition) -> None:
         self._engines = condition.engines
+        self._condition = condition
         self.kinds = (None, *condition.domains)
         keys = [(arm, kind) for arm in (NEW, OLD) for kind in self.kinds]
         self._totals = {key: np.zeros((self._engines, 2)) for key in keys}
@@ -180,9 +195,54 @@ class _Counted:
 
     def scraped(self, engine: int, now: float) -> None:
         """An engine's counters are read."""
+        condition = self._condition
         for key, sums in self._totals.items():
             x, y = map(float, sums[engine])
-            self.rows[key][engine].append((now, Row(y / 40, 0, 0, x, y, x, CYCLE_SECONDS * y, y / 40, y / 400)))
+            cost, failing, waiting = (
+                (condition.cost, condition.failing, condition.waiting) if key[0] == NEW else (1.0, 0.0, 1.0)
+            )
+            ended = y / 40
+            row = Row(
+                ended * (1 - failing), 0, ended * failing, x, y, x, CYCLE_SECONDS * cost * y, ended, waiting * y / 400
+            )
+            self.rows[key][engine].append((now, row))
+
+
+class _Dealer:
+    """Who serves the candidate, and what follows from it: a guard that cuts blocks short, swaps, adversaries."""
+
+    def __init__(self, condition: Condition, trial: str) -> None:
+        self._condition, self._trial = condition, trial
+        self._names = [f"p{i}" for i in range(condition.engines)]
+        self._resumes, self._swapped = 0, 0
+        self._expected = False
+        self.serves = np.zeros(condition.engines, dtype=bool)
+        self.cut: set[int] = set()
+
+    def begin(self, at: int, there: int) -> None:
+        """A slice begins."""
+        condition, before = self._condition, self.serves
+        if at % 2 == 0:
+            # Who knows all past arms can only guess: here, that what began the last block begins this one.
+            self._expected = bool(at) and candidate_slice(self._trial, at - 2)
+        if not condition.away[0] <= at < condition.away[1]:
+            self.serves = _serving(condition, self._trial, at, self._names[:there]) & (at // 2 >= self._resumes)
+        self._swapped = 0 if (before != self.serves).any() else 2
+
+    def ease(self, at: int) -> float:
+        """Factor of accept length for whoever serves."""
+        self._swapped += 1
+        # Two ticks are ten seconds.
+        cold = self._condition.swap if self._swapped <= 2 else 1.0
+        hers = self._expected == (at % 2 == 0)
+        return cold * (self._condition.adversary if hers else 1 / self._condition.adversary)
+
+    def watched(self, at: int, tokens: float, cycles: float) -> None:
+        """What the candidate did in a tick, as a guard sees it."""
+        if cycles and self._condition.guard and tokens < self._condition.guard * ACCEPT * cycles:
+            self.cut.add(at // 2)
+            self._resumes = at // 2 + 2
+            self.serves = np.zeros_like(self.serves)
 
 
 def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
@@ -195,24 +255,28 @@ def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
     load = condition.load(_traffic(seed), condition.engines, ticks)
     ease = ACCEPT * _ease(rng, condition, ticks, seed)
     counted = _Counted(condition)
-    serves = np.zeros(condition.engines, dtype=bool)
+    dealer = _Dealer(condition, trial)
     count = np.floor(rng.poisson(condition.cycles * load)).astype(float)
     # With all requests alike the engine is busy all the time, as with clients of a closed loop.
     closed = condition.closed or not condition.domains
     for tick in range(ticks):
         at = tick // per_slice
         there = condition.engines if condition.present is None else condition.present(tick)
-        if tick % per_slice == 0 and not condition.away[0] <= at < condition.away[1]:
-            serves = _serving(condition, trial, at, names[:there])
+        if tick % per_slice == 0:
+            dealer.begin(at, there)
+        serves, easier = dealer.serves, dealer.ease(at)
         factor = effect if condition.effect_of is None else effect ** condition.effect_of(tick, ticks)
         for domain in condition.domains or _ONE:
             gains = np.where(serves, factor**domain.effect, 1.0)
-            done = _emitted(rng, domain, count[:, tick], ease[:, tick], gains, closed=closed)
+            # Cycles that take longer are fewer where clients wait for answers.
+            cycles = count[:, tick] / (np.where(serves, condition.cost, 1.0) if closed else 1.0)
+            done = _emitted(rng, domain, cycles, easier * ease[:, tick], gains, closed=closed)
             counted.add(domain, serves, at, done, there)
         if condition.restart and tick % condition.restart == condition.restart - 1:
             counted.restarted(tick // condition.restart % condition.engines)
         now = (tick + 1) * TICK
         if now % condition.scrape == 0:
+            dealer.watched(at, float(done[0][serves].sum()), float(done[1][serves].sum()))
             for engine in range(there):
                 if rng.random() >= condition.lost:
                     counted.scraped(engine, now)
@@ -221,7 +285,7 @@ def simulate(condition: Condition, effect: float, seed: int) -> Outcome:
         for (arm, kind), rows in counted.rows.items()
     }
     strata = {one.name: (read[NEW, one], read[OLD, one]) for one in condition.domains}
-    return Outcome(read[NEW, None], read[OLD, None], trial, counted.cells, strata)
+    return Outcome(read[NEW, None], read[OLD, None], trial, counted.cells, strata, frozenset(dealer.cut))
 
 
 def _counters(

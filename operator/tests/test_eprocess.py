@@ -62,7 +62,7 @@ def test_a_large_effect_is_proved_in_six_blocks_and_not_in_four(difference):
 
 @settings(max_examples=40, deadline=None)
 @given(traffic)
-def test_blocks_that_are_cut_where_the_candidate_looks_bad_win_nothing_as_lost_ones(found):
+def test_blocks_that_are_cut_where_the_candidate_does_badly_win_nothing_as_lost_ones(found):
     def cut(blocks):
         return [LOST if block.difference < 0 else block for block in blocks]
 

@@ -84,7 +84,7 @@ def same(difference, n):
 def test_a_candidate_that_is_proved_slower_is_rejected_though_its_accept_length_is_better():
     slower = decide(GATE, evidence(2.4, speed=same(math.log(0.8), 15)), (), 100)
     assert (slower.verdict, slower.reason) == (Verdict.REJECT, "ProvedSlower")
-    assert decide(GATE, evidence(2.4, speed=same(math.log(0.5), 5)), (), 100).verdict is Verdict.PROMOTE
+    assert decide(GATE, evidence(2.4, speed=same(math.log(0.5), 5)), (), 100).reason == "SpeedDoubted"
 
 
 def test_a_candidate_under_which_more_requests_fail_is_rejected():
@@ -133,9 +133,23 @@ def test_a_longer_accept_length_at_a_proved_lower_speed_is_no_gain():
     def blocks(effect):
         return Trial(tuple(Block(math.log(effect) + 0.01 * (-1) ** i, 1000.0) for i in range(60)))
 
-    slower, alike = (evidence(2.4, speed=blocks(effect)) for effect in (0.96, 1.0))
+    slower, alike = (evidence(2.4, speed=blocks(effect)) for effect in (0.96, 1.002))
     assert (decide(GATE, slower, (), 100).verdict, decide(GATE, slower, (), 100).reason) == (Verdict.REJECT, "NetLoss")
     assert decide(GATE, alike, (), 100).reason == "ProvedBetter"
     # A gate that takes drafts that are a little worse takes them a little slower.
     assert decide(Gate(min_improvement=-0.05), slower, (), 100).reason == "ProvedBetter"
     assert decide(GATE, evidence(2.0, speed=blocks(0.96)), (), 100).reason == "Undecided"
+
+
+def test_harm_that_is_measured_and_not_proved_yet_holds_a_promotion_back():
+    slower = evidence(2.4, n=8, speed=same(math.log(0.97), 8))
+    assert (decide(GATE, slower, (), 100).verdict, decide(GATE, slower, (), 100).reason) == (
+        Verdict.WAIT,
+        "SpeedDoubted",
+    )
+    failing = evidence(2.4, n=8, failures=same(0.03, 8))
+    assert decide(GATE, failing, (), 100).reason == "FailuresDoubted"
+    late = decide(Gate(on_inconclusive="Promote"), failing, (), 10**6)
+    assert (late.verdict, late.reason) == (Verdict.REJECT, "Inconclusive")
+    assert decide(GATE, evidence(2.4, n=8, failures=same(0.01, 8)), (), 100).verdict is Verdict.PROMOTE
+    assert decide(GATE, evidence(1.5, n=8, speed=same(math.log(0.97), 8)), (), 100).reason == "NotBetter"

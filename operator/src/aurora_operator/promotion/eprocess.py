@@ -17,7 +17,7 @@ and by Ville's inequality P(E_up ever >= 1/α) <= α: for any number of blocks a
 bursts or repeats. No variance is estimated and nothing is asymptotic; a poor s_b costs power, never validity.
 
 A block that was cut short (a suspicion moved its traffic back) may be neither compared nor left out: whether it was cut
-depends on what the candidate did in it, and dropping what looks bad for the candidate favors it. So it counts as lost
+depends on what the candidate did in it, and dropping what is bad for the candidate favors it. So it counts as lost
 for either bet, f_b = -1, the least that any block can be: each product is at most what it would be had the block been
 served to its end, whatever rule cut it, and the bounds above hold unchanged.
 
@@ -108,6 +108,16 @@ def log_e_down(blocks: Sequence[Block], margin: float) -> float:
     return _log_e(_scaled(blocks), margin, -1.0)
 
 
+def _mean(scaled: Sequence[_Scaled]) -> float | None:
+    total = sum(one.factor for one in scaled)
+    return sum(one.difference * one.factor for one in scaled) / total if total else None
+
+
+def mean(blocks: Sequence[Block]) -> float | None:
+    """The mean difference, weighted as an interval's estimate is; None without a block that counts."""
+    return _mean(_scaled(blocks))
+
+
 def interval(blocks: Sequence[Block], alpha: float, alpha_upper: float | None = None) -> Interval | None:
     """Candidate over stable: all effects that neither bet refutes, and the mean of differences, weighted as they are.
 
@@ -119,10 +129,10 @@ def interval(blocks: Sequence[Block], alpha: float, alpha_upper: float | None = 
         None without a block that counts.
     """
     scaled = _scaled(blocks)
-    if not any(one.factor for one in scaled):
+    center = _mean(scaled)
+    if center is None:
         return None
     limits = {1.0: -math.log(alpha), -1.0: -math.log(alpha if alpha_upper is None else alpha_upper)}
-    center = sum(one.difference * one.factor for one in scaled) / sum(one.factor for one in scaled)
 
     def end(sign: float) -> float:
         refuted, kept = -sign * WIDEST, center

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.blocks import Trial
-from aurora_operator.promotion.eprocess import interval, log_e_down, log_e_up
+from aurora_operator.promotion.eprocess import interval, log_e_down, log_e_up, mean
 from aurora_operator.promotion.statistics import Interval
 from aurora_operator.promotion.strata import Stratum, harmed, undecided
 
@@ -111,6 +111,20 @@ def _harm(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
     return None if hurt is None else ("StratumHarmed", hurt)
 
 
+def _doubt(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
+    """Reason and message where harm is measured that is not proved yet: until it is or is not, nothing is promoted.
+
+    Without it a race would decide: a gain that is proved sooner than the harm that comes with it.
+    """
+    speed, failures = mean(evidence.speed.blocks), mean(evidence.failures.blocks)
+    if speed is not None and speed < min(0.0, math.log1p(gate.min_improvement)):
+        return "SpeedDoubted", f"decode speed is measured at {math.exp(speed):.3f} times stable's, and not proved lower"
+    if failures is not None and failures > gate.max_failure_increase:
+        more = f"{failures:.1%} more of requests are measured to end without an answer"
+        return "FailuresDoubted", f"{more}, and not proved to be more than {gate.max_failure_increase:.1%}"
+    return None
+
+
 def decide(
     gate: Gate,
     evidence: Evidence,
@@ -149,7 +163,9 @@ def decide(
     best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, worthwhile) / -math.log(rejection))
     progress = min(1.0, max(0.0, best))
     unknown = next((guard for guard in guards if guard.breached is None), None)
-    held = None if unknown is None else ("GuardUnknown", f"guard {unknown.name}: {unknown.message}")
+    held = _doubt(gate, evidence)
+    if unknown is not None:
+        held = "GuardUnknown", f"guard {unknown.name}: {unknown.message}"
     open_stratum = undecided(evidence.strata, promotion)
     if open_stratum is not None:
         held = "StratumUndecided", open_stratum
