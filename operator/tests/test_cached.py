@@ -191,6 +191,22 @@ def test_what_should_not_be_there_is_not_asked_for_again_while_its_watch_is_sile
     assert cluster.get(*claim) is not None
 
 
+def test_a_fleet_at_rest_is_read_again_rarely_and_never_all_at_once(server, versions, cluster, now):
+    objects = [key(MAP, f"chat-{i}") for i in range(60)]
+    for at in objects:
+        server.put(at)
+        versions.note(at, server.version(at))
+    made = []
+    for minute in range(8 * 60):
+        now[0], before = 60.0 * minute, server.requests
+        for at in objects:
+            cluster.get(*at)
+        made.append(server.requests - before)
+    assert made[0] == 60
+    assert max(made[1:]) < 10
+    assert 60 * 4 <= sum(made) <= 60 * 8
+
+
 def test_while_a_watch_is_broken_each_reconcile_reads(server, versions, cluster):
     at = key(MAP)
     server.put(at)

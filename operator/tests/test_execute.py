@@ -187,3 +187,8 @@ def test_pods_get_their_sets_also_where_the_route_is_not_taken_which_is_a_proble
     (problem,) = execute.execute(cluster, a_snapshot(), Plan(dealt=Dealt({"a": "canary"}, change)))
     assert cluster.changes == [("ns", "a", {"metadata": {"labels": {"aurora-operator.io/pod-set": "canary"}}})]
     assert (problem.reason, problem.about) == ("ApplyRefused", at)
+
+
+def test_where_there_is_nothing_to_do_no_thread_is_started(monkeypatch):
+    monkeypatch.setattr(execute, "ThreadPoolExecutor", None)
+    assert execute.execute(None, a_snapshot(), Plan()) == ()

@@ -9,7 +9,7 @@ from aurora_operator.errors import OperatorError
 from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import key
-from aurora_operator.render import training
+from aurora_operator.render import config, training
 from aurora_operator.render.config import engine_part
 from aurora_operator.render.identity import COMPONENT, Resource
 from aurora_operator.settings import Settings
@@ -265,3 +265,12 @@ def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is
     assert (shown["by"], shown["header"], shown["named"]) == ("Header", "x-team", [named])
     heavier = {**strata, "named": [{**named, "weight": 3, "maxRegression": 0.2}], "other": {"weight": 0}}
     assert engine(strata=heavier)["strata"] == shown
+
+
+def test_a_configuration_is_written_as_yaml_once_however_often_it_is_rendered(monkeypatch):
+    written, dump = [], yaml.safe_dump
+    monkeypatch.setattr(yaml, "safe_dump", lambda part, **more: written.append(part) or dump(part, **more))
+    resource = Resource("once", "ns", "u-1", a_spec(target={"model": "org/once"}))
+    first, second = (config.config_map(resource)["data"] for _ in range(2))
+    assert first == second
+    assert len(written) == 2

@@ -22,8 +22,9 @@ from aurora_operator.render.identity import INSTANCE, MANAGER, speculator
 
 _LARGEST = 256 << 10
 """Bytes of a body that is held; a larger one is read at every reconcile."""
-_LONGEST_SECONDS = 1800.0
-"""A body is read again after so long even where its watch is silent."""
+_LONGEST_SECONDS = 3600.0, 7200.0
+"""A body is read again after so long even where its watch is silent; some sooner, so that a fleet that was read at once
+is not read again at once."""
 _UNWATCHED_SECONDS = 6.0, 200.0
 """The least and the greatest age of a body that no watch covers."""
 _SECONDS_FOR_EACH = 2.0
@@ -44,6 +45,12 @@ class _HeldList(NamedTuple):
     versions: frozenset[tuple[str, str]]
     at: float
     text: bytes
+
+
+def _longest(key: tuple[str, ...]) -> float:
+    """Seconds that a body is held at most."""
+    first, last = _LONGEST_SECONDS
+    return first + (last - first) * zlib.crc32("/".join(key).encode()) / (1 << 32)
 
 
 def _packed(body: Any) -> bytes:  # noqa: ANN401 (JSON)
@@ -117,7 +124,7 @@ class CachedCluster(Cluster):
         known = self._versions.owned(*at)
         with self._lock:
             held = self._lists.get(at)
-        recent = held is not None and self._clock() - held.at < _LONGEST_SECONDS
+        recent = held is not None and self._clock() - held.at < _longest(at)
         if held is not None and recent and held.versions == known and self._versions.covered(*at[:3]):
             found: list[dict[str, Any]] = _unpacked(held.text)
             return found
@@ -197,14 +204,14 @@ class CachedCluster(Cluster):
         age, known = self._clock() - held.at, self._versions.get(key)
         if known is not None:
             covered = key[:2] == RESOURCE or self._versions.covered(*key[:3])
-            return covered and known == held.version and age < _LONGEST_SECONDS
+            return covered and known == held.version and age < _longest(key)
         # No watch has it: it is not there, or without the operator's label, or of a kind that is not watched.
         covered = key[:2] in KINDS and self._versions.covered(*key[:3])
         if key[:2] in KINDS and held.version and not covered:
             return False
         if covered and not held.version and key[:2] != CLAIM:
             # The watch shows one with the label as soon as it is there; one without is another's, and `apply` finds it.
-            return age < _LONGEST_SECONDS
+            return age < _longest(key)
         least, most = _UNWATCHED_SECONDS
         return age < min(most, max(least, _SECONDS_FOR_EACH * self.resources))
 
@@ -215,10 +222,11 @@ class CachedCluster(Cluster):
             text = _packed(body)
             held = _Held(body["metadata"]["resourceVersion"], self._clock(), _small(text))
         with self._lock:
-            if held.at - self._swept > _LONGEST_SECONDS:
+            longest = _LONGEST_SECONDS[1]
+            if held.at - self._swept > longest:
                 # What no reconcile asked for lately: Secrets and claims that some resource named once.
                 self._swept = held.at
-                self._held = {k: v for k, v in self._held.items() if held.at - v.at < 2 * _LONGEST_SECONDS}
+                self._held = {k: v for k, v in self._held.items() if held.at - v.at < longest}
             if len(text) <= _LARGEST:
                 self._held[key] = held
             else:

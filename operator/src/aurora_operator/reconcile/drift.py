@@ -6,6 +6,7 @@ takes a field away from a manager when another one gives it another value or rem
 the object has the hash of what is rendered now, and every field of that is still the operator's.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -43,14 +44,21 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
     return mine and not entry.get("subresource")
 
 
+@functools.lru_cache(maxsize=4096)
+def _keys(step: str) -> Mapping[str, Any]:
+    """The keys of a list's item in its step; few, and the same in many objects."""
+    keys: dict[str, Any] = json.loads(step[2:])
+    return keys
+
+
 def _item(item: Any, fields: Mapping[str, Any]) -> str:  # noqa: ANN401 (JSON)
     """The step of a list's item, empty where it is not there."""
     if not isinstance(item, Mapping):
         step = f"v:{json.dumps(item, separators=(',', ':'))}"
         return step if step in fields else ""
     whole = {**_DEFAULT_KEYS, **item}
-    steps = ((step, json.loads(step[2:])) for step in fields if step.startswith("k:"))
-    return next((step for step, keys in steps if all(whole.get(name) == value for name, value in keys.items())), "")
+    steps = (step for step in fields if step.startswith("k:"))
+    return next((step for step in steps if all(whole.get(k) == value for k, value in _keys(step).items())), "")
 
 
 def lacking(desired: Any, fields: Mapping[str, Any], at: Path = ()) -> Iterator[Path]:  # noqa: ANN401 (JSON)

@@ -176,6 +176,8 @@ def execute(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> tuple[Problem, 
         )
         metrics.writes.labels("status").inc()
     token = snapshot.own_keys.get("agent", "")
+    if not (plan.loads or plan.record):
+        return tuple(_reported(cluster, name, snapshot.body, plan, resource.namespace))
     with ThreadPoolExecutor(1) as other:
         # A webhook may take half a minute to time out, for each object; a rollback must not wait for it.
         changes = other.submit(_reported, cluster, name, snapshot.body, plan, resource.namespace)

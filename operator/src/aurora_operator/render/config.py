@@ -1,5 +1,7 @@
 """What the processes read: their configuration, what is desired now, and the keys between them."""
 
+import functools
+import json
 from collections.abc import Collection
 from typing import Any, Literal
 
@@ -87,6 +89,12 @@ def online_part(resource: Resource) -> dict[str, Any]:
     return {**_plain(resource, {}), "online": online.model_dump(mode="json", by_alias=True)}
 
 
+@functools.lru_cache(maxsize=4096)
+def _yaml(part: str) -> str:
+    """JSON as YAML. Each reconcile renders the same again, and writing YAML would be half of its work."""
+    return yaml.safe_dump(json.loads(part), sort_keys=True)
+
+
 def config_map(resource: Resource) -> dict[str, Any]:
     """Configuration of engine, trainer and init job, and of the driver of mode Online."""
     parts = {"engine.yaml": engine_part(resource), "trainer.yaml": trainer_part(resource)}
@@ -96,7 +104,7 @@ def config_map(resource: Resource) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": resource.metadata(resource.config, "config"),
-        "data": {name: yaml.safe_dump(part, sort_keys=True) for name, part in parts.items()},
+        "data": {name: _yaml(json.dumps(part, sort_keys=True)) for name, part in parts.items()},
     }
 
 
