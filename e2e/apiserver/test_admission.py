@@ -104,7 +104,10 @@ BAD = [
     ("spec.serving", {"extraArgs": ["--tokenizer-worker-num=2"]}, "the operator owns"),
     ("spec.serving", {"extraArgs": ["--grpc-port=1"]}, "the operator owns"),
     ("spec.serving", {"extraArgs": ["--fastapi-root-path=/x"]}, "the operator owns"),
+    ("spec.serving", {"extraArgs": ["--ssl-keyfile-password", "x"]}, "the operator owns"),
     ("spec.serving", {"extraArgs": [LONG * 5]}, "extraArgs"),
+    ("spec.samples", {"mooncakeMetadata": "http://user:password@m/x"}, "holds a user or password"),
+    ("spec.samples", {"mooncakeMetadata": "https://token@m"}, "holds a user or password"),
     ("spec.serving", {"replica": 2}, "unknown field"),
     ("spec.training", {"gpus": 0}, "gpus"),
     ("spec.training", {"gpus": 17}, "gpus"),
@@ -241,7 +244,8 @@ def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
         ),
         changed("spec.target", {"model": "/model/llama", "volume": {"claimName": "models"}}),
         changed(
-            "spec.samples", {"transport": "Mooncake", "mooncakeMaster": "m:50051", "mooncakeMetadata": "http://m/x"}
+            "spec.samples",
+            {"transport": "Mooncake", "mooncakeMaster": "m:50051", "mooncakeMetadata": "http://m/x?a=b@c"},
         ),
     ],
 )

@@ -44,6 +44,11 @@ def container(**fields):
     return {"containers": [{"name": "engine", **fields}]}
 
 
+def ephemeral(**more):
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"volumes": [{"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": size | more}}}]}
+
+
 FORBIDDEN = [
     ({"hostNetwork": True}, "namespace of the node"),
     ({"hostPID": True}, "namespace of the node"),
@@ -73,11 +78,46 @@ FORBIDDEN = [
     ({"volumes": [{"name": "s", "persistentVolumeClaim": {"claimName": "other"}}]}, "volume"),
     ({"volumes": [{"name": "s", "projected": {"sources": [{"secret": {"name": "other"}}]}}]}, "volume"),
     ({"volumes": [{"name": "s", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}, "volume"),
+    (
+        {
+            "volumes": [
+                {
+                    "name": "s",
+                    "projected": {
+                        "sources": [
+                            {
+                                "podCertificate": {
+                                    "signerName": "a.example/b",
+                                    "keyType": "ED25519",
+                                    "credentialBundlePath": "c",
+                                }
+                            }
+                        ]
+                    },
+                }
+            ]
+        },
+        "volume",
+    ),
+    ({"volumes": [{"name": "s", "csi": {"driver": "secrets-store.csi.k8s.io"}}]}, "volume"),
+    (ephemeral(dataSource={"kind": "PersistentVolumeClaim", "name": "other"}), "another volume"),
+    (
+        ephemeral(dataSourceRef={"kind": "PersistentVolumeClaim", "name": "other", "namespace": "kube-system"}),
+        "another",
+    ),
+    (ephemeral(volumeName="pv-of-another"), "another volume"),
+    (ephemeral(selector={"matchLabels": {"a": "b"}}), "another volume"),
+    ({"resourceClaims": [{"name": "gpu", "resourceClaimName": "other"}]}, "ResourceClaim"),
+    ({"priorityClassName": "system-node-critical"}, "priority"),
+    ({"initContainers": [{"name": "x", "securityContext": {"procMount": "Unmasked"}}]}, "privilege"),
     (container(envFrom=[{"secretRef": {"name": "other"}}]), "Secret"),
     (container(env=[{"name": "X", "valueFrom": {"secretKeyRef": {"name": "o", "key": "k"}}}]), "Secret"),
     ({"initContainers": [{"name": "x", "image": "i", "envFrom": [{"secretRef": {"name": "o"}}]}]}, "Secret"),
 ]
 ALLOWED = [
+    ephemeral(storageClassName="fast"),
+    {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]},
+    {"hostUsers": False, "shareProcessNamespace": True, "dnsConfig": {"searches": ["a.example"]}},
     {"nodeSelector": {"gpu": "h100"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "high"},
     {"imagePullSecrets": [{"name": "registry"}], "runtimeClassName": "nvidia"},
     {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "c", "configMap": {"name": "c"}}]},
@@ -131,7 +171,16 @@ def test_a_template_s_fields_are_explained():
 
 @pytest.mark.usefixtures("policy")
 @pytest.mark.parametrize(
-    "key", ["container.apparmor.security.beta.kubernetes.io/engine", "k8s.v1.cni.cncf.io/networks"]
+    "key",
+    [
+        "container.apparmor.security.beta.kubernetes.io/engine",
+        "k8s.v1.cni.cncf.io/networks",
+        "io.kubernetes.cri-o.Devices",
+        "io.katacontainers.config.hypervisor.path",
+        "iam.amazonaws.com/role",
+        "sidecar.istio.io/userVolume",
+        "sidecar.istio.io/userVolumeMount",
+    ],
 )
 def test_an_annotation_borrows_no_rights(key):
     done = apply(changed("spec.serving.podTemplate", {"metadata": {"annotations": {key: "x"}}}), "--dry-run=server")

@@ -290,6 +290,9 @@ def test_a_report_has_what_a_maintainer_needs_and_no_secret(kubectl, run, tmp_pa
         f'"password": "{SECRET}"',
         f"AURORA_ADMIN_KEY_token={SECRET}",
         f"--admin-api-key {SECRET}",
+        f"['python', '--admin-api-key', '{SECRET}']",
+        f"https://{SECRET}@metadata.example:8080/metadata",
+        f"wandb: using WANDB_API_KEY={SECRET}",
     ],
 )
 def test_what_resembles_a_credential_is_removed(text):

@@ -133,6 +133,34 @@ def test_no_pod_reads_a_secret_that_does_not_allow_it(more, host, field, kept_ba
     )
 
 
+ELSEWHERE = {"name": "HF_ENDPOINT", "value": "https://elsewhere.example"}
+
+
+@pytest.mark.parametrize(
+    ("training", "chosen"),
+    [
+        ({}, False),
+        ({"podTemplate": {"spec": {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}]}}}, False),
+        ({"podTemplate": {"spec": {"containers": [{"name": "trainer", "resources": {"limits": {"cpu": 2}}}]}}}, False),
+        ({"podTemplate": {"spec": {"containers": [{"name": "side", "image": "x"}]}}}, False),
+        ({"image": "elsewhere/trainer:1"}, True),
+        ({"podTemplate": {"spec": {"containers": [{"name": "trainer", "env": [ELSEWHERE]}]}}}, True),
+        ({"podTemplate": {"spec": {"initContainers": [{"name": "x", "image": "x", "env": [ELSEWHERE]}]}}}, True),
+        ({"podTemplate": {"spec": {"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["huggingface.co"]}]}}}, True),
+        ({"podTemplate": {"spec": {"dnsConfig": {"nameservers": ["10.0.0.1"]}}}}, True),
+        ({"podTemplate": {"spec": {"shareProcessNamespace": True}}}, True),
+    ],
+)
+def test_a_token_for_the_hub_is_not_for_whatever_an_author_runs_or_names_instead(training, chosen):
+    spec = a_spec(target={"model": "a/b", "tokenSecret": {"name": "hf", "key": "key"}}, training=training)
+    mine = Resource("chat", "ns", "u-1", spec)
+    refused = observe._credentials(Stored("huggingface.co"), mine, prepared=False)
+    assert refused.unusable == ({"target.tokenSecret"} if chosen else set())
+    if chosen:
+        assert f"{ALLOWED_HOSTS}=chat.ns.svc" in refused.problem
+        assert not observe._credentials(Stored("huggingface.co chat.ns.svc"), mine, prepared=False).unusable
+
+
 def test_a_fetched_target_needs_no_token_any_more():
     spec = a_spec(target={"model": "a/b", "tokenSecret": {"name": "hf", "key": "key"}})
     assert not observe._credentials(Stored(""), Resource("chat", "ns", "u-1", spec), prepared=True).unusable

@@ -274,3 +274,29 @@ def test_a_configuration_is_written_as_yaml_once_however_often_it_is_rendered(mo
     first, second = (config.config_map(resource)["data"] for _ in range(2))
     assert first == second
     assert len(written) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (None, {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}),
+        ({"runAsUser": 7}, {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsUser": 7}),
+        ({"privileged": True}, {"privileged": True}),
+        ({"capabilities": {"add": ["NET_ADMIN"]}}, {"capabilities": {"add": ["NET_ADMIN"]}}),
+    ],
+)
+def test_a_container_that_a_template_adds_has_no_rights_but_those_that_it_names(given, made):
+    one = {"name": "side", "image": "x"} | ({} if given is None else {"securityContext": given})
+    first = {**one, "name": "first"}
+    template = {"spec": {"containers": [one], "initContainers": [first]}}
+    _, children = settled(a_spec(serving={"podTemplate": template}, training={"podTemplate": template}))
+    found = [
+        container.get("securityContext")
+        for body in children
+        if body["kind"] in {"Deployment", "Job"}
+        for field in ("containers", "initContainers")
+        for container in body["spec"]["template"]["spec"].get(field, ())
+        if container["name"] in {"side", "first"}
+    ]
+    assert len(found) == 5  # init has no sidecar
+    assert all(context == made for context in found)

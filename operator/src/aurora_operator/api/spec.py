@@ -29,7 +29,8 @@ OWNED_ARGUMENTS = (
     "--speculative-num-steps", *OF_FAMILIES, "--speculative-num-draft-tokens",
     "--speculative-adaptive", "--speculative-adaptive-config", "--trust-remote-code", "--revision",
     "--config", "--tokenizer-worker-num", "--enable-http2", "--grpc-mode", "--smg-grpc-mode", "--grpc-port",
-    "--fastapi-root-path", "--encoder-only", "--use-ray",
+    "--fastapi-root-path", "--encoder-only", "--use-ray", "--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs",
+    "--ssl-keyfile-password", "--enable-ssl-refresh",
 )  # fmt: skip
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
 
@@ -125,6 +126,10 @@ class SamplesSpec(Samples):
         (
             "self.transport != 'Mooncake' || (has(self.mooncakeMaster) && has(self.mooncakeMetadata))",
             "samples.transport Mooncake needs samples.mooncakeMaster (host:port) and samples.mooncakeMetadata (URL)",
+        ),
+        (
+            "!has(self.mooncakeMetadata) || !self.mooncakeMetadata.matches('^https?://[^/?#]*@')",
+            "samples.mooncakeMetadata holds a user or password, for all to see who may read this resource: remove it",
         ),
     )
 

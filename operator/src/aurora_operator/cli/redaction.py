@@ -14,11 +14,11 @@ _PATTERNS = (
     re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"),
     re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*"),
     re.compile(r"\b(?:hf_|sk-|ghp_|gho_|ghs_|glpat-|xox[abprs]-|AKIA|ASIA)[A-Za-z0-9_-]{10,}"),
-    re.compile(r"(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)"),
+    re.compile(r"(?<=://)[^/\s@\"']+(?=@)"),
 )
 _ASSIGNED = re.compile(
     r"(?i)((?:[\w-]*(?:token|secret|passw(?:or)?d|passphrase|credential|api[-_]?key|private[-_]?key|access[-_]?key)s?)"
-    r"[\"']?\s*[:=]\s*|--[\w-]*(?:token|secret|password|key)\s+)([\"']?)(?!(?:\d{1,12}(?:\.\d+)?|None|null|True|False)\b)"
+    r"[\"']?\s*[:=]\s*|--[\w-]*(?:token|secret|password|key)[\"']?,?\s+)([\"']?)(?!(?:\d{1,12}(?:\.\d+)?|None|null|True|False)\b)"
     r"([^\s\"',;&}]+)"
 )
 

@@ -34,6 +34,7 @@ from aurora_operator.render.config import AGENT_PORT
 from aurora_operator.render.credentials import ACCEPTED, NAMES, SIGNING
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 from aurora_operator.render.ray import HEAD
+from aurora_operator.render.training import is_chosen
 
 _AGENT_TIMEOUT = 20.0
 """Of one request, and of all that a reconcile reads from one agent."""
@@ -198,7 +199,9 @@ def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Cr
         problems.append(problem)
         unusable |= {"serving.apiKeySecret"} if refused else set()
     if target.token_secret is not None and not prepared:
-        _, problem, refused = _named(cluster, resource, "target.tokenSecret", target.token_secret, HUB)
+        # Where the author chooses what runs, the token is theirs to read: its owner must allow this very deployment.
+        url = host if is_chosen(resource) else HUB
+        _, problem, refused = _named(cluster, resource, "target.tokenSecret", target.token_secret, url)
         problems.append(problem)
         unusable |= {"target.tokenSecret"} if refused else set()
     signing, problem = _signing(cluster, resource, host)

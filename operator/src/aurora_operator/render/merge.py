@@ -33,11 +33,32 @@ def merge(base: Any, patch: Any, key: str = "") -> Any:  # noqa: ANN401 (JSON)
     return patch
 
 
+_NO_RIGHTS = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""Of a container that a podTemplate adds, where it says nothing else: else a setuid program in its image makes root."""
+
+
+def _without_rights(container: Mapping[str, Any]) -> dict[str, Any]:
+    given = container.get("securityContext") or {}
+    if given.get("privileged") or (given.get("capabilities") or {}).get("add"):
+        # Allowed by an administrator; Kubernetes takes neither together with a ban on more.
+        return dict(container)
+    return {**container, "securityContext": {**_NO_RIGHTS, **given}}
+
+
 def pod_template(base: dict[str, Any], patch: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Our pod template with the user's merged in; labels that select our pods stay ours."""
+    """Our pod template with the user's merged in.
+
+    Labels that select our pods stay ours; containers of theirs get no rights that they do not name.
+    """
     if not patch:
         return base
     merged: dict[str, Any] = merge(base, patch)
+    for field in ("containers", "initContainers"):
+        ours = {one["name"] for one in base["spec"].get(field, ())}
+        if field in merged["spec"]:
+            merged["spec"][field] = [
+                one if one["name"] in ours else _without_rights(one) for one in merged["spec"][field]
+            ]
     metadata = merged.setdefault("metadata", {})
     metadata["labels"] = {**metadata.get("labels", {}), **base["metadata"]["labels"]}
     return merged

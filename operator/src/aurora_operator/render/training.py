@@ -72,6 +72,22 @@ def _surroundings(patch: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(patch or {}), "spec": {**spec, "containers": own}}
 
 
+_PLACING = {
+    "affinity", "imagePullSecrets", "nodeSelector", "preemptionPolicy", "priorityClassName", "resourceClaims",
+    "runtimeClassName", "schedulerName", "schedulingGates", "securityContext", "terminationGracePeriodSeconds",
+    "tolerations", "topologySpreadConstraints",
+}  # fmt: skip
+"""Fields of a podTemplate that say where pods run, and nothing about what runs in them or what it talks to."""
+
+
+def is_chosen(resource: Resource) -> bool:
+    """Whether whoever wrote the resource chooses what runs in the init pod, or what that takes for the hub."""
+    spec = resource.spec.training
+    pods = _surroundings(spec.pod_template)["spec"]
+    containers = pods.pop("containers")
+    return spec.image is not None or bool(pods.keys() - _PLACING) or any(one.keys() - {"name"} for one in containers)
+
+
 def _where_engines_can_be(resource: Resource, patch: dict[str, Any]) -> dict[str, Any]:
     """The init pod's template where all pods share a node: it must be one for engines, too."""
     theirs, spec = (resource.spec.serving.pod_template or {}).get("spec") or {}, patch["spec"]
