@@ -99,3 +99,21 @@ def test_a_tenant_is_a_header_s_value_and_no_more(tenant, valid):
         assert not valid
     else:
         assert valid
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1e999"])
+def test_what_is_no_finite_number_breaks_no_guard(value):
+    answer = f'{{"status": "success", "data": {{"resultType": "scalar", "result": [0, "{value}"]}}}}'.encode()
+    with serving(200, answer) as url, closing(Prometheus(url)) as prometheus:
+        assert prometheus.number("up / 0", 0.0) is None
+
+
+@pytest.mark.parametrize("value", ['"many"', "null", "[]", "{}", "1"])
+def test_what_is_no_number_at_all_is_said(value):
+    answer = f'{{"status": "success", "data": {{"resultType": "scalar", "result": [0, {value}]}}}}'.encode()
+    with (
+        serving(200, answer) as url,
+        closing(Prometheus(url)) as prometheus,
+        pytest.raises(PrometheusError, match="number"),
+    ):
+        prometheus.number("up", 0.0)

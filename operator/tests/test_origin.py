@@ -115,9 +115,31 @@ def test_a_guard_distinguishes_a_version_that_drafts_from_itself_target_only():
     guard = Guard(name="slow", query='t{version="$version",steps="$steps"}', max_ratio_to_stable=2)
     resource = Resource("chat", "ns", "u-1", a_spec(promotion={"strategy": "Manual", "guards": [guard.model_dump()]}))
     prometheus = Answers()
-    (result,) = _guards(prometheus, resource, Arm(3, 0), ARM, datetime(2026, 1, 1, tzinfo=UTC))
+    (result,) = _guards(prometheus, resource, Arm(3, 0), ARM, datetime(2026, 1, 1, tzinfo=UTC), ())
     assert prometheus.asked == ['t{version="3",steps="0"}', 't{version="3",steps="3"}']
     assert result.breached
+
+
+def test_a_guard_can_name_what_no_other_pod_can_forge():
+    guard = Guard(name="slow", query='t{namespace="$namespace",pod=~"$engines"} or vector($version)', max=9)
+    resource = Resource("chat", "ns", "u-1", a_spec(promotion={"strategy": "Manual", "guards": [guard.model_dump()]}))
+    prometheus, now = Answers(), datetime(2026, 1, 1, tzinfo=UTC)
+    for engines in ({"chat-engine-b", "chat-engine-a"}, ()):
+        _guards(prometheus, resource, Arm(3, 0), None, now, engines)
+    assert prometheus.asked == [
+        't{namespace="ns",pod=~"chat-engine-a|chat-engine-b"} or vector(3)',
+        't{namespace="ns",pod=~"-"} or vector(3)',
+    ]
+
+
+@pytest.mark.parametrize(("value", "reference"), [(None, 1.0), (3.0, None), (3.0, 0.0), (-5.0, -5.0), (3.0, -1.0)])
+def test_a_guard_breaks_by_nothing_that_cannot_be_compared(value, reference):
+    guard = Guard(name="slow", query="t$version", max_ratio_to_stable=1.2)
+    resource = Resource("chat", "ns", "u-1", a_spec(promotion={"strategy": "Manual", "guards": [guard.model_dump()]}))
+    prometheus = Answers()
+    prometheus.number = lambda query, _time: value if query == "t7" else reference
+    (result,) = _guards(prometheus, resource, Arm(7, 3), ARM, datetime(2026, 1, 1, tzinfo=UTC), ())
+    assert result.breached is None
 
 
 NO_COUNTERS, STRANGERS, RELABELLED, DROPPED = "no counters", "none of the resource's own", "relabelling", "drops it"

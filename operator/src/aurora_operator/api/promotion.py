@@ -92,7 +92,8 @@ class Guard(Config):
     name: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9 ]*[A-Za-z0-9])?$")
     """What it guards."""
     query: str = Field(min_length=1, max_length=2000)
-    """PromQL with one number as result; $version, $steps (0: speculation off) and $speculator are filled in."""
+    """PromQL with one number as result. Filled in: $version, $steps (0: speculation off), $speculator, $namespace, and
+    $engines, a regular expression of its engine pods' names. Select by the last two what other pods cannot forge."""
     max: float | None = None
     """Breached above this."""
     min: float | None = None

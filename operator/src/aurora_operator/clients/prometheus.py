@@ -216,7 +216,7 @@ class Prometheus:
                 start = until
 
     def number(self, query: str, time: float) -> float | None:
-        """The one number that a query gives; None for no result or NaN.
+        """The one number that a query gives; None for no result, NaN, or one that is infinite, as a division by 0 is.
 
         Raises:
             PrometheusError: no answer, a refusal, or something else than one number.
@@ -224,9 +224,12 @@ class Prometheus:
         match self.query(query, time):
             case ("vector", []):
                 return None
-            case ("vector", [{"value": [_, value]}]) | ("scalar", [_, value]):
-                number = float(value)
-                return None if math.isnan(number) else number
+            case ("vector", [{"value": [_, str(value)]}]) | ("scalar", [_, str(value)]):
+                try:
+                    number = float(value)
+                except ValueError:
+                    raise PrometheusError(f"{query!r} gives something else than a number") from None
+                return number if math.isfinite(number) else None
             case ("vector", several):
                 raise PrometheusError(
                     f"{query!r} gives {len(several)} series where one number is desired: aggregate it"

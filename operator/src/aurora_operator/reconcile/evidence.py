@@ -116,6 +116,7 @@ def _guards(
     subject: Arm,
     stable: Arm | None,
     now: datetime,
+    engines: Collection[str],
     references: Mapping[str, float] | None = None,
 ) -> tuple[GuardResult, ...]:
     """What the guards say of a version.
@@ -126,21 +127,29 @@ def _guards(
         subject: the version.
         stable: what to compare with; None on probation, where ``references`` has what stable was measured with before.
         now: the time of the queries.
+        engines: names of the resource's own engine pods.
         references: by guard.
     """
+    filled = {
+        "$speculator": resource.full_name,
+        "$namespace": resource.namespace,
+        # No pod has a name that begins with a hyphen.
+        "$engines": "|".join(sorted(engines)) or "-",
+    }
     out = []
     for guard in resource.spec.promotion.guards:
 
         def query_of(arm: Arm, query: str = guard.query) -> float | None:
-            filled = query.replace("$version", str(arm.version)).replace("$steps", str(arm.steps))
-            filled = filled.replace("$speculator", resource.full_name)
-            return prometheus.number(filled, now.timestamp())
+            for name, text in (("$version", str(arm.version)), ("$steps", str(arm.steps)), *filled.items()):
+                query = query.replace(name, text)
+            return prometheus.number(query, now.timestamp())
 
         value, ratio = query_of(subject), guard.max_ratio_to_stable
         other = (references or {}).get(guard.name) if stable is None else None if ratio is None else query_of(stable)
         # After a promotion that no guard watched there is nothing to compare with.
         compares = ratio is not None and (stable is not None or other is not None)
-        if value is None or (compares and not other):
+        # A share of what is negative would be less for more.
+        if value is None or (compares and (other is None or other <= 0)):
             out.append(GuardResult(guard.name, None, "the query gives no number"))
             continue
         share = ratio * other if compares and ratio is not None and other is not None else None
@@ -212,7 +221,7 @@ def measure(
             probation: tuple[GuardResult, ...] = ()
             if on_probation(spec, stable, now):
                 arm = Arm(stable.version, stable.steps)
-                probation = _guards(prometheus, resource, arm, None, now, stable.guard_references)
+                probation = _guards(prometheus, resource, arm, None, now, engines, stable.guard_references)
             if candidate is None:
                 watch = _watch(prometheus, resource, status, stable, now, ledgers, engines)
                 return Found(watch=watch, stable_guards=probation)
@@ -224,6 +233,7 @@ def measure(
                     Arm(candidate.version, candidate.steps),
                     Arm(stable.version, stable.steps),
                     now,
+                    engines,
                 ),
                 stable_guards=probation,
             )
