@@ -167,7 +167,7 @@ def list_row(namespace: str, name: str, spec: Spec, status: Status) -> tuple[str
 def is_fine(condition: Condition) -> bool:
     """Whether a condition says that nothing is to be done: a trial may run or not, but must not be blind."""
     if condition.type == "PromotionProgressing":
-        return condition.reason not in {"NoData", "NotDecidable"}
+        return condition.reason not in {"NoData", "NotDecidable", "RouteNotReady"}
     if condition.type == "Speculating":
         return condition.reason != "CannotSwitchOff"
     return condition.status == ("False" if condition.type == "Degraded" else "True")
