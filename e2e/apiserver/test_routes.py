@@ -209,7 +209,6 @@ def test_weights_that_another_client_sets_are_put_back_and_a_fight_is_reported()
         return condition("RouteReady")
 
     assert "gitops sets weights of spec.rules" in fight()["message"]
-    assert condition("Degraded")["reason"] == "FieldContested"
 
 
 def test_another_route_is_taken_over_and_one_that_is_no_longer_named_gives_stable_all(operator):

@@ -271,6 +271,13 @@ def test_of_what_the_operator_applied_it_is_kept_who_has_which_field(server, ver
     assert [cluster.get(*at)["metadata"]["managedFields"] for _ in range(2)] == [kept, kept]
 
 
+def test_of_a_route_it_is_kept_who_set_its_weights_last(server, cluster):
+    at = ObjectKey("gateway.networking.k8s.io/v1", "HTTPRoute", "ns", "front")
+    entry = {"manager": "gitops", "operation": "Update", "fieldsV1": {"f:spec": {"f:rules": {}}}}
+    server.put(at)["metadata"]["managedFields"] = [entry]
+    assert cluster.get(*at)["metadata"]["managedFields"] == [entry]
+
+
 def test_a_resource_that_is_gone_leaves_nothing(server, versions, cluster, now):
     for at in (key(MAP), key(POD), ObjectKey(*RESOURCE, "ns", "chat")):
         server.put(at)

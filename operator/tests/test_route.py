@@ -384,7 +384,7 @@ def test_a_resource_that_goes_gives_stable_all_requests_again():
     ((*at, operations),) = cluster.patches
     assert at == [*a_gateway_at()[:2], "ns", "front"]
     assert [one["value"] for one in operations if one["op"] == "add"] == [100, 0]
-    for quiet in (Served(a_gateway_s()), Served(), Served(refuses=403)):
+    for quiet in (Served(OTHERS), Served(), Served(refuses=403)):
         route.release(quiet, a_resource())
         assert quiet.patches == []
 

@@ -19,6 +19,7 @@ from aurora_operator.clients.informer import KINDS
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.errors import ClusterError
 from aurora_operator.render.identity import INSTANCE, MANAGER, speculator
+from aurora_operator.render.route import KINDS as ROUTES
 
 _LARGEST = 256 << 10
 """Bytes of a body that is held; a larger one is read at every reconcile."""
@@ -73,7 +74,7 @@ def _without_managers(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_managers(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body with what metadata.managedFields says of all but its status, where the operator set any of it."""
+    """A body, with who has which of its fields where the operator applied it, and of a route."""
     entries = [one for one in body["metadata"].get("managedFields") or () if isinstance(one, Mapping)]
     kept = [
         {name: one.get(name) for name in ("manager", "operation", "fieldsV1")}
@@ -81,7 +82,8 @@ def _with_managers(body: Mapping[str, Any]) -> dict[str, Any]:
         if not one.get("subresource") or one.get("subresource") == "scale"
     ]
     found = _without_managers(body)
-    if any(one["manager"] == MANAGER for one in kept):
+    applied = any((one["manager"], one["operation"]) == (MANAGER, "Apply") for one in kept)
+    if applied or (body.get("apiVersion"), body.get("kind")) in ROUTES.values():
         found["metadata"]["managedFields"] = kept
     return found
 

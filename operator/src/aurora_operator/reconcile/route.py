@@ -5,7 +5,7 @@ ever given to a Service without a pod. Which of the canary pods serve the candid
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -227,7 +227,8 @@ def _change(snapshot: Snapshot, weights: tuple[int, int]) -> Patch | None:
     at, routed = key(snapshot.resource), snapshot.route
     if at is None or routed is None or routed.live is None or _contested(snapshot, at):
         return None
-    made, last = _patch(at, routed.splits, weights), snapshot.applied.get(at)
+    other = (one for one in routed.splits if one.weights != weights)
+    made, last = _patch(at, other, weights), snapshot.applied.get(at)
     if made is None or last is None or last.rendered != made.rendered:
         return made
     # What was set is no longer there.
@@ -236,9 +237,9 @@ def _change(snapshot: Snapshot, weights: tuple[int, int]) -> Patch | None:
     return replace(made, by=f"{others} sets weights of {readable(rules)}")
 
 
-def _patch(at: Key, found: tuple[Split, ...], weights: tuple[int, int]) -> Patch | None:
-    other = [one for one in found if one.weights != weights]
-    return Patch(at, tuple(patch(other, weights)), weights) if other else None
+def _patch(at: Key, found: Iterable[Split], weights: tuple[int, int]) -> Patch | None:
+    operations = tuple(patch(found, weights))
+    return Patch(at, operations, weights) if operations else None
 
 
 def carried_out(cluster: Cluster, namespace: str, change: Patch) -> None:
@@ -258,6 +259,7 @@ def release(cluster: Cluster, resource: Resource) -> None:
         return
     try:
         live = cluster.get(*at[:2], resource.namespace, at[2])
+        # Whatever was read: another client may have set weights since.
         made = _patch(at, splits(resource, live), _ALONE) if live is not None else None
         if made is not None:
             carried_out(cluster, resource.namespace, made)

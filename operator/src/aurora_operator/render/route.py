@@ -4,7 +4,7 @@ Lists of rules and of backends are atomic to server-side apply: who applies a we
 JSON patch, which names each weight by its place, and fails where that place is no longer the same Service's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,7 +108,7 @@ def names_canary_pods(resource: Resource, live: Mapping[str, Any]) -> bool:
     return any(one.service == resource.canary_pods and one.weight for _, backends in _rules(live) for one in backends)
 
 
-def patch(found: Sequence[Split], weights: tuple[int, int]) -> list[dict[str, Any]]:
+def patch(found: Iterable[Split], weights: tuple[int, int]) -> list[dict[str, Any]]:
     """The JSON patch that sets the weights of these rules, stable's first, where their backends are still the same."""
     return [
         operation
