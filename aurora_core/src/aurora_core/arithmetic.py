@@ -7,12 +7,12 @@ Training multiplies, and some CPUs have units (AVX-512 without AMX) that are slo
 """
 
 import logging
-import time
 from functools import cache
 from typing import Literal, get_args
 
 import torch
 
+from aurora_core import products
 from aurora_core.config.parts import Dtype
 from aurora_core.config.training import Precision
 
@@ -21,8 +21,6 @@ ComputeDtype = Literal["bfloat16", "float16", "float32"]
 
 
 log = logging.getLogger(__name__)
-_ROWS, _WIDTH, _OUT = 256, 576, 1536
-"""A product of a small draft's training: a micro-batch's rows through a layer."""
 
 
 def has_bf16_units(device: torch.device) -> bool:
@@ -35,28 +33,15 @@ def has_bf16_units(device: torch.device) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 (torch has no public name for it)
 
 
-def product_seconds(dtype: torch.dtype) -> float:
-    """CPU seconds that one thread takes for a matrix product of training."""
-    a, b = torch.ones(_ROWS, _WIDTH, dtype=dtype), torch.ones(_WIDTH, _OUT, dtype=dtype)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        a @ b
-        began = time.thread_time()
-        a @ b
-        return time.thread_time() - began
-    finally:
-        torch.set_num_threads(threads)
-
-
 @cache
 def _multiplies_faster() -> bool:
     """Whether this CPU multiplies large matrices faster in bf16 than in fp32; takes 0.1 s, once.
 
     The best of several rounds in turn: other work on the machine only ever makes one slower.
     """
-    seconds = [(product_seconds(torch.bfloat16), product_seconds(torch.float32)) for _ in range(9)]
-    bf16, fp32 = (min(one) for one in zip(*seconds, strict=True))
+    onednn = products.onednn_is_faster()
+    rounds = [(products.seconds(torch.bfloat16), products.seconds(torch.float32, onednn=onednn)) for _ in range(9)]
+    bf16, fp32 = (min(one) for one in zip(*rounds, strict=True))
     log.info("a product of training takes %.1f ms in bf16 and %.1f ms in fp32", 1e3 * bf16, 1e3 * fp32)
     return bool(bf16 < fp32)
 

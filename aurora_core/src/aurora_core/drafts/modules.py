@@ -9,10 +9,18 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from aurora_core import products
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """Without a bias."""
-    return nn.Linear(inputs, outputs, bias=False)
+
+class Linear(nn.Linear):
+    """Without a bias, by the faster matrix product."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] to [..., outputs]."""
+        return products.linear(x, self.weight)
 
 
 class Norm(nn.RMSNorm):
@@ -28,9 +36,9 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_proj = linear(width, inner)
-        self.up_proj = linear(width, inner)
-        self.down_proj = linear(inner, width)
+        self.gate_proj = Linear(width, inner)
+        self.up_proj = Linear(width, inner)
+        self.down_proj = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] to the same."""

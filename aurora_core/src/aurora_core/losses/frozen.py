@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aurora_core.losses.fused import rows_at_once, softmax
 from aurora_core.losses.reference import target_rows
+from aurora_core.products import product
 
 
 class _ForwardKL(torch.autograd.Function):
@@ -35,12 +36,12 @@ class _ForwardKL(torch.autograd.Function):
             distinct, row = torch.unique_consecutive(row_N[span], return_inverse=True)
             target = target_rows(last_RD[distinct], head_VD, soft_cap)
             p = target.p[row]
-            logits = torch.mm(hidden_ND[span], head_VD.t()).float()
+            logits = product(hidden_ND[span], head_VD).float()
             prediction[span] = likeliest = logits.argmax(-1)
             q, log_z = softmax(logits, likeliest)
             loss[span] = log_z - torch.linalg.vecdot(p, logits) + target.negentropy[row]
             grad = q.sub_(p).mul_(weight_N[span, None]).to(hidden_ND.dtype)
-            torch.mm(grad, head_VD, out=grad_hidden[span])
+            grad_hidden[span] = product(grad, head_VD.t())
         ctx.save_for_backward(grad_hidden)
         ctx.mark_non_differentiable(loss, prediction)
         return (loss * weight_N).sum(), loss, prediction

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aurora_core.losses.reference import TargetRows
+from aurora_core.products import product
 
 CHUNK_ELEMENTS = {"cpu": 1 << 23, "cuda": 1 << 27}
 """Logits that exist at a time: as many as a processor's caches are good for, and as fill a GPU's matrix units."""
@@ -49,16 +50,13 @@ class _ForwardKL(torch.autograd.Function):
             span = slice(start, start + chunk)
             hidden, row = hidden_ND[span], row_N[span]
             p = target.p[row]
-            logits = torch.mm(hidden, head.t()).float()
+            logits = product(hidden, head).float()
             prediction[span] = likeliest = logits.argmax(-1)
             q, log_z = softmax(logits, likeliest)
             loss[span] = log_z - torch.linalg.vecdot(p, logits) + target.negentropy[row]
             grad = q.sub_(p).mul_(weight_N[span, None]).to(hidden.dtype)
-            torch.mm(grad, head, out=grad_hidden[span])
-            if grad.dtype == torch.float32:
-                grad_head.addmm_(grad.t(), hidden)
-            else:
-                grad_head += torch.mm(grad.t(), hidden)
+            grad_hidden[span] = product(grad, head.t())
+            grad_head += product(grad.t(), hidden.t())
         ctx.save_for_backward(grad_hidden, grad_head)
         ctx.mark_non_differentiable(loss, prediction)
         return (loss * weight_N).sum(), loss, prediction

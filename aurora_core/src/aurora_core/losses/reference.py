@@ -7,10 +7,10 @@ and renormalised, and q the draft's softmax. Letters in shapes: N rows, D width,
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from aurora_core.models.target import capped
+from aurora_core.products import linear
 
 
 class TargetRows(NamedTuple):
@@ -27,7 +27,7 @@ class TargetRows(NamedTuple):
 
 def target_rows(last_ND: Tensor, head_VD: Tensor, soft_cap: float | None = None) -> TargetRows:
     """The target's distribution, recomputed from its last hidden states, its head's rows and its logits' soft-cap."""
-    log_p = capped(F.linear(last_ND, head_VD.to(last_ND.dtype)).float(), soft_cap).log_softmax(-1)
+    log_p = capped(linear(last_ND, head_VD.to(last_ND.dtype)).float(), soft_cap).log_softmax(-1)
     p = log_p.exp()
     return TargetRows(p, (p * log_p).sum(-1))
 
@@ -47,6 +47,6 @@ def forward_kl(
     Returns:
         A scalar that has gradients, and without any: fp32 [N], the rows' losses, and int64 [N], draft ids.
     """
-    logits = F.linear(hidden_ND, lm_head_VD.to(hidden_ND.dtype)).float()
+    logits = linear(hidden_ND, lm_head_VD.to(hidden_ND.dtype)).float()
     loss = target.negentropy[row_N] - (target.p[row_N] * logits.log_softmax(-1)).sum(-1)
     return (loss * weight_N).sum(), loss.detach(), torch.argmax(logits.detach(), -1)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from aurora_core.config.parts import DraftConfig
@@ -17,6 +16,7 @@ from aurora_core.drafts.dflash.packed import outputs
 from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher, Unrolled
 from aurora_core.errors import ConfigError
 from aurora_core.models.target import Target
+from aurora_core.products import linear
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.packed import Packed
 
@@ -93,7 +93,7 @@ class DFlashFamily:
         right = torch.ones_like(anchors.root, dtype=torch.bool)
         for step in range(steps):
             read = ((anchors.place == step + 1) & right[anchors.anchor]).nonzero()[:, 0]
-            logits = F.linear(hidden[read], teacher.head.to(hidden.dtype))
+            logits = linear(hidden[read], teacher.head.to(hidden.dtype))
             found = logits.argmax(-1, keepdim=True) if width == 1 else logits.topk(width).indices
             at, of_root = anchors.anchor[read], anchors.root.new_zeros((anchors.root.shape[0], width))
             of_root[at] = found

@@ -9,12 +9,12 @@ Letters in shapes: D width, K head width.
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aurora_core.drafts.dflash.config import DFlashConfig
 from aurora_core.drafts.family import Draft
-from aurora_core.drafts.modules import MLP, Norm, linear, rotary
+from aurora_core.drafts.modules import MLP, Linear, Norm, rotary
+from aurora_core.products import linear
 
 
 def _heads(x: Tensor, width: int) -> Tensor:
@@ -27,10 +27,10 @@ class Attention(nn.Module):
 
     def __init__(self, c: DFlashConfig) -> None:
         super().__init__()
-        self.q_proj = linear(c.hidden_size, c.num_attention_heads * c.head_dim)
-        self.k_proj = linear(c.hidden_size, c.num_key_value_heads * c.head_dim)
-        self.v_proj = linear(c.hidden_size, c.num_key_value_heads * c.head_dim)
-        self.o_proj = linear(c.num_attention_heads * c.head_dim, c.hidden_size)
+        self.q_proj = Linear(c.hidden_size, c.num_attention_heads * c.head_dim)
+        self.k_proj = Linear(c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.v_proj = Linear(c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.o_proj = Linear(c.num_attention_heads * c.head_dim, c.hidden_size)
         self.q_norm = Norm(c.head_dim, eps=c.rms_norm_eps)
         self.k_norm = Norm(c.head_dim, eps=c.rms_norm_eps)
         self._width = c.head_dim
@@ -42,7 +42,7 @@ class Attention(nn.Module):
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[..., D] to [..., kv heads, K] twice, keys before rotation."""
-        both = F.linear(x, torch.cat((self.k_proj.weight, self.v_proj.weight)))
+        both = linear(x, torch.cat((self.k_proj.weight, self.v_proj.weight)))
         keys, values = _heads(both, self._width).chunk(2, dim=-2)
         return self.k_norm(keys), values
 
@@ -74,7 +74,7 @@ class DFlashDraft(Draft):
         super().__init__()
         self.config = config
         width = config.hidden_size
-        self.fc = linear(len(config.aux_layers) * width, width)
+        self.fc = Linear(len(config.aux_layers) * width, width)
         self.hidden_norm = Norm(width, eps=config.rms_norm_eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = Norm(width, eps=config.rms_norm_eps)

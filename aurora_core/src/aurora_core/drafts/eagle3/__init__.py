@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from aurora_core.config.parts import DraftConfig
@@ -16,6 +15,7 @@ from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher, Unrolled
 from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
+from aurora_core.products import linear
 from aurora_core.samples.batch import Batch
 
 _DECAY = 0.8
@@ -88,7 +88,7 @@ class Eagle3Family:
         for step, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
             supervised = batch.supervised(step)
             choice = batch.tokens.new_zeros((*supervised.shape, width))
-            logits = F.linear(out[supervised], draft.lm_head.weight.to(out.dtype))
+            logits = linear(out[supervised], draft.lm_head.weight.to(out.dtype))
             choice[supervised] = ids[logits.argmax(-1, keepdim=True) if width == 1 else logits.topk(width).indices]
             yield choice
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.modules import rotate
+from aurora_core.products import linear
 from aurora_core.samples.packed import Packed
 
 _CHUNK = 256
@@ -33,18 +34,18 @@ class _Projection:
         weight = torch.cat((attention.k_proj.weight, attention.v_proj.weight))
         self._q_hidden, self._kv_hidden = attention.q_proj.weight[:, d:], weight[:, d:]
         # The embedding's half: of keys and values at every committed row, of queries at roots alone.
-        self._kv_embedded = F.linear(embedded_ND, weight[:, :d])
-        self._q_embedded = F.linear(embedded_ND[root_row], attention.q_proj.weight[:, :d])
+        self._kv_embedded = linear(embedded_ND, weight[:, :d])
+        self._q_embedded = linear(embedded_ND[root_row], attention.q_proj.weight[:, :d])
 
     def queries(self, normed_SD: Tensor, at_root: Tensor) -> Tensor:
         """[S, heads, K], before rotation; ``at_root`` names the roots whose tokens are read."""
-        q = F.linear(normed_SD, self._q_hidden) + self._q_embedded[at_root]
+        q = linear(normed_SD, self._q_hidden) + self._q_embedded[at_root]
         return q.view(-1, self._heads, self._width)
 
     def keys_values(self, normed_SD: Tensor, at_row: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """[S, kv heads, K] twice, keys before rotation; ``at_row`` names the committed rows whose tokens are read."""
         embedded = self._kv_embedded if at_row is None else self._kv_embedded[at_row]
-        both = (F.linear(normed_SD, self._kv_hidden) + embedded).view(-1, 2 * self._kv_heads, self._width)
+        both = (linear(normed_SD, self._kv_hidden) + embedded).view(-1, 2 * self._kv_heads, self._width)
         return both[:, : self._kv_heads], both[:, self._kv_heads :]
 
 

@@ -18,7 +18,7 @@ from aurora_core.drafts import published
 from aurora_core.drafts.eagle3 import foreign, maps, speculators
 from aurora_core.drafts.eagle3 import layers as feeding
 from aurora_core.drafts.family import Draft
-from aurora_core.drafts.modules import MLP, Norm, linear, rotary, rotate
+from aurora_core.drafts.modules import MLP, Linear, Norm, rotary, rotate
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers, shape
 from aurora_core.models.target import Target
@@ -148,10 +148,10 @@ class Eagle3Config:
 class _Attention(nn.Module):
     def __init__(self, c: Eagle3Config) -> None:
         super().__init__()
-        self.q_proj = linear(2 * c.hidden_size, c.num_attention_heads * c.head_dim)
-        self.k_proj = linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
-        self.v_proj = linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
-        self.o_proj = linear(c.num_attention_heads * c.head_dim, c.hidden_size)
+        self.q_proj = Linear(2 * c.hidden_size, c.num_attention_heads * c.head_dim)
+        self.k_proj = Linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.v_proj = Linear(2 * c.hidden_size, c.num_key_value_heads * c.head_dim)
+        self.o_proj = Linear(c.num_attention_heads * c.head_dim, c.hidden_size)
 
 
 class _Layer(nn.Module):
@@ -176,10 +176,10 @@ class Eagle3Draft(Draft):
     def __init__(self, config: Eagle3Config) -> None:
         super().__init__()
         self.config = config
-        self.fc = linear(len(config.aux_layers) * config.target_hidden_size, config.hidden_size)
+        self.fc = Linear(len(config.aux_layers) * config.target_hidden_size, config.hidden_size)
         self.midlayer = _Layer(config)
         self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
-        self.lm_head = linear(config.hidden_size, config.draft_vocab_size)
+        self.lm_head = Linear(config.hidden_size, config.draft_vocab_size)
         self.register_buffer("d2t", torch.zeros(config.draft_vocab_size, dtype=torch.int64))
         self.register_buffer("t2d", torch.zeros(config.vocab_size, dtype=torch.bool))
         self._rope = rotary(
