@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from aurora_core import products
 from aurora_core.drafts.eagle3 import supervision
 from test_supervision import assert_same, run, trainer_of
+
+from aurora_core import products
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 

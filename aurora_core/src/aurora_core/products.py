@@ -59,7 +59,7 @@ def onednn_is_faster() -> bool:
 
     The best of several rounds in turn: other work on the machine only ever makes one slower.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     rounds = [(seconds(torch.float32, onednn=True), seconds(torch.float32)) for _ in range(9)]
     onednn, default = (min(one) for one in zip(*rounds, strict=True))

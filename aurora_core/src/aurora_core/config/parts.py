@@ -146,7 +146,7 @@ class Samples(Config):
     max_tokens: PositiveInt = Field(8192, le=2**20)
     """Tokens of the longest request that is captured."""
     pool_size: PoolSize = 1000
-    """Samples that the trainer keeps; the oldest leave first."""
+    """Samples that the trainer keeps; the newest stay, and of earlier ones a random share."""
     max_age_seconds: int = Field(604_800, ge=1, le=315_360_000)
     """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
     spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
@@ -177,7 +177,8 @@ class SamplesConfig(Samples):
         validation_alias=AliasChoices("poolSize", "maxSamplePoolSize", "max_sample_pool_size"),
         serialization_alias="maxSamplePoolSize",
     )
-    """Samples that the trainer keeps; the oldest leave first. maxSamplePoolSize is its other name."""
+    """Samples that the trainer keeps; the newest stay, and of earlier ones a random share. maxSamplePoolSize is its
+    other name."""
     mooncake_master: Address = "127.0.0.1:50051"
     """host:port of the Mooncake master."""
     mooncake_metadata: Url = "http://127.0.0.1:18090/metadata"

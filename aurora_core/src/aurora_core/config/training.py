@@ -64,7 +64,10 @@ class TrainingConfig(Config):
     )
     """Samples that the pool must hold before the first step."""
     reuse: PositiveFloat = 8.0
-    """How often a sample is trained on, on average, before training waits for new ones."""
+    """How often a sample is trained on, on average, before training waits for new ones; not counting replay."""
+    replay_fraction: float = Field(0.25, ge=0, le=0.5)
+    """Share of training that is on earlier traffic: of the samples that are drawn, and of the pool, where so many are
+    kept at random beside the newest."""
     num_train_steps: PositiveInt | None = None
     """Optimizer steps after which training ends; without it, training never ends."""
     publish_every_steps: PositiveInt = 50

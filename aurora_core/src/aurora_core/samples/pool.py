@@ -1,4 +1,4 @@
-"""The samples that training draws from: bounded, the oldest leaving first, some requests held out for evaluation."""
+"""The samples that training draws from: bounded, older ones leaving first, some requests held out for evaluation."""
 
 import hashlib
 import logging
@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import torch
 
@@ -26,6 +27,7 @@ class Entry:
     name: str
     release: Callable[[], None]
     uses: int = 0
+    """How often it was drawn as one of those used least."""
     sent: float = 0.0
     """When it was sent, in seconds of the pool's clock."""
     size: int = 0
@@ -44,6 +46,11 @@ def is_heldout(name: str, fraction: float, salt: bytes) -> bool:
     return int.from_bytes(digest, "big") < fraction * 2**64
 
 
+def _lot(name: str, salt: bytes) -> bytes:
+    """Which of two samples stays when one must leave: that of the smaller lot, after a restart as before it."""
+    return hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8, key=salt, person=b"replay").digest()
+
+
 class Pool:
     """Training and held-out samples.
 
@@ -54,7 +61,7 @@ class Pool:
         evicted: samples that left because the pool was full, or they were too old.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the first two are given by name)
         self,
         source: SampleSource,
         decode: Callable[[bytes], Sample],
@@ -62,6 +69,7 @@ class Pool:
         size: int,
         heldout_size: int,
         heldout_fraction: float,
+        replay_fraction: float = 0.0,
         salt: bytes = b"",
         max_age_seconds: float = math.inf,
         max_bytes: float = math.inf,
@@ -75,6 +83,8 @@ class Pool:
             size: samples to train on, at most.
             heldout_size: samples held out, at most.
             heldout_fraction: of samples that are held out.
+            replay_fraction: of the samples to train on that are earlier ones, kept by lot where all others are the
+                newest; and of those that are drawn, at random from all that were drawn before.
             salt: see :func:`is_heldout`.
             max_age_seconds: since it was sent, until a sample leaves.
             max_bytes: of all samples of both sides, at most; below what the source can hold, so that there is room for
@@ -82,6 +92,7 @@ class Pool:
             clock: seconds that only rise.
         """
         self._salt = salt
+        self._replay_fraction = replay_fraction
         self._max_age_seconds = max_age_seconds
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -137,7 +148,7 @@ class Pool:
         oldest = self._clock() - self._max_age_seconds
         for part in (self.training, self.heldout):
             while part and part[0].sent < oldest:
-                self._evict(part)
+                self._remove(part, 0)
 
     def _keep(self, entry: Entry) -> None:
         held = is_heldout(entry.name, self._heldout_fraction, self._salt)
@@ -147,12 +158,23 @@ class Pool:
         while len(part) > size:
             self._evict(part)
         while self._bytes > self._max_bytes and len(self.training) + len(self.heldout) > 1:
-            # The oldest of all: held-out samples keep their share.
-            self._evict(min((p for p in (self.training, self.heldout) if p), key=lambda one: one[0].sent))
+            # The oldest of all but earlier ones that are kept: held-out samples keep their share.
+            parts = (part for part in (self.training, self.heldout) if part)
+            self._evict(min(parts, key=lambda part: part[self._earlier(part)].sent))
             self._say_short()
 
+    def _earlier(self, part: deque[Entry]) -> int:
+        """How many of the oldest are kept by lot."""
+        return int(self._replay_fraction * len(part)) if part is self.training else 0
+
     def _evict(self, part: deque[Entry]) -> None:
-        entry = part.popleft()
+        """Let go of the oldest, or where earlier ones are kept of one of these or of the oldest other."""
+        lots = [_lot(entry.name, self._salt) for entry in islice(part, self._earlier(part) + 1)]
+        self._remove(part, lots.index(max(lots)))
+
+    def _remove(self, part: deque[Entry], at: int) -> None:
+        entry = part[at]
+        del part[at]
         entry.release()
         self._bytes -= entry.size
         self.evicted += 1
@@ -167,12 +189,27 @@ class Pool:
         self._short = True
 
     def draw(self, count: int, generator: torch.Generator) -> list[Sample]:
-        """Samples for one micro-batch: of those used least, at random, so that fresh traffic is learned first."""
+        """Samples for one micro-batch: of those used least, at random, so that fresh traffic is learned first.
+
+        Some are drawn again instead, of all that were drawn before, and that is no use of theirs: what comes of earlier
+        traffic is trained on beside what is fresh, and not in its place.
+        """
+        again = self._again(count, generator)
+        names = {entry.name for entry in again}
         noise = torch.rand(len(self.training), generator=generator).tolist()
-        entries = sorted(zip(self.training, noise, strict=True), key=lambda pair: (pair[0].uses, pair[1]))[:count]
-        for entry, _ in entries:
+        least = sorted(zip(self.training, noise, strict=True), key=lambda pair: (pair[0].uses, pair[1]))
+        fresh = [entry for entry, _ in least if entry.name not in names][: count - len(again)]
+        for entry in fresh:
             entry.uses += 1
-        return [entry.sample for entry, _ in entries]
+        return [entry.sample for entry in (*fresh, *again)]
+
+    def _again(self, count: int, generator: torch.Generator) -> list[Entry]:
+        if not self._replay_fraction:
+            return []
+        used = [entry for entry in self.training if entry.uses]
+        # A share that is no whole number of samples is met on average.
+        number = int(count * self._replay_fraction + float(torch.rand((), generator=generator)))
+        return [used[at] for at in torch.randperm(len(used), generator=generator)[:number].tolist()]
 
     def window(self) -> tuple[datetime | None, datetime | None]:
         """When the oldest and the newest sample to train on were sent."""
@@ -183,7 +220,7 @@ class Pool:
         return oldest, newest
 
     def draws(self) -> int:
-        """How often samples in the pool were used, in all."""
+        """How often samples in the pool were used, in all; those drawn again are not counted."""
         return sum(entry.uses for entry in self.training)
 
     def uses(self) -> dict[str, int]:

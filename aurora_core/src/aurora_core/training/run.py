@@ -82,6 +82,7 @@ class TrainingRun:
             size=samples.pool_size,
             heldout_size=training.holdout_samples,
             heldout_fraction=training.holdout_fraction,
+            replay_fraction=training.replay_fraction,
             salt=holdout.salt(paths.state),
             max_age_seconds=samples.max_age_seconds,
             max_bytes=samples.pool_bytes,
