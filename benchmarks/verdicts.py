@@ -13,12 +13,9 @@ Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 import argparse
 import contextlib
 import json
-import random
 import signal
 import statistics
-import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -46,22 +43,13 @@ from deployed import (
     status,
     url,
 )
-from host import Host
+from killer import Killer
 from machine import emulated
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
 
 UNDECIDED_SECONDS = {"damaged": 480, "identical": 120, "better": 900}
 """How long a trial may stay undecided. An identical draft's always does; the others must fall on evidence."""
-VICTIMS = {"operator": 6, "prometheus": 2, "engine": 1}
-"""What is killed, and how often beside the others; an engine is away for a minute then."""
-PODS = {
-    "operator": ("aurora-system", "app.kubernetes.io/name=aurora-operator"),
-    "prometheus": ("monitoring", "app=prometheus"),
-    "engine": ("default", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=engine"),
-}
-"""Where they are: namespace and labels."""
-DELETE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 DAMAGES = ("rows", "vocabulary", "older")
 """What is wrong with a damaged draft, round after round: rows of the head shuffled, tokens of the vocabulary shuffled,
 or the first that training published, before it learned what the good one knows."""
@@ -93,27 +81,6 @@ def until(what: str, ready: Any, seconds: float) -> Any:  # noqa: ANN401 (whatev
         time.sleep(2)
 
 
-def kill(name: str) -> bool:
-    """SIGKILL a pod's first container, if it runs, and delete the pod; its controller makes another.
-
-    Killed in place, a container would wait longer after each kill (the kubelet's crash-loop back-off).
-    """
-    namespace, chosen = PODS[name]
-    items = json.loads(kubectl("get", "pods", "-n", namespace, "-l", chosen, "-o", "json"))["items"]
-    containers = [(pod, c) for pod in items for c in pod["status"].get("containerStatuses") or ()]
-    running = [(pod, c) for pod, c in containers if "running" in c["state"] and c["name"] != "agent"]
-    if not running:
-        return False
-    pod, container = running[0]
-    task = container["containerID"].removeprefix("containerd://")
-    command = ["ctr", "-a", str(Host().socket), "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        return False
-    kubectl("delete", "pod", pod["metadata"]["name"], "-n", namespace, *DELETE)
-    say(f"  killed the {name}")
-    return True
-
-
 @dataclass(frozen=True)
 class Drafts:
     """Versions: the good one of a round, and one from before it."""
@@ -130,39 +97,6 @@ class Tally:
     requests: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
     rejected: Counter[str] = field(default_factory=Counter)
     wrong: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Killer:
-    """Kills something at random moments, until so many kills are done or the run is over."""
-
-    def __init__(self, kills: int) -> None:
-        self.done = dict.fromkeys(VICTIMS, 0)
-        self._left = kills
-        self._error: SystemExit | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        rng = random.Random(0)
-        while self._left > 0 and not self._over.wait(rng.uniform(5, 40)):
-            (name,) = rng.choices(list(VICTIMS), list(VICTIMS.values()))
-            try:
-                killed = kill(name)
-            except SystemExit as error:  # in a thread it would end that thread, and nobody would hear of it
-                self._error = error
-                return
-            if killed:
-                self.done[name] += 1
-                self._left -= 1
-
-    def stop(self) -> int:
-        """End; returns how many kills were not done."""
-        self._over.set()
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._left
 
 
 def first_published(good: int) -> int:
@@ -267,7 +201,8 @@ def main() -> None:
     stream = serve(folder, read_prompts(ROOT / "examples" / "prompts" / "python.jsonl", tokenizer))
     tally, finished = Tally(), 0
     drafts = None if options.speculation else promoted(options.seconds)
-    before, killer = children(), Killer(options.kills)
+    before, killer = children(), Killer(options.kills, say)
+    killer.start()
     signal.signal(signal.SIGTERM, _terminated)
     with contextlib.suppress(TerminatedError):
         if drafts is None:

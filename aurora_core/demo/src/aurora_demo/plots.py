@@ -3,19 +3,16 @@
 import os
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
 mpl.use("Agg")
+from aurora_core.evaluation.identity import Identity
 from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from aurora_core.evaluation.identity import Identity
-
-    from aurora_demo.run import Comparison, Timeline
+from aurora_demo.timeline import Comparison, Timeline
 
 _COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
 
@@ -25,7 +22,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def accept_length(path: Path, timeline: "Timeline") -> None:
+def accept_length(path: Path, timeline: Timeline) -> None:
     """Accept length of live traffic and of held-out prompts over time, with every swap."""
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
     live = [(p.seconds, p.accept_length) for p in timeline.points if p.accept_length is not None]
@@ -51,7 +48,7 @@ def accept_length(path: Path, timeline: "Timeline") -> None:
     plt.close(figure)
 
 
-def speed(path: Path, results: "dict[str, Comparison]") -> None:
+def speed(path: Path, results: dict[str, Comparison]) -> None:
     """Tokens per second on held-out prompts, by domain."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for i, comparison in enumerate(results.values()):
@@ -73,7 +70,7 @@ def speed(path: Path, results: "dict[str, Comparison]") -> None:
     plt.close(figure)
 
 
-def table(results: "dict[str, Comparison]", identity: "dict[str, Identity]") -> str:
+def table(results: dict[str, Comparison], identity: dict[str, Identity]) -> str:
     """The comparison as text and numbers."""
     out = Table(title="Held-out prompts, one request at a time, trainer paused")
     for column in (

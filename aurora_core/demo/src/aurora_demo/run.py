@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -22,6 +22,7 @@ from transformers import AutoTokenizer
 from aurora_demo import plots
 from aurora_demo.config import LoopConfig
 from aurora_demo.stack import Stack, Work
+from aurora_demo.timeline import Comparison, Point, Timeline
 from aurora_demo.view import View
 
 SPECULATE_AT = 1.35
@@ -30,37 +31,6 @@ SPECULATE_AT = 1.35
 _TICK_SECONDS = 2.0
 _PROBE_SECONDS = 40.0
 _PROBES = 4
-
-
-@dataclass
-class Point:
-    """One poll of the loop.
-
-    Attributes:
-        seconds: since the first request.
-        domain: whose traffic it is.
-        accept_length: of the live traffic answered since the last poll, None where nothing was verified.
-        tokens_per_second: of the same.
-        heldout: accept length on held-out prompts in the engine, where this poll measured it.
-        version: the live draft.
-    """
-
-    seconds: float
-    domain: str
-    accept_length: float | None
-    tokens_per_second: float
-    heldout: float | None
-    version: int
-
-
-@dataclass
-class Timeline:
-    """Everything that happened."""
-
-    points: list[Point] = field(default_factory=list)
-    swaps: list[tuple[float, int, float]] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    reached_two: float | None = None
 
 
 def _split(prompts: Sequence[str], heldout: int) -> tuple[list[str], list[str]]:
@@ -107,15 +77,6 @@ def _phase(
         timeline.points.append(Point(now - began, domain, length, rate, heldout, stack.live))
         view.show(timeline, stack, domain, deadline - now, failed)
     timeline.failures += stream.stop().failures
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One domain's measurements, the trainer standing still."""
-
-    target_only: Measured
-    static: Measured | None
-    adapted: Measured
 
 
 def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: type[Stack] = Stack) -> None:

@@ -1,15 +1,14 @@
 """The live view: where the loop is, in the terminal where there is one, else as plain lines now and then."""
 
 import time
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from aurora_demo.run import Timeline
-    from aurora_demo.stack import Stack
+from aurora_demo.stack import Stack
+from aurora_demo.timeline import Timeline
 
 _LINE_SECONDS = 20.0
 _BARS = "▁▂▃▄▅▆▇█"
@@ -48,7 +47,7 @@ class View:
         """A line of what happens now."""
         self._console.print(f"[bold]aurora[/bold] {text}")
 
-    def show(self, timeline: "Timeline", stack: "Stack", domain: str, left: float, failed: int) -> None:
+    def show(self, timeline: Timeline, stack: Stack, domain: str, left: float, failed: int) -> None:
         """The newest point."""
         point, training = timeline.points[-1], stack.training()
         lengths = [p.accept_length for p in timeline.points if p.accept_length is not None][-_WIDTH:]

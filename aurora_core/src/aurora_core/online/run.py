@@ -221,11 +221,11 @@ def _serve(online: Online, say: Callable[[str], None]) -> End:
         swapped = activation is not None and activation.tick()
         if swapped or time.monotonic() >= next_line:
             next_line = time.monotonic() + _LINE_SECONDS
-            say(line(online, activation, feed))
+            say(line(online.cluster, online.training(), activation, feed))
         if feed is None or not feed.asked.until_trained or not online.idle(feed):
             quiet = time.monotonic()
         elif time.monotonic() > quiet + _QUIET_SECONDS:
-            say(f"all prompts are asked and trained on: {line(online, activation, feed)}")
+            say(f"all prompts are asked and trained on: {line(online.cluster, online.training(), activation, feed)}")
             return "trained"
     say("the configuration changed: this process ends, and the next one takes over what stays as it is")
     return "changed"

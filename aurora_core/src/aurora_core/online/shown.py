@@ -1,17 +1,14 @@
 """What `aurora-core online` shows of itself."""
 
-from typing import TYPE_CHECKING
-
 from aurora_core.online.activation import Activation
+from aurora_core.online.cluster import Cluster
 from aurora_core.online.prompts import Feed
-
-if TYPE_CHECKING:
-    from aurora_core.online.run import Online
+from aurora_core.protocol.trainer import TrainerStatus
 
 
-def line(online: "Online", activation: Activation | None, feed: Feed | None) -> str:
+def line(cluster: Cluster, training: TrainerStatus, activation: Activation | None, feed: Feed | None) -> str:
     """Where everything is, in one line."""
-    training, reports = online.training(), online.cluster.reports()
+    reports = cluster.reports()
     up = [found for found in reports.values() if found is not None and found.up]
     lost = sum(sum(found.lost.values()) for found in reports.values() if found is not None)
     parts = [f"{len(up)} of {len(reports)} engines serve"]
@@ -24,6 +21,6 @@ def line(online: "Online", activation: Activation | None, feed: Feed | None) -> 
     parts.append(f"{sum(found.waiting for found in up)} samples wait, {lost} lost")
     if feed is not None:
         parts.append(feed.said())
-    if online.cluster.restarts:
-        parts.append("restarts " + ", ".join(f"{name} {n}" for name, n in online.cluster.restarts.items()))
+    if cluster.restarts:
+        parts.append("restarts " + ", ".join(f"{name} {n}" for name, n in cluster.restarts.items()))
     return "; ".join(parts)

@@ -41,11 +41,11 @@ class Eagle3Family:
 
     def read_config(self, raw: Mapping[str, Any]) -> Eagle3Config:
         """Of anyone's EAGLE3 checkpoint."""
-        return Eagle3Config.from_hf(raw)
+        return layouts.config_of(raw)
 
     def assemble(self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layers: tuple[int, ...]) -> Eagle3Draft:
         """Of anyone's EAGLE3 checkpoint."""
-        config = Eagle3Config.from_hf(raw)
+        config = layouts.config_of(raw)
         return assemble.assemble(config if config.aux_layers else replace(config, aux_layers=layers), tensors)
 
     def with_rows(self, draft: Eagle3Draft, rows: Tensor) -> Eagle3Draft:

@@ -15,7 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from aurora_core.config.parts import DraftShape
 from aurora_core.drafts import published
-from aurora_core.drafts.eagle3 import foreign, maps, speculators
+from aurora_core.drafts.eagle3 import foreign, maps
 from aurora_core.drafts.eagle3 import layers as feeding
 from aurora_core.drafts.family import Draft
 from aurora_core.drafts.modules import MLP, Linear, Norm, rotary, rotate
@@ -82,13 +82,11 @@ class Eagle3Config:
 
     @classmethod
     def from_hf(cls, raw: Mapping[str, Any]) -> Self:
-        """Read a checkpoint's config.json.
+        """Read a checkpoint's config.json, as SGLang has it.
 
         Raises:
             ConfigError: another architecture, or a variant of EAGLE3 that is not supported.
         """
-        if speculators.described(raw):
-            raw = speculators.to_sglang(raw, ARCHITECTURE)
         if ARCHITECTURE not in (raw.get("architectures") or []):
             message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
             raise ConfigError(message)

@@ -24,13 +24,22 @@ def layout(raw: Mapping[str, Any], names: Collection[str]) -> Layout:
     return "sglang" if any(foreign.LAYER in name for name in names) else "huggingface"
 
 
+def config_of(raw: Mapping[str, Any]) -> Eagle3Config:
+    """What a config.json of any layout says.
+
+    Raises:
+        ConfigError: another architecture, or a variant of EAGLE3 that is not supported.
+    """
+    return Eagle3Config.from_hf(speculators.to_sglang(raw) if speculators.described(raw) else raw)
+
+
 def _dtype(tensors: Mapping[str, Tensor]) -> str:
     return short_name(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()))
 
 
 def _config(raw: Mapping[str, Any], tensors: Mapping[str, Tensor], to: str) -> dict[str, Any]:
     """A configuration that is one of that layout already stays as it is."""
-    config = Eagle3Config.from_hf(raw)
+    config = config_of(raw)
     if speculators.described(raw) == (to == "speculators"):
         return dict(raw)
     if to == "speculators":

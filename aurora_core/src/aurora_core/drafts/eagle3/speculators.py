@@ -6,14 +6,13 @@ here. Without ``norm_before_residual`` readers disagree on what the layer comput
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import LlamaConfig
 
+from aurora_core.drafts.eagle3.draft import ARCHITECTURE as OF_SGLANG
+from aurora_core.drafts.eagle3.draft import Eagle3Config
 from aurora_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from aurora_core.drafts.eagle3.draft import Eagle3Config
 
 ARCHITECTURE = "Eagle3Speculator"
 _LAYERS = "eagle_aux_hidden_state_layer_ids"
@@ -36,12 +35,11 @@ def described(raw: Mapping[str, Any]) -> bool:
     return "speculators_model_type" in raw
 
 
-def to_sglang(raw: Mapping[str, Any], architecture: str) -> dict[str, Any]:
+def to_sglang(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The same configuration as SGLang's drafts have it; whatever is unknown stays in it, for others to refuse.
 
     Args:
         raw: config.json of speculators.
-        architecture: of SGLang's drafts.
 
     Raises:
         ConfigError: it is of another kind of draft, or does not say what it computes.
@@ -64,10 +62,10 @@ def to_sglang(raw: Mapping[str, Any], architecture: str) -> dict[str, Any]:
     filled = {name: default[name] for name in _DEFAULTS if layer.get(name) is None}
     eagle = {"eagle_config": {"use_aux_hidden_state": True, _LAYERS: [found - 1 for found in layers]}} if layers else {}
     rest = {name: value for name, value in raw.items() if name not in _OWN}
-    return {**layer, **filled, **rest, **eagle, "architectures": [architecture]}
+    return {**layer, **filled, **rest, **eagle, "architectures": [OF_SGLANG]}
 
 
-def of_config(config: "Eagle3Config", dtype: str) -> dict[str, Any]:
+def of_config(config: Eagle3Config, dtype: str) -> dict[str, Any]:
     """A draft's configuration as speculators has it; the target is not named.
 
     Raises:

@@ -1,0 +1,45 @@
+"""What a run of the demonstration saw: its polls, its swaps, and the measurements at its end."""
+
+from dataclasses import dataclass, field
+
+from aurora_core.evaluation.requests import Measured
+
+
+@dataclass
+class Point:
+    """One poll of the loop.
+
+    Attributes:
+        seconds: since the first request.
+        domain: whose traffic it is.
+        accept_length: of the live traffic answered since the last poll, None where nothing was verified.
+        tokens_per_second: of the same.
+        heldout: accept length on held-out prompts in the engine, where this poll measured it.
+        version: the live draft.
+    """
+
+    seconds: float
+    domain: str
+    accept_length: float | None
+    tokens_per_second: float
+    heldout: float | None
+    version: int
+
+
+@dataclass
+class Timeline:
+    """Everything that happened."""
+
+    points: list[Point] = field(default_factory=list)
+    swaps: list[tuple[float, int, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    reached_two: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One domain's measurements, the trainer standing still."""
+
+    target_only: Measured
+    static: Measured | None
+    adapted: Measured
