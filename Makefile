@@ -1,6 +1,6 @@
 # `make quickstart` shows the product on real input; `make test` proves it. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: gpu-check help quickstart loop online test lint dev unit format generate lock cluster-start cluster-stop install
+.PHONY: gpu-check help map quickstart loop online test lint dev unit format generate lock cluster-start cluster-stop install
 
 help:
 	@echo "make quickstart     a real Kubernetes node here, the operator on it, and a draft that earns its promotion"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint           lint, types, import contracts and generated files alone"
 	@echo "make unit T=FILE    unit tests of one file, or of several; without T all of the operator's"
 	@echo "make dev            the environment that make unit uses, in .venv; make dev E=core the core's, in .venv-core"
+	@echo "make map            every file, with a line on it"
 	@echo "make generate       write CRD, dashboards and generated pages again from the models"
 	@echo "make cluster-start  the node; make install puts the product on it; make cluster-stop ends it"
 	@echo "                    CLUSTER=kind: a kind cluster instead; CLUSTER=current: the current kube context"
@@ -37,6 +38,9 @@ dev:
 
 unit:
 	@exec tools/workshop.sh unit $(T)
+
+map:
+	@python3 tools/file_map.py
 
 generate:
 	@bin=$$(tools/bootstrap.sh) && $$bin/python tools/generate.py

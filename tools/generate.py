@@ -1,4 +1,4 @@
-"""Writes what is generated: the CRD for kubectl and for the chart, dashboards, examples, and pages of both.
+"""Writes what is generated: the CRD for kubectl and for the chart, dashboards, examples, and pages.
 
 With --check, only compares.
 """
@@ -8,12 +8,13 @@ import re
 import sys
 from pathlib import Path
 
+import changes
 import pod_schema
 import reference
 import yaml
 from aurora_core.protocol import metrics
 from aurora_operator.api import pod_template
-from aurora_operator.api.schema import crd
+from aurora_operator.api.schema import crd, spec_schema
 from monitoring import catalogue
 from monitoring.dashboards import dashboards
 from sizing import files as examples
@@ -39,6 +40,7 @@ def files() -> dict[Path, str]:
         ROOT / "charts" / "aurora-operator" / "templates" / "crd.yaml": HEAD + chart,
         ROOT / "docs" / "metrics.md": catalogue.page(),
         ROOT / "docs" / "reference.md": reference.page(crd()),
+        ROOT / "README.md": changes.readme((ROOT / "README.md").read_text(), spec_schema()),
         **{ROOT / "charts" / "aurora-operator" / "dashboards" / name: text for name, text in dashboards().items()},
         **examples.files(ROOT),
     }
