@@ -1,5 +1,9 @@
+import tomllib
+from pathlib import Path
+
 import pytest
 from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig
+from aurora_core.config.algorithms import FAMILIES
 from aurora_core.datasets.conversations import read
 from aurora_core.errors import ConfigError
 from pydantic import ValidationError
@@ -57,3 +61,12 @@ def test_engines_and_trainers_of_earlier_images_read_what_is_written(pool, trans
     assert SamplesConfig.model_validate(written) == samples
     with pytest.raises(ValidationError, match="transport"):
         SamplesConfig.model_validate({"transport": 3})
+
+
+def test_import_linter_keeps_every_family_apart():
+    """A new one must be named in pyproject.toml as well: docs/extending.md."""
+    contracts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["importlinter"]
+    by_name = {one["name"]: one for one in contracts["contracts"]}
+    modules = {one.module for one in FAMILIES.values()}
+    assert set(by_name["Draft families know nothing of each other"]["modules"]) == modules
+    assert set(by_name["Draft families are reached through the registry alone"]["forbidden_modules"]) == modules

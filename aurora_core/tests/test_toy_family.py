@@ -30,7 +30,7 @@ import aurora_core
 
 CPU = torch.device("cpu")
 CORE = Path(aurora_core.__file__).parent
-OWN = {"eagle3", "dflash"}
+OWN = {one.module.rpartition(".")[2] for one in FAMILIES.values()}
 OPERATOR = CORE.parents[2] / "operator/src"
 
 

@@ -1,83 +1,18 @@
 """Objects are read once for each of their versions, and never taken for what they no longer are."""
 
-import itertools
 import zlib
 
 import pytest
 from aurora_operator.clients.cached import RESOURCE, CachedCluster
-from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.informer import KINDS
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.errors import ClusterError
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-
-LABELS = {"app.kubernetes.io/instance": "chat"}
-POD, SECRET, MAP = ("v1", "Pod"), ("v1", "Secret"), ("v1", "ConfigMap")
-
-
-class Server:
-    """An API server in memory that counts requests."""
-
-    def __init__(self):
-        self.objects, self.requests, self._versions = {}, 0, itertools.count(1)
-
-    def put(self, key, **more):
-        metadata = {"name": key.name, "namespace": key.namespace, "labels": LABELS, "managedFields": ["x"] * 9}
-        metadata["resourceVersion"] = str(next(self._versions))
-        self.objects[key] = {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata, **more}
-        return self.objects[key]
-
-    def version(self, key):
-        return Version(self.objects[key]["metadata"]["resourceVersion"], "chat")
+from cached_support import LABELS, MAP, POD, SECRET, key, stand_in
 
 
 @pytest.fixture
 def server(monkeypatch):
     return stand_in(monkeypatch.setattr)
-
-
-def stand_in(replace):
-    server = Server()
-
-    def get(_, *key):
-        server.requests += 1
-        return server.objects.get(ObjectKey(*key))
-
-    def listed(_, api_version, kind, namespace, labels):
-        server.requests += 1
-        return [body for key, body in server.objects.items() if key[:3] == (api_version, kind, namespace)]
-
-    def apply(_, body):
-        server.requests += 1
-        metadata = body["metadata"]
-        key = ObjectKey(body["apiVersion"], body["kind"], metadata["namespace"], metadata["name"])
-        return server.put(
-            key, **{name: value for name, value in body.items() if name not in {"apiVersion", "kind", "metadata"}}
-        )
-
-    def delete(_, *key):
-        server.requests += 1
-        server.objects.pop(ObjectKey(*key), None)
-
-    def write_status(_, namespace, name, status, resource_version):
-        server.requests += 1
-        key = ObjectKey(*RESOURCE, namespace, name)
-        if server.objects[key]["metadata"]["resourceVersion"] != resource_version:
-            raise ClusterError("conflict", 409)
-        return server.put(key, status=status)
-
-    replace(Cluster, "__init__", lambda _: None)
-    for name, function in (
-        ("get", get),
-        ("list", listed),
-        ("apply", apply),
-        ("delete", delete),
-        ("write_status", write_status),
-    ):
-        replace(Cluster, name, function)
-    return server
 
 
 @pytest.fixture
@@ -96,10 +31,6 @@ def versions():
 @pytest.fixture
 def cluster(server, versions, now):
     return CachedCluster(versions, lambda: now[0])
-
-
-def key(kind, name="chat-x"):
-    return ObjectKey(*kind, "ns", name)
 
 
 def test_an_object_is_read_once_while_its_watch_is_silent_and_again_when_its_version_moved(server, versions, cluster):
@@ -291,71 +222,3 @@ def test_a_resource_that_is_gone_leaves_nothing(server, versions, cluster, now):
     now[0] = 10_000
     cluster.get(*key(MAP, "other"))
     assert [at.name for at in cluster._held] == ["other"]
-
-
-class EventuallyCurrent(RuleBasedStateMachine):
-    """Whatever happens in whatever order: once the watch caught up, what is read is what is there."""
-
-    names = st.sampled_from(["chat-a", "chat-b"])
-
-    @initialize()
-    def begin(self):
-        self.patch = pytest.MonkeyPatch()
-        self.server = stand_in(self.patch.setattr)
-        self.versions = Versions()
-        list(self.versions.listed(*MAP, "", {}))
-        self.cluster = CachedCluster(self.versions, lambda: 0.0)
-        self.events = []
-
-    def teardown(self):
-        if hasattr(self, "patch"):
-            self.patch.undo()
-
-    @rule(name=names, value=st.integers(0, 3))
-    def another_writes(self, name, value):
-        self.server.put(key(MAP, name), data={"a": str(value)})
-        self.events.append((key(MAP, name), self.server.version(key(MAP, name))))
-
-    @rule(name=names)
-    def another_deletes(self, name):
-        if self.server.objects.pop(key(MAP, name), None):
-            self.events.append((key(MAP, name), None))
-
-    @rule(name=names, value=st.integers(0, 3))
-    def the_operator_applies(self, name, value):
-        body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": "ns"},
-            "data": {"a": str(value)},
-        }
-        try:
-            self.cluster.apply(body)
-        except ClusterError:
-            return
-        self.events.append((key(MAP, name), self.server.version(key(MAP, name))))
-        assert self.cluster.get(*key(MAP, name))["data"] == {"a": str(value)}
-
-    @rule(name=names)
-    def the_operator_reads(self, name):
-        self.cluster.get(*key(MAP, name))
-
-    @rule(count=st.integers(1, 3))
-    def the_watch_moves_on(self, count):
-        for at, version in self.events[:count]:
-            if version is None:
-                self.versions.gone(at)
-            else:
-                self.versions.note(at, version)
-        del self.events[:count]
-
-    @invariant()
-    def what_is_read_is_what_is_there(self):
-        if not getattr(self, "events", [1]):
-            for name in ("chat-a", "chat-b"):
-                there, read = self.server.objects.get(key(MAP, name)), self.cluster.get(*key(MAP, name))
-                assert (there and there["data"]) == (read and read["data"])
-
-
-EventuallyCurrent.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
-TestEventuallyCurrent = EventuallyCurrent.TestCase

@@ -260,19 +260,6 @@ def test_what_is_in_use_is_reported_to_the_trainer():
     assert desired["data"] == {"version": "4", "steps": "3", "digest": "", "in-use": "2,3,4,9"}
 
 
-def test_a_retained_claim_has_no_owner_and_everything_else_has():
-    _, children = settled()
-    owners = {c["metadata"]["name"]: "ownerReferences" in c["metadata"] for c in children}
-    assert owners.pop("chat-weights") is False
-    claim = next(c for c in children if c["kind"] == "PersistentVolumeClaim")["metadata"]
-    # The label by which Argo CD, by default until its version 3, knows what is an application's.
-    assert "app.kubernetes.io/instance" not in claim["labels"]
-    assert claim["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
-    assert all(owners.values())
-    _, children = settled(a_spec(weights={"onDelete": "Delete"}))
-    assert all("ownerReferences" in c["metadata"] for c in children)
-
-
 def applied(spec, children):
     """What is applied once the spec is another one."""
     snapshot, _ = settled()

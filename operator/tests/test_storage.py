@@ -89,3 +89,16 @@ def test_a_claim_that_is_being_deleted_is_no_longer_ready():
     snapshot, _ = settled()
     claim = claim_of(snapshot, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
     assert storage(snapshot, claim)[:2] == ("False", "ClaimDeleted")
+
+
+def test_a_retained_claim_has_no_owner_and_everything_else_has():
+    _, children = settled()
+    owners = {c["metadata"]["name"]: "ownerReferences" in c["metadata"] for c in children}
+    assert owners.pop("chat-weights") is False
+    claim = next(c for c in children if c["kind"] == "PersistentVolumeClaim")["metadata"]
+    # The label by which Argo CD, by default until its version 3, knows what is an application's.
+    assert "app.kubernetes.io/instance" not in claim["labels"]
+    assert claim["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+    assert all(owners.values())
+    _, children = settled(a_spec(weights={"onDelete": "Delete"}))
+    assert all("ownerReferences" in c["metadata"] for c in children)

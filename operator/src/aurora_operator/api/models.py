@@ -55,7 +55,7 @@ _OF_FAMILIES = (
     *(
         (
             f"self.algorithm != '{name}' || !has(self.auxLayers) || size(self.auxLayers) == {one.fed_by}",
-            f"draft.auxLayers must name {one.fed_by} layers: so many feed a draft of {name}",
+            (f"draft.auxLayers must name {one.fed_by} layer{'s' * (one.fed_by > 1)}: so many feed a draft of {name}"),
         )
         for name, one in FAMILIES.items()
         if one.fed_by

@@ -1,44 +1,19 @@
 """The status: observations only, and the one place where the pointers stable and candidate live."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from aurora_core.config.base import Config
 from aurora_core.config.strata import MOST_NAMED
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AwareDatetime, Field, field_validator
+
+from aurora_operator.api.status_fields import Alpha, Count, Digest, Part, Steps, Text, Version
 
 HISTORY = 10
 """Verdicts that are kept."""
 MOST_CUT = 20
 """Blocks of a trial that suspicions may cut short."""
-_MOST_TEXT = 800
-"""Characters of a text in a status: a resource that grows beyond what etcd takes could not be written any more."""
 
 
-def _cut(value: object) -> object:
-    return value[:_MOST_TEXT] if isinstance(value, str) else value
-
-
-Text = Annotated[str, BeforeValidator(_cut)]
-"""A text that is cut where it is too long."""
-MOST_VERSION, MOST_DIGEST = 10**9, 64
-Version = Annotated[int, Field(ge=0, lt=MOST_VERSION)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
-"""A count that every reader of JSON reads exactly."""
-Steps = Annotated[int, Field(ge=0, le=64)]
-Alpha = Annotated[float, Field(gt=0, le=1)]
-Digest = Annotated[str, Field(max_length=MOST_DIGEST)]
-
-
-class _Status(Config):
-    """Read back leniently: see :mod:`aurora_operator.api.reading`."""
-
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
-    )
-
-
-class Condition(_Status):
+class Condition(Part):
     """One observation, as Kubernetes' API conventions have it."""
 
     type: Text
@@ -55,7 +30,7 @@ class Condition(_Status):
     """Generation of the spec that it was observed for."""
 
 
-class Stable(_Status):
+class Stable(Part):
     """The version that serves."""
 
     version: Version
@@ -86,7 +61,7 @@ class Stable(_Status):
     """Guards that are breached on probation, and at how many analyses in a row."""
 
 
-class StratumEstimate(_Status):
+class StratumEstimate(Part):
     """Candidate over stable in one stratum."""
 
     name: Text
@@ -103,7 +78,7 @@ class StratumEstimate(_Status):
     """Decode speed over stable's."""
 
 
-class Candidate(_Status):
+class Candidate(Part):
     """What is on trial."""
 
     version: Version
@@ -164,7 +139,7 @@ class Candidate(_Status):
     """Simulated accept length on held-out requests, by the trainer."""
 
 
-class Serving(_Status):
+class Serving(Part):
     """The engine pods."""
 
     replicas: int = 0
@@ -179,7 +154,7 @@ class Serving(_Status):
     """Label selector of the engine pods, for the scale subresource."""
 
 
-class Training(_Status):
+class Training(Part):
     """The trainer."""
 
     step: int = 0
@@ -202,7 +177,7 @@ class Training(_Status):
     """Those of them whose pods are ready."""
 
 
-class Anchor(_Status):
+class Anchor(Part):
     """The best version so far, where that may not be stable."""
 
     version: Version
@@ -221,7 +196,7 @@ class Anchor(_Status):
     """Whether it challenged this stable version already."""
 
 
-class Forecast(_Status):
+class Forecast(Part):
     """What a trial can prove at the traffic of now, of this one or of the next."""
 
     metric: Literal["AcceptLength", "DecodeSpeed"] = "AcceptLength"
@@ -239,7 +214,7 @@ class Forecast(_Status):
     maxDurationSeconds; none: not even the largest, and no trial begins."""
 
 
-class Budget(_Status):
+class Budget(Part):
     """What is left of the probability of false promotions."""
 
     left: Alpha
@@ -248,7 +223,7 @@ class Budget(_Status):
     """When; it grows from then on."""
 
 
-class Entry(_Status):
+class Entry(Part):
     """A verdict of the past, with the numbers behind it."""
 
     time: AwareDatetime
@@ -269,7 +244,7 @@ class Entry(_Status):
     """Finished requests of the candidate."""
 
 
-class Status(_Status):
+class Status(Part):
     """What is."""
 
     observed_generation: int = 0

@@ -19,7 +19,7 @@ from aurora_core.weights.signing import Signing
 
 from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.reading import read
-from aurora_operator.api.status import MOST_DIGEST, MOST_VERSION
+from aurora_operator.api.status_fields import MOST_DIGEST, MOST_VERSION
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.secrets import check_consent
 from aurora_operator.errors import SecretValueError

@@ -1,0 +1,33 @@
+"""What the parts of the status are made of: read leniently, and of a bounded size."""
+
+from typing import Annotated
+
+from aurora_core.config.base import Config
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+_MOST_TEXT = 800
+"""Characters of a text in a status: a resource that grows beyond what etcd takes could not be written any more."""
+
+
+def _cut(value: object) -> object:
+    return value[:_MOST_TEXT] if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_cut)]
+"""A text that is cut where it is too long."""
+MOST_VERSION, MOST_DIGEST = 10**9, 64
+Version = Annotated[int, Field(ge=0, lt=MOST_VERSION)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A count that every reader of JSON reads exactly."""
+Steps = Annotated[int, Field(ge=0, le=64)]
+Alpha = Annotated[float, Field(gt=0, le=1)]
+Digest = Annotated[str, Field(max_length=MOST_DIGEST)]
+
+
+class Part(Config):
+    """Read back leniently: see :mod:`aurora_operator.api.reading`."""
+
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+    )
