@@ -80,7 +80,7 @@ def test_versions_say_whose_they_are_and_are_read_as_such(trainer, draft_config,
     metrics = TrainingMetrics("none", None, 3)
     publisher = Publisher(store, draft_config, WeightsConfig(), target, metrics, 0, None)
     publisher.publish(trainer, samples[16:], Provenance())
-    assert publisher.published == 1
+    assert (publisher.published, publisher.withheld) == (1, 0)
     assert store.manifest(1).algorithm == "TOY"
     manifest, contents = store.read(1)
     back = checkpoint.from_contents(contents, manifest.algorithm, "version 1")

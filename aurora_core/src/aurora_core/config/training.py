@@ -73,7 +73,8 @@ class TrainingConfig(Config):
     publish_every_steps: PositiveInt = 50
     """Optimizer steps between two published versions."""
     publish_min_gain: float = Field(0.0, ge=0)
-    """How much the holdout accept length must have risen since the last version for a new one to be published."""
+    """How much the holdout accept length is proved to have risen since the last version where a new one is
+    published."""
     holdout_fraction: float = Field(0.1, gt=0, lt=0.5)
     """Share of requests held out to evaluate versions before they see traffic."""
     holdout_samples: PositiveInt = 48

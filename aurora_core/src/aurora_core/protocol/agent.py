@@ -82,6 +82,8 @@ class VersionInfo(Message):
     """Simulated accept length on held-out requests, tokens per verify cycle."""
     parent_holdout_accept_length: float | None = None
     """The parent's, on the same requests."""
+    holdout_gain_error: float | None = None
+    """Standard error of the logarithm of the first over the second."""
     digest: Text = ""
     """Of its manifest."""
     bytes: Number = 0

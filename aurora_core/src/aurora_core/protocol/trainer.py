@@ -40,6 +40,8 @@ class TrainerStatus(Message):
     """Whether there is nothing to learn from until more samples come."""
     published: Number | None = None
     """The newest version of this training."""
+    withheld: Number = 0
+    """Evaluations since then whose gain could not be told from noise."""
     precision: Text | None = None
     """Type of the weights that are trained."""
     ranks: Number = 1

@@ -22,7 +22,7 @@ _GAUGES = (
 )  # fmt: skip
 _COUNTERS = (
     metrics.TRAIN_SAMPLES_RECEIVED, metrics.TRAIN_SAMPLES_EVICTED, metrics.TRAIN_SAMPLES_REJECTED,
-    metrics.TRAIN_SAMPLES_LOST, metrics.TRAIN_FAILURES,
+    metrics.TRAIN_SAMPLES_LOST, metrics.TRAIN_WITHHELD, metrics.TRAIN_FAILURES,
 )  # fmt: skip
 
 

@@ -1,13 +1,15 @@
 """From a trained draft to a version: evaluated on held-out requests, published where it is better, old ones pruned."""
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from aurora_core.config.parts import DraftConfig, WeightsConfig
 from aurora_core.drafts.family import Draft
 from aurora_core.errors import WeightsError
-from aurora_core.evaluation.accept import coverage, simulate
+from aurora_core.evaluation.accept import Accepted, coverage, simulate
+from aurora_core.evaluation.gain import Gain, paired, spent
 from aurora_core.models.target import Target
 from aurora_core.protocol import metrics
 from aurora_core.samples.schema import Sample
@@ -21,6 +23,10 @@ log = logging.getLogger(__name__)
 
 IMAGE = "AURORA_IMAGE"
 """Environment variable with the name of the image that a trainer runs in."""
+ERROR = 0.05
+"""Probability that a version is published that gains no more than asked for."""
+UNTRAINED = 1.1
+"""Accept length below which a draft is none yet: the first one above it is worth its trial against target-only."""
 ALL = "all"
 """In the file of versions in use: which are is not known yet, so that none may be deleted."""
 
@@ -30,6 +36,7 @@ class Publisher:
 
     Attributes:
         published: the newest version of this training; the next one must beat it.
+        withheld: evaluations since then whose gain could not be told from noise.
     """
 
     def __init__(
@@ -60,9 +67,10 @@ class Publisher:
         self._metrics = training_metrics
         self._in_use = in_use
         self.published = published
+        self.withheld = 0
 
     def publish(self, trainer: Trainer, heldout: Sequence[Sample], provenance: Provenance) -> None:
-        """Publish the draft where it beats the last version by ``publish_min_gain`` on held-out requests.
+        """Publish the draft where it is proved to beat the last version by ``publish_min_gain`` on held-out requests.
 
         A failure is counted and logged; training continues.
         """
@@ -70,19 +78,46 @@ class Publisher:
             return
         try:
             now, before = self._evaluate(trainer, heldout), self._evaluate_published(trainer, heldout)
-            if now <= before + trainer.config.publish_min_gain:
+            gain = None if before is None else paired(before, now)
+            if gain is not None and not self._proved(trainer, gain):
+                self._withhold(gain)
                 return
-            self.published = self._write(trainer, now, before, provenance)
+            self.published = self._write(trainer, now.length, gain, provenance)
         except (WeightsError, OSError) as error:
             # Also a volume that cannot be read for a while.
             self._metrics.count(metrics.TRAIN_FAILURES, 1, "publish")
             log.error("nothing published: %s", error)  # noqa: TRY400 (says all there is)
             return
-        log.info("published version %d: held-out accept length %.3f (was %.3f)", self.published, now, before)
+        self.withheld = 0
+        was = 0.0 if gain is None else gain.before
+        log.info("published version %d: held-out accept length %.3f (was %.3f)", self.published, now.length, was)
         self._prune()
 
-    def _write(self, trainer: Trainer, now: float, before: float, provenance: Provenance) -> int:
+    def _proved(self, trainer: Trainer, gain: Gain) -> bool:
+        """Whether the gain is more than asked for, and more than noise at any of the looks since the last version."""
+        least = trainer.config.publish_min_gain
+        if gain.now <= gain.before + least:
+            return False
+        if gain.before < UNTRAINED <= gain.now:
+            return True
+        return gain.proved(least, spent(ERROR, self._look(trainer)))
+
+    def _look(self, trainer: Trainer) -> int:
+        """How many evaluations there were since the last version, this one included, also before a restart."""
+        steps = trainer.step - self._store.manifest(self.published).step
+        return max(self.withheld + 1, steps // trainer.config.publish_every_steps)
+
+    def _withhold(self, gain: Gain) -> None:
+        self.withheld += 1
+        self._metrics.count(metrics.TRAIN_WITHHELD)
+        log.info(
+            "nothing published: a held-out accept length of %.3f (was %.3f) cannot be told from noise on %d requests",
+            gain.now, gain.before, gain.requests,
+        )  # fmt: skip
+
+    def _write(self, trainer: Trainer, now: float, gain: Gain | None, provenance: Provenance) -> int:
         """Write the draft as the next version; returns its number."""
+        known = gain is not None and math.isfinite(gain.log_error)
         return self._store.publish(
             lambda folder: checkpoint.write(folder, trainer.draft),
             target_fingerprint=self._target.fingerprint,
@@ -91,35 +126,36 @@ class Publisher:
             step=trainer.step,
             tokens=trainer.tokens,
             holdout_accept_length=now,
-            parent_holdout_accept_length=before,
+            parent_holdout_accept_length=0.0 if gain is None else gain.before,
+            holdout_gain_error=gain.log_error if gain is not None and known else None,
             provenance=provenance,
             # Also on a volume that was emptied no number is given twice by one training.
             after=self.published,
         ).version
 
-    def _simulated(self, draft: Draft, trainer: Trainer, heldout: Sequence[Sample]) -> float:
-        return simulate(draft, trainer.teacher, heldout, steps=self._draft_config.num_steps).length
+    def _simulated(self, draft: Draft, trainer: Trainer, heldout: Sequence[Sample]) -> Accepted:
+        return simulate(draft, trainer.teacher, heldout, steps=self._draft_config.num_steps)
 
-    def _evaluate(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
-        """The draft's simulated accept length."""
-        length = self._simulated(trainer.draft, trainer, heldout)
+    def _evaluate(self, trainer: Trainer, heldout: Sequence[Sample]) -> Accepted:
+        """The draft's simulated verify cycles."""
+        found = self._simulated(trainer.draft, trainer, heldout)
         covered = coverage(heldout, trainer.draft.ids, self._target.vocab_size)
-        self._metrics.report({metrics.EVAL_ACCEPT_LENGTH: length, metrics.EVAL_VOCABULARY_COVERAGE: covered})
-        return length
+        self._metrics.report({metrics.EVAL_ACCEPT_LENGTH: found.length, metrics.EVAL_VOCABULARY_COVERAGE: covered})
+        return found
 
-    def _evaluate_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> float:
+    def _evaluate_published(self, trainer: Trainer, heldout: Sequence[Sample]) -> Accepted | None:
         """The last published version's on the same requests, which change as traffic does.
 
-        Where the volume lost it, nothing is there to beat.
+        None where the volume lost it: nothing is there to beat.
         """
         if self.published not in self._store.versions():
             log.warning("version %d is not on the volume any more: the next version need not beat it", self.published)
-            return 0.0
+            return None
         manifest, contents = self._store.read(self.published)
         draft = checkpoint.from_contents(contents, manifest.algorithm, f"version {self.published}").to(trainer.device)
-        length = self._simulated(draft, trainer, heldout)
-        self._metrics.report({metrics.EVAL_LIVE_ACCEPT_LENGTH: length})
-        return length
+        found = self._simulated(draft, trainer, heldout)
+        self._metrics.report({metrics.EVAL_LIVE_ACCEPT_LENGTH: found.length})
+        return found
 
     def _prune(self) -> None:
         """Delete old versions, but none that is in use; where that cannot be read, none at all."""

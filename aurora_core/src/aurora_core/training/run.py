@@ -266,6 +266,7 @@ class TrainingRun:
             lost=dict(self.pool.lost()),
             waiting=waiting,
             published=self._publisher.published,
+            withheld=self._publisher.withheld,
             precision=short_name(self.trainer.dtype),
             ranks=self.trainer.ranks.size,
         )

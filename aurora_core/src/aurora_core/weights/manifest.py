@@ -60,6 +60,8 @@ class Manifest(BaseModel):
     """Simulated accept length on held-out requests, tokens per verify cycle."""
     parent_holdout_accept_length: float | None = None
     """The parent's, on the same requests."""
+    holdout_gain_error: float | None = Field(None, ge=0)
+    """Standard error of the logarithm of the first over the second; None, and not written, where it is not known."""
     provenance: Provenance = Provenance()
     """What made it."""
     files: dict[str, FileEntry] = Field(min_length=1, max_length=1000)
@@ -68,10 +70,14 @@ class Manifest(BaseModel):
     signature: str = Field("", max_length=64, pattern=r"^([0-9a-f]{64})?$")
     """Of the checksum, see :mod:`aurora_core.weights.signing`; empty where versions are not signed."""
 
+    @property
+    def _unsaid(self) -> set[str]:
+        """What is not in a manifest that does not know it, as those before it have it."""
+        return set() if self.holdout_gain_error is not None else {"holdout_gain_error"}
+
     def _own_checksum(self) -> str:
-        said = json.dumps(
-            self.model_dump(mode="json", exclude={"checksum", "signature"}), sort_keys=True, separators=(",", ":")
-        )
+        left_out = {"checksum", "signature"} | self._unsaid
+        said = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(said.encode()).hexdigest()
 
     def sealed(self) -> Self:
@@ -85,7 +91,9 @@ class Manifest(BaseModel):
 
     def text(self) -> str:
         """As it is written: without a signature also for readers that know of none."""
-        return self.model_dump_json(indent=2, exclude=None if self.signature else {"signature"}) + "\n"
+        return (
+            self.model_dump_json(indent=2, exclude=self._unsaid | (set() if self.signature else {"signature"})) + "\n"
+        )
 
     @property
     def digest(self) -> str:

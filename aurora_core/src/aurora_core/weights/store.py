@@ -168,6 +168,7 @@ class WeightsStore:
         tokens: int = 0,
         holdout_accept_length: float | None = None,
         parent_holdout_accept_length: float | None = None,
+        holdout_gain_error: float | None = None,
         provenance: Provenance = Provenance(),  # noqa: B008 (it cannot change)
         after: int = -1,
     ) -> Manifest:
@@ -182,7 +183,7 @@ class WeightsStore:
             algorithm: of the draft's family.
             parent: the version that it was trained from.
             step, tokens: optimizer steps and tokens behind it.
-            holdout_accept_length, parent_holdout_accept_length: see :class:`Manifest`.
+            holdout_accept_length, parent_holdout_accept_length, holdout_gain_error: see :class:`Manifest`.
             provenance: what made it.
             after: a number that was given already, also where the volume does not have it any more.
 
@@ -216,6 +217,7 @@ class WeightsStore:
                 tokens=tokens,
                 holdout_accept_length=holdout_accept_length,
                 parent_holdout_accept_length=parent_holdout_accept_length,
+                holdout_gain_error=holdout_gain_error,
                 provenance=provenance,
                 files=files,
             ).sealed()

@@ -169,6 +169,8 @@ class Training(Part):
     """Samples that engines had and could not hand over since the trainer started; its log and metrics say why."""
     last_published: Count | None = None
     """Newest version on the volume."""
+    withheld: Count = 0
+    """Evaluations since then whose gain on held-out requests could not be told from noise."""
     precision: Text | None = None
     """Type of the trainer's forward and backward pass."""
     ranks: Count = 1

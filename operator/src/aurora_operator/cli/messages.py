@@ -139,7 +139,8 @@ def overview(name: str, spec: Spec, status: Status, now: datetime) -> list[tuple
         ]
     loss = "" if training.loss is None else f", loss {training.loss:.3f}"
     ranks = f"; {training.ready} of {training.ranks} ranks are ready" if training.ranks > 1 else ""
-    published = f"published {training.last_published}{ranks}"
+    withheld = f", {training.withheld} evaluations since then within noise" if training.withheld else ""
+    published = f"published {training.last_published}{withheld}{ranks}"
     rows.append(("training", f"step {training.step}, {training.samples} samples{loss}, {published}"))
     rows += [(f"- {e.version} {e.verdict}", e.reason) for e in status.history[:5]]
     return rows

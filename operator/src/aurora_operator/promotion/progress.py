@@ -18,6 +18,7 @@ class Published:
         digest: of its manifest.
         parent: the version before it; None where that is not known.
         gain: its accept length over its parent's, both on those requests; None where that is not known.
+        gain_error: standard error of that gain's logarithm; None where that is not known.
     """
 
     version: int
@@ -25,6 +26,7 @@ class Published:
     digest: str = ""
     parent: int | None = None
     gain: float | None = None
+    gain_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from aurora_operator.promotion.progress import Pod, Progress, Published
 from aurora_operator.promotion.watch import Watch
 
 SUPERSEDE = 1.1
-"""A newer version takes an undecided candidate's place where its holdout accept length is this much better."""
+"""A newer version takes an undecided candidate's place where its holdout accept length is this much better, and surely
+better at all."""
 SUPERSEDE_YOUNG = 1.03
 """The same, while the candidate has too little evidence for any estimate: then little is lost."""
 
@@ -239,9 +240,11 @@ def _successor(at: Progress, candidate: Candidate, versions: Sequence[Published]
         return None
     enough = SUPERSEDE if candidate.estimate is not None else SUPERSEDE_YOUNG
     found = succession.over(candidate, fresh, versions or ())
-    if found is None or found.times < enough:
+    if found is None or found.times < enough or found.lower <= 1:
         return None
-    return f"version {fresh.version} has {found.times:.2f} times its holdout accept length{found.note}"
+    sure = f"at least {found.lower:.2f}, at most {found.upper:.2f}"
+    same = "each compared with the one before on the same requests"
+    return f"version {fresh.version} has {found.times:.2f} times its holdout accept length ({sure}), {same}"
 
 
 _WHY = {

@@ -87,10 +87,18 @@ def _gain(one: VersionInfo) -> float | None:
     return mine / before if mine and before and 0 < mine / before < math.inf else None
 
 
+def _gain_error(one: VersionInfo) -> float | None:
+    """Its uncertainty, where that is one."""
+    error = one.holdout_gain_error
+    return error if error is not None and 0 <= error < math.inf else None
+
+
 def published(contents: Contents) -> tuple[Published, ...]:
     """The versions that a status and a record can hold."""
     return tuple(
-        Published(one.version, one.holdout_accept_length, one.digest[:MOST_DIGEST], one.parent, _gain(one))
+        Published(
+            one.version, one.holdout_accept_length, one.digest[:MOST_DIGEST], one.parent, _gain(one), _gain_error(one)
+        )
         for one in contents.versions
         if one.version < MOST_VERSION
     )

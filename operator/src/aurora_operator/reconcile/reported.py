@@ -24,6 +24,7 @@ def _training(snapshot: Snapshot) -> dict[str, Any]:
             "samples": found.samples,
             "lost": sum(found.lost.values()),
             "last_published": found.published,
+            "withheld": found.withheld,
             "precision": found.precision,
         }
     )
