@@ -48,7 +48,7 @@ def test_where_a_link_or_its_uncertainty_is_missing_nothing_is_said(versions):
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "number"), [(1.36, 0.01, 6), (1.36, 0.2, 5), (1.36, None, 5), (1.05, 0.01, 5), (1.0, 0.01, 5)]
+    ("gain", "error", "number"), [(1.36, 0.01, 6), (1.36, 0.2, 5), (1.36, None, 5), (1.02, 0.001, 5), (1.0, 0.01, 5)]
 )
 def test_a_trial_is_superseded_by_a_gain_that_is_large_and_real(gain, error, number):
     versions = [version(5, 2.0), version(6, 2.5, 5, gain, error)]
