@@ -1,4 +1,4 @@
-"""A gain on held-out requests: never published from noise, over all looks together; a real one soon."""
+"""A gain on held-out requests: never published from noise, over all evaluations together; a real one soon."""
 
 import math
 import random
@@ -60,24 +60,24 @@ def test_requests_that_agree_by_chance_are_no_proof():
 
 
 def test_on_a_plateau_noise_is_published_in_at_most_one_of_twenty_trainings():
-    """60 trainings, 25 looks each with other weights of the same quality, on a holdout that moves by four requests."""
+    """60 trainings, 25 evaluations each, with weights of the same quality, on a holdout that moves by requests."""
     rng, wrong = random.Random(7), 0
     for _ in range(60):
         held = requests(rng, 24)
-        for look in range(1, 26):
+        for number in range(1, 26):
             held = [*held[4:], *requests(rng, 4)]
-            if paired(accepted(held), accepted(retrained(rng, held, 1.0))).proved(0.0, spent(0.05, look)):
+            if paired(accepted(held), accepted(retrained(rng, held, 1.0))).proved(0.0, spent(0.05, number)):
                 wrong += 1
                 break
     assert wrong <= 6
 
 
-def test_a_gain_of_five_percent_is_published_within_two_looks():
+def test_a_gain_of_five_percent_is_published_within_two_evaluations():
     rng, late = random.Random(8), 0
     for _ in range(40):
         held = requests(rng, 48)
         late += not any(
-            paired(accepted(held), accepted(retrained(rng, held, 1.05))).proved(0.0, spent(0.05, look))
-            for look in (1, 2)
+            paired(accepted(held), accepted(retrained(rng, held, 1.05))).proved(0.0, spent(0.05, number))
+            for number in (1, 2)
         )
     assert late <= 2

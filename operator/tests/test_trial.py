@@ -4,14 +4,15 @@ import math
 from datetime import timedelta
 
 import pytest
-from aurora_operator.api.status import Stable, Status
+from aurora_operator.api.status import Candidate, Entry, Stable, Status
+from aurora_operator.promotion import outcome
 from aurora_operator.promotion.assignment import assignments
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.forecast import Pace
 from aurora_operator.promotion.gate import Evidence, GuardResult
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
-from aurora_operator.promotion.progress import Pod, Published
+from aurora_operator.promotion.progress import Pod, Progress, Published
 from aurora_operator.promotion.statistics import Sums
 from aurora_operator.promotion.trial import Found, Seen, advance, first_stable
 from aurora_operator.promotion.watch import PATIENCE_SECONDS, Watch, Window
@@ -85,7 +86,8 @@ def test_a_refused_version_is_rejected():
 def test_a_better_successor_takes_the_place_of_an_undecided_one_the_sooner_the_less_is_lost(estimate, holdout, number):
     trial = TRIAL.model_copy(update={"estimate": estimate, "lower": 0.9, "upper": 1.1})
     status = Status(stable=STABLE, candidate=trial, decided=4)
-    at = analyse(status, found=evidence(2.0), versions=[Published(5, 2.0), Published(6, holdout)])
+    newer = Published(6, holdout, parent=5, gain=holdout / 2.0, gain_error=0.001)
+    at = analyse(status, found=evidence(2.0), versions=[Published(5, 2.0), newer])
     assert at.candidate.version == number
     assert [e.verdict for e in at.history] == ["Superseded"] * (number - 5)
 
@@ -371,3 +373,28 @@ def test_a_trial_keeps_the_slices_that_it_began_with():
     pods, shorter = [Pod("a", "x")], a_spec(promotion={"prometheus": {"url": "http://p"}, "gate": {"sliceSeconds": 5}})
     serving = [assignments(shorter, STABLE, at.candidate, "u", pods, later(s))["a"] for s in range(0, 960, 60)]
     assert [serving[i] for i in (0, 4, 8, 12)] * 4 == [serving[i + k] for k in range(4) for i in (0, 4, 8, 12)]
+
+
+@given(st.lists(st.tuples(st.floats(60, 3600), st.floats(0.02, 1.2) | st.none()), min_size=1, max_size=12))
+def test_all_comparisons_with_target_only_cost_at_most_a_hundredth_of_throughput(trials):
+    """Each takes so long with such an estimate, and begins as soon as it may, while versions change all the time."""
+    stable, now, cost = STABLE.model_copy(update={"since": NOW}), NOW + timedelta(hours=1), 0.0
+    for seconds, estimate in trials:
+        began = now
+        assert cost <= 0.01 * (began - NOW).total_seconds() + 1e-6
+        now += timedelta(seconds=seconds)
+        on = Candidate(version=2, steps=0, kind="TargetOnly", since=began, metric="DecodeSpeed", estimate=estimate)
+        at = outcome.lost(Progress(stable, on, 2, (), (), "", ""), on, "no", now)
+        cost += 0.5 * seconds * (0.5 if estimate is None else max(0.0, 1 - estimate))
+        newer = Candidate(version=at.stable.version + 1, steps=3, since=now, estimate=1.1)
+        stable = outcome.won(at, newer, "better", now).stable
+        now = max(now, stable.recheck_after)
+
+
+def test_a_comparison_that_was_dear_is_not_repeated_before_the_others_paid_for_it():
+    dear = HELD.model_copy(update={"checked": NOW, "recheck_after": later(40_000)})
+    history = [Entry(time=NOW, version=2, verdict="Promoted", reason="")]
+    for seconds, begins in ((39_000, False), (40_001, True)):
+        status = Status(stable=dear, decided=2, history=history)
+        at = analyse(status, watch=target_only(later(seconds)), now=later(seconds))
+        assert (at.candidate is not None and at.candidate.kind == "TargetOnly") == begins

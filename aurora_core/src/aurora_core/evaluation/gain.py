@@ -9,9 +9,9 @@ adds to the difference of two of them
 and the difference has the standard error sqrt(Σψ² / (n (n - 1))). Cycles are whole numbers: no request is known better
 than to the rounding of one, whose variance of 1/12 of a cycle for either draft is the least that is assumed.
 
-Training looks again and again, with other weights each time. The k-th look since the last publication may be wrong with
-a probability of α / (k (k + 1)); these add up to α (Bonferroni), whatever the looks have in common, so that a published
-version is not better by more than asked for with a probability of at most α.
+Training evaluates again and again, with other weights each time. The k-th evaluation since the last publication may be
+wrong with a probability of α / (k (k + 1)); these add up to α (Bonferroni), whatever evaluations have in common, so
+that a published version is not better by more than asked for with a probability of at most α.
 
 - Student, The probable error of a mean, Biometrika 6 (1908).
 """
@@ -50,9 +50,9 @@ class Gain:
         return tail((self.now - self.before - least) / self.error, self.requests - 1) <= alpha
 
 
-def spent(alpha: float, look: int) -> float:
-    """The part of ``alpha`` that a look has, counted from 1."""
-    return alpha / (look * (look + 1))
+def spent(alpha: float, evaluation: int) -> float:
+    """The part of ``alpha`` that an evaluation has, counted from 1."""
+    return alpha / (evaluation * (evaluation + 1))
 
 
 def paired(before: Accepted, now: Accepted) -> Gain:

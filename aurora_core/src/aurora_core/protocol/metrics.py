@@ -137,7 +137,7 @@ TRAIN_SAMPLES_RECEIVED = _counter("train_samples_received", "Samples taken in")
 TRAIN_SAMPLES_EVICTED = _counter("train_samples_evicted", "Samples that left the full pool")
 TRAIN_SAMPLES_REJECTED = _counter("train_samples_rejected", "Samples refused", "reason")
 TRAIN_SAMPLES_LOST = _counter("train_samples_lost", "Samples that an engine had and could not hand over", "reason")
-TRAIN_WITHHELD = _counter("train_withheld", "Evaluations whose gain cannot be told from noise: nothing published")
+TRAIN_WITHHELD = _counter("train_withheld", "Evaluations whose gain is within noise: nothing published")
 TRAIN_FAILURES = _counter("train_failures", "Things that failed and were passed over", "what")
 
 

@@ -41,7 +41,7 @@ class TrainerStatus(Message):
     published: Number | None = None
     """The newest version of this training."""
     withheld: Number = 0
-    """Evaluations since then whose gain could not be told from noise."""
+    """Evaluations since then whose gain was within noise."""
     precision: Text | None = None
     """Type of the weights that are trained."""
     ranks: Number = 1

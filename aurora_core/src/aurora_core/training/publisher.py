@@ -36,7 +36,7 @@ class Publisher:
 
     Attributes:
         published: the newest version of this training; the next one must beat it.
-        withheld: evaluations since then whose gain could not be told from noise.
+        withheld: evaluations since then whose gain was within noise.
     """
 
     def __init__(
@@ -94,15 +94,15 @@ class Publisher:
         self._prune()
 
     def _proved(self, trainer: Trainer, gain: Gain) -> bool:
-        """Whether the gain is more than asked for, and more than noise at any of the looks since the last version."""
+        """Whether the gain is more than asked for, and more than noise at any evaluation since the last version."""
         least = trainer.config.publish_min_gain
         if gain.now <= gain.before + least:
             return False
         if gain.before < UNTRAINED <= gain.now:
             return True
-        return gain.proved(least, spent(ERROR, self._look(trainer)))
+        return gain.proved(least, spent(ERROR, self._number(trainer)))
 
-    def _look(self, trainer: Trainer) -> int:
+    def _number(self, trainer: Trainer) -> int:
         """How many evaluations there were since the last version, this one included, also before a restart."""
         steps = trainer.step - self._store.manifest(self.published).step
         return max(self.withheld + 1, steps // trainer.config.publish_every_steps)
@@ -111,7 +111,7 @@ class Publisher:
         self.withheld += 1
         self._metrics.count(metrics.TRAIN_WITHHELD)
         log.info(
-            "nothing published: a held-out accept length of %.3f (was %.3f) cannot be told from noise on %d requests",
+            "nothing published: a held-out accept length of %.3f (was %.3f) is within noise on %d requests",
             gain.now, gain.before, gain.requests,
         )  # fmt: skip
 

@@ -51,6 +51,8 @@ class Stable(Part):
     """Since when accept length is measured for it; none: since it became stable."""
     checked: AwareDatetime | None = None
     """When speculation was last compared with none."""
+    recheck_after: AwareDatetime | None = None
+    """Before it no such comparison begins, so that all of them cost at most 1 % of throughput; none: not yet known."""
     previous: Version | None = None
     """The stable version before, for a rollback."""
     previous_steps: Steps | None = None
@@ -170,7 +172,7 @@ class Training(Part):
     last_published: Count | None = None
     """Newest version on the volume."""
     withheld: Count = 0
-    """Evaluations since then whose gain on held-out requests could not be told from noise."""
+    """Evaluations since then whose gain on held-out requests was within noise."""
     precision: Text | None = None
     """Type of the trainer's forward and backward pass."""
     ranks: Count = 1

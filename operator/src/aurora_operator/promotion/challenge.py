@@ -22,6 +22,10 @@ from aurora_operator.promotion.watch import FALL, PATIENCE_SECONDS, Watch, fell
 
 LONGEST_RECHECK_SECONDS = 86400.0
 """Between two comparisons of speculation with none, where recheckSeconds is not longer."""
+MOST_COST = 0.01
+"""Share of throughput that all comparisons of speculation with none may cost together."""
+_LARGEST_SHARE = 0.5
+_UNKNOWN_LOSS = 0.5
 CONFIRMED_SLICES = 20
 """Time slices with work after a promotion, from which its accept length is measured again."""
 
@@ -88,6 +92,19 @@ def recheck_seconds(spec: Spec, kept: int) -> float:
     return max(first, min(LONGEST_RECHECK_SECONDS, first * 2.0 ** min(kept, 20)))
 
 
+def recheck_after(candidate: Candidate, now: datetime) -> datetime:
+    """When the next comparison of speculation with none may begin, after one that changed nothing and is over now.
+
+    A comparison of D seconds whose slower arm, under at most half of the traffic, lost a share l costs D l / 2 seconds
+    of throughput at most. Then D l / 2 / 1 % pass without one. So whenever one begins, all that were before it have
+    cost at most 1 % of what was served until then, however long they took and however often versions change. A loss
+    that nothing was measured of is taken to be a half.
+    """
+    lost = _UNKNOWN_LOSS if candidate.estimate is None else max(0.0, 1 - candidate.estimate)
+    cost = (now - candidate.since) * _LARGEST_SHARE * lost
+    return now + cost / MOST_COST
+
+
 def kept_in_a_row(history: Sequence[Entry]) -> int:
     """How many of the last comparisons of speculation with none changed nothing."""
     count = 0
@@ -125,6 +142,7 @@ def begin(
         since = stable.checked or stable.since
         wait = recheck_seconds(spec, kept_in_a_row(history))
         due = wait and now - since >= timedelta(seconds=wait)
+        due = due and (stable.recheck_after is None or now >= stable.recheck_after)
         # A token tree, or a block, cannot be switched off while the engine runs.
         if due and spec.draft.switchable:
             if stable.steps:

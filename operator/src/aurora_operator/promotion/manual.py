@@ -43,13 +43,15 @@ def rollback_target(
         return f"no rollback to version {target[:20]}: the volume does not have it"
     drafts = found.version > 0 or not spec.day_zero
     steps = spec.draft.num_steps if drafts else 0
-    return Stable(version=found.version, steps=steps, digest=found.digest or None, since=now, checked=stable.checked)
+    back = Stable(version=found.version, steps=steps, digest=found.digest or None, since=now, checked=stable.checked)
+    return back.model_copy(update={"recheck_after": stable.recheck_after})
 
 
 def before(stable: Stable, now: datetime) -> Stable:
     """The stable version before, as it was served; ``stable.previous`` must be known."""
     assert stable.previous is not None  # noqa: S101 (callers checked)
-    return Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
+    back = Stable(version=stable.previous, steps=stable.previous_steps or 0, since=now, checked=stable.checked)
+    return back.model_copy(update={"recheck_after": stable.recheck_after})
 
 
 def waiting(at: Progress, candidate: Candidate) -> Progress:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from aurora_operator.api.status import Candidate, Entry, Stable
 from aurora_operator.promotion import anchor
+from aurora_operator.promotion.challenge import recheck_after
 from aurora_operator.promotion.progress import Progress, entry_of
 
 
@@ -81,6 +82,7 @@ def won(
         guard_references=dict(references or {}),
         # Only a trial by speed says whether speculation pays.
         checked=now if candidate.metric == "DecodeSpeed" else stable.checked,
+        recheck_after=stable.recheck_after,
         **_accept_length(at, candidate, proved=proved),
     )
     word = VERDICTS[candidate.kind].won
@@ -104,7 +106,7 @@ def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict
     word = verdict or VERDICTS[candidate.kind].lost
     stable = at.stable
     if candidate.kind in {"TargetOnly", "Again"}:
-        stable = stable.model_copy(update={"checked": now})
+        stable = stable.model_copy(update={"checked": now, "recheck_after": recheck_after(candidate, now)})
     if candidate.kind == "Previous":
         # Traffic changed for both: what stable reaches now is what the next fall is measured against.
         afresh = {"accept_length": None, "accept_variance": None, "accept_confirmed": False, "accept_since": now}
