@@ -75,6 +75,11 @@ class Operator:
         """Whether the process runs."""
         return self._process.poll() is None
 
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
+        self._process.wait(60)
+
     def stop(self) -> None:
         """End it."""
         self._process.send_signal(signal.SIGTERM)
