@@ -169,7 +169,7 @@ def test_what_was_lost_is_a_counter_of_the_trainer_that_hears_of_it(tmp_path):
 
 def test_the_transport_is_refused_outside_of_the_mode(tmp_path):
     with pytest.raises(ConfigError, match="run aurora-core online"):
-        open_source(SamplesConfig(transport="Ray"), tmp_path, "")
+        open_source(SamplesConfig(transport="Ray"), tmp_path, "", 32)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,9 @@ import struct
 import hostile_files
 import pytest
 import torch
+from aurora_core.config.parts import SamplesConfig
+from aurora_core.errors import SampleError
+from aurora_core.samples.open import largest, open_source
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode, encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
@@ -118,3 +121,21 @@ def test_samples_are_readable_by_their_owner_alone(make_sample, spool):
     SpoolSink(spool, 1 << 40).put("good", encode(make_sample("good")))
     (path,) = spool.glob("*.sample")
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_sparse_giant_that_would_fit_the_spool_is_refused_unread(spool):
+    """Read whole, it would end the trainer for want of memory, and again after each restart."""
+    config = SamplesConfig(max_tokens=8192, spool_bytes=1 << 40)
+    with (spool / "000000000001-x.sample").open("wb") as file:
+        file.truncate(1 << 39)
+    (delivery,) = open_source(config, spool, "", hidden=4096).poll()
+    with pytest.raises(SampleError, match="can have") as caught:
+        delivery.read()
+    assert caught.value.reason == "too_large"
+
+
+def test_no_sample_that_may_be_captured_is_too_large(make_sample, spool):
+    sample = make_sample("whole")
+    tokens, width = len(sample.tokens), sample.last.shape[1]
+    assert len(encode(sample)) <= largest(tokens, width)
+    assert largest(8192, 4096) < 4 << 30

@@ -159,6 +159,15 @@ def test_a_version_is_prepared_for_a_swap_and_loaded_as_the_family_does(trainer,
     swap._preparing.join()
     assert swap.state.failed == {2: "version 2 is a draft of EAGLE3, and this engine runs TOY"}
 
+    def giant(folder):
+        with (folder / "model.safetensors").open("wb") as file:
+            file.truncate(64 << 20)
+
+    store.publish(giant, target_fingerprint=target.fingerprint)
+    swap.prepare(3)
+    swap._preparing.join()
+    assert "can have" in swap.state.failed[3]
+
 
 def test_an_unknown_family_is_refused_by_name():
     with pytest.raises(ValidationError, match="no draft family 'MEDUSA' is known here; there are EAGLE3, DFLASH, TOY"):

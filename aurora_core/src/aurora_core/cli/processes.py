@@ -96,7 +96,8 @@ def _train_with(arguments: argparse.Namespace, config: DeploymentConfig, lease: 
 
     work: Path = arguments.work
     target = resolve(config.target, arguments.models or models_folder(), download=False)
-    source = open_source(config.samples, work / "spool", credentials.from_environment("AURORA_SAMPLE_TOKEN"))
+    token = credentials.from_environment("AURORA_SAMPLE_TOKEN")
+    source = open_source(config.samples, work / "spool", token, target.hidden_size)
     paths = Paths.below(work, arguments.in_use, lease, Signing.from_environment())
     labels = dict(arguments.label)
     training = assembled(config, target, source, paths, gather(os.environ), arguments.metrics_port, labels)

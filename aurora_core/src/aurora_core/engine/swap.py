@@ -63,7 +63,8 @@ class DraftSwap:
 
     def _prepare(self, version: int) -> None:
         try:
-            loaded = read(self._store, version, self._target)
+            # A giant of another writer must not take the memory of an engine that serves.
+            loaded = read(self._store, version, self._target, self._live.most_bytes)
             loaded.check(self._live, f"version {version}")
         except (WeightsError, OSError, RuntimeError, ValueError, KeyError) as error:
             # Whatever it is: a version that is neither prepared nor failed would be waited for in vain.

@@ -13,13 +13,28 @@ ONLINE_ALONE = (
 )
 
 
-def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
+_MOST_LAYERS = 16
+"""Auxiliary layers that a draft can be fed by, and so a sample can have."""
+_STATE_BYTES, _TOKEN_BYTES = 4, 8
+_HEADER_BYTES = 1 << 20
+
+
+def largest(tokens: int, hidden: int) -> int:
+    """Bytes of a sample of so many tokens at most; ``hidden`` is the width of the target.
+
+    A file of more is none of ours, and is not read into memory: a sparse one of any size takes no room on the volume.
+    """
+    return tokens * ((_MOST_LAYERS + 1) * hidden * _STATE_BYTES + _TOKEN_BYTES) + _HEADER_BYTES
+
+
+def open_source(config: SamplesConfig, spool: Path, token: str, hidden: int) -> SampleSource:
     """Open the source.
 
     Args:
         config: which transport, and its settings.
         spool: folder of the filesystem transport.
         token: bearer token that senders must show (Mooncake transport).
+        hidden: width of the target.
 
     Raises:
         ConfigError: the transport is another mode's.
@@ -27,7 +42,8 @@ def open_source(config: SamplesConfig, spool: Path, token: str) -> SampleSource:
     if config.transport == "Ray":
         raise ConfigError(ONLINE_ALONE)
     if config.transport == "Filesystem":
-        return SpoolSource(spool, config.spool_bytes, config.max_age_seconds)
+        most = min(config.spool_bytes, largest(config.max_tokens, hidden))
+        return SpoolSource(spool, most, config.max_age_seconds)
     # Mooncake's client library is only needed, and only loaded, where it is chosen.
     from aurora_core.samples.mooncake import MooncakeSource  # noqa: PLC0415
 

@@ -13,6 +13,9 @@ from aurora_core.errors import WeightsError
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 
+_WIDEST_BYTES, _OTHER_BYTES = 8, 16 << 20
+"""Of an element of a tensor, and of all else that a version has."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -29,6 +32,12 @@ class Loaded:
     algorithm: str
     config: CheckpointConfig
     tensors: Mapping[str, Tensor]
+
+    @property
+    def most_bytes(self) -> int:
+        """Of the files of any version with these tensors, in whatever type: no other can take this one's place."""
+        elements = sum(tensor.numel() for tensor in self.tensors.values())
+        return elements * _WIDEST_BYTES + _OTHER_BYTES
 
     @classmethod
     def of(cls, draft: Draft, version: int) -> Self:
@@ -56,13 +65,13 @@ class Loaded:
             raise WeightsError(f"{name} has other tensors than the running draft")
 
 
-def read(store: WeightsStore, version: int, target: str) -> Loaded:
+def read(store: WeightsStore, version: int, target: str, most_bytes: int | None = None) -> Loaded:
     """Verify a version and read it into memory.
 
     Raises:
-        WeightsError: it is missing, corrupt, or made for another target than this fingerprint's.
+        WeightsError: it is missing, corrupt, larger than that, or made for another target than this fingerprint's.
     """
-    manifest, contents = store.read(version)
+    manifest, contents = store.read(version, most_bytes)
     manifest.check_target(target)
     try:
         tensors = load(contents[checkpoint.MODEL])

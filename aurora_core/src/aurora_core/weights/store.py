@@ -95,13 +95,20 @@ class WeightsStore:
         verification.verify(self.folder(version), manifest)
         return manifest
 
-    def read(self, version: int) -> tuple[Manifest, dict[str, bytes]]:
+    def read(self, version: int, most_bytes: int | None = None) -> tuple[Manifest, dict[str, bytes]]:
         """A version's files in memory, verified: what was hashed is what the caller gets.
 
+        Args:
+            version: its number.
+            most_bytes: of all its files; none where it is not known how large it can be.
+
         Raises:
-            WeightsError: as :meth:`verify`.
+            WeightsError: as :meth:`verify`, or it is larger.
         """
         manifest = self.manifest(version)
+        size = sum(entry.bytes for entry in manifest.files.values())
+        if most_bytes is not None and size > most_bytes:
+            raise WeightsError(f"version {version} has {size} bytes, and can have {most_bytes} at most")
         verification.complete(self.folder(version), manifest)
         contents = {}
         for name, entry in manifest.files.items():
