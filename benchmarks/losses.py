@@ -1,7 +1,7 @@
 """Statuses that are lost and volumes that are emptied or swapped, while the operator is killed (-9) at random moments.
 
-A real API server and operator; the agent and its store are real, in this process, and in an engine's place stands one
-that verifies and serves what it is told to. Before each loss a new version is published and promoted by a person. Then
+A real API server and operator; agent and store are real, in this process, and in an engine's place stands one that
+verifies and serves what it is asked for. Before each loss a new version is published and promoted by a person. Then
 the status is cleared, or the resource deleted and applied again; or the volume's versions and record go, or others take
 their place under the same numbers. Meanwhile a trainer's pruning runs by what the operator says is in use. Afterwards
 stable must be what it was, its files whole, and nothing may have been served that was not published here.
@@ -106,7 +106,7 @@ def engine_pod() -> str:
 
 
 def prune(store: WeightsStore, over: threading.Event) -> None:
-    """As a trainer: by what the operator says is in use, once a second."""
+    """As a trainer: by what the operator says is in use, once per second."""
     while not over.wait(1):
         found = read("v1", "ConfigMap", "chat-desired")
         kept = found.get("data", {}).get("in-use", "all")
@@ -251,6 +251,8 @@ def _lost(
     wait("a job", lambda: read("batch/v1", "Job", "chat-init"), 60)
     prepare(SPACE, "job/chat-init")
     wait("the engines' deployment", lambda: read("apps/v1", "Deployment", "chat-engine"), 60)
+    bound = {"status": {"phase": "Bound"}}
+    do("patch", "pvc", "chat-weights", "--subresource=status", "-p", json.dumps(bound))
     key = decoded(read("v1", "Secret", "chat-keys"), "agent")
     app = make(trial.store, engine, key, name=engine_pod(), record=trial.volume / "record")
     server = uvicorn.Server(uvicorn.Config(app, host=ADDRESS, port=AGENT_PORT, log_level="error"))

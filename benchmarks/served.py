@@ -1,4 +1,4 @@
-"""What stands in an engine's place: it verifies, and serves, what an agent tells it to, and remembers all of it."""
+"""What stands in an engine's place: it verifies, and serves, what an agent asks for, and remembers all of it."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from aurora_core.weights.store import WeightsStore
 
 
 class Served(Engine):
-    """Serves what it is told to, and remembers all of it."""
+    """Serves what it is asked for, and remembers all of it."""
 
     def __init__(self, store: WeightsStore) -> None:
         self._store, self._state = store, EngineState(draft=DraftState(live=0), steps=0, capture=CaptureState(rate=0))

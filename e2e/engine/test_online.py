@@ -53,7 +53,8 @@ class Running:
         environment = {**os.environ, "AURORA_ADMIN_KEY": self.key, "AURORA_AGENT_TOKEN": self.key}
         self.process = Process.aurora("online", arguments, environment, work / "online.log")
         self.url = f"http://127.0.0.1:{serving}"
-        self.agent = AgentClient(f"http://127.0.0.1:{agent}", self.key, name="engine-0")
+        self.agent_url = f"http://127.0.0.1:{agent}"
+        self.agent = AgentClient(self.agent_url, self.key, name="engine-0")
 
     def log(self):
         return self.process.log.read_text()
@@ -119,6 +120,15 @@ def test_nothing_of_ray_listens_on_the_network(online):
         if ours & {int(pid) for pid in re.findall(r"pid=([0-9]+)", line)} and "127.0.0.1" not in address:
             networks.append(line)
     assert networks == []
+
+
+def test_a_real_agent_does_nothing_without_the_key_and_is_not_believed_without_it(online):
+    online.wait_for("the agent answers who has it", online.agent.live, 60)
+    for name in ("/v1/live", "/v1/versions"):
+        assert httpx.get(f"{online.agent_url}{name}", timeout=60).status_code == 401
+    for key, name in (("another-key-0123456789", "engine-0"), (online.key, "engine-1")):
+        with pytest.raises(EngineError, match="not with this deployment's key"):
+            AgentClient(online.agent_url, key, name=name).set_steps(0)
 
 
 def test_a_data_set_is_asked_beside_users(online):
