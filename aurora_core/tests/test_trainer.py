@@ -268,7 +268,7 @@ def test_a_step_without_a_row_is_none(tmp_path, target, samples):
     run = make_run(tmp_path, target, reuse=20)
     run._review_vocabulary = lambda: None
     run.trainer.teacher.to_draft.fill_(-1)
-    refill, rounds = run._refill, []
+    refill, rounds = run._arrivals.refill, []
 
     def end_when_idle():
         refill()
@@ -276,7 +276,7 @@ def test_a_step_without_a_row_is_none(tmp_path, target, samples):
         if rounds[-2:] == [rounds[-1]] * 2:
             run.stop()
 
-    run._refill = end_when_idle
+    run._arrivals.refill = end_when_idle
     run.run()
     assert run.trainer.step == 0
     assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "no_rows"}) > 20
