@@ -109,6 +109,14 @@ BAD = [
     ("spec.samples", {"mooncakeMetadata": "http://user:password@m/x"}, "holds a user or password"),
     ("spec.samples", {"mooncakeMetadata": "https://token@m"}, "holds a user or password"),
     ("spec.serving", {"replica": 2}, "unknown field"),
+    ("spec.serving", {"adopt": {"selector": {"app": "x"}}, "replicas": 2}, "leaves the engine pods to who made them"),
+    (
+        "spec.serving",
+        {"adopt": {"selector": {"app": "x"}}, "podTemplate": {}},
+        "leaves the engine pods to who made them",
+    ),
+    ("spec.serving", {"adopt": {"selector": {}}}, "selector"),
+    ("spec.serving", {"adopt": {"selector": {"app": "x y"}}}, "selector"),
     ("spec.training", {"gpus": 0}, "gpus"),
     ("spec.training", {"gpus": 17}, "gpus"),
     ("spec.training", {"nodes": 0}, "nodes"),
@@ -194,6 +202,7 @@ def test_none_of_them_is_stored():
         ("spec.draft", {"shape": {"numAttentionHeads": 64, "numKeyValueHeads": 16, "headDim": 128}}),
         ("spec.weights", {"claimName": "other"}),
         ("spec.target", {"model": "/model", "volume": {"claimName": "c"}}),
+        ("spec.serving", {"adopt": {"selector": {"app": "x"}}}),
     ],
 )
 def test_what_every_version_depends_on_cannot_change(path, value):
@@ -236,6 +245,7 @@ def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
         changed("spec.serving", {"replicas": 3, "extraArgs": ["--mem-fraction-static", "0.8"]}),
         changed("spec", {**GOOD["spec"], "mode": "ExternalWithDraft", "draft": {"checkpoint": "org/draft"}}),
         changed("spec.promotion", {"strategy": "Manual"}),
+        changed("spec.serving", {"adopt": {"selector": {"app.kubernetes.io/name": "sglang"}}, "extraArgs": ["--x"]}),
         changed("spec.promotion.strata", strata(*"abcdefg", header="x-team")),
         changed("spec.promotion.strata", strata(by="Adapter", weight=0)),
         changed(

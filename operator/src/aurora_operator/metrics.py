@@ -81,7 +81,7 @@ def show(name: str, spec: Spec, status: Status) -> None:
         metrics.GATE_RATIO_OF_SUMS: _known(None if candidate is None else candidate.ratio_of_sums),
         metrics.GATE_SPEED_RATIO: _known(None if candidate is None else candidate.speed_ratio),
         metrics.GATE_BLIND: float(candidate is not None and reasons.get("PromotionProgressing") == "NoData"),
-        metrics.REPLICAS_DESIRED: spec.serving.replicas,
+        metrics.REPLICAS_DESIRED: status.serving.replicas,
         metrics.REPLICAS_READY: status.serving.ready,
         metrics.SPECULATION_SWITCHED_OFF: float(reasons.get("Speculating") in {"SwitchedOff", "SwitchingOff"}),
         metrics.SUSPENDED: float(spec.suspend),

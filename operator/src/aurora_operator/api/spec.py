@@ -20,6 +20,10 @@ Quantities = Annotated[
     Field(max_length=16),
 ]
 
+Labels = Annotated[
+    dict[str, Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]],
+    Field(max_length=16),
+]
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 SWITCHABLE = [name for name, family in FAMILIES.items() if family.switchable]
 OF_FAMILIES = tuple(argument for family in FAMILIES.values() for argument in family.arguments)
@@ -49,6 +53,14 @@ class Resources(Config):
     """What the container may use at most."""
 
 
+class AdoptSpec(Config):
+    """Engine pods of another owner."""
+
+    selector: Labels = Field(min_length=1)
+    """Labels of those pods, in the resource's namespace. Of them only those count that carry the agent with the key of
+    Secret NAME-keys: docs/adopt.md."""
+
+
 class ServingSpec(Serving):
     """The engine pods."""
 
@@ -60,9 +72,22 @@ class ServingSpec(Serving):
             + "].exists(o, o.startsWith(a.split('=')[0])))",
             "serving.extraArgs names an argument that the operator owns: use target.*, draft.* or serving.* instead",
         ),
+        (
+            (
+                "!has(self.adopt) || (self.replicas == 1 && !has(self.image) && !has(self.gpuResource) && "
+                "!has(self.apiKeySecret) && !has(self.podTemplate))"
+            ),
+            (
+                "serving.adopt leaves the engine pods to who made them: remove serving.replicas, image, gpuResource, "
+                "apiKeySecret and podTemplate, and set these in the workload that runs them"
+            ),
+        ),
         *gpu_rules("serving"),
     )
 
+    adopt: Annotated[AdoptSpec | None, Effect.REFUSED] = None
+    """Use the engine pods of a workload of another owner, and make neither pods nor a Service; strategies
+    Switchback, Manual and Immediate."""
     replicas: Annotated[int, Effect.IN_PLACE] = Field(1, ge=1, le=1000)
     """Engine pods."""
     device: Literal["cuda", "cpu"] = "cuda"
@@ -214,6 +239,16 @@ class Spec(Config):
         (
             "(self.mode == 'Online') == (self.samples.transport == 'Ray')",
             "samples.transport Ray is that of mode Online, and of no other mode: set both or none",
+        ),
+        (
+            (
+                "!has(self.serving.adopt) || (self.mode != 'Online' && self.samples.transport == 'Filesystem' && "
+                "self.promotion.strategy != 'Canary')"
+            ),
+            (
+                "serving.adopt needs pods that others make and that share the volume, none of them a canary: "
+                "mode Online makes its own; set samples.transport to Filesystem, and promotion.strategy to Auto"
+            ),
         ),
         (
             "self.mode != 'Online' || self.training.nodes * self.training.gpus == 1",

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from itertools import chain
 
 from aurora_operator.api import GROUP, VERSION
-from aurora_operator.cli import changes, completion, doctor, report, show
+from aurora_operator.cli import adopt, changes, completion, doctor, report, show
 from aurora_operator.cli.effect import carry_out
 from aurora_operator.cli.kubectl import Kubectl
 from aurora_operator.cli.parser import parser
@@ -90,6 +90,7 @@ _READING: Mapping[str, _Command] = {
     "versions": show.versions,
     "logs": show.logs,
     "doctor": _doctor,
+    "adopt": adopt.adopt,
     "report": _report,
     "version": _version,
 }

@@ -78,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     doctor.add_argument("--engine-image", metavar="IMAGE", help="of that operator; by default that of the running one")
     doctor.add_argument("--trainer-image", metavar="IMAGE", help="the same of trainers")
+    adopt = add("adopt", "print a patch by which a Deployment's engines become those of serving.adopt")
+    adopt.add_argument("--deployment", required=True, metavar="NAME", help="that runs them")
+    adopt.add_argument("--container", required=True, metavar="NAME", help="of its pods that runs SGLang")
+    adopt.add_argument("--engine-image", metavar="IMAGE", help="by default that of the running operator")
     report = add("report", "collect statuses, Events and logs, without Secrets", everywhere, named=False)
     report.add_argument("-f", "--file", type=Path, metavar="FILE.tar.gz", help="by default named after the time")
     report.add_argument("--tail", type=int, default=2000, help="lines of each log")

@@ -98,6 +98,10 @@ class Cluster:
             raise
         return found
 
+    def select(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The objects of a kind that have these labels, whoever made them; always asked of the API server."""
+        return Cluster.list(self, api_version, kind, namespace, labels)
+
     def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """The objects of a kind that have these labels."""
         resource = self._of(api_version, kind)

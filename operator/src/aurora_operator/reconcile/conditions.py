@@ -29,7 +29,7 @@ def _failing_replicas(snapshot: Snapshot) -> str:
     """Why fewer engine pods serve than desired, where one of them says why; one that only starts says nothing."""
     present = [pod for pod in snapshot.engine_pods if not pod["metadata"].get("deletionTimestamp")]
     well = [pod for pod in present if is_ready(pod) and outlived(pod, snapshot.now)]
-    desired = snapshot.spec.serving.replicas
+    desired = snapshot.replicas
     if not snapshot.prepared or len(well) >= desired:
         return ""
     troubles = [found for pod in present if pod not in well and (found := trouble((pod,)))]
@@ -47,8 +47,24 @@ def _preparing(snapshot: Snapshot) -> str:
     return trouble(pods) or held or podless(snapshot, name, pods) or unending(pods)
 
 
+def _unfit(names: Sequence[str], secret: str) -> str:
+    if not names:
+        return ""
+    shown, more = ", ".join(names[:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
+    return (
+        f"serving.adopt.selector matches pods without an agent that has the key of Secret {secret}: {shown}{more}; "
+        "they count for nothing: patch their workload (kubectl aurora adopt), or narrow the selector"
+    )
+
+
+def _nothing_adopted(snapshot: Snapshot) -> str:
+    labels = ",".join(f"{name}={value}" for name, value in (snapshot.resource.adopted or {}).items())
+    found = _unfit(snapshot.unfit, snapshot.resource.keys)
+    return found or f"serving.adopt.selector matches no pod of this namespace: none has the labels {labels}"
+
+
 def _available(snapshot: Snapshot) -> Seen:
-    ready, desired = sum(map(is_ready, snapshot.engine_pods)), snapshot.spec.serving.replicas
+    ready, desired = sum(map(is_ready, snapshot.engine_pods)), snapshot.replicas
     if ready:
         word = "AllReady" if ready >= desired else "SomeReady"
         return Seen("True", word, f"{ready} of {desired} engine pods are ready")
@@ -62,6 +78,8 @@ def _available(snapshot: Snapshot) -> Seen:
         head = ray.ready(snapshot)
         if head.status != "True":
             return Seen("False", head.reason, head.message)
+    if resource.adopted is not None and not snapshot.engine_pods:
+        return Seen("False", "NothingAdopted", _nothing_adopted(snapshot))
     why = trouble(snapshot.engine_pods) or _refused(snapshot)
     return Seen("False", "EngineFailing" if why else "EngineStarting", why or "no engine pod is ready yet")
 
@@ -118,6 +136,7 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> Seen:
         ("ServingTargetOnly", _first({pod.name: pod.fallback for pod in pods})),
         ("StableRefused", _first(refused)),
         ("ForeignPods", _strange(snapshot.strangers)),
+        ("AgentMissing", _unfit(snapshot.unfit, snapshot.resource.keys)),
         ("FieldContested", contest.message(snapshot.applied, snapshot.resource.namespace, snapshot.now)),
     ):
         if found:

@@ -26,7 +26,7 @@ from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile import ray, route
 from aurora_operator.reconcile.legible import flaw
-from aurora_operator.reconcile.ownership import Pods, made_by, sorted_out
+from aurora_operator.reconcile.ownership import Adopted, Pods, adopted, controller, made_by, sorted_out
 from aurora_operator.reconcile.pods import is_ready
 from aurora_operator.reconcile.polling import Polling
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, is_credential, succeeded
@@ -219,14 +219,27 @@ def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Cr
     return _Credentials(api_key, signing, next(filter(None, problems), ""), frozenset(unusable))
 
 
-def _pods(cluster: Cluster, resource: Resource, children: Mapping[Key, Mapping[str, Any]], now: datetime) -> Pods:
-    """The pods that carry the resource's labels and can be read; ReplicaSets only where there are any."""
+def _pods(
+    cluster: Cluster, resource: Resource, children: Mapping[Key, Mapping[str, Any]], now: datetime
+) -> tuple[Pods, Adopted]:
+    """The pods that carry the resource's labels, and those that it adopts, as far as they can be read.
+
+    ReplicaSets are read only where they make engine pods of the resource.
+    """
     pods = [pod for pod in cluster.list("v1", "Pod", resource.namespace, resource.everything) if not flaw(pod, "Pod")]
     sets: list[dict[str, Any]] = []
-    if any(pod["metadata"]["labels"].get(COMPONENT) == "engine" for pod in pods):
+    if resource.adopted is None and any(pod["metadata"]["labels"].get(COMPONENT) == "engine" for pod in pods):
         sets = cluster.list("apps/v1", "ReplicaSet", resource.namespace, resource.everything)
     legible = [one for one in sets if not flaw(one, "ReplicaSet")]
-    return sorted_out(pods, made_by(resource, children, legible), now)
+    makers = made_by(resource, children, legible)
+    if resource.adopted is None:
+        return sorted_out(pods, makers, now), Adopted()
+    matched = cluster.select("v1", "Pod", resource.namespace, resource.adopted)
+    found = adopted(resource, [pod for pod in matched if not flaw(pod, "Pod")], makers)
+    named = {pod["metadata"]["name"] for pod in matched}
+    return sorted_out(
+        [pod for pod in pods if pod["metadata"]["name"] not in named or controller(pod) in makers], makers, now
+    ), found
 
 
 def _read_agents(pods: list[dict[str, Any]], token: str) -> list[_Report]:
@@ -258,8 +271,10 @@ def observe(
     children, taken, illegible = _children(cluster, resource, kuberay.keys)
     token = decoded(children.get(("v1", "Secret", resource.keys)), "agent").strip()
     now = datetime.now(UTC)
-    pods = _pods(cluster, resource, children, now)
+    pods, others = _pods(cluster, resource, children, now)
     engines = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
+    if resource.adopted is not None:
+        engines = list(others.fit)
     heads = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) == HEAD]
     trainers = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) in {"trainer", "init"}]
     reports = _read_agents(engines, token if is_credential(token) else "")
@@ -292,6 +307,7 @@ def observe(
         found=found,
         problems=(*problems, *illegible),
         strangers=pods.strangers,
+        unfit=others.unfit,
         new_keys={name: secrets.token_urlsafe(24) for name in NAMES},
         api_key=credentials.api_key,
         signing=credentials.signing,

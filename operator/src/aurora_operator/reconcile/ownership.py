@@ -4,6 +4,8 @@ A pod is believed where its controllers lead to what the operator itself made: f
 the Deployment, from other pods to a Job or a RayCluster, by their UIDs. Only such a pod is sent credentials, reported,
 and compared.
 Whoever may create a pod may still name the ReplicaSet as its controller, which then counts it as one of its own.
+Where serving.adopt names the pods of another owner's workload, exactly those are believed that its selector matches and
+that carry the agent with the resource's key; their answers are signed with it, as all are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,6 +57,41 @@ def made_by(resource: Resource, children: Mapping[tuple[str, str, str], Body], s
     if uid:
         found |= {one["metadata"].get("uid") for one in sets if controller(one) == uid}
     return frozenset(str(one) for one in found if one)
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The pods that serving.adopt.selector matches.
+
+    Attributes:
+        fit: those that carry the agent with the resource's own key.
+        unfit: names of the others.
+    """
+
+    fit: tuple[dict[str, Any], ...] = ()
+    unfit: tuple[str, ...] = ()
+
+
+def _has_agent(pod: Body, secret: str) -> bool:
+    """Whether a container of it gets the agent's key of this Secret; its answers show whether that is an agent."""
+    variables = (one for made in pod["spec"].get("containers") or () for one in made.get("env") or ())
+    named = ((one.get("valueFrom") or {}).get("secretKeyRef") or {} for one in variables)
+    return any((one.get("name"), one.get("key")) == (secret, "agent") for one in named)
+
+
+def adopted(resource: Resource, pods: Sequence[dict[str, Any]], makers: frozenset[str]) -> Adopted:
+    """The engine pods of another owner.
+
+    Args:
+        resource: who adopts them.
+        pods: that its selector matches; its own trainer may be among them.
+        makers: UIDs of the objects whose pods are the resource's own.
+    """
+    others = [pod for pod in pods if controller(pod) not in makers]
+    fit = tuple(pod for pod in others if _has_agent(pod, resource.keys))
+    names = {pod["metadata"]["name"] for pod in fit}
+    unfit = sorted(one for pod in others if (one := pod["metadata"]["name"]) not in names)
+    return Adopted(fit, tuple(unfit))
 
 
 def sorted_out(pods: Sequence[dict[str, Any]], makers: frozenset[str], now: datetime) -> Pods:

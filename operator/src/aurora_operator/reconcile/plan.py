@@ -116,14 +116,16 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
     if "target.tokenSecret" not in snapshot.unusable and not unsigned:
         # Where engines have run, their volume is, and they may hold the GPUs that this pod would wait for.
         engines = any(at[1] in {"Deployment", KIND} for at in snapshot.children)
-        places = resource.one_node and not engines
+        places = resource.one_node and not engines and resource.adopted is None
         children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid, places_volume=places))
     engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned
     if snapshot.prepared:
-        # Not without the key either: what should be closed is never served open.
-        children.add(serving.service(resource), *serving.pod_sets(resource))
-        children.add(*(_serving(snapshot) if not engines_wait else ()))
-        children.add(serving.disruption_budget(resource), training.trainer_service(resource), ranks.service(resource))
+        if resource.adopted is None:
+            # Not without the key either: what should be closed is never served open.
+            children.add(serving.service(resource), *serving.pod_sets(resource))
+            children.add(*(_serving(snapshot) if not engines_wait else ()))
+            children.add(serving.disruption_budget(resource))
+        children.add(training.trainer_service(resource), ranks.service(resource))
         if not (resource.online or unsigned or jobs.leaves_queue(snapshot)):
             stamp = _stamp(snapshot, ("batch/v1", "Job", resource.trainer), snapshot.keys["samples"])
             children.add(training.trainer_job(resource, snapshot.images, stamp))

@@ -35,7 +35,7 @@ def status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> St
     """The whole of it; ``taken`` are desired names that others have."""
     resource = snapshot.resource
     ready = sum(is_ready(pod) for pod in snapshot.engine_pods)
-    selector = ",".join(f"{k}={v}" for k, v in resource.selector(serving.ENGINE).items())
+    selector = ",".join(f"{k}={v}" for k, v in (resource.adopted or resource.selector(serving.ENGINE)).items())
     return Status.model_validate(
         {
             "observed_generation": snapshot.generation,
@@ -43,7 +43,7 @@ def status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> St
             "stable": None if progress.provisional else progress.stable,
             "candidate": progress.candidate,
             "serving": {
-                "replicas": snapshot.spec.serving.replicas,
+                "replicas": snapshot.replicas,
                 "ready": ready,
                 "versions": sorted({pod.live for pod in snapshot.pods if pod.live is not None}),
                 "dtypes": sorted({pod.dtype for pod in snapshot.pods if pod.dtype}),

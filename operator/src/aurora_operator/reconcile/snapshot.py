@@ -114,6 +114,7 @@ class Snapshot:
         kuberay: why there can be no Ray cluster, reason and message; None where there can, and in other modes.
         route: by which requests are dealt; None where the resource names none.
         strangers: names of pods that carry the resource's labels, and that it did not make.
+        unfit: names of pods that serving.adopt matches, and that have no agent of this resource.
         pods: what the agents of ready engine pods report.
         versions: what is on the volume; None while no agent reports it.
         damaged: what of the volume cannot be read, and why.
@@ -145,6 +146,7 @@ class Snapshot:
     kuberay: tuple[str, str] | None = None
     route: Routed | None = None
     strangers: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
     versions: tuple[Published, ...] | None = None
     damaged: Mapping[str, str] = field(default_factory=dict)
@@ -211,6 +213,13 @@ class Snapshot:
             return ended is not None and self.now - datetime.fromisoformat(str(ended)) > _EMPTY
         except (ValueError, TypeError):
             return False
+
+    @property
+    def replicas(self) -> int:
+        """Engine pods that there should be; of a workload of another owner, those that there are."""
+        if self.resource.adopted is None:
+            return self.spec.serving.replicas
+        return max(1, sum(not pod["metadata"].get("deletionTimestamp") for pod in self.engine_pods))
 
     @property
     def generation(self) -> int:

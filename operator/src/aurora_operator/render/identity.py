@@ -113,6 +113,11 @@ class Resource:
         return self.spec.mode == "Online"
 
     @property
+    def adopted(self) -> dict[str, str] | None:
+        """Labels of the engine pods of another owner; None where the operator makes them."""
+        return None if self.spec.serving.adopt is None else self.spec.serving.adopt.selector
+
+    @property
     def ray(self) -> str:
         """Name of the RayCluster; KubeRay names its head's Service after it."""
         return f"{self.name}-ray"

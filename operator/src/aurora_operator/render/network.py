@@ -130,19 +130,14 @@ def policies(resource: Resource, peers: NetworkPeers | None) -> list[dict[str, A
         ports = [{"port": GCS, "endPort": LAST_PORT, "protocol": "TCP"}]
         inward, outward = [{"from": nodes, "ports": ports}], [{"to": nodes, "ports": ports}]
         samples = outward
+    engines = [
+        *_rule("from", peers.clients, (resource.spec.serving.port,)),
+        *_rule("from", (*peers.operator, *peers.monitoring), (AGENT_PORT,)),
+        *inward,
+    ]
     return [
         *([_policy(resource, resource.ray, HEAD, inward, [*dns, *outward])] if resource.online else []),
-        _policy(
-            resource,
-            resource.engine,
-            ENGINE,
-            [
-                *_rule("from", peers.clients, (resource.spec.serving.port,)),
-                *_rule("from", (*peers.operator, *peers.monitoring), (AGENT_PORT,)),
-                *inward,
-            ],
-            [*dns, *samples],
-        ),
+        *([_policy(resource, resource.engine, ENGINE, engines, [*dns, *samples])] if resource.adopted is None else []),
         _policy(
             resource,
             resource.trainer,
