@@ -8,6 +8,7 @@ the newest sample of a version to its going live, and how long decoding waited.
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aurora_core.evaluation.requests import measure
@@ -16,6 +17,37 @@ from aurora_demo.stack import Stack
 from bench import arguments, report, stack
 
 _KINDS: dict[str, type[Stack]] = {"external": Stack, "online": OnlineStack}
+
+
+@dataclass
+class _Steps:
+    """When optimizer steps ended, as the trainer's status shows it.
+
+    Attributes:
+        steps: from one publication to the next.
+    """
+
+    steps: int
+    seen: dict[int, float] = field(default_factory=dict)
+
+    def see(self, step: int) -> None:
+        """The status has this step now."""
+        self.seen.setdefault(step, time.monotonic())
+
+    def _between(self, *, published: bool) -> list[float]:
+        # A version is published after its step, and before the status has that step.
+        pairs = [
+            (at - self.seen[step - 1], step) for step, at in self.seen.items() if step - 1 in self.seen and step > 1
+        ]
+        return [seconds for seconds, step in pairs if (step % self.steps == 0) == published]
+
+    def plain(self) -> float:
+        """Seconds of a step without a publication; NaN where none was seen alone."""
+        return statistics.median(self._between(published=False) or [float("nan")])
+
+    def published(self) -> float:
+        """Seconds of a step with one."""
+        return statistics.median(self._between(published=True) or [float("nan")])
 
 
 def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[str, object]:
@@ -31,12 +63,16 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
         began = time.monotonic()
         running.start()
         started = time.monotonic() - began
+        clock = _Steps(steps=max(1, steps // 4))
         stream = ThreadPoolExecutor(1).submit(measure, running.url, traffic, 2, 48, "traffic-")
+        asked, ended = time.monotonic(), list[float]()
+        stream.add_done_callback(lambda _: ended.append(time.monotonic() - asked))
         lags: list[float] = []
         stalls: list[float] = []
         while running.training().step < steps or running.store.versions()[-1] != running.live:
             time.sleep(0.1)
             running.check()
+            clock.see(running.training().step)
             if (swapped := running.follow(speculate_at=1e9)) is not None:
                 newest = running.store.manifest(swapped[0]).provenance.newest_sample
                 stalls.append(swapped[1])
@@ -56,6 +92,12 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
         "optimizer_steps": status.step,
         "accept_length": round(measured.accept_length, 3),
         "versions": len(stalls),
+        "traffic_seconds": round(ended[0], 1),
+        "start_samples": prompts_ // 3,
+        "micro_batch": made.training.micro_batch * made.training.draft_accumulation_steps,
+        "publish_every": clock.steps,
+        "step_seconds": round(clock.plain(), 2),
+        "publish_seconds": round(max(0.0, clock.published() - clock.plain()), 2),
         "capture_to_live_seconds": [round(lag, 2) for lag in lags],
         "capture_to_live_median": round(statistics.median(lags), 2) if lags else None,
         "decoding_waited_ms_max": round(1e3 * max(stalls, default=0.0), 1),
