@@ -95,12 +95,5 @@ def engine(start):
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With two workers, one has all that share the engine, and the other what starts its own."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("engine" if "engine" in item.fixturenames else "others"))
-
-
 def pytest_report_header():
     return f"python {sys.version.split()[0]}, {json.dumps({'cores': len(os.sched_getaffinity(0))})}"

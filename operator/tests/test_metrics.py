@@ -4,6 +4,7 @@ import math
 
 from aurora_operator import metrics
 from aurora_operator.api.status import Candidate, Condition, Serving, Stable, Status, StratumEstimate
+from aurora_operator.promotion.statistics import NO_END
 from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
@@ -50,6 +51,14 @@ def test_without_a_candidate_there_is_nothing_to_estimate():
     assert math.isnan(value("aurora_gate_estimate", bound="estimate"))
     assert all(math.isnan(value(f"aurora_gate_{name}")) for name in ("bar", "ratio_of_sums", "speed_ratio"))
     assert (value("aurora_gate_blind"), value("aurora_suspended")) == (0, 0)
+
+
+def test_an_end_that_no_data_has_moved_is_no_number():
+    candidate = STATUS.candidate.model_copy(update={"lower": 1 / NO_END, "upper": NO_END})
+    metrics.show("ns/metrics", a_spec(), STATUS.model_copy(update={"candidate": candidate}))
+    assert value("aurora_gate_estimate", bound="estimate") == 1.1
+    assert math.isnan(value("aurora_gate_estimate", bound="lower"))
+    assert math.isnan(value("aurora_gate_estimate", bound="upper"))
 
 
 def test_each_stratum_has_its_own_estimate_until_the_trial_ends():

@@ -197,7 +197,8 @@ TRAINING = (
           "version's.", [(f"{metrics.EVAL_ACCEPT_LENGTH}{_ONE}", "now"),
                          (f"{metrics.EVAL_LIVE_ACCEPT_LENGTH}{_ONE}", "last published")], unit="none", low=1),
     Panel("Accuracy by unrolled step", "Share of the target's own tokens that the draft names first.",
-          [(f'{{__name__=~"{_UNROLLED}[0-9]+",speculator="$speculator"}}', "{{__name__}}")], unit="percentunit"),
+          [((f'label_replace({{__name__=~"{_UNROLLED}[0-9]+",speculator="$speculator"}}, "unrolled", "$1", "__name__", '
+            f'"{_UNROLLED}(.*)")'), "step {{unrolled}}")], unit="percentunit"),
     Panel("Gradient norm and learning rate", "Norm before clipping; a jump precedes a divergence.",
           [(f"{metrics.TRAIN_GRAD_NORM}{_ONE}", "gradient norm"), (f"{metrics.TRAIN_LR}{_ONE}", "learning rate")],
           unit="none"),

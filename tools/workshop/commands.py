@@ -4,15 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from workshop import build
 from workshop.cache import CACHE, ROOT
 from workshop.chart import upgrade
 from workshop.environment import CONTRIBUTOR, complete, make_complete, make_contributor
-from workshop.process import Processes, StepError
-from workshop.progress import Step
+from workshop.process import StepError
 from workshop.session import Session, terminal_colours
 from workshop.tasks import Task, Tasks
 
@@ -80,26 +78,31 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     core = ("aurora_core/tests", "aurora_core/sgl_kernel_cpu/tests", "aurora_core/demo/tests")
     _stage(session, "unit tests of the loop", 60, "pytest", "-q", "-n", "2", *core)
     _stage(session, "unit tests of the operator", 50, "pytest", "-q", "-n", "2", "operator/tests")
-    # It waits for scrapes most of the time, and gives its output when it has ended.
-    evidence = Task("evidence from a real Prometheus", 130, partial(_evidence, session.processes))
-    beside = Tasks([evidence], session.progress)
-    session.closing.append(beside.close)
+    # It waits for scrapes most of the time.
+    evidence = _beside(session, "evidence from a real Prometheus", 130, "-n", "4", "e2e/evidence")
     _node(session, api_only=True)
     apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")
     several = ("not whole_cluster", "-n", "2", "--dist", "loadfile")
     _stage(session, "API-server tests, side by side", 250, *apiserver, *several)
-    beside.join()
+    evidence.join()
     _stage(session, "API-server tests, one by one", 120, *apiserver, "whole_cluster")
     _stop_node(session)
-    two = ("-n", "2", "--dist", "loadgroup")
-    _stage(session, "real engine", 350, "pytest", "-v", *two, "--durations", "12", "e2e/engine")
+    slow = ("--durations", "12")
+    online = _beside(session, "engines of their own", 200, *slow, "e2e/engine", "-m", "own_engine")
+    _stage(session, "real engine", 350, "pytest", "-v", *slow, "e2e/engine", "-m", "not own_engine")
+    online.join()
     _node(session)
     _stage(session, "product on the node", 120, INSTALL)
     _stage(session, "whole-node tests", 1500, NODE, "enter", folder / "pytest", "-v", "--durations", "20", "e2e/onnode")
 
 
-def _evidence(processes: Processes, step: Step) -> None:
-    processes.shown(step, "pytest", "-v", "-n", "4", "e2e/evidence", at_end=True)
+def _beside(session: Session, name: str, seconds: float, *arguments: str) -> Tasks:
+    """Start tests that others run beside; their output comes whole at their end."""
+    processes = session.processes
+    task = Task(name, seconds, lambda step: processes.shown(step, "pytest", "-v", *arguments, at_end=True))
+    tasks = Tasks([task], session.progress)
+    session.closing.append(tasks.close)
+    return tasks
 
 
 def quickstart(session: Session, arguments: Sequence[str]) -> None:

@@ -8,7 +8,8 @@ from aurora_core.protocol.metrics import SPECULATOR, Metric
 from prometheus_client import Counter, Gauge, Histogram
 
 from aurora_operator.api.spec import Spec
-from aurora_operator.api.status import Candidate, Status
+from aurora_operator.api.status import Candidate, Status, StratumEstimate
+from aurora_operator.promotion.statistics import moved
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)
 
@@ -67,6 +68,14 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+def _bounds(of: Candidate | StratumEstimate | None) -> tuple[tuple[str, float | None], ...]:
+    """An estimate and the ends of its interval; an end that no data has moved yet is no number."""
+    if of is None:
+        return (("lower", None), ("estimate", None), ("upper", None))
+    lower, upper = moved(of.lower, of.upper)
+    return (("lower", lower), ("estimate", of.estimate), ("upper", upper))
+
+
 def show(name: str, spec: Spec, status: Status) -> None:
     """Set a resource's gauges."""
     stable, candidate = status.stable, status.candidate
@@ -91,14 +100,13 @@ def show(name: str, spec: Spec, status: Status) -> None:
     }
     for gauge, value in values.items():
         _GAUGES[gauge].labels(name).set(value)
-    bounds = (None, None, None) if candidate is None else (candidate.lower, candidate.estimate, candidate.upper)
-    for word, bound in zip(("lower", "estimate", "upper"), bounds, strict=True):
+    for word, bound in _bounds(candidate):
         _estimate.labels(name, word).set(_known(bound))
     strata = [] if candidate is None else candidate.strata
     if not strata:
         _stratum_estimate.remove_by_labels({SPECULATOR: name})
     for stratum in strata:
-        for word, bound in (("lower", stratum.lower), ("estimate", stratum.estimate), ("upper", stratum.upper)):
+        for word, bound in _bounds(stratum):
             _stratum_estimate.labels(name, stratum.name, word).set(_known(bound))
     for one in status.conditions:
         _condition.labels(name, one.type).set({"True": 1, "False": 0}.get(one.status, -1))

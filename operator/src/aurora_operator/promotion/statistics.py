@@ -112,10 +112,19 @@ class Interval:
         return ends(self.lower, self.upper)
 
 
+def moved(lower: float | None, upper: float | None) -> tuple[float | None, float | None]:
+    """The ends of a ratio's interval; None for one that no data has moved yet."""
+    return (
+        lower if lower is not None and lower > 1 / NO_END else None,
+        upper if upper is not None and upper < NO_END else None,
+    )
+
+
 def ends(lower: float | None, upper: float | None) -> str:
     """The ends of a ratio's interval in words; an end that no data has moved yet, or that is None, is no number."""
-    known = [f"at least {lower:.3f}"] if lower is not None and lower > 1 / NO_END else []
-    known += [f"at most {upper:.3f}"] if upper is not None and upper < NO_END else []
+    least, most = moved(lower, upper)
+    known = [] if least is None else [f"at least {least:.3f}"]
+    known += [] if most is None else [f"at most {most:.3f}"]
     return ", ".join(known) or "no bound yet"
 
 
