@@ -12,7 +12,7 @@ from ports import free_port
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 from workshop.build import PROMETHEUS, VICTORIA
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
 NEW, OLD = "3", "2"
 
