@@ -67,7 +67,7 @@ class Watched:
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """Count ready pods meanwhile, every half a second."""
+    """Count ready pods meanwhile, twice per second."""
     out, stop = Watched(), threading.Event()
 
     def count() -> None:

@@ -199,8 +199,8 @@ def turned(space: str, root: Path, name: str, log: Path, options: argparse.Names
             for one in SPECS:
                 patch = json.dumps({"status": {"stable": STABLE, "decided": 4}})
                 kubectl("patch", "specdep", one, "-n", space, "--subresource=status", "--type=merge", "-p", patch)
-        looks = 3 * len(SPECS)
-        wait("every resource is reconciled", lambda: reconciled(running) >= looks, PATIENCE)
+        enough = 3 * len(SPECS)
+        wait("every resource is reconciled", lambda: reconciled(running) >= enough, PATIENCE)
         after, turn.settled = at_rest(space, 20, PATIENCE)
         compared(turn, before, after)
         time.sleep(options.rest)

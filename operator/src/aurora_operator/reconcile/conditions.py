@@ -8,7 +8,7 @@ from aurora_core.printable import printable
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
 from aurora_operator.promotion.progress import Progress
-from aurora_operator.reconcile import contest, ray, route, speculation, storage, trainer
+from aurora_operator.reconcile import contest, obstacles, ray, route, speculation, storage, trainer
 from aurora_operator.reconcile.pods import condition_of, is_ready, outlived, podless, trouble, unending
 from aurora_operator.reconcile.readiness import READY, Seen, Truth, ready
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot
@@ -132,6 +132,8 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> Seen:
     refused = {pod.name: pod.failed.get(stable.version, "") for pod in pods} if stable is not None else {}
     for reason, found in (
         ("ReplicasFailing", _failing_replicas(snapshot)),
+        ("RolloutPaused", obstacles.paused(snapshot)),
+        ("DeletionHeld", obstacles.held(snapshot)),
         ("AgentSilent", _first({pod.name: pod.problem for pod in pods})),
         ("ServingTargetOnly", _first({pod.name: pod.fallback for pod in pods})),
         ("StableRefused", _first(refused)),
