@@ -1,10 +1,13 @@
 """What another client set on the operator's own objects, so that what is desired never comes."""
 
 import copy
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from operator_support import NOW, reported, settled
+from aurora_operator.reconcile.plan import plan
+from aurora_operator.render.credentials import NAMES
+from operator_support import NOW, a_snapshot, a_spec, reported, settled
 
 
 def changed(name, change):
@@ -40,3 +43,30 @@ def test_an_object_whose_deletion_another_client_holds_up_is_named_with_that_cli
     assert (reason == "DeletionHeld") == named
     assert message.startswith("Job chat-trainer is being deleted") == named
     assert (finalizer in message) == named
+
+
+def test_no_pod_is_made_of_keys_that_cannot_be_stored():
+    """Given a Secret of that name that another has, when keys are made at each reconcile, then no pod restarts."""
+    snapshot, children = settled()
+    without = [body for body in children if body["kind"] != "Secret"]
+    taken = frozenset({("v1", "Secret", "chat-keys")})
+    for keys in ("a", "b"):
+        seen = replace(
+            a_snapshot(children=without, pods=snapshot.pods, taken=taken), new_keys=dict.fromkeys(NAMES, keys)
+        )
+        found = plan(seen)
+        assert [body["kind"] for body in found.apply] == []
+        assert found.delete == ()
+    reason, message = reported("Degraded", children=without, taken=taken)
+    assert (reason, message.partition(" already")[0]) == ("NameTaken", "Secret ns/chat-keys")
+
+
+def test_a_job_that_is_being_deleted_is_not_deleted_again():
+    _, children = settled()
+    spec = a_spec(training={"image": "registry/other:1"})
+    job = ("batch/v1", "Job", "chat-trainer")
+    assert job in plan(a_snapshot(spec, children=children)).delete
+    going = changed("chat-trainer", lambda body: body["metadata"].update(deletionTimestamp="2026-01-01T12:00:00Z"))
+    found = plan(a_snapshot(spec, children=going))
+    assert job not in found.delete
+    assert "chat-trainer" not in {body["metadata"]["name"] for body in found.apply}

@@ -31,7 +31,7 @@ def to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     endless = snapshot.spec.training.hyperparameters.num_train_steps is None
     for body in desired:
         live = snapshot.children.get(key(body))
-        if body["kind"] not in {"Job", KIND} or live is None:
+        if body["kind"] not in {"Job", KIND} or live is None or live["metadata"].get("deletionTimestamp"):
             continue
         if succeeded(live) and body["metadata"]["name"] == snapshot.resource.init:
             if snapshot.lost:

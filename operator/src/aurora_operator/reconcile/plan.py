@@ -110,7 +110,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
             snapshot.operator,
         ),
     )
-    if snapshot.own_keys.keys() != snapshot.keys.keys():
+    stored = snapshot.own_keys.keys() == snapshot.keys.keys()
+    if not stored:
         children.add(config.keys(resource, snapshot.keys))
     unsigned = "weights.signing" in snapshot.unusable
     if "target.tokenSecret" not in snapshot.unusable and not unsigned:
@@ -118,7 +119,8 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
         engines = any(at[1] in {"Deployment", KIND} for at in snapshot.children)
         places = resource.one_node and not engines and resource.adopted is None
         children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid, places_volume=places))
-    engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned
+    # Keys that are not stored are others at every reconcile: pods that were made with them would never settle.
+    engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned or not stored
     if snapshot.prepared:
         if resource.adopted is None:
             # Not without the key either: what should be closed is never served open.
@@ -126,7 +128,7 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
             children.add(*(_serving(snapshot) if not engines_wait else ()))
             children.add(serving.disruption_budget(resource))
         children.add(training.trainer_service(resource), ranks.service(resource))
-        if not (resource.online or unsigned or jobs.leaves_queue(snapshot)):
+        if stored and not (resource.online or unsigned or jobs.leaves_queue(snapshot)):
             stamp = _stamp(snapshot, ("batch/v1", "Job", resource.trainer), snapshot.keys["samples"])
             children.add(training.trainer_job(resource, snapshot.images, stamp))
     return children.desired
