@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig, WeightsConfig
-from aurora_core.drafts.eagle3 import maps, supervision
+from aurora_core.drafts.eagle3 import supervision
 from aurora_core.errors import TrainingError
-from aurora_core.evaluation.accept import coverage, simulate
-from aurora_core.models import vocabulary
+from aurora_core.evaluation.accept import simulate
 from aurora_core.samples.schema import encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.training import holdout, state
@@ -126,16 +125,6 @@ def test_a_new_vocabulary_keeps_what_was_learned_of_tokens_that_stay(target, sam
             assert torch.equal(row, target.lm_head[token])
             assert not moment.any()
     trainer.train_step([samples[:4]])
-
-
-def test_the_vocabulary_is_what_traffic_uses():
-    counts = torch.zeros(100, dtype=torch.int64)
-    counts[[5, 50, 99]] = torch.tensor([3, 9, 1])
-    assert vocabulary.choose(counts, 3).tolist() == [5, 50, 99]
-    assert vocabulary.choose(counts, 5).tolist() == [0, 1, 5, 50, 99]
-    ids = vocabulary.choose(counts, 10)
-    assert torch.equal(maps.from_d2t(maps.to_d2t(ids)), ids)
-    assert maps.to_t2d(ids, 100).sum() == 10
 
 
 def test_the_learning_rate_warms_up_and_decays():
@@ -305,10 +294,3 @@ def test_a_run_that_diverged_ends_with_a_message_and_keeps_the_state_from_before
     again = make_run(tmp_path, target)
     assert 0 < again.trainer.step <= 25
     assert all(bool(p.isfinite().all()) for p in again.trainer.draft.parameters())
-
-
-def test_coverage_is_the_share_of_generated_tokens(make_sample):
-    sample = make_sample(length=10, prompt=6)
-    generated = sample.tokens[6:]
-    assert coverage([sample], generated.unique(), 64) == 1.0
-    assert coverage([sample], generated[:2].unique(), 64) == 0.5
