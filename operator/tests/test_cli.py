@@ -1,16 +1,13 @@
 """The command line as a person calls it: it waits for effects, says what happened, and ends with 1 where it did not."""
 
 import json
-import sys
 import tarfile
 from datetime import timedelta
 
 import pytest
 from aurora_operator.api.status import Candidate, Condition, Entry, Serving, Stable, Status
-from aurora_operator.cli import completion, effect, main, redaction, report
-from aurora_operator.cli.kubectl import Failure, Kubectl, failure_of
-from aurora_operator.cli.parser import parser
-from kubectl_stub import Stub
+from aurora_operator.cli import report
+from aurora_operator.cli.kubectl import Failure, failure_of
 from operator_support import NOW, a_body, a_spec
 
 STABLE = Stable(version=4, steps=3, since=NOW, previous=2, previous_steps=3)
@@ -27,28 +24,6 @@ def resource(status=None, annotations=None, **spec):
 
 def on_trial(kind="NewVersion"):
     return Status(stable=STABLE, candidate=Candidate(version=5, steps=3, since=NOW, kind=kind), decided=4)
-
-
-@pytest.fixture
-def kubectl(tmp_path, monkeypatch):
-    monkeypatch.setattr(effect, "_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(json, "_default_decoder", json._default_decoder)
-    return Stub(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def called(*words):
-        monkeypatch.setattr(sys, "argv", ["aurora", *words])
-        code = 0
-        try:
-            main.main()
-        except SystemExit as end:
-            code = end.code
-        out = capsys.readouterr().out
-        return code, out if isinstance(code, int) or code is None else f"{out}{code}"
-
-    return called
 
 
 def test_promote_waits_until_all_engines_serve_it(kubectl, run):
@@ -279,56 +254,6 @@ def test_a_report_has_what_a_maintainer_needs_and_no_secret(kubectl, run, tmp_pa
     assert "chatter" not in texts["ns/chat/events.json"]
     assert json.loads(texts["ns/chat/resource.json"])["status"]["stable"]["version"] == 4
     assert not [call for call in kubectl.calls if any("secret" in word for word in call)]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
-        f"http://user:{SECRET}@prometheus:9090",
-        f"hf_{SECRET}abcdefgh",
-        f'"password": "{SECRET}"',
-        f"AURORA_ADMIN_KEY_token={SECRET}",
-        f"--admin-api-key {SECRET}",
-        f"['python', '--admin-api-key', '{SECRET}']",
-        f"https://{SECRET}@metadata.example:8080/metadata",
-        f"wandb: using WANDB_API_KEY={SECRET}",
-    ],
-)
-def test_what_resembles_a_credential_is_removed(text):
-    assert SECRET not in redaction.text(text)
-    assert redaction.REMOVED in redaction.text(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["max_tokens=8192", "api_key=None", "token usage: 0.01", "tokenizer_path='/model'", "tokenSecret: {name: hf}"],
-)
-def test_what_is_none_stays(text):
-    assert redaction.text(text).replace(" ", "") == text.replace(" ", "") or "tokenSecret" in text
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (["pro"], ["promote"]),
-        (["speculation", ""], ["off", "on"]),
-        (["status", "-o", "j"], ["json"]),
-        (["status", "--cont"], ["--context"]),
-        (["explain", "c"], ["chat"]),
-        (["explain", "-n", "ns", "c"], ["chat"]),
-        (["explain", "chat", ""], []),
-        (["speculation", "off", ""], ["chat", "other"]),
-    ],
-)
-def test_commands_options_choices_and_names_are_completed(kubectl, words, found):
-    kubectl.answer({"get speculatordeployments.aurora-operator.io": (0, "chat other", "")})
-    assert completion.candidates(parser(), words, Kubectl()) == found
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_for_each_shell(run, shell):
-    assert "aurora __complete" in run("completion", shell)[1]
 
 
 def test_the_versions_of_command_operator_and_api(kubectl, run):

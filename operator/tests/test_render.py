@@ -10,7 +10,6 @@ from aurora_operator.reconcile.drift import HASH
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import key
 from aurora_operator.render import config, training
-from aurora_operator.render.config import engine_part
 from aurora_operator.render.identity import COMPONENT, Resource
 from aurora_operator.settings import Settings
 from operator_support import a_snapshot, a_spec, settled
@@ -251,20 +250,6 @@ def test_pods_are_never_root_and_a_strange_user_ends_the_operator(monkeypatch, v
         monkeypatch.setenv(f"AURORA_OPERATOR_{name}", given)
     with pytest.raises(OperatorError, match="AURORA_OPERATOR_POD_USER"):
         Settings.from_environment()
-
-
-def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is_as_it_was():
-    def engine(**promotion):
-        promotion = {"prometheus": {"url": "http://p"}, **promotion}
-        return engine_part(Resource("chat", "ns", "u-1", a_spec(promotion=promotion)))["serving"]
-
-    assert "strata" not in engine()
-    named = {"name": "law", "values": ["l"]}
-    strata = {"by": "Header", "header": "x-team", "named": [named]}
-    shown = engine(strata=strata)["strata"]
-    assert (shown["by"], shown["header"], shown["named"]) == ("Header", "x-team", [named])
-    heavier = {**strata, "named": [{**named, "weight": 3, "maxRegression": 0.2}], "other": {"weight": 0}}
-    assert engine(strata=heavier)["strata"] == shown
 
 
 def test_a_configuration_is_written_as_yaml_once_however_often_it_is_rendered(monkeypatch):

@@ -6,7 +6,7 @@ from aurora_core.config.strata import StrataConfig, StratumConfig
 from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.promotion import Strata, Stratum
 from aurora_operator.api.spec import SamplesSpec, ServingSpec, WeightsSpec
-from aurora_operator.render.config import configured, deployment_config
+from aurora_operator.render.config import configured, deployment_config, engine_part
 from aurora_operator.render.identity import Resource
 from operator_support import a_spec
 
@@ -72,3 +72,17 @@ def test_an_upgrade_that_should_restart_nothing_restarts_nothing():
     """Another hash here replaces every engine or trainer pod at an upgrade: then the changelog must say so."""
     assert configured(a_resource(), "engine") == "89d21fd2fb2d7f7a"
     assert configured(a_resource(), "trainer") == "998c281a01768496"
+
+
+def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is_as_it_was():
+    def engine(**promotion):
+        promotion = {"prometheus": {"url": "http://p"}, **promotion}
+        return engine_part(Resource("chat", "ns", "u-1", a_spec(promotion=promotion)))["serving"]
+
+    assert "strata" not in engine()
+    named = {"name": "law", "values": ["l"]}
+    strata = {"by": "Header", "header": "x-team", "named": [named]}
+    shown = engine(strata=strata)["strata"]
+    assert (shown["by"], shown["header"], shown["named"]) == ("Header", "x-team", [named])
+    heavier = {**strata, "named": [{**named, "weight": 3, "maxRegression": 0.2}], "other": {"weight": 0}}
+    assert engine(strata=heavier)["strata"] == shown
