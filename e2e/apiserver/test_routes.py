@@ -74,7 +74,7 @@ def installed(name):
     assert done.returncode == 0, done.stderr
     crd = done.stdout.split()[0].rpartition("/")[2]
     command = ("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=5s")
-    wait(crd, lambda: kubectl(*command).returncode == 0, 60)
+    wait(crd, lambda: kubectl(*command).returncode == 0)
 
 
 def read(kind, name):
@@ -94,8 +94,8 @@ def condition(kind):
     return next((one for one in found if one["type"] == kind), {"reason": "", "message": ""})
 
 
-def is_reported(kind, reason, seconds=30):
-    wait(f"{kind} {reason}", lambda: condition(kind)["reason"] == reason, seconds)
+def is_reported(kind, reason):
+    wait(f"{kind} {reason}", lambda: condition(kind)["reason"] == reason)
 
 
 def sets():
@@ -133,10 +133,10 @@ def operator(tmp_path_factory):
     kubectl("create", "serviceaccount", "default", *IN)
     folder = tmp_path_factory.mktemp("routes")
     account = {"KUBECONFIG": str(with_the_charts_role(SPACE, folder / "config"))}
-    running = Operator(SPACE, folder / "log", environment=account, LEASE="aurora", LEASE_NAMESPACE=SPACE)
+    running = Operator(SPACE, folder / "log", environment=account)
     spec = GOOD["spec"] | {"serving": {"replicas": 4}, "promotion": promoted(weight=30)}
     create(GOOD | {"metadata": {"name": "chat"}, "spec": spec})
-    wait("a job", lambda: read("job", "chat-init"), 30)
+    wait("a job", lambda: read("job", "chat-init"))
     prepare(SPACE, "job/chat-init")
     yield running
     running.stop()
@@ -161,7 +161,7 @@ def test_what_is_missing_is_reported_one_after_the_other_until_the_route_deals()
     assert done.returncode == 0, done.stderr
     # What was found is put right at once, whether or not a Gateway is there.
     is_reported("RouteReady", "RouteNotAccepted")
-    wait("stable alone", lambda: weights() == [100, 0], 20)
+    wait("stable alone", lambda: weights() == [100, 0])
     parent = {"controllerName": "example.org/gateway", "parentRef": {"name": "public"}, "conditions": [{
         "type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime":
         "2026-01-01T00:00:00Z"}]}  # fmt: skip
@@ -176,23 +176,23 @@ def test_what_is_missing_is_reported_one_after_the_other_until_the_route_deals()
 
 @pytest.mark.usefixtures("operator")
 def test_a_trial_makes_canary_pods_and_deals_to_them_and_its_end_undoes_both():
-    wait("the engines' deployment", lambda: read("deployment", "chat-engine"), 20)
+    wait("the engines' deployment", lambda: read("deployment", "chat-engine"))
     engines()
-    wait("all serve stable", lambda: sets() == dict.fromkeys(PODS, "stable"), 20)
+    wait("all serve stable", lambda: sets() == dict.fromkeys(PODS, "stable"))
     now = datetime.now(UTC)
     stable = {"version": 0, "steps": 0, "since": (now - timedelta(hours=1)).isoformat()}
     tried = {"version": 1, "steps": 3, "since": now.isoformat(), "metric": "DecodeSpeed"}
     patch("specdep", "chat", {"status": {"stable": stable, "candidate": tried}}, "--subresource=status")
-    wait("dealt", lambda: weights() == [70, 30], 30)
+    wait("dealt", lambda: weights() == [70, 30])
     assert sorted(sets().values()) == ["canary", "canary", "stable", "stable"]
-    wait("shown", lambda: "30 to chat-canary" in condition("RouteReady")["message"], 20)
+    wait("shown", lambda: "30 to chat-canary" in condition("RouteReady")["message"])
     selector = read("service", "chat-canary")["spec"]["selector"]
     chosen = ",".join(f"{name}={value}" for name, value in selector.items())
     found = json.loads(kubectl("get", "pods", *IN, "-l", chosen, "-o", "json").stdout)["items"]
     assert len(found) == 2
     kubectl("annotate", "specdep", "chat", *IN, "aurora-operator.io/reject=1")
-    wait("stable alone", lambda: weights() == [100, 0], 30)
-    wait("all serve stable", lambda: sets() == dict.fromkeys(PODS, "stable"), 40)
+    wait("stable alone", lambda: weights() == [100, 0])
+    wait("all serve stable", lambda: sets() == dict.fromkeys(PODS, "stable"))
 
 
 @pytest.mark.usefixtures("operator")
@@ -205,7 +205,7 @@ def test_weights_that_another_client_sets_are_put_back_and_a_fight_is_reported()
                       for i, w in enumerate((55, 45))]  # fmt: skip
             kubectl("patch", "httproutes", "front", *IN, "--type=json", "-p", json.dumps(change),
                     "--field-manager=gitops")  # fmt: skip
-            wait("put back", lambda: weights() == found or condition("RouteReady")["reason"] == "FieldContested", 30)
+            wait("put back", lambda: weights() == found or condition("RouteReady")["reason"] == "FieldContested")
         return condition("RouteReady")
 
     assert "gitops sets weights of spec.rules" in fight()["message"]
@@ -222,6 +222,6 @@ def test_another_route_is_taken_over_and_one_that_is_no_longer_named_gives_stabl
         found = got("virtualservices", "mesh")["spec"]["http"][0]
         return [one["weight"] for one in found["route"]], found["timeout"]
 
-    wait("stable alone", lambda: dealt() == ([0, 100], "9s"), 20)
-    wait("the one before as well", lambda: weights() == [100, 0], 20)
+    wait("stable alone", lambda: dealt() == ([0, 100], "9s"))
+    wait("the one before as well", lambda: weights() == [100, 0])
     assert operator.alive()
