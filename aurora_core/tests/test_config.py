@@ -2,8 +2,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from aurora_core.config import DraftConfig, SamplesConfig, TrainingConfig
+from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TrainingConfig
 from aurora_core.config.algorithms import FAMILIES
+from aurora_core.config.arguments import of_draft
 from aurora_core.datasets.conversations import read
 from aurora_core.errors import ConfigError
 from pydantic import ValidationError
@@ -70,3 +71,45 @@ def test_import_linter_keeps_every_family_apart():
     modules = {one.module for one in FAMILIES.values()}
     assert set(by_name["Draft families know nothing of each other"]["modules"]) == modules
     assert set(by_name["Draft families are reached through the registry alone"]["forbidden_modules"]) == modules
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--enable-dp-attention",),
+        ("--mem-fraction-static", "0.8", "--dp-size", "2"),
+        ("--data-parallel-size=2",),
+        ("--pp-size", "2"),
+        ("--enable-two-batch",),
+        ("--enable-unified-memory",),
+    ],
+)
+def test_an_argument_under_which_the_loop_would_break_is_refused_with_the_reason(arguments):
+    with pytest.raises(ValidationError, match="stands for --"):
+        ServingConfig(extra_args=arguments)
+
+
+def test_other_arguments_pass():
+    arguments = (
+        "--mem-fraction-static",
+        "0.8",
+        "--enable-metrics-for-all-schedulers",
+        "-1",
+        "--max-running-requests",
+        "48",
+    )
+    assert ServingConfig(extra_args=arguments).extra_args == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "added"),
+    [
+        (("--quantization", "fp8"), ("--speculative-draft-model-quantization", "unquant")),
+        (("--quant=fp8",), ("--speculative-draft-model-quantization", "unquant")),
+        (("--quantization", "fp8", "--speculative-draft-model-quantization=fp8"), ()),
+        (("--quantization-param-path", "scales.json"), ()),
+        ((), ()),
+    ],
+)
+def test_a_quantised_targets_draft_is_not_quantised_with_it(arguments, added):
+    assert of_draft(arguments) == added

@@ -227,6 +227,8 @@ def test_one_scale_for_a_whole_tensor_and_int8_rows_are_read_too():
     rows = weight.abs().amax(1, keepdim=True) / 127
     found = {"w.weight": (weight / rows).round().to(torch.int8), "w.weight_scale": rows}
     torch.testing.assert_close(quantised.read("w.weight", found.get, None), weight, rtol=0, atol=2e-2)
+    symmetric = {**found, "w.weight_zero_point": torch.zeros(8, 1, dtype=torch.int8)}
+    torch.testing.assert_close(quantised.read("w.weight", symmetric.get, None), weight, rtol=0, atol=2e-2)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +242,10 @@ def test_one_scale_for_a_whole_tensor_and_int8_rows_are_read_too():
         ({"lm_head.weight": torch.zeros(VOCAB, HIDDEN).to(torch.float8_e4m3fn)}, "without a scale"),
         ({"lm_head.weight": torch.zeros(VOCAB, HIDDEN).to(torch.float8_e4m3fn),
           "lm_head.weight_scale_inv": torch.ones(3, 5)}, "fit no rule"),
+        ({"lm_head.weight": torch.ones(VOCAB, HIDDEN, dtype=torch.int8), "lm_head.weight_scale": torch.ones(VOCAB, 1),
+          "lm_head.weight_zero_point": torch.full((VOCAB, 1), 3, dtype=torch.int8)}, "weight_zero_point beside"),
+        ({"lm_head.weight": torch.zeros(VOCAB, HIDDEN).to(torch.float8_e4m3fn),
+          "lm_head.weight_scale": torch.full((VOCAB, 1), 127, dtype=torch.uint8)}, "a scale of uint8"),
         ({"output.weight": torch.zeros(VOCAB, HIDDEN)}, "no head under lm_head.weight"),
         ({"lm_head.weight": torch.zeros(VOCAB + 1, HIDDEN)}, r"lm_head.weight is \[161, 64\]"),
     ],

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import pytest
 from aurora_core.config import SamplesConfig
+from aurora_core.engine import few_rows
 from aurora_core.engine.plugin import _Plugin
 from aurora_core.engine.settings import EngineSettings
 
@@ -20,6 +21,8 @@ HOOKED = {
     f"{SRT}.entrypoints.http_server:_setup_and_run_http_server": ["server_args"],
     f"{SRT}.entrypoints.http_server:_wait_and_warmup": ["server_args"],
     f"{SRT}.layers.logits_processor:LogitsProcessor.__init__": ["self", "config"],
+    f"{SRT}.layers.logits_processor:LogitsProcessor._compute_lm_head": ["self", "hidden_states", "lm_head"],
+    f"{SRT}.layers.quantization.unquant:UnquantizedLinearMethod.apply": ["self", "layer", "x", "bias"],
     f"{SRT}.managers.tokenizer_manager:TokenizerManager._create_tokenized_object": ["self", "obj"],
     f"{SRT}.managers.tp_worker:TpModelWorker.forward_batch_generation": ["self", "batch", "forward_batch"],
     f"{SRT}.managers.scheduler_components.batch_result_processor:"
@@ -62,11 +65,12 @@ def test_a_hooked_function_takes_what_the_hook_expects(path):
     assert parameters[: len(HOOKED[path])] == HOOKED[path]
 
 
-def test_every_hook_is_pinned_here():
+def test_every_hook_is_pinned_here(monkeypatch):
+    monkeypatch.setenv("SGLANG_USE_CPU_ENGINE", "1")
     settings = EngineSettings(
         weights="w", version=0, target="t", spool="s", dtype="float32", initial_steps=0, samples=SamplesConfig()
     )
-    hooked = {target for target, _, _ in _Plugin(settings).hooks()}
+    hooked = {target for target, _, _ in (*_Plugin(settings).hooks(), *few_rows.hooks())}
     assert hooked == {path.replace(":", ".") for path in HOOKED}
 
 

@@ -8,9 +8,18 @@ be; what only a process has is in a model that builds on the shared one.
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, PositiveInt, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from aurora_core.config.algorithms import DEFAULT, FAMILIES, Algorithm
+from aurora_core.config.arguments import unservable
 from aurora_core.config.base import Config
 from aurora_core.config.effect import Effect
 from aurora_core.config.strata import StrataConfig
@@ -121,6 +130,14 @@ class Serving(Config):
     """Tokens of KV cache; by default what fits."""
     extra_args: tuple[Argument, ...] = Field(default_factory=tuple, max_length=64)
     """Further arguments of SGLang; they come last and win."""
+
+    @field_validator("extra_args")
+    @classmethod
+    def _servable(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        message = unservable(given)
+        if message:
+            raise ValueError(message)
+        return given
 
 
 class ServingConfig(Serving):

@@ -89,9 +89,14 @@ def rope(raw: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: a type whose tables differ between training and SGLang.
     """
-    found = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    # Where both are there transformers takes the older one.
+    found = raw.get("rope_scaling") or raw.get("rope_parameters") or {}
     if not isinstance(found, Mapping):
         message = "rope_parameters is no object"
+        raise ConfigError(message)
+    nested = [name for name, value in found.items() if isinstance(value, Mapping)]
+    if nested:
+        message = f"a draft with a rope for each kind of layer ({', '.join(map(str, nested))}): one is supported"
         raise ConfigError(message)
     found = {name: value for name, value in found.items() if name not in {"type", "mrope_section"}} | {
         "rope_type": found.get("rope_type") or found.get("type") or "default"

@@ -10,6 +10,7 @@ import torch
 
 from aurora_core import listening
 from aurora_core.arithmetic import ComputeDtype, compute_dtype
+from aurora_core.config.arguments import of_draft
 from aurora_core.config.parts import DraftConfig, ServingConfig, TargetConfig
 from aurora_core.drafts.registry import family
 from aurora_core.engine.settings import ADMIN_KEY, API_KEY, VARIABLE, EngineSettings
@@ -102,10 +103,10 @@ def _environment(serving: ServingConfig) -> dict[str, str]:
 
 
 def target_only(target: Path, config: TargetConfig, serving: ServingConfig) -> Command:
-    """Stock SGLang without a draft and without the plugin: the baseline of every comparison."""
+    """SGLang without a draft, the baseline of every comparison; the plugin adds a CPU's products and nothing else."""
     return Command(
         (*_base(target, config, serving), *serving.extra_args),
-        {**_environment(serving), "SGLANG_PLUGINS": "none"},
+        {**_environment(serving), "SGLANG_PLUGINS": "aurora"},
     )
 
 
@@ -141,4 +142,4 @@ def speculative(
         ADMIN_KEY: secrets.admin_key,
         **({API_KEY: secrets.api_key} if secrets.api_key else {}),
     }
-    return Command((*arguments, *serving.extra_args), environment)
+    return Command((*arguments, *of_draft(serving.extra_args), *serving.extra_args), environment)

@@ -1,7 +1,8 @@
 """The entry point of SGLang's plugin framework: which of its functions are hooked, and by what.
 
 Every hook is guarded: an exception of ours is counted, logged and swallowed, never raised into serving. Without
-:data:`aurora_core.engine.settings.VARIABLE` in the environment nothing is hooked.
+:data:`aurora_core.engine.settings.VARIABLE` in the environment nothing is hooked but a CPU's products
+(``few_rows.py``).
 """
 
 import functools
@@ -17,6 +18,7 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.runtime_context import get_parallel, get_spec
 
 from aurora_core import credentials
+from aurora_core.engine import few_rows
 from aurora_core.engine.access import Access, AccessMiddleware
 from aurora_core.engine.counters import Ending
 from aurora_core.engine.runtime import Runtime
@@ -242,6 +244,8 @@ def register() -> None:
         SystemExit: the engine would serve without access control. SGLang logs any other exception of a plugin, and of
             hooks that it cannot apply, and then serves with all routes open.
     """
+    for target, kind, hook in few_rows.hooks():
+        HookRegistry.register(target, hook, kind)
     try:
         settings = EngineSettings.from_environment()
         if settings is None:

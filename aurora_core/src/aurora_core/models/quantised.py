@@ -11,6 +11,8 @@ _PLAIN = (torch.bfloat16, torch.float16, torch.float32)
 _SCALED = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8)
 _SCALES = ("_scale_inv", "_scale")
 _PACKED = ("_packed", "_blocks")
+_FURTHER = ("_zero_point", "_offset", "_scale_2")
+"""What shifts or scales the numbers once more: a weight that has one is not its product with its scale."""
 
 
 def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | None) -> Tensor | None:
@@ -42,10 +44,21 @@ def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | 
     if stored.dtype not in _SCALED or scale is None:
         beside = "without a scale beside it" if scale is None else "packed"
         raise ConfigError(f"{name} is {str(stored.dtype).removeprefix('torch.')} {beside}, which is not read here")
+    further = next((name + suffix for suffix in _FURTHER if _counts(get(name + suffix))), None)
+    if further is not None:
+        raise ConfigError(f"{name} has {further} beside its scale, which is not read here")
+    if not scale.is_floating_point():
+        kind = str(scale.dtype).removeprefix("torch.")
+        raise ConfigError(f"{name} has a scale of {kind}, which are exponents or an index and are not read here")
     spread = _spread(scale.to(torch.float32), stored.shape, block)
     if spread is None:
         raise ConfigError(f"{name} is {list(stored.shape)} and its scale {list(scale.shape)}, which fit no rule here")
     return stored.to(torch.float32) * spread
+
+
+def _counts(found: Tensor | None) -> bool:
+    """Whether it is there and not zero, as zero points of symmetric quantisation are."""
+    return found is not None and bool((found.to(torch.float32) != 0).any())
 
 
 def _spread(scale: Tensor, shape: Sequence[int], block: Sequence[int] | None) -> Tensor | None:

@@ -95,6 +95,14 @@ class Eagle3Config:
         if published.whole(raw, "target_hidden_size", hidden) != hidden:
             message = f"hidden_size {hidden} is not target_hidden_size: a draft shares its target's embedding here"
             raise ConfigError(message)
+        key_heads = published.whole(raw, "num_key_value_heads", heads)
+        width = published.whole(raw, "head_dim", max(1, hidden // heads))
+        if heads % key_heads or width % 2:
+            message = (
+                f"{heads} heads, {key_heads} key heads and head_dim {width} are no attention: key heads must divide "
+                "the heads, and rope turns pairs of numbers"
+            )
+            raise ConfigError(message)
         layers = (raw.get("eagle_config") or {}).get("eagle_aux_hidden_state_layer_ids") or ()
         if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
             message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not whole numbers"
@@ -105,8 +113,8 @@ class Eagle3Config:
             target_hidden_size=hidden,
             intermediate_size=published.whole(raw, "intermediate_size"),
             num_attention_heads=heads,
-            num_key_value_heads=published.whole(raw, "num_key_value_heads", heads),
-            head_dim=published.whole(raw, "head_dim", max(1, hidden // heads)),
+            num_key_value_heads=key_heads,
+            head_dim=width,
             vocab_size=vocabulary,
             draft_vocab_size=published.whole(raw, "draft_vocab_size", vocabulary),
             rms_norm_eps=published.real(raw, "rms_norm_eps", 1e-6),

@@ -1,0 +1,46 @@
+"""Arguments of SGLang 0.5.23 under which the loop would break without a word: they are refused with the reason."""
+
+from collections.abc import Sequence
+
+_SWITCH = "SGLang cannot change draft steps with it while it runs, so that a day-0 draft would serve untried"
+_REPLICAS = "one engine is one scheduler here; use more replicas"
+_REFUSED = {
+    "--enable-dp-attention": _SWITCH,
+    "--enable-multi-layer-eagle": _SWITCH,
+    "--enable-two-batch-overlap": _SWITCH,
+    "--enable-pdmux": _SWITCH,
+    "--dp-size": _REPLICAS,
+    "--data-parallel-size": _REPLICAS,
+    "--pp-size": "SGLang has no EAGLE3 with pipeline parallelism",
+    "--pipeline-parallel-size": "SGLang has no EAGLE3 with pipeline parallelism",
+    "--enable-unified-memory": "its KV slots have other numbers than those by which states are captured",
+}
+
+
+def _name(argument: str) -> str:
+    return argument.split("=", 1)[0]
+
+
+def unservable(arguments: Sequence[str]) -> str | None:
+    """Which of an engine's further arguments would break the loop, and why; None where none does.
+
+    SGLang takes abbreviations, and so do these checks.
+    """
+    for argument in arguments:
+        given = _name(argument)
+        if given.startswith("--") and len(given) > len("--"):
+            for name, why in _REFUSED.items():
+                if name.startswith(given):
+                    return f"{argument} stands for {name}: {why}"
+    return None
+
+
+def of_draft(arguments: Sequence[str]) -> tuple[str, ...]:
+    """What a quantised target's arguments need beside them: its draft stays in 16 or 32 bits, as versions are written.
+
+    SGLang would quantise the draft too, and a swap would then write numbers of one type over those of another.
+    """
+    given = {_name(argument) for argument in arguments if argument.startswith("--q")}
+    quantised = any("--quantization".startswith(name) for name in given)
+    own = "--speculative-draft-model-quantization"
+    return (own, "unquant") if quantised and own not in map(_name, arguments) else ()
