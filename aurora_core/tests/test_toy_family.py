@@ -81,6 +81,9 @@ def test_versions_say_whose_they_are_and_are_read_as_such(trainer, draft_config,
     publisher = Publisher(store, draft_config, WeightsConfig(), target, metrics, 0, None)
     publisher.publish(trainer, samples[16:], Provenance())
     assert (publisher.published, publisher.withheld) == (1, 0)
+    publisher.publish(trainer, samples[16:], Provenance())
+    assert (publisher.published, publisher.withheld, store.versions()) == (1, 1, [0, 1])
+    assert metrics.registry.get_sample_value("aurora_train_withheld_total") == 1
     assert store.manifest(1).algorithm == "TOY"
     manifest, contents = store.read(1)
     back = checkpoint.from_contents(contents, manifest.algorithm, "version 1")

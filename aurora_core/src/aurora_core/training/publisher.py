@@ -26,7 +26,7 @@ IMAGE = "AURORA_IMAGE"
 ERROR = 0.05
 """Probability that a version is published that gains no more than asked for."""
 UNTRAINED = 1.1
-"""Accept length below which a draft is none yet: the first one above it is worth its trial against target-only."""
+"""Accept length below which a version of no training is no draft yet: the first one that was trained needs no proof."""
 ALL = "all"
 """In the file of versions in use: which are is not known yet, so that none may be deleted."""
 
@@ -98,7 +98,7 @@ class Publisher:
         least = trainer.config.publish_min_gain
         if gain.now <= gain.before + least:
             return False
-        if gain.before < UNTRAINED <= gain.now:
+        if gain.before < UNTRAINED and self._store.manifest(self.published).step == 0:
             return True
         return gain.proved(least, spent(ERROR, self._number(trainer)))
 
