@@ -1,6 +1,7 @@
 """Threads shared by namespaces: what hangs in one takes none from another."""
 
 import threading
+from concurrent.futures import wait
 from functools import partial
 
 from aurora_operator.workers import FairWorkers
@@ -28,6 +29,16 @@ def test_a_free_thread_goes_to_the_namespace_with_the_fewest_running():
         one.result(10)
     workers.close()
     assert sorted(order[:3]) == ["a", "b", "c"]
+
+
+def test_what_is_first_waits_for_nothing_else_of_its_namespace():
+    workers, release, order = FairWorkers(1, 1, "test"), threading.Event(), []
+    workers.submit("a", partial(release.wait, 20))
+    waiting = [workers.submit("a", partial(order.append, i)) for i in range(100)]
+    changed = workers.submit("a", partial(order.append, "changed"), first=True)
+    release.set()
+    wait([*waiting, changed], 20)
+    assert order == ["changed", *range(100)]
 
 
 def test_what_a_task_fails_with_belongs_to_whoever_waits_and_what_was_cancelled_is_not_run():

@@ -78,12 +78,14 @@ class Controller:
         self._threads.close()
         return await asyncio.to_thread(self._threads.finished, CLOSE_SECONDS)
 
-    async def _run(self, name: Name) -> float | None:
+    async def _run(self, name: Name, *, woken: bool) -> float | None:
         if not self._due:
             self._progress = time.monotonic()
         self._due += 1
         try:
-            return await asyncio.wrap_future(self._threads.submit(name.namespace, lambda: self._reconcile(name)))
+            # What changed does not wait for a whole fleet that is at rest.
+            found = self._threads.submit(name.namespace, lambda: self._reconcile(name), first=woken)
+            return await asyncio.wrap_future(found)
         finally:
             self._due -= 1
             self._progress = time.monotonic()
@@ -97,7 +99,7 @@ class Controller:
                 started = time.monotonic()
                 woken = self._woken.pop(name, None)
                 try:
-                    wait = await self._run(name)
+                    wait = await self._run(name, woken=woken is not None)
                     backoff = _FIRST_BACKOFF
                 except Exception as error:
                     # Whatever it is: it must not end the worker, or nothing would reconcile after this resource again.

@@ -6,6 +6,7 @@ be deleted whether or not an operator runs, and what it owns is collected by Kub
 
 import asyncio
 import logging
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -123,7 +124,9 @@ class Reconciler:
         metrics.show(str(name), snapshot.spec, status)
         if todo.again_seconds < RESYNC_SECONDS:
             return todo.again_seconds
-        return max(todo.again_seconds, len(self._names) / _RECONCILES_A_SECOND)
+        # Spread: a fleet that was changed at once is not reconciled at once for ever.
+        spread = random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
+        return max(todo.again_seconds, spread * len(self._names) / _RECONCILES_A_SECOND)
 
     def _remember(self, name: Name, snapshot: Snapshot, todo: Plan, problems: tuple[Problem, ...]) -> None:
         """What was applied, and who made it necessary."""

@@ -34,11 +34,12 @@ class FairWorkers:
         self._waiting: dict[str, deque[_Task[Any]]] = {}
         self._running: dict[str, int] = {}
 
-    def submit(self, namespace: str, run: Callable[[], T]) -> Future[T]:
-        """Run it in a thread when it is this namespace's turn."""
+    def submit(self, namespace: str, run: Callable[[], T], *, first: bool = False) -> Future[T]:
+        """Run it in a thread when it is this namespace's turn; ``first`` before what else waits of the namespace."""
         task = _Task(run)
         with self._lock:
-            self._waiting.setdefault(namespace, deque()).append(task)
+            waiting = self._waiting.setdefault(namespace, deque())
+            (waiting.appendleft if first else waiting.append)(task)
             self._start()
         return task.future
 
