@@ -44,6 +44,12 @@ def test_they_say_what_the_status_says():
     assert value("aurora_gate_bar") == 1
 
 
+def test_events_are_counted_from_0_so_that_the_first_one_is_an_increase():
+    metrics.show("ns/metrics", a_spec(), STATUS)
+    for word in ("Promoted", "Rejected", "RolledBack", "SpeculationOff", "TrialBegan", "Superseded"):
+        assert value("aurora_operator_verdicts_total", reason=word) == 0
+
+
 def test_without_a_candidate_there_is_nothing_to_estimate():
     metrics.show("ns/metrics", a_spec(), STATUS.model_copy(update={"candidate": None}))
     assert value("aurora_candidate_version") == -1

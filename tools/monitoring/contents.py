@@ -20,6 +20,7 @@ from monitoring.panels import (
 )
 
 _ALL, _ONE = '{speculator=~"$speculator"}', '{speculator="$speculator"}'
+_DRAFTED = f'{_ONE[:-1]},steps!="0"}}'
 _ACCEPT = (metrics.ACCEPT_TOKENS, metrics.ACCEPT_CYCLES)
 _SPEED = (metrics.DECODE_TOKENS, metrics.DECODE_SECONDS)
 _GOOD_AT_0 = ((None, GREEN), (1, RED))
@@ -113,7 +114,7 @@ DEPLOYMENT = (
           [(quantile(0.5, metrics.INTER_TOKEN_SECONDS, _ONE), "50 %"),
            (quantile(0.99, metrics.INTER_TOKEN_SECONDS, _ONE), "99 %")], unit="s", columns=3),
     Panel("Accept length by version", "Both arms of a trial are live at the same time, so they compare here.",
-          [(ratio(*_ACCEPT, _ONE, "version, steps"), "version {{version}}, {{steps}} steps")],
+          [(ratio(*_ACCEPT, _DRAFTED, "version, steps"), "version {{version}}, {{steps}} steps")],
           unit="none", low=1, columns=3),
     Panel("Requests", "Running and waiting, of all engines. A queue that stays needs more replicas.",
           [(f"sum({metrics.REQUESTS_RUNNING}{_ONE})", "running"), (f"sum({metrics.REQUESTS_QUEUED}{_ONE})", "queued")],

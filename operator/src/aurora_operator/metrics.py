@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Candidate, Status, StratumEstimate
+from aurora_operator.promotion.outcome import EVENTS
 from aurora_operator.promotion.statistics import moved
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)
@@ -108,6 +109,9 @@ def show(name: str, spec: Spec, status: Status) -> None:
     for stratum in strata:
         for word, bound in _bounds(stratum):
             _stratum_estimate.labels(name, stratum.name, word).set(_known(bound))
+    for word in EVENTS:
+        # From 0 on: PromQL's increase does not see a series that begins at 1.
+        verdicts.labels(name, word)
     for one in status.conditions:
         _condition.labels(name, one.type).set({"True": 1, "False": 0}.get(one.status, -1))
 

@@ -25,6 +25,10 @@ VERDICTS = {
     "Previous": _Verdicts("RolledBack", "StableKept"),
     "Best": _Verdicts("RolledBack", "StableKept"),
 }
+EVENTS = sorted(
+    {"TrialBegan", "Superseded", "Paused", "NoEvidence", *(word for pair in VERDICTS.values() for word in pair)}
+)
+"""What is counted of promotion, by reason."""
 
 
 def _accept_length(at: Progress, candidate: Candidate, *, proved: bool) -> dict[str, Any]:
