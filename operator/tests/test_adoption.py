@@ -14,7 +14,7 @@ from aurora_operator.reconcile.ownership import Adopted, adopted
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render import serving
 from aurora_operator.render.adoption import patch
-from aurora_operator.render.identity import Resource
+from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
 from aurora_operator.render.network import NetworkPeers
 from kubectl_stub import Stub
@@ -154,4 +154,7 @@ def test_the_command_prints_the_patch(tmp_path, monkeypatch, capsys, spec, argum
         main()
     except SystemExit as end:
         said = str(end.code)
-    assert part in said + "".join(capsys.readouterr())
+    out, err = capsys.readouterr()
+    assert part in said + out + err
+    if not said:
+        assert yaml.safe_load(out) == patch(RESOURCE, Images("mine:1", ""), "sglang", "main")

@@ -175,6 +175,11 @@ class Samples(Config):
     """URL of Mooncake's metadata server."""
     mooncake_protocol: Literal["tcp", "rdma"] = "tcp"
     """How Mooncake moves bytes."""
+    mooncake_device: str = Field("", max_length=300, pattern=r"^[A-Za-z0-9_,.-]*$")
+    """RDMA devices, comma separated; empty for TCP."""
+    mooncake_segment_bytes: PositiveInt = Field(512 << 20, le=1 << 50)
+    """Memory that each engine gives to the Mooncake store, of its own memory limit; a sample that is larger than what
+    is free there is dropped and counted."""
 
 
 class SamplesConfig(Samples):
@@ -200,10 +205,6 @@ class SamplesConfig(Samples):
     """host:port of the Mooncake master."""
     mooncake_metadata: Url = "http://127.0.0.1:18090/metadata"
     """URL of Mooncake's metadata server."""
-    mooncake_device: str = ""
-    """RDMA devices, comma separated; empty for TCP."""
-    mooncake_segment_bytes: PositiveInt = 512 << 20
-    """Memory that this process gives to the Mooncake store."""
     trainer_url: str = "http://127.0.0.1:18080"
     """Where the engine announces new samples to the trainer (Mooncake transport)."""
     queue_size: PositiveInt = 64

@@ -19,7 +19,8 @@ def adopt(kubectl: Kubectl, options: argparse.Namespace) -> None:
         end(f"{found.name} makes its own engine pods: serving.adopt.selector names those that it should adopt")
     images = Images(options.engine_image, "") if options.engine_image else _running(kubectl)
     made = patch(resource, images, options.deployment, options.container)
-    write(yaml.safe_dump(made, sort_keys=False).rstrip())
+    for line in yaml.safe_dump(made, sort_keys=False).splitlines():
+        write(line)
 
 
 def _running(kubectl: Kubectl) -> Images:
