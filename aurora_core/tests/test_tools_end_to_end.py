@@ -115,7 +115,7 @@ def test_from_prompts_to_a_reduced_draft(tmp_path, tiny, url, work):
     store = WeightsStore(folder / "weights")
     newest = store.versions()[-1]
     assert newest > 0
-    assert store.verify(newest).holdout_accept_length > 1.2
+    assert store.verify(newest).holdout_accept_length > 1.1
 
     measuring = ("--target", tiny[0], "--prompts", out, "--domain-field", "domain")
     first, trained, full, small = store.folder(0), store.folder(newest), tmp_path / "full", tmp_path / "small"

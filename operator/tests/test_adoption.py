@@ -18,7 +18,7 @@ from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.merge import pod_template
 from aurora_operator.render.network import NetworkPeers
 from kubectl_stub import Stub
-from operator_support import IMAGES, NOW, a_body, a_snapshot, a_spec, reported
+from operator_support import IMAGES, NOW, a_body, a_snapshot, a_spec, reported, settled
 
 SPEC = a_spec(serving={"adopt": {"selector": {"app": "sglang"}}, "extraArgs": ["--mem-fraction-static", "0.8"]})
 RESOURCE = Resource("chat", "ns", "u-1", SPEC)
@@ -79,11 +79,11 @@ def test_a_pod_with_the_operator_s_labels_is_a_stranger_unless_the_selector_matc
 
 def test_neither_pods_nor_a_service_nor_a_policy_of_engines_is_made():
     peers = NetworkPeers(operator=({"podSelector": {}},))
-    made = plan(a_snapshot(SPEC, children=PREPARED, network=peers, engine_pods=(a_pod("a"),)))
-    kinds = {(body["kind"], body["metadata"]["name"]) for body in made.apply}
+    _, children = settled(SPEC, network=peers)
+    kinds = {(body["kind"], body["metadata"]["name"]) for body in children}
     assert kinds == {
         ("PersistentVolumeClaim", "chat-weights"), ("ConfigMap", "chat-config"), ("ConfigMap", "chat-desired"),
-        ("Secret", "chat-keys"), ("Job", "chat-trainer"),
+        ("Secret", "chat-keys"), ("Job", "chat-init"), ("Job", "chat-trainer"),
         ("NetworkPolicy", "chat-trainer"), ("NetworkPolicy", "chat-init"),
     }  # fmt: skip
 

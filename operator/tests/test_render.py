@@ -222,7 +222,7 @@ def test_all_pods_take_user_and_pull_secrets_from_the_operator(monkeypatch):
     assert {t["spec"]["securityContext"]["runAsUser"] for t in templates(snapshot).values()} == {65532}
     assert not any("imagePullSecrets" in t["spec"] for t in templates(snapshot).values())
     ours = Settings.from_environment().images
-    own = [body for body in snapshot.children.values() if body["metadata"]["name"] == "chat-init"]
+    own = [body for body in snapshot.children.values() if body["metadata"]["name"] in {"chat-init", "chat-keys"}]
     made = plan(replace(snapshot, images=ours, children={key(body): body for body in own})).apply
     pods = [body["spec"]["template"]["spec"] for body in made if body["kind"] in {"Deployment", "Job"}]
     assert len(pods) == 2

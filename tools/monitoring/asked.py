@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from aurora_core.protocol import metrics
+
 Read = Callable[[str], str]
 """Gives the body of a path below the base of a Prometheus' API."""
 _SPECIAL = re.compile(r"[\\\[\]{}()*+?.^$|]")
@@ -146,7 +148,7 @@ def _marks(read: Read, query: str, span: Span) -> list[tuple[datetime, str]]:
 def speculators(read: Read, span: Span) -> list[str]:
     """The SpeculatorDeployments that have series in a range."""
     asked = {"start": f"{span.start.timestamp():.3f}", "end": f"{span.end.timestamp():.3f}"}
-    found = _data(read, "label/speculator/values", **asked, **{"match[]": "aurora_stable_version"})
+    found = _data(read, "label/speculator/values", **asked, **{"match[]": str(metrics.STABLE_VERSION)})
     return sorted(found)
 
 

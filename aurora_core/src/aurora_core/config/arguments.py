@@ -11,8 +11,8 @@ _REFUSED = {
     "--enable-pdmux": _SWITCH,
     "--dp-size": _REPLICAS,
     "--data-parallel-size": _REPLICAS,
-    "--pp-size": "SGLang has no EAGLE3 with pipeline parallelism",
-    "--pipeline-parallel-size": "SGLang has no EAGLE3 with pipeline parallelism",
+    "--pp-size": "SGLang does not speculate with pipeline parallelism",
+    "--pipeline-parallel-size": "SGLang does not speculate with pipeline parallelism",
     "--enable-unified-memory": "its KV slots have other numbers than those by which states are captured",
 }
 

@@ -244,13 +244,9 @@ def register() -> None:
         SystemExit: the engine would serve without access control. SGLang logs any other exception of a plugin, and of
             hooks that it cannot apply, and then serves with all routes open.
     """
-    for target, kind, hook in few_rows.hooks():
-        HookRegistry.register(target, hook, kind)
     try:
         settings = EngineSettings.from_environment()
-        if settings is None:
-            return
-        access = _taken_access()
+        access = None if settings is None else _taken_access()
     except ConfigError as error:
         raise SystemExit(f"aurora: {error}") from error
     if access is not None:
@@ -259,6 +255,6 @@ def register() -> None:
         except (ImportError, AttributeError) as error:
             message = f"aurora: this SGLang has no {_SERVE}: access control cannot be put before its routes"
             raise SystemExit(message) from error
-    plugin = _Plugin(settings, access)
-    for target, kind, hook in plugin.hooks():
+    hooks = few_rows.hooks() if settings is None else [*few_rows.hooks(), *_Plugin(settings, access).hooks()]
+    for target, kind, hook in hooks:
         HookRegistry.register(target, hook, kind)

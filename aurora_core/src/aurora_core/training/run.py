@@ -155,8 +155,12 @@ class TrainingRun:
         # Last of all: a launcher that sees one rank end gives the others little time.
         ranks.end(finished=self.finished)
 
-    def publish(self) -> None:
-        """Publish the draft where it beats the last version on the samples that are held out now."""
+    def publish(self, *, proof: bool = True) -> None:
+        """Publish the draft where it beats the last version on the samples that are held out now.
+
+        Args:
+            proof: publish what is proved to, so that no request is served by noise.
+        """
         oldest, newest = self.pool.window()
         said = json.dumps(self._config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         provenance = Provenance(
@@ -166,7 +170,7 @@ class TrainingRun:
             oldest_sample=oldest,
             newest_sample=newest,
         )
-        self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout], provenance)
+        self._publisher.publish(self.trainer, [entry.sample for entry in self.pool.heldout], provenance, proof=proof)
 
     def _check_head(self) -> None:
         """Before the first step of a process, and never again: the target's files stay as they are."""
