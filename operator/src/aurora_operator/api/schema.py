@@ -118,7 +118,8 @@ def _parts(schema: dict[str, Any], definitions: dict[str, Any], path: tuple[str,
         return {"properties": parts, **({"default": _declared(schema["default"])} if "default" in schema else {})}
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
         inner = structural(schema["additionalProperties"], definitions, path)
-        return {"additionalProperties": inner, "maxProperties": schema.get("maxProperties", 64)}
+        least = {"minProperties": schema["minProperties"]} if "minProperties" in schema else {}
+        return {"additionalProperties": inner, **least, "maxProperties": schema.get("maxProperties", 64)}
     if schema.get("type") == "array":
         items = schema["prefixItems"][0] if "prefixItems" in schema else schema["items"]
         return {"items": structural(items, definitions, path), "maxItems": schema.get("maxItems", 64)}
