@@ -9,7 +9,7 @@ from engine_support import ADMIN_KEY, API_KEY
 
 from aurora_core import listening
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.own_engine]
+pytestmark = pytest.mark.filterwarnings("ignore")
 BODY = {"text": "Hello", "sampling_params": {"max_new_tokens": 2, "temperature": 0}}
 
 

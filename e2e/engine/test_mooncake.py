@@ -13,7 +13,7 @@ from aurora_demo import store
 from machine import patience
 from ports import free_port
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.own_engine]
+pytestmark = pytest.mark.filterwarnings("ignore")
 TOKEN = "sample-token"  # noqa: S105 (of this test)
 
 

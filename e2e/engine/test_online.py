@@ -22,7 +22,7 @@ from engine_support import ROOT
 from machine import patience
 from ports import free_port
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900), pytest.mark.own_engine]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 TRAINER, ENGINE = "ray::TrainerActor", "ray::EngineActor"
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from workshop import build
@@ -79,30 +80,21 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     _stage(session, "unit tests of the loop", 60, "pytest", "-q", "-n", "2", *core)
     _stage(session, "unit tests of the operator", 50, "pytest", "-q", "-n", "2", "operator/tests")
     # It waits for scrapes most of the time.
-    evidence = _beside(session, "evidence from a real Prometheus", 130, "-n", "4", "e2e/evidence")
+    evidence = ("pytest", "-v", "-n", "4", "e2e/evidence")
+    run = partial(session.processes.shown, at_end=True)
+    beside = Tasks([Task("evidence from a real Prometheus", 130, lambda step: run(step, *evidence))], session.progress)
+    session.closing.append(beside.close)
     _node(session, api_only=True)
     apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")
     several = ("not whole_cluster", "-n", "2", "--dist", "loadfile")
     _stage(session, "API-server tests, side by side", 250, *apiserver, *several)
-    evidence.join()
+    beside.join()
     _stage(session, "API-server tests, one by one", 120, *apiserver, "whole_cluster")
     _stop_node(session)
-    slow = ("--durations", "12")
-    online = _beside(session, "engines of their own", 200, *slow, "e2e/engine", "-m", "own_engine")
-    _stage(session, "real engine", 350, "pytest", "-v", *slow, "e2e/engine", "-m", "not own_engine")
-    online.join()
+    _stage(session, "real engine", 500, "pytest", "-v", "--durations", "12", "e2e/engine")
     _node(session)
     _stage(session, "product on the node", 120, INSTALL)
     _stage(session, "whole-node tests", 1500, NODE, "enter", folder / "pytest", "-v", "--durations", "20", "e2e/onnode")
-
-
-def _beside(session: Session, name: str, seconds: float, *arguments: str) -> Tasks:
-    """Start tests that others run beside; their output comes whole at their end."""
-    processes = session.processes
-    task = Task(name, seconds, lambda step: processes.shown(step, "pytest", "-v", *arguments, at_end=True))
-    tasks = Tasks([task], session.progress)
-    session.closing.append(tasks.close)
-    return tasks
 
 
 def quickstart(session: Session, arguments: Sequence[str]) -> None:
