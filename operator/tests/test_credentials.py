@@ -5,7 +5,7 @@ import copy
 
 import pytest
 from aurora_operator.clients.secrets import ALLOWED_HOSTS
-from aurora_operator.reconcile import observe
+from aurora_operator.reconcile import named_secrets
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.credentials import ANNOTATION, NAMES, stamp
 from aurora_operator.render.identity import Resource
@@ -115,8 +115,8 @@ class Stored:
 def test_no_pod_reads_a_secret_that_does_not_allow_it(more, host, field, kept_back):
     spec = a_spec(**more)
     mine = Resource("chat", "ns", "u-1", spec)
-    assert not observe._credentials(Stored(host), mine, prepared=False).unusable
-    refused = observe._credentials(Stored("elsewhere"), mine, prepared=False)
+    assert not named_secrets.read(Stored(host), mine, prepared=False).unusable
+    refused = named_secrets.read(Stored("elsewhere"), mine, prepared=False)
     assert refused.unusable == {field}
     assert f"{ALLOWED_HOSTS}={host}" in refused.problem
     assert not refused.api_key
@@ -154,13 +154,13 @@ ELSEWHERE = {"name": "HF_ENDPOINT", "value": "https://elsewhere.example"}
 def test_a_token_for_the_hub_is_not_for_whatever_an_author_runs_or_names_instead(training, chosen):
     spec = a_spec(target={"model": "a/b", "tokenSecret": {"name": "hf", "key": "key"}}, training=training)
     mine = Resource("chat", "ns", "u-1", spec)
-    refused = observe._credentials(Stored("huggingface.co"), mine, prepared=False)
+    refused = named_secrets.read(Stored("huggingface.co"), mine, prepared=False)
     assert refused.unusable == ({"target.tokenSecret"} if chosen else set())
     if chosen:
         assert f"{ALLOWED_HOSTS}=chat.ns.svc" in refused.problem
-        assert not observe._credentials(Stored("huggingface.co chat.ns.svc"), mine, prepared=False).unusable
+        assert not named_secrets.read(Stored("huggingface.co chat.ns.svc"), mine, prepared=False).unusable
 
 
 def test_a_fetched_target_needs_no_token_any_more():
     spec = a_spec(target={"model": "a/b", "tokenSecret": {"name": "hf", "key": "key"}})
-    assert not observe._credentials(Stored(""), Resource("chat", "ns", "u-1", spec), prepared=True).unusable
+    assert not named_secrets.read(Stored(""), Resource("chat", "ns", "u-1", spec), prepared=True).unusable

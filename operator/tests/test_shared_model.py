@@ -5,7 +5,8 @@ from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, Target
 from aurora_core.config.strata import StrataConfig, StratumConfig
 from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.promotion import Strata, Stratum
-from aurora_operator.api.spec import SamplesSpec, ServingSpec, WeightsSpec
+from aurora_operator.api.spec import SamplesSpec, ServingSpec
+from aurora_operator.api.volume import WeightsSpec
 from aurora_operator.render.config import configured, deployment_config, engine_part
 from aurora_operator.render.identity import Resource
 from operator_support import a_spec

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 from aurora_operator.clients.secrets import ALLOWED_HOSTS
-from aurora_operator.reconcile import observe
+from aurora_operator.reconcile import named_secrets
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.render.credentials import ANNOTATION
 from aurora_operator.render.identity import Resource
@@ -26,7 +26,7 @@ class Stored:
 
 
 def found(spec=SIGNED, **stored):
-    return observe._credentials(Stored(**stored), Resource("chat", "ns", "u-1", spec), prepared=True)
+    return named_secrets.read(Stored(**stored), Resource("chat", "ns", "u-1", spec), prepared=True)
 
 
 def variables(body):

@@ -5,21 +5,21 @@ from typing import Annotated, Literal
 from aurora_core.config.algorithms import FAMILIES
 from aurora_core.config.base import Config
 from aurora_core.config.effect import Effect
-from aurora_core.config.parts import Samples, Serving, WeightsConfig
+from aurora_core.config.parts import Samples, Serving
 from aurora_core.config.training import TrainingConfig
 from pydantic import Field
 
-from aurora_operator.api.fields import GpuResource, Name, SecretKey, gpu_rules, rules
+from aurora_operator.api.fields import GpuResource, SecretKey, gpu_rules, rules
 from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.pod_template import PodTemplate
 from aurora_operator.api.promotion import PromotionSpec
+from aurora_operator.api.volume import WeightsSpec
 
 Image = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 Quantities = Annotated[
     dict[str, Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]],
     Field(max_length=16),
 ]
-
 Labels = Annotated[
     dict[str, Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]],
     Field(max_length=16),
@@ -37,8 +37,6 @@ OWNED_ARGUMENTS = (
     "--ssl-keyfile-password", "--enable-ssl-refresh",
 )  # fmt: skip
 """Arguments of SGLang that follow from other fields; the operator must own them, or capture and swap break."""
-
-
 RAY_PORTS = 6379, 6499
 """The first and the last port of Ray's processes, in mode Online."""
 _DAY_ZERO = "self.mode == 'ExternalWithoutDraft' || (self.mode == 'Online' && !has(self.draft.checkpoint))"
@@ -160,53 +158,6 @@ class SamplesSpec(Samples):
 
     max_age_seconds: int = Field(604_800, ge=60, le=315_360_000)
     """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
-
-
-class ClaimTemplate(Config):
-    """A PersistentVolumeClaim to make."""
-
-    model_config = rules(
-        (
-            "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-            "weights.template.size can only grow",
-        ),
-    )
-
-    storage_class_name: Annotated[Name | None, Effect.REFUSED] = None
-    """Storage class; by default the cluster's own default."""
-    size: Annotated[str, Effect.IN_PLACE] = Field("20Gi", max_length=32, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")
-    """Size; it can grow where the storage class allows that."""
-    access_mode: Annotated[Literal["ReadWriteMany", "ReadWriteOnce"], Effect.REFUSED] = "ReadWriteMany"
-    """ReadWriteOnce keeps all pods on one node, the one that has the volume."""
-
-
-class SigningSpec(Config):
-    """Signatures of versions by a key of a Secret: a version that another writer put on the volume is not used."""
-
-    secret_name: Name
-    """Secret with the keys ``key``, which signs, and ``previous``, which may be left out and is accepted as well."""
-    required: bool = True
-    """Refuse versions without a signature; false while what is on the volume was made before there was a key."""
-
-
-class WeightsSpec(WeightsConfig):
-    """The volume of versions, samples, training state and fetched models."""
-
-    model_config = rules(
-        (
-            "!(has(self.claimName) && has(self.template))",
-            "weights.claimName and weights.template exclude each other: use an existing claim, or have one made",
-        ),
-    )
-
-    claim_name: Annotated[Name | None, Effect.REFUSED] = None
-    """Existing claim."""
-    template: ClaimTemplate | None = None
-    """Claim to make; the default where no claimName is given."""
-    signing: Annotated[SigningSpec | None, Effect.BOTH] = None
-    """Sign versions, and use none that is not signed; off where it is left out."""
-    on_delete: Annotated[Literal["Retain", "Delete"], Effect.IN_PLACE] = "Retain"
-    """What becomes of a claim that was made, and all drafts in it, when the resource is deleted."""
 
 
 class Spec(Config):

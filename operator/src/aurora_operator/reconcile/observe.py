@@ -7,34 +7,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from aurora_core.agent.client import AgentClient
 from aurora_core.budget import within
-from aurora_core.credentials import clean
-from aurora_core.errors import ConfigError, EngineError
+from aurora_core.errors import EngineError
 from aurora_core.protocol.agent import Contents, VersionInfo
 from aurora_core.protocol.trainer import TrainerStatus
-from aurora_core.weights.signing import Signing
 
-from aurora_operator.api.fields import SecretKey
 from aurora_operator.api.reading import read
 from aurora_operator.api.status_fields import MOST_DIGEST, MOST_VERSION
 from aurora_operator.clients.cluster import Cluster
-from aurora_operator.clients.secrets import check_consent
-from aurora_operator.errors import SecretValueError
 from aurora_operator.promotion.progress import Pod, Published
-from aurora_operator.reconcile import ray, route
+from aurora_operator.reconcile import named_secrets, ray, route
 from aurora_operator.reconcile.legible import flaw
 from aurora_operator.reconcile.ownership import Adopted, Pods, adopted, controller, made_by, sorted_out
 from aurora_operator.reconcile.pods import is_ready
 from aurora_operator.reconcile.polling import Polling
 from aurora_operator.reconcile.snapshot import Key, Problem, Snapshot, decoded, is_credential, succeeded
 from aurora_operator.render.config import AGENT_PORT
-from aurora_operator.render.credentials import ACCEPTED, NAMES, SIGNING
+from aurora_operator.render.credentials import NAMES
 from aurora_operator.render.identity import COMPONENT, Images, Resource
 from aurora_operator.render.ray import HEAD
-from aurora_operator.render.training import is_chosen
 
 _AGENT_TIMEOUT = 20.0
 """Of one request, and of all that a reconcile reads from one agent."""
@@ -152,73 +146,6 @@ def agent(pod: Pod, token: str) -> AgentClient:
     return AgentClient(f"http://{host}:{AGENT_PORT}", token, timeout=_AGENT_TIMEOUT, name=pod.name)
 
 
-HUB = "https://huggingface.co"
-
-
-class _Credentials(NamedTuple):
-    """The user's own: see :class:`Snapshot`."""
-
-    api_key: str = ""
-    signing: tuple[str, ...] = ()
-    problem: str = ""
-    unusable: frozenset[str] = frozenset()
-
-
-def _named(cluster: Cluster, resource: Resource, field: str, at: SecretKey, url: str) -> tuple[str, str, bool]:
-    """A value that the spec names, what is wrong with it, and whether it may not be used at all."""
-    name = f"key {at.key} of Secret {resource.namespace}/{at.name} ({field})"
-    secret = cluster.get("v1", "Secret", resource.namespace, at.name)
-    if secret is None or at.key not in (secret.get("data") or {}):
-        return "", f"{name} does not exist: create it", False
-    try:
-        check_consent(secret, at.name, url)
-        return clean(decoded(secret, at.key), name), "", False
-    except SecretValueError as error:
-        return "", f"{field}: {error}", True
-    except ConfigError as error:
-        return "", str(error), False
-
-
-def _signing(cluster: Cluster, resource: Resource, host: str) -> tuple[tuple[str, ...], str]:
-    """The keys that sign versions, and what is wrong with them."""
-    spec, field = resource.spec.weights.signing, "weights.signing"
-    if spec is None:
-        return (), ""
-    secret = cluster.get("v1", "Secret", resource.namespace, spec.secret_name) or {}
-    names = [SIGNING, *([ACCEPTED] if ACCEPTED in (secret.get("data") or {}) else [])]
-    found = [_named(cluster, resource, field, SecretKey(name=spec.secret_name, key=name), host) for name in names]
-    problem = next((problem for _, problem, _ in found if problem), "")
-    keys = () if problem else tuple(key for key, _, _ in found)
-    try:
-        if keys:
-            Signing(keys)
-    except ConfigError as error:
-        return (), f"{field}: Secret {resource.namespace}/{spec.secret_name}: {error}"
-    return keys, problem
-
-
-def _credentials(cluster: Cluster, resource: Resource, *, prepared: bool) -> _Credentials:
-    """What pods get of the user's Secrets. Whoever may create a resource chooses the image that reads them there."""
-    serving, target = resource.spec.serving, resource.spec.target
-    api_key, problems, unusable = "", [], set()
-    host = f"http://{resource.name}.{resource.namespace}.svc"
-    if serving.api_key_secret is not None:
-        api_key, problem, refused = _named(cluster, resource, "serving.apiKeySecret", serving.api_key_secret, host)
-        problems.append(problem)
-        unusable |= {"serving.apiKeySecret"} if refused else set()
-    if target.token_secret is not None and not prepared:
-        # Where the author chooses what runs, the token is theirs to read: its owner must allow this very deployment.
-        url = host if is_chosen(resource) else HUB
-        _, problem, refused = _named(cluster, resource, "target.tokenSecret", target.token_secret, url)
-        problems.append(problem)
-        unusable |= {"target.tokenSecret"} if refused else set()
-    signing, problem = _signing(cluster, resource, host)
-    problems.append(problem)
-    # Nothing starts without the key: what it made would be unsigned, or refused.
-    unusable |= {"weights.signing"} if problem else set()
-    return _Credentials(api_key, signing, next(filter(None, problems), ""), frozenset(unusable))
-
-
 def _pods(
     cluster: Cluster, resource: Resource, children: Mapping[Key, Mapping[str, Any]], now: datetime
 ) -> tuple[Pods, Adopted]:
@@ -283,7 +210,7 @@ def observe(
     if contents:
         versions = published(contents[0])
     init = children.get(("batch/v1", "Job", resource.init))
-    credentials = _credentials(cluster, resource, prepared=succeeded(init))
+    credentials = named_secrets.read(cluster, resource, prepared=succeeded(init))
     found = polling.found(resource, status, now, frozenset(pod["metadata"]["name"] for pod in engines))
     return Snapshot(
         body=body,
