@@ -9,6 +9,7 @@ import pytest
 from aurora_core.datasets import conversations, generation
 from aurora_core.errors import ConfigError
 from command_line import run
+from http_support import Replies
 
 MESSAGES = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "one"}]}
 SHAREGPT = {
@@ -56,16 +57,9 @@ def test_what_is_no_conversation_says_where(tmp_path, text, message):
         conversations.read([tmp_path / "p.jsonl"])
 
 
-class Server(BaseHTTPRequestHandler):
+class Server(Replies, BaseHTTPRequestHandler):
     asked: ClassVar[list] = []
     failing: ClassVar[frozenset] = frozenset()
-
-    def _reply(self, status, body):
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
 
     def do_GET(self):
         self._reply(200, {"data": [{"id": "the model"}]})

@@ -11,6 +11,7 @@ from aurora_core.datasets.generation import Requesting
 from aurora_core.online import prompts
 from aurora_core.online.prompts import Asked, Feed
 from command_line import run
+from http_support import Replies
 
 
 class Engine(ThreadingHTTPServer):
@@ -25,14 +26,7 @@ class Engine(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def _reply(self, status, body):
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
+class _Handler(Replies, BaseHTTPRequestHandler):
     def do_GET(self):
         engine = self.server
         running = {"num_running_reqs": engine.running, "num_waiting_reqs": engine.users}

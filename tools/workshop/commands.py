@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from workshop import build
@@ -81,8 +80,9 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     _stage(session, "unit tests of the operator", 50, "pytest", "-q", "-n", "2", "operator/tests")
     # It waits for scrapes most of the time.
     evidence = ("pytest", "-v", "-n", "4", "e2e/evidence")
-    run = partial(session.processes.shown, at_end=True)
-    beside = Tasks([Task("evidence from a real Prometheus", 130, lambda step: run(step, *evidence))], session.progress)
+    shown = session.processes.shown
+    task = Task("evidence from a real Prometheus", 130, lambda step: shown(step, *evidence, at_end=True))
+    beside = Tasks([task], session.progress)
     session.closing.append(beside.close)
     _node(session, api_only=True)
     apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")

@@ -7,6 +7,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from urllib.parse import urlencode
 
+from aurora_core.printable import listed
 from aurora_core.protocol import metrics
 
 from aurora_operator.api import GROUP, VERSION
@@ -187,8 +188,7 @@ def upgrades(kubectl: Kubectl, name: str | None, engine: str | None, trainer: st
     for found in [kubectl.get(name)] if name else kubectl.all(everywhere=False):
         there = upgrade.restarts(kubectl.within(found.namespace), found, images)
         for part, paths in there.items():
-            more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
-            text = f"{what} restarts its pods: {', '.join(paths[:_MOST_PATHS])}{more}"
+            text = f"{what} restarts its pods: {listed(paths, _MOST_PATHS)}"
             fine = f"{what} restarts none of its pods"
             yield Check(f"upgrade of {part}", Result.RESTARTS if paths else Result.OK, text if paths else fine)
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from aurora_core.printable import printable
+from aurora_core.printable import listed, printable
 
 from aurora_operator.api.status import Condition
 from aurora_operator.promotion.assignment import strategy
@@ -50,10 +50,10 @@ def _preparing(snapshot: Snapshot) -> str:
 def _unfit(names: Sequence[str], secret: str) -> str:
     if not names:
         return ""
-    shown, more = ", ".join(names[:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
     return (
-        f"serving.adopt.selector matches pods without an agent that has the key of Secret {secret}: {shown}{more}; "
-        "they count for nothing: patch their workload (kubectl aurora adopt), or narrow the selector"
+        f"serving.adopt.selector matches pods without an agent that has the key of Secret {secret}: "
+        f"{listed(names, 3)}; they count for nothing: patch their workload (kubectl aurora adopt), or narrow the "
+        "selector"
     )
 
 
@@ -85,9 +85,8 @@ def _available(snapshot: Snapshot) -> Seen:
 
 
 def _ignored(paths: Sequence[str]) -> str:
-    shown, more = ", ".join(paths[:5]), f" and {len(paths) - 5} more" if len(paths) > 5 else ""  # noqa: PLR2004
     return (
-        f"this version of the operator does not know {shown}{more} and ignores it: upgrade the operator to the "
+        f"this version of the operator does not know {listed(paths, 5)} and ignores it: upgrade the operator to the "
         "version of its CustomResourceDefinition, or remove the fields"
     )
 
@@ -100,10 +99,9 @@ def _first(problems: Mapping[str, str]) -> str:
 def _strange(names: Sequence[str]) -> str:
     if not names:
         return ""
-    shown, more = ", ".join(names[:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
     return (
-        f"pods with this resource's labels that it did not make: {shown}{more}; what they report counts for nothing, "
-        "but its Service may send them requests: find out who made them, and delete them"
+        f"pods with this resource's labels that it did not make: {listed(names, 3)}; what they report counts for "
+        "nothing, but its Service may send them requests: find out who made them, and delete them"
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from aurora_core.printable import listed
+
 from aurora_operator.reconcile.drift import holders, lost, readable
 from aurora_operator.reconcile.snapshot import Applied, Key
 
@@ -73,12 +75,7 @@ def culprit(desired: Mapping[str, Any], live: Mapping[str, Any]) -> str:
             fields.setdefault(manager, []).append(readable(path))
     if not fields:
         return "an admission webhook changes the annotations of what was rendered"
-    return "; ".join(f"{manager} sets {_listed(names)}" for manager, names in sorted(fields.items()))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_FIELDS} more" if len(names) > _MOST_FIELDS else ""
-    return ", ".join(names[:_MOST_FIELDS]) + more
+    return "; ".join(f"{manager} sets {listed(names, _MOST_FIELDS)}" for manager, names in sorted(fields.items()))
 
 
 class Memory:

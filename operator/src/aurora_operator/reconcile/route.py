@@ -135,7 +135,7 @@ def observed(cluster: Cluster, resource: Resource) -> Routed | None:
 
 def _contested(snapshot: Snapshot, at: Key) -> str:
     """Who fights over the route's weights, for people; empty where nobody does."""
-    fought = {name: one for name, one in snapshot.applied.items() if name == at}
+    fought = {at: snapshot.applied[at]} if at in snapshot.applied else {}
     return contest.message(fought, snapshot.resource.namespace, snapshot.now)
 
 
