@@ -107,17 +107,29 @@ def test_a_rollback_is_done_once_every_engine_serves_that_version(to, annotation
 
 
 def test_a_rollback_to_a_version_that_is_not_there_failed():
-    asked = changes.rollback(9, state())
-    text = "no rollback to version 9: the volume does not have it; nothing to decide"
+    asked = changes.rollback(3, state())
+    text = "no rollback to version 3: the volume does not have it; nothing to decide"
     outcome = asked.seen(having("PromotionProgressing", "NoCandidate", text))
     assert (outcome.done, outcome.fulfilled) == (True, False)
-    assert outcome.message == "no rollback to version 9: the volume does not have it"
+    assert outcome.message == "no rollback to version 3: the volume does not have it"
 
 
 def test_a_rollback_that_needs_none_or_cannot_be_says_so():
     assert changes.rollback(4, state()).already
     lost = state(stable=STABLE.model_copy(update={"previous": None}))
     assert "--to" in changes.rollback(None, lost).why
+
+
+@pytest.mark.parametrize("to", [-1, 9])
+def test_a_rollback_to_what_was_never_tried_is_refused_instead_of_waiting_for_it(to):
+    asked = changes.rollback(to, state())
+    assert (asked.already, asked.why.startswith(f"no rollback to version {to}: it was never tried")) == (False, True)
+
+
+def test_false_does_not_pause_and_any_other_value_does():
+    assert changes.pause({PAUSE: "false"}).annotation == f"{PAUSE}=true"
+    assert changes.resume({PAUSE: "false"}).already
+    assert changes.pause({PAUSE: "yes"}).already
 
 
 def test_pause_and_resume_wait_for_the_condition():

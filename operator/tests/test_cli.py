@@ -86,7 +86,9 @@ def test_rollback_to_a_version(kubectl, run):
     kubectl.answer({GET: (0, resource(), ""), "annotate": (0, "", "")})
     kubectl.after({GET: (0, resource(after), "")})
     assert run("rollback", "chat", "--to", "1")[0] == 0
-    assert "aurora-operator.io/rollback=4:1" in next(call for call in kubectl.calls if call[0] == "annotate")
+    asked, cleared = (call for call in kubectl.calls if call[0] == "annotate")
+    assert "aurora-operator.io/rollback=4:1" in asked
+    assert "aurora-operator.io/rollback-" in cleared
 
 
 def test_the_resources_of_all_namespaces_as_a_table_and_as_json(kubectl, run):

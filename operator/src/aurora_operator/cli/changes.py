@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aurora_operator.api.models import DraftSpec
 from aurora_operator.api.spec import Spec
 from aurora_operator.api.status import Condition, Entry, Status
-from aurora_operator.promotion.manual import OFF, PAUSE, PROMOTE, REJECT, ROLL_BACK, SPECULATION
+from aurora_operator.promotion.manual import OFF, PAUSE, PROMOTE, REJECT, ROLL_BACK, SPECULATION, is_paused
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Request:
         doing: what it asks for, in a few words.
         seen: what came of it, from a later status.
         undo: the annotation that takes it back.
+        once: whether the annotation has no meaning any more once the outcome is final.
     """
 
     annotation: str
     doing: str
     seen: Callable[[Status], Outcome]
     undo: str
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _held(spec: Spec, annotations: Mapping[str, str]) -> str:
     """Why nothing is decided at all."""
     if spec.suspend:
         return "spec.suspend is true, so nothing is decided: set it to false first"
-    if PAUSE in annotations:
+    if is_paused(annotations):
         return "promotion is paused: aurora resume first"
     if annotations.get(SPECULATION) == OFF:
         return "speculation is switched off, so there are no trials: aurora speculation on first"
@@ -118,7 +120,7 @@ def promote(spec: Spec, annotations: Mapping[str, str], status: Status) -> Reque
                 return Outcome(f"version {version} was not promoted: {entry.verdict}, {entry.reason}", True, False)
         return Outcome("the operator has not decided yet")
 
-    return Request(f"{PROMOTE}={version}", f"promotion of version {version}", seen, f"{PROMOTE}-")
+    return Request(f"{PROMOTE}={version}", f"promotion of version {version}", seen, f"{PROMOTE}-", once=True)
 
 
 def reject(spec: Spec, annotations: Mapping[str, str], status: Status) -> Request | Nothing:
@@ -137,7 +139,7 @@ def reject(spec: Spec, annotations: Mapping[str, str], status: Status) -> Reques
                 return Outcome(f"the trial of version {version} ended: {entry.verdict}, {entry.reason}", True, ended)
         return Outcome("the operator has not decided yet")
 
-    return Request(f"{REJECT}={version}", f"rejection of version {version}", seen, f"{REJECT}-")
+    return Request(f"{REJECT}={version}", f"rejection of version {version}", seen, f"{REJECT}-", once=True)
 
 
 def rollback(to: int | None, status: Status) -> Request | Nothing:
@@ -150,6 +152,8 @@ def rollback(to: int | None, status: Status) -> Request | Nothing:
         return Nothing("the version before the stable one is not known: aurora versions lists them; name one with --to")
     if target == stable.version:
         return Nothing(f"version {target} is stable already", already=True)
+    if not 0 <= target <= max(status.decided, stable.version):
+        return Nothing(f"no rollback to version {target}: it was never tried; aurora versions lists what there is")
 
     def seen(now: Status) -> Outcome:
         for entry in _newer(now, status):
@@ -161,12 +165,13 @@ def rollback(to: int | None, status: Status) -> Request | Nothing:
         return Outcome("the operator has not rolled back yet")
 
     value = f"{stable.version}" if to is None else f"{stable.version}:{to}"
-    return Request(f"{ROLL_BACK}={value}", f"rollback from version {stable.version} to {target}", seen, f"{ROLL_BACK}-")
+    doing = f"rollback from version {stable.version} to {target}"
+    return Request(f"{ROLL_BACK}={value}", doing, seen, f"{ROLL_BACK}-", once=True)
 
 
 def pause(annotations: Mapping[str, str]) -> Request | Nothing:
     """End the trial without a verdict and begin none."""
-    if PAUSE in annotations:
+    if is_paused(annotations):
         return Nothing("promotion is paused already", already=True)
 
     def seen(now: Status) -> Outcome:
@@ -183,7 +188,7 @@ def pause(annotations: Mapping[str, str]) -> Request | Nothing:
 
 def resume(annotations: Mapping[str, str]) -> Request | Nothing:
     """Decide again."""
-    if PAUSE not in annotations:
+    if not is_paused(annotations):
         return Nothing("promotion is not paused", already=True)
 
     def seen(now: Status) -> Outcome:

@@ -58,6 +58,9 @@ def carry_out(kubectl: Kubectl, found: Found, request: Request | Nothing, second
 
     outcome = wait(request, read, seconds)
     if outcome.done:
+        if request.once:
+            # Left there, it would be meant for what comes later, too: the next trial of the version that it names.
+            here.attempt("annotate", RESOURCE, name, request.undo)
         write(f"{name}: {outcome.message}")
         sys.exit(0 if outcome.fulfilled else 1)
     write(

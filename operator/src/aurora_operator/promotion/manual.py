@@ -13,9 +13,14 @@ PROMOTE, REJECT, ROLL_BACK, PAUSE, SPECULATION = (
     f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause", "speculation")
 )
 """Annotations by which a person decides. The value of the first three is the version that is meant, so that each acts
-once; that of a rollback may name where to, as ``stable:target``. Any value of ``pause`` holds all trials, and the value
-``off`` of ``speculation`` keeps engines from drafting, until it is removed."""
+once; that of a rollback may name where to, as ``stable:target``. Any value of ``pause`` but ``false`` holds all trials,
+and the value ``off`` of ``speculation`` keeps engines from drafting, until it is removed."""
 OFF = "off"
+
+
+def is_paused(annotations: Mapping[str, str]) -> bool:
+    """Whether a person holds all trials."""
+    return annotations.get(PAUSE, "false") != "false"
 
 
 def switched_off(spec: Spec, annotations: Mapping[str, str]) -> bool:
@@ -24,15 +29,20 @@ def switched_off(spec: Spec, annotations: Mapping[str, str]) -> bool:
 
 
 def rollback_target(
-    spec: Spec, stable: Stable, annotations: Mapping[str, str], versions: Sequence[Published] | None, now: datetime
+    spec: Spec,
+    stable: Stable,
+    decided: int,
+    annotations: Mapping[str, str],
+    versions: Sequence[Published] | None,
+    now: datetime,
 ) -> Stable | str | None:
-    """What a person wants stable to be.
+    """What a person wants stable to be; never a version that was not tried yet, such as one that comes much later.
 
     Returns:
         The new stable; or why it cannot be; or None where nobody asked, or it was done already.
     """
-    meant, _, target = annotations.get(ROLL_BACK, "").partition(":")
-    if meant != str(stable.version) or target == meant:
+    meant, colon, target = annotations.get(ROLL_BACK, "").partition(":")
+    if meant != str(stable.version) or target == meant or (colon and not target):
         return None
     if not target:
         return None if stable.previous is None else before(stable, now)
@@ -41,6 +51,8 @@ def rollback_target(
     found = next((one for one in versions or () if str(one.version) == target), None)
     if found is None:
         return f"no rollback to version {target[:20]}: the volume does not have it"
+    if found.version > max(decided, stable.version):
+        return f"no rollback to version {found.version}: it had no verdict yet, kubectl aurora promote is for that"
     drafts = found.version > 0 or not spec.day_zero
     steps = spec.draft.num_steps if drafts else 0
     back = Stable(version=found.version, steps=steps, digest=found.digest or None, since=now, checked=stable.checked)

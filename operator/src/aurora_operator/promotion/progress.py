@@ -77,6 +77,7 @@ class Progress:
         challenged: when the version before last challenged stable in vain.
         forecast: how long trials take.
         anchor: the best version so far; None where it is stable.
+        unheeded: annotations of a person by which nothing happens, and why.
     """
 
     stable: Stable
@@ -91,6 +92,7 @@ class Progress:
     challenged: datetime | None = None
     forecast: Forecast | None = None
     anchor: Anchor | None = None
+    unheeded: str = ""
 
     def reported(self, verdict: str, message: str, *, warn: bool = False) -> "Progress":
         """The same, with an Event and the reason that conditions show."""

@@ -15,6 +15,7 @@ from aurora_operator.promotion.challenge import begin, challenge_gate, newest
 from aurora_operator.promotion.gate import HARMFUL, Decision, Evidence, GuardResult, Verdict, decide
 from aurora_operator.promotion.manual import PAUSE, PROMOTE, REJECT
 from aurora_operator.promotion.progress import Pod, Progress, Published
+from aurora_operator.promotion.unheeded import unheeded
 from aurora_operator.promotion.watch import Watch
 
 SUPERSEDE = 1.1
@@ -103,14 +104,16 @@ def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
         breaches = guards.rows(seen.found.stable_guards, stable.breaches)
         stable = stable.model_copy(update={"breaches": breaches})
         at = replace(at, stable=stable)
-    target = manual.rollback_target(spec, stable, seen.annotations, seen.versions, now)
+    target = manual.rollback_target(spec, stable, at.decided, seen.annotations, seen.versions, now)
     if isinstance(target, Stable):
         return outcome.rolled_back(at, target, "manually", now)
     why = _reason_to_roll_back(spec, stable, seen)
     if why is not None:
         return outcome.rolled_back(at, manual.before(stable, now), why, now)
+    newest_there = None if seen.versions is None else max((one.version for one in seen.versions), default=0)
+    wrong = "; ".join(filter(None, (target, unheeded(seen.annotations, at, newest_there))))
     at = _on_trial(spec, at, seen)
-    return replace(at, message=f"{target}; {at.message}") if target else at
+    return replace(at, message=f"{wrong}; {at.message}", unheeded=wrong) if wrong else at
 
 
 def _on_trial(spec: Spec, at: Progress, seen: Seen) -> Progress:
@@ -118,7 +121,7 @@ def _on_trial(spec: Spec, at: Progress, seen: Seen) -> Progress:
     now = seen.now
     if spec.suspend:
         return replace(at, reason="Suspended", message="spec.suspend is true: nothing is decided")
-    if PAUSE in seen.annotations:
+    if manual.is_paused(seen.annotations):
         if at.candidate is not None:
             at = outcome.paused(at, at.candidate, now)
         return replace(at, reason="Paused", message=f"annotation {PAUSE} is set: kubectl aurora resume ends it")

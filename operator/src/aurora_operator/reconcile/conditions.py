@@ -85,6 +85,8 @@ def _available(snapshot: Snapshot) -> Seen:
 
 
 def _ignored(paths: Sequence[str]) -> str:
+    if not paths:
+        return ""
     return (
         f"this version of the operator does not know {listed(paths, 5)} and ignores it: upgrade the operator to the "
         "version of its CustomResourceDefinition, or remove the fields"
@@ -117,7 +119,7 @@ def _together(problems: Sequence[Problem]) -> str:
     )
 
 
-def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> Seen:
+def _degraded(snapshot: Snapshot, taken: Collection[Key], unheeded: str) -> Seen:
     if taken:
         _, kind, name = min(taken)
         message = f"{kind} {snapshot.resource.namespace}/{name} already exists and is not owned by this resource"
@@ -138,11 +140,11 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key]) -> Seen:
         ("ForeignPods", _strange(snapshot.strangers)),
         ("AgentMissing", _unfit(snapshot.unfit, snapshot.resource.keys)),
         ("FieldContested", contest.message(snapshot.applied, snapshot.resource.namespace, snapshot.now)),
+        ("FieldsIgnored", _ignored(snapshot.ignored)),
+        ("AnnotationIgnored", unheeded),
     ):
         if found:
             return Seen("True", reason, found)
-    if snapshot.ignored:
-        return Seen("True", "FieldsIgnored", _ignored(snapshot.ignored))
     return Seen("False", "AsExpected", "")
 
 
@@ -160,7 +162,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         **({route.CONDITION: route.ready(snapshot)} if route.key(snapshot.resource) is not None else {}),
         "PromotionProgressing": Seen(promoting, progress.reason, message),
         speculation.CONDITION: Seen(*speculation.speculating(snapshot, progress)),
-        "Degraded": _degraded(snapshot, taken),
+        "Degraded": _degraded(snapshot, taken, progress.unheeded),
     }
     seen = {READY: ready(seen["Available"], seen["StorageReady"], seen["Degraded"]), **seen}
     before = {condition.type: condition for condition in snapshot.status.conditions}

@@ -234,7 +234,8 @@ def plan(snapshot: Snapshot) -> Plan:
     there = [(body, snapshot.children[key(body)]) for body in apply if key(body) in snapshot.children]
     observed = reported.status(snapshot, progress, taken)
     status = observed.model_dump(mode="json", by_alias=True)
-    notes = (*progress.notes, *speculation.notes(snapshot.status, observed.conditions))
+    before = snapshot.status
+    notes = (*progress.notes, *speculation.notes(before, observed.conditions), *reported.notes(before, progress))
     loads, dealt = _loads(snapshot, progress), route.dealt(snapshot, progress.candidate)
     waits = [RESYNC_SECONDS]
     if progress.candidate is not None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from aurora_operator.api.status import Status
-from aurora_operator.promotion.progress import Progress
+from aurora_operator.promotion.progress import Note, Progress
 from aurora_operator.reconcile import conditions, trainer
 from aurora_operator.reconcile.pods import is_ready
 from aurora_operator.reconcile.snapshot import Key, Snapshot
@@ -29,6 +29,12 @@ def _training(snapshot: Snapshot) -> dict[str, Any]:
         }
     )
     return {**progress, "ranks": spec.ranks, "ready": trainer.ready_pods(snapshot) * spec.gpus}
+
+
+def notes(before: Status, progress: Progress) -> tuple[Note, ...]:
+    """An Event of annotations by which nothing happens, once."""
+    said = any(one.type == "PromotionProgressing" and progress.unheeded in one.message for one in before.conditions)
+    return () if said or not progress.unheeded else (Note("Warning", "AnnotationIgnored", progress.unheeded),)
 
 
 def status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> Status:
