@@ -9,6 +9,7 @@ from aurora_operator.api.spec import Spec
 from aurora_operator.render import config, network, ranks, serving, training
 from aurora_operator.render.identity import Images, Resource
 from aurora_operator.render.network import NetworkPeers
+from chart_support import rendered as rendered_chart
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/speculatordeployment.yaml"))
 FILES = [ROOT / "examples" / "quickstart.yaml", ROOT / "examples" / "online.yaml", *EXAMPLES]
@@ -69,6 +70,20 @@ def test_what_the_operator_makes_of_it_is_taken(path):
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(objects)
+
+
+def test_what_the_chart_makes_of_an_examples_values_is_taken():
+    for values in {
+        path.with_name("values.yaml").read_text(): path.with_name("values.yaml") for path in EXAMPLES
+    }.values():
+        text = rendered_chart("--set", "crds.install=false", "--values", str(values))
+        done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+        assert done.returncode == 0, done.stderr
+        said = yaml.safe_load(values.read_text())["networkPolicy"]["prometheus"]
+        policies = [body for body in yaml.safe_load_all(text) if body and body["kind"] == "NetworkPolicy"]
+        rules = [rule for policy in policies for rule in policy["spec"].get("egress", [])]
+        ports = [{"port": port, "protocol": "TCP"} for port in said["ports"]]
+        assert {"to": said["to"], "ports": ports} in rules
 
 
 def test_nothing_is_stored():

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sizing import manifest, pages
+from sizing import chart_values, manifest, pages
 from sizing.table import ROWS
 
 
@@ -11,7 +11,11 @@ def files(root: Path) -> dict[Path, str]:
     made: dict[Path, str] = {}
     for row in ROWS:
         folder = root / "examples" / row.name
-        made |= {folder / "speculatordeployment.yaml": manifest.text(row), folder / "README.md": pages.readme(row)}
+        made |= {
+            folder / "speculatordeployment.yaml": manifest.text(row),
+            folder / "values.yaml": chart_values.text(row),
+            folder / "README.md": pages.readme(row),
+        }
     page = root / "docs" / "sizing.md"
     made[page] = pages.filled(page.read_text(), ROWS)
     return made

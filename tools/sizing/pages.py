@@ -91,6 +91,8 @@ def _apply(row: Row) -> str:
             "kubectl annotate secret huggingface aurora-operator.io/allowed-hosts=huggingface.co",
         ]
     lines += [
+        "helm upgrade --install aurora charts/aurora-operator --namespace aurora-system --create-namespace \\",
+        f"  --reset-then-reuse-values --values examples/{row.name}/values.yaml",
         f"kubectl apply -f examples/{row.name}/speculatordeployment.yaml",
         f"kubectl wait specdep/{row.name} --for=condition=Available --timeout=120m",
         f"kubectl aurora status {row.name} --watch",
@@ -99,7 +101,7 @@ def _apply(row: Row) -> str:
 
 
 def _change(row: Row) -> str:
-    parts = ["`promotion.prometheus.url` to your Prometheus"]
+    parts = ["`promotion.prometheus.url` to your Prometheus (with its namespace and port in values.yaml)"]
     if row.other_node:
         parts.append("`weights.template.storageClassName` to a storage class of yours with ReadWriteMany")
     return f"Change {' and '.join(parts)} first.\n"

@@ -18,7 +18,7 @@ from aurora_core.samples.schema import Sample, encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.weights import checkpoint
 from aurora_operator.api.spec import Spec
-from sizing import formulas, manifest, pages
+from sizing import chart_values, formulas, manifest, pages
 from sizing.files import files
 from sizing.formulas import GIB
 from sizing.shape import Draft, Source, Target
@@ -205,6 +205,18 @@ def test_an_example_is_a_valid_resource(row):
     body = yaml.safe_load((ROOT / "examples" / row.name / "speculatordeployment.yaml").read_text())
     assert body["metadata"]["name"] == row.name
     Spec.model_validate(body["spec"])
+
+
+@PER_ROW
+def test_an_examples_values_are_the_charts_and_open_the_way_to_its_prometheus(row):
+    values = yaml.safe_load((ROOT / "examples" / row.name / "values.yaml").read_text())
+    assert values == chart_values.body(row)
+    chart = yaml.safe_load((ROOT / "charts" / "aurora-operator" / "values.yaml").read_text())["networkPolicy"]
+    assert values["networkPolicy"].keys() <= chart.keys()
+    url = manifest.body(row)["spec"]["promotion"]["prometheus"]["url"]
+    opened = values["networkPolicy"]["prometheus"]
+    (place,) = (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in opened["to"])
+    assert url.split("//")[1].split("/")[0].endswith(f".{place}.svc:{opened['ports'][0]}")
 
 
 @PER_ROW
