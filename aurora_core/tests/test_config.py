@@ -89,6 +89,45 @@ def test_an_argument_under_which_the_loop_would_break_is_refused_with_the_reason
         ServingConfig(extra_args=arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--hf-token", "a"),
+        ("--hf-token=a",),
+        ("--my_api-key", "a"),
+        ("--api-key=a",),
+        ("--secret", "a"),
+        ("--ssl-keyfile-password", "a"),
+        ("--log-level", "hf_abcdefghij"),
+        ("--kv-events-config={'x': 'sk-abcdefghij'}",),
+        ("x", "Authorization: Bearer abcdefgh"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",),
+        ("-----BEGIN PRIVATE KEY-----",),
+        ("--tokenizer-path", "https://user:pass@host/x"),
+    ],
+)
+def test_an_argument_that_shows_a_credential_is_refused_and_not_quoted(arguments):
+    with pytest.raises(ValidationError, match="resembles a key or token") as caught:
+        ServingConfig(extra_args=arguments)
+    values = [argument.split("=")[-1] for argument in arguments if not argument.startswith("--")]
+    assert not [value for value in values if len(value) > 1 and value in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--tokenizer-path", "/models/hf_mistral_instruct"),
+        ("--lora-paths", "sql=/models/sk-learn-adapter"),
+        ("--max-total-tokens", "4096", "--speculative-token-map", "/data/map.pt"),
+        ("--prompt-tokens-buckets", "tse", "1", "2"),
+        ("--tokenizer-metrics-custom-labels-header", "x-team"),
+        ("--served-model-name", "basic_model", "--dist-init-addr", "http://a:80/b@c"),
+    ],
+)
+def test_an_argument_that_only_looks_a_little_like_one_passes(arguments):
+    assert ServingConfig(extra_args=arguments).extra_args == arguments
+
+
 def test_other_arguments_pass():
     arguments = (
         "--mem-fraction-static",

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 MOST = 1 << 20
+LARGEST = 1 << 16
 
 
 class Objects:
@@ -42,12 +43,14 @@ class Line:
         self.sink = SpoolSink(folder, MOST)
         self.start_engine()
         self.start_trainer()
+        # What the trainer takes.
+        self.exchange()
 
     def start_engine(self):
         self.collector = Collector(self.folder, MOST, 1e9)
 
     def start_trainer(self):
-        self.source, self.pool = RaySource(self.in_flight, self.objects.fetch), {}
+        self.source, self.pool = RaySource(self.in_flight, self.objects.fetch, LARGEST), {}
 
     def exchange(self, *, answered=True):
         offers, gone = self.collector.offers(self.objects.put)
@@ -140,6 +143,25 @@ def test_a_file_that_is_no_sample_of_ours_is_counted(tmp_path):
     settle(line, 2)
     assert line.collector.lost == {"not_a_file": 1}
     assert not line.files()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_sparse_giant_is_never_read_into_the_engines_memory(tmp_path, known):
+    """Neither before the trainer said how large a sample can be, nor after."""
+    line = Line(tmp_path)
+    line.collector.most_bytes = 1 << 50
+    if not known:
+        line.start_engine()
+        line.source.largest = 0
+    giant = tmp_path / "000000000001-x.sample"
+    with giant.open("wb") as file:
+        file.truncate(8 << 40)
+    line.sink = SpoolSink(tmp_path, 1 << 50)
+    line.sink.put("good", b"x")
+    settle(line, 3)
+    assert line.collector.lost == ({"too_large": 1} if known else {})
+    assert giant.exists() is not known
+    assert [payload for payload, _ in line.pool.values()] == ([b"x"] if known else [])
 
 
 def test_what_was_lost_is_a_counter_of_the_trainer_that_hears_of_it(tmp_path):

@@ -11,7 +11,7 @@ from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import SampleError
 from aurora_core.samples.open import largest, open_source
 from aurora_core.samples.pool import Pool
-from aurora_core.samples.schema import decode, encode
+from aurora_core.samples.schema import HEADER_BYTES, decode, encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,6 +47,11 @@ FORGERIES = {
 }
 
 
+def read(payload, target):
+    return decode(payload, target=target.fingerprint, vocab_size=target.vocab_size, aux_width=96, hidden=32,
+                  dtypes=(torch.float32,))  # fmt: skip
+
+
 @pytest.fixture
 def spool(tmp_path):
     folder = tmp_path / "spool"
@@ -59,11 +64,7 @@ def trainer_of(target, spool):
     def make():
         source = SpoolSource(spool, MOST)
 
-        def read(payload):
-            return decode(payload, target=target.fingerprint, vocab_size=target.vocab_size, aux_width=96, hidden=32,
-                          dtypes=(torch.float32,))  # fmt: skip
-
-        return Pool(source, read, size=10, heldout_size=10, heldout_fraction=0.01)
+        return Pool(source, lambda payload: read(payload, target), size=10, heldout_size=10, heldout_fraction=0.01)
 
     return make
 
@@ -132,6 +133,13 @@ def test_a_sparse_giant_that_would_fit_the_spool_is_refused_unread(spool):
     with pytest.raises(SampleError, match="can have") as caught:
         delivery.read()
     assert caught.value.reason == "too_large"
+
+
+def test_a_header_of_many_parts_is_refused_unparsed(target):
+    """Some bytes of JSON take twenty times their size in memory."""
+    header = b'{"__metadata__":[' + b"[]," * (HEADER_BYTES // 3) + b"0]}"
+    with pytest.raises(SampleError, match=r"its header has \d+ bytes"):
+        read(struct.pack("<Q", len(header)) + header, target)
 
 
 def test_no_sample_that_may_be_captured_is_too_large(make_sample, spool):

@@ -6,6 +6,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from aurora_core import memory
+
 
 class NotRegularError(OSError):
     """A link, a pipe, a device or a folder."""
@@ -54,11 +56,12 @@ def opened(path: Path, most_bytes: int) -> BufferedReader:
 
 
 def read(path: Path, most_bytes: int) -> bytes:
-    """All bytes of a file.
+    """All bytes of a file, which are never more than this process has memory for.
 
     Raises:
         OSError: see :func:`opened`; also where it grows meanwhile.
     """
+    most_bytes = min(most_bytes, memory.limit())
     with opened(path, most_bytes) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:

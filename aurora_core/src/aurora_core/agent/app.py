@@ -23,11 +23,10 @@ from aurora_core.agent.serving import ServingCollector
 from aurora_core.errors import AuroraError, EngineError, WeightsError
 from aurora_core.protocol.agent import Contents, Loaded, LoadRequest, RateRequest, Record, Refusal, Route, StepsRequest
 from aurora_core.protocol.message import explained
-from aurora_core.protocol.trainer import TrainerStatus
+from aurora_core.protocol.trainer import MOST_BYTES, TrainerStatus
 from aurora_core.weights import record, volume
 from aurora_core.weights.store import WeightsStore
 
-_STATUS_BYTES = 1 << 20
 """Of the trainer's status at most."""
 _BODY_BYTES = 1 << 20
 """Of a request at most."""
@@ -157,7 +156,7 @@ class Agent:
             if self._training is None:
                 return None
             try:
-                return TrainerStatus.model_validate_json(regular.read(self._training, _STATUS_BYTES))
+                return TrainerStatus.model_validate_json(regular.read(self._training, MOST_BYTES))
             except FileNotFoundError:
                 return None
             except ValidationError as error:

@@ -1,5 +1,6 @@
-"""Arguments of SGLang 0.5.23 under which the loop would break without a word: they are refused with the reason."""
+"""Arguments of SGLang 0.5.23 that are refused: under them the loop would break without a word, or a key would show."""
 
+import re
 from collections.abc import Sequence
 
 _SWITCH = "SGLang cannot change draft steps with it while it runs, so that a day-0 draft would serve untried"
@@ -16,9 +17,30 @@ _REFUSED = {
     "--enable-unified-memory": "its KV slots have other numbers than those by which states are captured",
 }
 
+CREDENTIAL_NAME = "^--([a-zA-Z0-9_-]*[-_])?(key|apikey|token|secret|password|passwd|passphrase|credentials?)(=|$)"
+"""What an argument's name is where its value is a credential. In the syntax that Python and RE2 share, as the next."""
+CREDENTIAL = (
+    "(^|[^A-Za-z0-9_./-])((hf_|sk-|gh[pousr]_|glpat-|xox[abprs]-|nvapi-|AKIA|ASIA)[A-Za-z0-9_-]{6,}|"
+    "eyJ[A-Za-z0-9_-]{6,}[.][A-Za-z0-9_-]+|([Bb]earer|[Bb]asic) +[A-Za-z0-9._~+/=-]{6,})|"
+    "-----BEGIN [A-Z ]*PRIVATE KEY|://[^/@ ]*:[^/@ ]*@"
+)
+"""What resembles a credential in a value: a known service's token, a JWT, a header, a private key, a URL's password."""
+SHOWN = (
+    "holds what resembles a key or token: arguments are stored, logged and listed as processes, where others read "
+    "them; use serving.apiKeySecret or target.tokenSecret"
+)
+
 
 def _name(argument: str) -> str:
     return argument.split("=", 1)[0]
+
+
+def credential(arguments: Sequence[str]) -> str | None:
+    """Which of an engine's further arguments would show a credential, without its value; None where none does."""
+    for at, argument in enumerate(arguments):
+        if re.search(f"{CREDENTIAL_NAME}|{CREDENTIAL}", argument):
+            return f"argument {at + 1} {SHOWN}"
+    return None
 
 
 def unservable(arguments: Sequence[str]) -> str | None:
@@ -31,7 +53,7 @@ def unservable(arguments: Sequence[str]) -> str | None:
         if given.startswith("--") and len(given) > len("--"):
             for name, why in _REFUSED.items():
                 if name.startswith(given):
-                    return f"{argument} stands for {name}: {why}"
+                    return f"{given} stands for {name}: {why}"
     return None
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from aurora_core.config.algorithms import DEFAULT, FAMILIES, Algorithm
-from aurora_core.config.arguments import unservable
+from aurora_core.config.arguments import credential, unservable
 from aurora_core.config.base import Config
 from aurora_core.config.effect import Effect
 from aurora_core.config.strata import StrataConfig
@@ -134,7 +134,7 @@ class Serving(Config):
     @field_validator("extra_args")
     @classmethod
     def _servable(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        message = unservable(given)
+        message = credential(given) or unservable(given)
         if message:
             raise ValueError(message)
         return given

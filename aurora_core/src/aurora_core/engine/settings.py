@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
+from aurora_core import regular
 from aurora_core.config.base import Config
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.config.strata import StrataConfig
@@ -15,6 +16,14 @@ from aurora_core.weights.signing import Signing
 VARIABLE = "AURORA_ENGINE"
 ADMIN_KEY, API_KEY = "AURORA_ADMIN_KEY", "AURORA_API_KEY"
 """Environment variables of the engine's keys."""
+
+
+_DESIRED_BYTES = 1 << 16
+
+
+def _text(path: Path) -> str:
+    # A mounted ConfigMap is links.
+    return regular.read(regular.led_to(path), _DESIRED_BYTES).decode(errors="replace")
 
 
 class Desired(Config):
@@ -36,7 +45,7 @@ class Desired(Config):
         """
         try:
             names = [name for name in cls.model_fields if name != "digest" or (folder / name).exists()]
-            return cls.model_validate({name: (folder / name).read_text() for name in names})
+            return cls.model_validate({name: _text(folder / name) for name in names})
         except (OSError, ValidationError) as error:
             message = f"{folder} does not say what to serve: {error}"
             raise ConfigError(message) from error

@@ -8,7 +8,7 @@ arrived. The engine calls, and both directions are in that one call: offers ther
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,7 @@ class Receipt:
         taken: names of the offers that it has from now on.
         again: names whose bytes it could not get.
         released: names that its pool let go of, until they are said to be gone.
+        largest: bytes of a sample that it can use, at most; 0 while that is not known.
     """
 
     trainer: str
@@ -52,6 +53,7 @@ class Receipt:
     taken: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
+    largest: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,21 @@ class RayDelivery:
 
 
 class RaySource:
-    """The trainer's end: a bounded mailbox. See :class:`aurora_core.samples.transport.SampleSource`."""
+    """The trainer's end: a bounded mailbox. See :class:`aurora_core.samples.transport.SampleSource`.
 
-    def __init__(self, in_flight: int, fetch: Callable[[Any], bytes]) -> None:
+    Attributes:
+        largest: bytes of a sample that can be used, at most; 0, and nothing is taken, while that is not known.
+    """
+
+    def __init__(self, in_flight: int, fetch: Callable[[Any], bytes], largest: int = 0) -> None:
         """Open it.
 
         Args:
             in_flight: samples that may wait to be polled.
             fetch: the bytes behind a reference, or raises.
+            largest: see above.
         """
+        self.largest = largest
         self._in_flight = in_flight
         self._fetch = fetch
         self._name = uuid4().hex
@@ -120,8 +128,9 @@ class RaySource:
             again = self._again.setdefault(engine, set())
             taken = tuple(offer.name for offer in offers if self._take(f"{engine}/{offer.name}", offer, released))
             again.difference_update(taken)
-            room = self._in_flight - len(self._mailbox)
-            return Receipt(self._name, room, taken, tuple(sorted(again)), tuple(sorted(released)))
+            # What a sample can have at most is not known before the target is.
+            room = self._in_flight - len(self._mailbox) if self.largest else 0
+            return Receipt(self._name, room, taken, tuple(sorted(again)), tuple(sorted(released)), self.largest)
 
     def _take(self, name: str, offer: Offer, released: set[str]) -> bool:
         if name in self._held or offer.name in released:
@@ -170,7 +179,10 @@ class RaySource:
 class Collector:
     """An engine's end: what is in its spool, and what of that the trainer has.
 
+    A file is read once the trainer said how large a sample can be: a larger one is none, and is not read into memory.
+
     Attributes:
+        most_bytes: of the spool.
         lost: files that could not be handed over, by reason; each is deleted.
         unreported: those of them that no trainer has counted yet.
         handed: samples that the trainer took.
@@ -190,7 +202,7 @@ class Collector:
         self._taken: dict[str, SpoolDelivery] = {}
         self._gone: list[str] = []
         self._trainer = ""
-        self._room = 1
+        self._room = self._largest = 0
 
     @property
     def waiting(self) -> int:
@@ -207,7 +219,8 @@ class Collector:
         offers: list[Offer] = []
         for name, delivery in list(self._waiting.items())[: self._room]:
             try:
-                offers.append(Offer(name, delivery.age_seconds, [put(delivery.read())]))
+                payload = replace(delivery, most_bytes=min(self.most_bytes, self._largest)).read()
+                offers.append(Offer(name, delivery.age_seconds, [put(payload)]))
             except (SampleError, TransportError) as error:
                 self.lost[error.reason] += 1
                 self.unreported[error.reason] += 1
@@ -229,7 +242,7 @@ class Collector:
             if name in self._waiting:
                 self._taken[name] = self._waiting.pop(name)
                 self.handed += 1
-        self._room = receipt.room
+        self._room, self._largest = receipt.room, receipt.largest
         for name in receipt.released:
             for known in (self._taken, self._waiting):
                 delivery = known.pop(name, None)

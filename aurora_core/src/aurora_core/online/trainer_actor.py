@@ -89,6 +89,7 @@ class TrainerActor:
         import torch  # noqa: PLC0415
 
         from aurora_core.models.source import resolve  # noqa: PLC0415
+        from aurora_core.samples.open import largest  # noqa: PLC0415
         from aurora_core.training.assembled import assembled  # noqa: PLC0415
         from aurora_core.training.parallel import ALONE  # noqa: PLC0415
         from aurora_core.training.start import Paths  # noqa: PLC0415
@@ -96,6 +97,7 @@ class TrainerActor:
         if config.training.threads:
             torch.set_num_threads(config.training.threads)
         target = resolve(config.target, place.models, download=False)
+        self._source.largest = largest(config.samples.max_tokens, target.hidden_size)
         with WriterLease(place.work / "training", on_lost=self.stop) as lease:
             paths = Paths.below(place.work, place.in_use, lease, Signing.from_environment())
             training = assembled(config, target, self._source, paths, ALONE, place.metrics_port, place.labels)

@@ -5,10 +5,13 @@ from typing import Self
 
 from pydantic import Field
 
+from aurora_core import regular
 from aurora_core.protocol.message import Counts, Message, Number, Text
 
 STATUS_FILE = "status.json"
 """In the folder of the training state."""
+MOST_BYTES = 1 << 20
+"""Of that file."""
 
 LAST_MESSAGE = "AURORA_LAST_MESSAGE"
 """Environment variable with a file that gets the message by which a command ends, if any."""
@@ -51,6 +54,6 @@ class TrainerStatus(Message):
     def of(cls, file: Path) -> Self:
         """What a status file on this machine says; the defaults where there is none yet, or it cannot be read."""
         try:
-            return cls.model_validate_json(file.read_bytes())
+            return cls.model_validate_json(regular.read(file, MOST_BYTES))
         except (OSError, ValueError):
             return cls()

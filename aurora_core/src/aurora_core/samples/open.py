@@ -4,6 +4,7 @@ from pathlib import Path
 
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import ConfigError
+from aurora_core.samples.schema import HEADER_BYTES
 from aurora_core.samples.spool import SpoolSource
 from aurora_core.samples.transport import SampleSource
 
@@ -16,7 +17,6 @@ ONLINE_ALONE = (
 _MOST_LAYERS = 16
 """Auxiliary layers that a draft can be fed by, and so a sample can have."""
 _STATE_BYTES, _TOKEN_BYTES = 4, 8
-_HEADER_BYTES = 1 << 20
 
 
 def largest(tokens: int, hidden: int) -> int:
@@ -24,7 +24,7 @@ def largest(tokens: int, hidden: int) -> int:
 
     A file of more is none of ours, and is not read into memory: a sparse one of any size takes no room on the volume.
     """
-    return tokens * ((_MOST_LAYERS + 1) * hidden * _STATE_BYTES + _TOKEN_BYTES) + _HEADER_BYTES
+    return tokens * ((_MOST_LAYERS + 1) * hidden * _STATE_BYTES + _TOKEN_BYTES) + HEADER_BYTES
 
 
 def open_source(config: SamplesConfig, spool: Path, token: str, hidden: int) -> SampleSource:

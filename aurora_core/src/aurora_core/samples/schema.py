@@ -19,6 +19,8 @@ from torch import Tensor
 from aurora_core.errors import SampleError
 
 SCHEMA: Final = "aurora-sample/2"
+HEADER_BYTES: Final = 1 << 20
+"""Of what stands before its tensors, at most: a header is parsed whole, and takes many times its size in memory."""
 _CRC: Final = "crc32"
 _FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", _CRC)
 
@@ -125,6 +127,8 @@ def encode(sample: Sample) -> bytes:
 def _metadata(payload: bytes) -> dict[str, str]:
     try:
         size = int.from_bytes(payload[:8], "little")
+        if size > HEADER_BYTES:
+            raise SampleError("format", f"no sample of schema {SCHEMA}: its header has {size} bytes")
         header = json.loads(payload[8 : 8 + size])
         metadata = header["__metadata__"]
         return {field: str(metadata[field]) for field in _FIELDS}

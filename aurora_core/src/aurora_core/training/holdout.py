@@ -1,9 +1,11 @@
 """The secret that decides which samples are held out; without it a client could choose its requests' side."""
 
+import contextlib
 import os
 from pathlib import Path
 from uuid import uuid4
 
+from aurora_core import regular
 from aurora_core.errors import WeightsError
 
 FILE = "holdout.salt"
@@ -18,8 +20,9 @@ def salt(folder: Path) -> bytes:
     """
     path, part = folder / FILE, folder / f".{uuid4().hex}.part"
     try:
-        if path.is_file() and not path.is_symlink() and path.stat().st_size == _BYTES:
-            return path.read_bytes()
+        with contextlib.suppress(OSError):
+            if len(found := regular.read(path, _BYTES)) == _BYTES:
+                return found
         folder.mkdir(parents=True, exist_ok=True)
         made = os.urandom(_BYTES)
         part.touch(mode=0o600)

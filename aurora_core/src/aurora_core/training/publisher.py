@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from aurora_core import regular
 from aurora_core.config.parts import DraftConfig, WeightsConfig
 from aurora_core.drafts.family import Draft
 from aurora_core.errors import WeightsError
@@ -27,6 +28,7 @@ ERROR = 0.05
 """Probability that a version is published that gains no more than asked for."""
 UNTRAINED = 1.1
 """Accept length below which a version of no training is no draft yet: the first one that was trained needs no proof."""
+_IN_USE_BYTES = 1 << 20
 ALL = "all"
 """In the file of versions in use: which are is not known yet, so that none may be deleted."""
 
@@ -166,7 +168,8 @@ class Publisher:
         if self._in_use is None:
             return
         try:
-            entries = [entry.strip() for entry in self._in_use.read_text().split(",")]
+            said = regular.read(regular.led_to(self._in_use), _IN_USE_BYTES).decode()
+            entries = [entry.strip() for entry in said.split(",")]
             if ALL in entries:
                 return
             in_use = [int(entry) for entry in entries if entry]

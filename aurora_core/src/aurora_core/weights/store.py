@@ -17,7 +17,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from aurora_core import regular
+from aurora_core import memory, regular
 from aurora_core.config.algorithms import DEFAULT
 from aurora_core.errors import LeaseLostError, WeightsError
 from aurora_core.weights import verification
@@ -100,14 +100,15 @@ class WeightsStore:
 
         Args:
             version: its number.
-            most_bytes: of all its files; none where it is not known how large it can be.
+            most_bytes: of all its files; by default what this process has memory for.
 
         Raises:
             WeightsError: as :meth:`verify`, or it is larger.
         """
         manifest = self.manifest(version)
         size = sum(entry.bytes for entry in manifest.files.values())
-        if most_bytes is not None and size > most_bytes:
+        most_bytes = memory.limit() if most_bytes is None else most_bytes
+        if size > most_bytes:
             raise WeightsError(f"version {version} has {size} bytes, and can have {most_bytes} at most")
         verification.complete(self.folder(version), manifest)
         contents = {}

@@ -1,6 +1,7 @@
 """Whether a version's folder is what its manifest says."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from aurora_core import regular
@@ -59,6 +60,23 @@ def complete(folder: Path, manifest: Manifest) -> None:
         raise WeightsError(f"version {version} has files that its manifest does not name: {', '.join(sorted(unknown))}")
 
 
+def _plausible(folder: Path, manifest: Manifest) -> None:
+    """That the version is no larger than its volume: to read a sparse file to its end can take days.
+
+    Raises:
+        WeightsError: it is.
+    """
+    size = sum(entry.bytes for entry in manifest.files.values())
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        raise WeightsError(f"version {manifest.version} cannot be read: {error.strerror}") from error
+    volume = found.f_blocks * found.f_frsize
+    # A file system that does not say how large it is says 0.
+    if volume and size > volume:
+        raise WeightsError(f"version {manifest.version} has {size} bytes, and its volume {volume}")
+
+
 def verify(folder: Path, manifest: Manifest) -> None:
     """Check every byte of a version.
 
@@ -67,6 +85,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
     """
     version = manifest.version
     complete(folder, manifest)
+    _plausible(folder, manifest)
     for name, entry in manifest.files.items():
         path = folder / name
         try:

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from aurora_core.config.algorithms import FAMILIES
+from aurora_core.config.arguments import CREDENTIAL, CREDENTIAL_NAME, SHOWN
 from aurora_core.config.base import Config
 from aurora_core.config.effect import Effect
 from aurora_core.config.parts import Samples, Serving
@@ -69,6 +70,10 @@ class ServingSpec(Serving):
             + ", ".join(f"'{a}'" for a in OWNED_ARGUMENTS)
             + "].exists(o, o.startsWith(a.split('=')[0])))",
             "serving.extraArgs names an argument that the operator owns: use target.*, draft.* or serving.* instead",
+        ),
+        (
+            f"!has(self.extraArgs) || !self.extraArgs.exists(a, a.matches('{CREDENTIAL_NAME}|{CREDENTIAL}'))",
+            f"serving.extraArgs {SHOWN}",
         ),
         (
             (
