@@ -25,13 +25,16 @@ export_lock() { "$uv" export -q --project "$work" --frozen "$@"; }
 plain=(--no-emit-workspace --no-header --no-annotate --format requirements-txt)
 export_lock --all-packages --all-extras "${plain[@]}" -o requirements.lock >/dev/null
 wc -l requirements.lock
+# Licences are those of what is installed: of `make test`'s environment, where it was made from these versions already.
+python=$(PYTHONPATH=tools python3.11 -c 'from workshop.environment import complete; print(complete() / "bin/python")')
+[ -x "$python" ] || python=python3
 # The images take less: the operator no torch, the engine no tools of development and nothing of the demonstration.
 for image in operator:aurora-operator runtime:aurora-core; do
   what=(--package "${image#*:}" --no-dev)
   [ "${image%%:*}" = runtime ] && what+=(--all-extras)
   export_lock "${what[@]}" "${plain[@]}" -o "images/${image%%:*}.lock" >/dev/null
   export_lock "${what[@]}" --format cyclonedx1.5 --preview-features sbom-export |
-    python3 tools/sbom.py > "images/${image%%:*}.cdx.json"
+    "$python" images/sbom.py lock "images/${image%%:*}.lock" > "images/${image%%:*}.cdx.json"
 done
 # A contributor's environments, on any platform: the operator's without torch, and the core's without SGLang. With the
 # versions of requirements.lock, so that a test means the same in each.
