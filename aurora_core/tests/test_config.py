@@ -124,7 +124,7 @@ def test_an_argument_that_shows_a_credential_is_refused_and_not_quoted(arguments
         ("--served-model-name", "basic_model", "--dist-init-addr", "http://a:80/b@c"),
     ],
 )
-def test_an_argument_that_only_looks_a_little_like_one_passes(arguments):
+def test_an_argument_that_resembles_one_a_little_passes(arguments):
     assert ServingConfig(extra_args=arguments).extra_args == arguments
 
 
