@@ -90,7 +90,7 @@ def digest(name: str) -> str:
             request.add_header("Authorization", f"Bearer {_token(challenge)}")
             answer = urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310
         with answer:
-            found = answer.headers.get("Docker-Content-Digest", "")
+            found = str(answer.headers.get("Docker-Content-Digest", ""))
     except (OSError, ValueError) as error:
         raise PinError(f"{name}: no answer of its registry ({error})") from error
     if not _DIGEST.fullmatch(found):

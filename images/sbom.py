@@ -40,11 +40,11 @@ def hashes(lock: str) -> Hashes:
 
 def licences(about: metadata.PackageMetadata) -> list[Json]:
     """What a distribution says of its licence: an expression, or the names of its classifiers, or a line of its own."""
-    if expression := about.get("License-Expression"):
+    for expression in about.get_all("License-Expression") or ():
         return [{"expression": expression}]
     said = about.get_all("Classifier") or ()
     names = [one.rsplit(" :: ", 1)[1] for one in said if one.startswith("License ::")]
-    line = next(iter((about.get("License") or "").strip().splitlines()), "")
+    line = next(iter("\n".join(about.get_all("License") or ()).strip().splitlines()), "")
     if not names and 0 < len(line) <= _MOST_NAME:
         names = [line]
     return [{"license": {"name": name}} for name in dict.fromkeys(names)]
