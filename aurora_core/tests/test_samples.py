@@ -32,6 +32,15 @@ def test_a_sample_survives_the_journey(target, make_sample):
     assert torch.equal(back.last, sample.last)
 
 
+def test_a_sample_says_when_it_was_captured_and_an_older_image_reads_it_all_the_same(target, make_sample):
+    sample = replace(make_sample(), captured=1_700_000_000.25)
+    payload = encode(sample)
+    assert read(payload, target).captured == 1_700_000_000.25
+    assert read(encode(make_sample()), target).captured == 0
+    for odd in (b"soon          ", b"nan           ", b"inf           "):
+        assert read(payload.replace(b"1700000000.250", odd), target).captured == 0
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_no_damaged_sample_is_ever_read(target, make_sample, data):
@@ -237,6 +246,20 @@ def test_fresh_samples_are_drawn_first(tmp_path, target, make_sample):
     second = {s.request for s in pool.draw(4, generator)}
     assert not first & second
     assert pool.draws() == 8
+
+
+def test_the_lag_of_a_sample_ends_with_its_first_draw(tmp_path, target, make_sample):
+    now = time.time()
+    fill(tmp_path, [replace(make_sample(f"r{i}", seed=i), captured=now - 100 * i if i else 0.0) for i in range(4)])
+    pool = make_pool(tmp_path, target, heldout_fraction=0.001)
+    pool.refill({next(e.name for e in SpoolSource(tmp_path).poll() if "r3" in e.name): 1})
+    generator = torch.Generator().manual_seed(0)
+    pool.draw(4, generator)
+    assert sorted(pool.lags()) == pytest.approx([100, 200], abs=50), (
+        "unknown times, and uses before a restart, say nothing"
+    )
+    pool.draw(4, generator)
+    assert pool.lags() == []
 
 
 def arrive(tmp_path, make_sample, pool, numbers):

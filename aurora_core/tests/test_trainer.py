@@ -194,6 +194,7 @@ def test_a_run_publishes_only_what_is_better_and_resumes(tmp_path, target, sampl
     assert reported() == 20
     value = again._metrics.registry.get_sample_value("aurora_train_step")
     assert value == 20
+    assert again._metrics.registry.get_sample_value("aurora_train_lag_seconds_count") == 0, "all were drawn before"
 
     fewer = make_run(tmp_path, target, num_train_steps=15)
     fewer.run()

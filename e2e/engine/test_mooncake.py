@@ -6,6 +6,8 @@ import httpx
 import pytest
 import torch
 from aurora_core.config import SamplesConfig
+from aurora_core.engine.pace import Pace
+from aurora_core.engine.sender import Sender
 from aurora_core.errors import TransportError
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.schema import Sample, decode, encode
@@ -78,6 +80,34 @@ def test_samples_arrive_whole(settings, source):
         assert back.request == f"s{i}"
         assert torch.equal(back.aux, sample().aux)
     sink.close()
+
+
+def test_what_was_read_is_out_of_the_store_at_once(settings, source):
+    sink = MooncakeSink(settings, TOKEN)
+    payload = bytes(4 << 20)
+    for i in range(40):
+        sink.put(f"through{i}", payload)
+        (delivery,) = source.poll()
+        assert delivery.read() == payload
+        assert sink._store.get(f"through{i}") == b""
+    sink.close()
+
+
+def test_a_trainer_that_has_as_many_waiting_as_its_pool_takes_refuses_more(settings):
+    few = settings.model_copy(update={"pool_size": 2, "mooncake_replicas": 2, "mooncake_soft_pin": True})
+    source, sink = started(few), MooncakeSink(few, TOKEN)
+    try:
+        for i in range(2):
+            sink.put(f"few{i}", b"bytes")
+        with pytest.raises(TransportError) as caught:
+            sink.put("more", b"bytes")
+        assert caught.value.reason == "trainer_behind"
+        assert sink._store.get("more") == b""
+        assert [delivery.read() for delivery in source.poll()] == [b"bytes"] * 2
+        sink.put("more", b"bytes")
+    finally:
+        sink.close()
+        source.close()
 
 
 def test_a_stranger_cannot_announce_samples(settings, source):
@@ -157,5 +187,42 @@ def test_a_store_that_dies_and_comes_back_is_used_again(tmp_path):
         assert caught.value.reason == "gone"
     finally:
         sink.close()
+        source.close()
+        process.kill()
+
+
+def test_capture_pauses_while_there_is_no_store_and_resumes_when_it_is_back(tmp_path):
+    """Nobody waits for a store that died: samples are counted as passed over until one arrives again."""
+    settings = some_settings()
+    process = store.start(settings, tmp_path / "log")
+    source = started(settings)
+    sender = Sender(lambda: MooncakeSink(settings, TOKEN), None, 64, pace=Pace())
+
+    def offered(until):
+        """Offers ten samples a second until that holds; returns the longest that an offer took, in seconds."""
+        longest, deadline = 0.0, time.monotonic() + patience(90)
+        while not until():
+            began = time.monotonic()
+            assert began < deadline, (sender.sent, sender.dropped)
+            if not sender.pace.paused:
+                sender.offer(sample(f"s{began}"))
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.1)
+        return longest
+
+    try:
+        offered(lambda: sender.sent["samples"] >= 3)
+        process.kill()
+        assert offered(lambda: sender.pace.paused) < patience(0.5)
+        assert sender.dropped["store_lost"] >= 3
+        assert sender.pace.why_paused.startswith("store_lost: ")
+        before = sender.sent["samples"]
+        process = store.start(settings, tmp_path / "log")
+        assert offered(lambda: sender.sent["samples"] > before) < patience(0.5)
+        assert not sender.pace.why_paused
+        names = [delivery.name for delivery in source.poll()]
+        assert len(names) >= before + 1
+    finally:
+        sender.close()
         source.close()
         process.kill()

@@ -1,5 +1,6 @@
 """What the conditions say of what was observed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from aurora_operator.reconcile.snapshot import Problem
 from aurora_operator.render.identity import COMPONENT
 from operator_support import NOW, a_snapshot, a_spec, having, reported, settled
 
+LOST = "store_lost: no Mooncake store at m:1"
 READY = {"type": "Ready", "status": "True"}
 
 
@@ -54,6 +56,30 @@ def test_samples_that_were_lost_on_their_way_are_named_without_a_number_that_wou
     assert found == ("Running", "the trainer is running; samples were lost on their way from engines: damaged, gone")
     made = plan(a_snapshot(training=TrainerStatus(lost={"gone": 3, "damaged": 1}), **seen))
     assert made.status["training"]["lost"] == 4
+
+
+@pytest.mark.parametrize(
+    ("capture", "reason", "message"),
+    [
+        ({"share": 0.6}, "Running", "the trainer is running"),
+        (
+            {"share": 0.4},
+            "Running",
+            "the trainer is running; engines capture less than samples.sampleRate: samples are not taken as fast",
+        ),
+        (
+            {"share": 0.0, "paused": LOST},
+            "SamplingPaused",
+            f"1 of 1 engine pods hand no samples over and try again within a minute; they serve as before. a: {LOST}",
+        ),
+    ],
+)
+def test_engines_that_capture_less_than_they_should_are_named(capture, reason, message):
+    snapshot, children = settled()
+    pods = tuple(replace(pod, **capture) for pod in snapshot.pods)
+    seen = {"pods": pods, "children": children, "trainer_pods": (a_trainer(None, 31),)}
+    assert reported("TrainingHealthy", **seen) == (reason, message)
+    assert reported("Degraded", **seen)[0] == "AsExpected", "serving is as it should be"
 
 
 NO_SECRET = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "hf" not found'}}}

@@ -34,6 +34,14 @@ def made(peers=PEERS, **spec):
     }
 
 
+def test_stores_that_the_chart_brings_are_reached_at_any_port_and_by_the_pods_of_a_mooncake_alone():
+    peers = PEERS.model_copy(update={"stores": (STORE,)})
+    assert ([STORE], []) in made(peers, samples=MOONCAKE)["trainer"][1]
+    assert ([STORE], []) in made(peers, samples=MOONCAKE)["engine"][1]
+    assert ([STORE], []) not in made(peers)["engine"][1]
+    assert ([STORE], []) not in made(samples=MOONCAKE)["engine"][1]
+
+
 def test_an_agent_is_reached_by_the_operator_and_prometheus_alone_and_engines_reach_nothing_but_dns():
     ingress, egress = made()["engine"]
     assert ingress == [(list(PEERS.clients), [30000]), ([OPERATOR, MONITORING], [30001])]

@@ -74,6 +74,13 @@ def test_an_upgrade_that_should_restart_no_engine_restarts_none():
     assert configured(a_resource(), "engine") == "89d21fd2fb2d7f7a"
 
 
+def test_fields_of_mooncake_that_came_later_reach_processes_where_they_are_set():
+    given = {"mooncakeBufferBytes": 1 << 28, "mooncakeReplicas": 2, "mooncakeSoftPin": True}
+    made = engine_part(Resource("chat", "ns", "u-1", a_spec(samples=given)))["samples"]
+    assert made.items() >= given.items()
+    assert not engine_part(a_resource())["samples"].keys() & given.keys()
+
+
 def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is_as_it_was():
     def engine(**promotion):
         promotion = {"prometheus": {"url": "http://p"}, **promotion}

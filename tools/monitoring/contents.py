@@ -163,6 +163,9 @@ DEPLOYMENT = (
           [(f"sum(rate({metrics.CAPTURE_SAMPLES}{_ONE}{WINDOW}))", "sent"),
            (f"-sum by (reason) (rate({metrics.CAPTURE_DROPPED}{_ONE}{WINDOW}))", "{{reason}}")],
           unit=SAMPLES_PER_SECOND, low=None),
+    Panel("Pace of capture", "Share of samples.sampleRate that is left while samples are not taken as fast; 0 while "
+          "nobody takes them, which TrainingHealthy explains.",
+          [(f"min by (engine) ({metrics.CAPTURE_SHARE}{_ONE})", "{{engine}}")], unit="percentunit"),
     Panel("Captured bytes", "On their way to the trainer.",
           [(f"sum(rate({metrics.CAPTURE_BYTES}{_ONE}{WINDOW}))", "sent")], unit="Bps"),
     Panel("Volume", "Share of the claim's bytes that is free, as each engine sees it.",
@@ -216,6 +219,9 @@ TRAINING = (
            (f"rate({metrics.TRAIN_SAMPLES_REJECTED}{_ONE}{WINDOW})", "refused: {{reason}}"),
            (f"rate({metrics.TRAIN_SAMPLES_LOST}{_ONE}{WINDOW})", "lost on the way: {{reason}}"),
            (f"rate({metrics.TRAIN_FAILURES}{_ONE}{WINDOW})", "failed: {{what}}")], unit=SAMPLES_PER_SECOND),
+    Panel("Lag from capture to training", "From the end of a request to the first step that its sample is trained on.",
+          [(quantile(0.5, metrics.TRAIN_LAG_SECONDS, _ONE), "50 %"),
+           (quantile(0.95, metrics.TRAIN_LAG_SECONDS, _ONE), "95 %")], unit="s"),
     Panel("Tokens trained on", "Per second.", [(f"rate({metrics.TRAIN_TOKENS}{_ONE}{WINDOW})", "tokens")],
           unit=TOKENS_PER_SECOND),
 )  # fmt: skip

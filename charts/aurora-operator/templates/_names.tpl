@@ -30,6 +30,29 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "aurora.merged" -}}
 {{ toYaml (mergeOverwrite (index . 0 | fromYaml) (deepCopy (index . 1))) }}
 {{- end }}
+{{- /* What pods of the Mooncake component have in common. */ -}}
+{{- define "aurora.mooncake.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.mooncake }}
+securityContext: {{- toYaml .podSecurityContext | nindent 2 }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- /* Whom the operator's policies for the pods of deployments name. */ -}}
 {{- define "aurora.peers" -}}
 operator:
@@ -45,6 +68,12 @@ dnsPorts: {{- toYaml .dns.ports | nindent 2 }}
 hub: {{- .hub.to | default list | toYaml | nindent 2 }}
 hubPorts: {{- toYaml .hub.ports | nindent 2 }}
 mooncake: {{- .mooncake.to | default list | toYaml | nindent 2 }}
+{{- if $.Values.mooncake.enabled }}
+stores:
+  - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $.Release.Namespace }}}}
+    podSelector:
+      matchLabels: {app.kubernetes.io/name: aurora-mooncake, app.kubernetes.io/instance: {{ $.Release.Name }}}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -177,9 +177,17 @@ class Samples(Config):
     """How Mooncake moves bytes."""
     mooncake_device: str = Field("", max_length=300, pattern=r"^[A-Za-z0-9_,.-]*$")
     """RDMA devices, comma separated; empty for TCP."""
-    mooncake_segment_bytes: PositiveInt = Field(512 << 20, le=1 << 50)
-    """Memory that each engine gives to the Mooncake store, of its own memory limit; a sample that is larger than what
-    is free there is dropped and counted."""
+    mooncake_segment_bytes: int = Field(512 << 20, ge=0, le=1 << 50)
+    """Memory that each engine gives to the Mooncake store, of its own memory limit; 0 where stores of their own hold
+    samples. A sample that is larger than what is free in the store is dropped and counted."""
+    mooncake_buffer_bytes: PositiveInt = Field(128 << 20, le=1 << 40)
+    """Memory through which an engine, and the trainer, hands samples to the Mooncake store: more than the largest
+    sample has, which is dropped and counted otherwise (store_error)."""
+    mooncake_replicas: int = Field(1, ge=1, le=8)
+    """Segments of the Mooncake store that each hold a sample; as many as there are, where these are fewer. With one,
+    what an engine or a store that dies held is lost, and counted."""
+    mooncake_soft_pin: bool = False
+    """Where the Mooncake store makes room, let samples go last, after what others keep in it."""
 
 
 class SamplesConfig(Samples):

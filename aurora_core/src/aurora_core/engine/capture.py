@@ -10,6 +10,7 @@ Three moments, all on the engine's own thread:
 """
 
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aurora_core.engine.pace import PAUSED, SLOWED
 from aurora_core.engine.rows import RowPool
 from aurora_core.engine.sender import Sender
 from aurora_core.samples.schema import Sample
@@ -131,7 +133,11 @@ class Capture:
         if not chosen(self.rate):
             return
         length = tokens.shape[0]
-        if length - prompt_tokens < 2:  # noqa: PLR2004 (one token leaves nothing to learn from)
+        if self.sender.pace.paused:
+            self.sender.drop(PAUSED)
+        elif not chosen(self.sender.pace.share):
+            self.sender.drop(SLOWED)
+        elif length - prompt_tokens < 2:  # noqa: PLR2004 (one token leaves nothing to learn from)
             self.sender.drop("answer_too_short")
         elif length > self._max_tokens:
             self.sender.drop("too_long")
@@ -141,7 +147,9 @@ class Capture:
             self.sender.drop("queue_full")
         else:
             aux, last = self._pool.take(slots)
-            self.sender.offer(Sample(request, tokens, prompt_tokens, aux, last, version, self._target))
+            self.sender.offer(
+                Sample(request, tokens, prompt_tokens, aux, last, version, self._target, captured=time.time())
+            )
 
 
 def front_order(accept_index: Tensor, rows: int) -> Tensor:

@@ -136,7 +136,7 @@ class Runtime:
 
     def status(self) -> EngineState:
         """Everything measured."""
-        draft, sent = self.swap.state, self.sender.sent
+        draft, sent, pace = self.swap.state, self.sender.sent, self.sender.pace
         return EngineState(
             draft=DraftState(
                 live=draft.live,
@@ -153,6 +153,9 @@ class Runtime:
             arms=tuple(totals.reported(arm) for arm, totals in sorted(self.counters.arms.items())),
             capture=CaptureState(
                 rate=self.capture.rate,
+                share=0.0 if pace.paused else pace.share,
+                pauses=pace.pauses,
+                why_paused=pace.why_paused[:500],
                 queue=self.sender.backlog(),
                 samples=sent["samples"],
                 bytes=sent["bytes"],

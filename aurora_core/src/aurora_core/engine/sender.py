@@ -1,6 +1,7 @@
 """Takes captured requests off the engine's thread: encodes and sends them in the background.
 
-The queue is bounded and never waited on: what does not fit is dropped and counted.
+The queue is bounded and never waited on: what does not fit is dropped and counted. What becomes of samples sets the
+pace of capture.
 """
 
 import logging
@@ -9,9 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
+from aurora_core.engine.pace import PAUSED, Pace
 from aurora_core.errors import AuroraError, TransportError
 from aurora_core.samples.schema import Sample, encode
 from aurora_core.samples.transport import SampleSink
@@ -27,6 +30,7 @@ class Sender:
     Attributes:
         sent: samples and bytes that the sink took.
         dropped: samples lost, by reason.
+        pace: what may be captured now.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Sender:
         dtype: torch.dtype | None,
         queue_size: int,
         upkeep: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
         """Start the thread.
 
@@ -43,11 +48,13 @@ class Sender:
             dtype: of the states that are sent; None for the engine's own.
             queue_size: samples that may wait.
             upkeep: called in the thread about once a minute, with traffic and without.
+            pace: by default one of its own.
         """
         self._make_sink = make_sink
         self._upkeep = upkeep
         self._kept_up = time.monotonic()
         self._dtype = dtype
+        self.pace = pace or Pace()
         self._queue: queue.Queue[Sample | None] = queue.Queue(queue_size)
         self._thread = threading.Thread(target=self._run, name="aurora-sender", daemon=True)
         self.sent: Counter[str] = Counter()
@@ -58,9 +65,10 @@ class Sender:
         """Whether :meth:`offer` would take a sample now."""
         return not self._queue.full()
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, why: str = "") -> None:
         """Count a request that will not become a sample."""
         self.dropped[reason] += 1
+        self.pace.refused(reason, why)
 
     def offer(self, sample: Sample) -> None:
         """Queue a sample, or drop it where the queue is full; never waits."""
@@ -98,19 +106,21 @@ class Sender:
                 continue
             if sample is None:
                 break
+            if self.pace.paused:
+                self.drop(PAUSED)
+                continue
             try:
                 sink = sink or self._make_sink()
                 payload = encode(_as(sample, self._dtype))
                 sink.put(_file_name(sample.request), payload)
             except TransportError as error:
-                self.drop(error.reason)
+                self.drop(error.reason, str(error))
                 log.warning("sample %s dropped: %s", sample.request, error)
-                if error.reason == "store_lost":
-                    sink = None
             except (AuroraError, RuntimeError, ValueError) as error:
                 self.drop("send_error")
                 log.exception("sample %s dropped: %s", sample.request, error)  # noqa: TRY401 (one line is enough)
             else:
+                self.pace.taken()
                 self.sent["samples"] += 1
                 self.sent["bytes"] += len(payload)
         if sink is not None:
@@ -120,15 +130,7 @@ class Sender:
 def _as(sample: Sample, dtype: torch.dtype | None) -> Sample:
     if dtype is None or sample.aux.dtype == dtype:
         return sample
-    return Sample(
-        request=sample.request,
-        tokens=sample.tokens,
-        prompt_tokens=sample.prompt_tokens,
-        aux=sample.aux.to(dtype),
-        last=sample.last.to(dtype),
-        draft_version=sample.draft_version,
-        target=sample.target,
-    )
+    return replace(sample, aux=sample.aux.to(dtype), last=sample.last.to(dtype))
 
 
 def _file_name(request: str) -> str:

@@ -71,6 +71,11 @@ class CaptureState(Message):
     """What became of requests as samples."""
 
     rate: Annotated[Amount, metrics.CAPTURE_RATE]
+    share: Annotated[Amount, metrics.CAPTURE_SHARE] = 1
+    """Of the rate, that is captured while samples are not taken as fast; 0 while capture pauses."""
+    pauses: Annotated[Number, metrics.CAPTURE_PAUSES] = 0
+    why_paused: Text = ""
+    """Why nobody takes samples; empty where one is taken."""
     queue: Annotated[Number, metrics.CAPTURE_QUEUE] = 0
     samples: Annotated[Number, metrics.CAPTURE_SAMPLES] = 0
     bytes: Annotated[Number, metrics.CAPTURE_BYTES] = 0

@@ -76,6 +76,8 @@ CAPTURE_DROPPED = _counter("capture_dropped", "Requests that did not become samp
 CAPTURE_SKIPPED_PASSES = _counter("capture_skipped_passes", "Forward passes not captured", "reason")
 CAPTURE_QUEUE = _gauge("capture_queue", "Samples waiting to be sent")
 CAPTURE_RATE = _gauge("capture_rate", "Share of requests captured")
+CAPTURE_SHARE = _gauge("capture_share", "Share of that rate left while samples are not taken as fast, 0 while paused")
+CAPTURE_PAUSES = _counter("capture_pauses", "Times that capture paused because nobody took samples")
 DRAFT_LIVE_VERSION = _gauge("draft_live_version", "Version of the live draft")
 DRAFT_STEPS = _gauge("draft_steps", "Draft steps of a cycle, 0 when speculation is off")
 DRAFT_SWAPS = _counter("draft_swaps", "Versions made live")
@@ -137,6 +139,9 @@ TRAIN_SAMPLES_RECEIVED = _counter("train_samples_received", "Samples taken in")
 TRAIN_SAMPLES_EVICTED = _counter("train_samples_evicted", "Samples that left the full pool")
 TRAIN_SAMPLES_REJECTED = _counter("train_samples_rejected", "Samples refused", "reason")
 TRAIN_SAMPLES_LOST = _counter("train_samples_lost", "Samples that an engine had and could not hand over", "reason")
+TRAIN_LAG_SECONDS = Metric(
+    "aurora_train_lag_seconds", "histogram", "From a sample's capture to the first step that it is trained on"
+)
 TRAIN_WITHHELD = _counter("train_withheld", "Evaluations whose gain is within noise: nothing published")
 TRAIN_FAILURES = _counter("train_failures", "Things that failed and were passed over", "what")
 

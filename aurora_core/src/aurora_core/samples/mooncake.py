@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
-from mooncake.store import MooncakeDistributedStore
+from mooncake.store import MooncakeDistributedStore, ReplicateConfig, SoftPinAction
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -25,12 +25,11 @@ from aurora_core import listening
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import TransportError
 
-_BUFFER_BYTES = 128 << 20
-_ANNOUNCED = 10_000
 _CONNECT_SECONDS = 5
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_RPC_FAIL = -900
-"""Mooncake's status where its master does not answer."""
+_BEHIND = 507
+_REASONS = {-900: "store_lost", -200: "store_full"}
+"""By Mooncake's status: its master does not answer; no segment has the room."""
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -70,6 +69,14 @@ class _Store:
         self._segment_bytes = segment_bytes
         self._store: Any = None
 
+    def _placing(self) -> Any:  # noqa: ANN401 (a C++ class without types)
+        """How many segments hold a sample, and whether it is kept when room is made."""
+        placing = ReplicateConfig()
+        placing.replica_num = self._config.mooncake_replicas
+        if self._config.mooncake_soft_pin:
+            placing.soft_pin_action = SoftPinAction.ENABLE
+        return placing
+
     def connected(self) -> Any:  # noqa: ANN401 (a C++ class without types)
         if self._store is None:
             c = self._config
@@ -84,7 +91,7 @@ class _Store:
                 own_address(c.mooncake_master),
                 c.mooncake_metadata,
                 self._segment_bytes,
-                _BUFFER_BYTES,
+                c.mooncake_buffer_bytes,
                 c.mooncake_protocol,
                 c.mooncake_device,
                 c.mooncake_master,
@@ -95,10 +102,11 @@ class _Store:
         return self._store
 
     def put(self, name: str, payload: bytes) -> None:
-        status = self.connected().put(name, payload)
+        status = self.connected().put(name, payload, self._placing())
         if status != 0:
-            reason = "store_lost" if status == _RPC_FAIL else "store_full"
-            raise TransportError(reason, f"the Mooncake store did not take {name} (status {status})")
+            raise TransportError(
+                _REASONS.get(status, "store_error"), f"the Mooncake store did not take a sample (status {status})"
+            )
 
     def get(self, name: str) -> bytes:
         payload: bytes = self.connected().get(name)
@@ -106,7 +114,8 @@ class _Store:
 
     def remove(self, name: str) -> None:
         if self._store is not None:
-            self._store.remove(name)
+            # Without force what was read stays for as long as the lease that reading it gave.
+            self._store.remove(name, True)
 
     def close(self) -> None:
         if self._store is not None:
@@ -128,10 +137,15 @@ class MooncakeSink:
         """Store a sample and announce it to the trainer."""
         self._store.put(name, payload)
         try:
-            self._http.post("/samples", json={"name": name}).raise_for_status()
+            answer = self._http.post("/samples", json={"name": name})
+            answer.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            self._store.remove(name)
+            reason = "trainer_behind" if error.response.status_code == _BEHIND else "trainer_unreachable"
+            raise TransportError(reason, f"the trainer did not take a sample: {error}") from error
         except httpx.HTTPError as error:
             self._store.remove(name)
-            raise TransportError("trainer_unreachable", f"{name} could not be announced: {error}") from error
+            raise TransportError("trainer_unreachable", f"a sample could not be announced: {error}") from error
 
     def close(self) -> None:
         """Leave the store; what it held here is gone."""
@@ -165,6 +179,7 @@ class MooncakeSource:
             raise TransportError("no_token", "the trainer's endpoint needs a token: set AURORA_SAMPLE_TOKEN")
         self._store = _Store(config, 0)
         self._names: deque[str] = deque()
+        self._most = config.pool_size
         self._expected = f"Bearer {token}".encode()
         host, port = endpoint(config.trainer_url)
         app = Starlette(routes=[Route("/samples", self._announce, methods=["POST"])])
@@ -184,8 +199,8 @@ class MooncakeSource:
             name = None
         if not isinstance(name, str) or not name:
             return JSONResponse({"error": 'the body must be {"name": ...}'}, status_code=422)
-        if len(self._names) >= _ANNOUNCED:
-            return JSONResponse({"error": "the trainer is behind"}, status_code=507)
+        if len(self._names) >= self._most:
+            return JSONResponse({"error": "the trainer is behind"}, status_code=_BEHIND)
         self._names.append(name)
         return JSONResponse({"name": name}, status_code=202)
 

@@ -109,6 +109,7 @@ class Pool:
         self.rejected: Counter[str] = Counter()
         self.why: dict[str, str] = {}
         self.evicted = 0
+        self._lags: list[float] = []
 
     def refill(self, uses: Mapping[str, int] | None = None) -> int:
         """Take in all that has arrived; returns how many samples that was.
@@ -199,7 +200,11 @@ class Pool:
         noise = torch.rand(len(self.training), generator=generator).tolist()
         least = sorted(zip(self.training, noise, strict=True), key=lambda pair: (pair[0].uses, pair[1]))
         fresh = [entry for entry, _ in least if entry.name not in names][: count - len(again)]
+        now = time.time()
         for entry in fresh:
+            if not entry.uses and entry.sample.captured:
+                # Clocks of two machines may differ by more than a sample took.
+                self._lags.append(max(0.0, now - entry.sample.captured))
             entry.uses += 1
         return [entry.sample for entry in (*fresh, *again)]
 
@@ -210,6 +215,11 @@ class Pool:
         # A share that is no whole number of samples is met on average.
         number = int(count * self._replay_fraction + float(torch.rand((), generator=generator)))
         return [used[at] for at in torch.randperm(len(used), generator=generator)[:number].tolist()]
+
+    def lags(self) -> list[float]:
+        """Seconds from capture to the first draw, of the samples that were first drawn since the last call."""
+        lags, self._lags = self._lags, []
+        return lags
 
     def window(self) -> tuple[datetime | None, datetime | None]:
         """When the oldest and the newest sample to train on were sent."""

@@ -6,6 +6,7 @@ last token was never fed to the target, so a request of L tokens has at most L -
 """
 
 import json
+import math
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ SCHEMA: Final = "aurora-sample/2"
 HEADER_BYTES: Final = 1 << 20
 """Of what stands before its tensors, at most: a header is parsed whole, and takes many times its size in memory."""
 _CRC: Final = "crc32"
+_CAPTURED: Final = "captured"
 _FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", _CRC)
 
 
@@ -37,6 +39,7 @@ class Sample:
         last: [L - 1, hidden], float.
         draft_version: the draft that was live when the request ended; -1 where none was.
         target: fingerprint of the target that computed the states.
+        captured: when, in seconds since the epoch by the engine's clock; 0 where that is not known.
     """
 
     request: str
@@ -46,6 +49,7 @@ class Sample:
     last: Tensor
     draft_version: int
     target: str
+    captured: float = 0.0
 
     def __post_init__(self) -> None:
         length = self.tokens.shape[0]
@@ -120,7 +124,9 @@ def encode(sample: Sample) -> bytes:
         "draft_version": str(sample.draft_version),
         "target": sample.target,
     }
-    payload: bytes = save(tensors, metadata=metadata | {_CRC: _checksum(tensors, metadata)})
+    # The time is not part of the checksum, which earlier images compute too.
+    more = {_CRC: _checksum(tensors, metadata), _CAPTURED: f"{sample.captured:.3f}"}
+    payload: bytes = save(tensors, metadata=metadata | more)
     return payload
 
 
@@ -131,9 +137,18 @@ def _metadata(payload: bytes) -> dict[str, str]:
             raise SampleError("format", f"no sample of schema {SCHEMA}: its header has {size} bytes")
         header = json.loads(payload[8 : 8 + size])
         metadata = header["__metadata__"]
-        return {field: str(metadata[field]) for field in _FIELDS}
+        return {field: str(metadata[field]) for field in _FIELDS} | {_CAPTURED: str(metadata.get(_CAPTURED, "0"))}
     except (ValueError, KeyError, TypeError) as error:
         raise SampleError("format", f"no sample of schema {SCHEMA}: {error}") from error
+
+
+def _time(said: str) -> float:
+    """Seconds since the epoch; 0 where what is said is no time."""
+    try:
+        seconds = float(said)
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 def _is_finite(states: Tensor) -> bool:
@@ -198,4 +213,5 @@ def decode(
         last=last,
         draft_version=int(metadata["draft_version"]),
         target=target,
+        captured=_time(metadata[_CAPTURED]),
     )

@@ -1,10 +1,10 @@
 """What training reports: the names of Aurora's performance metrics, in Prometheus, a log line, and a tracker."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from aurora_core import listening
 from aurora_core.protocol import metrics
@@ -24,6 +24,7 @@ _COUNTERS = (
     metrics.TRAIN_SAMPLES_RECEIVED, metrics.TRAIN_SAMPLES_EVICTED, metrics.TRAIN_SAMPLES_REJECTED,
     metrics.TRAIN_SAMPLES_LOST, metrics.TRAIN_WITHHELD, metrics.TRAIN_FAILURES,
 )  # fmt: skip
+_LAG_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 
 class TrainingMetrics:
@@ -60,6 +61,8 @@ class TrainingMetrics:
             if not one.labels:
                 # Zero is reported from the start: where nothing was ever taken in, all may have been refused.
                 self._of(counter).inc(0)
+        lag = metrics.TRAIN_LAG_SECONDS
+        self._lag = Histogram(lag.name, lag.text, names, registry=self.registry, buckets=_LAG_BUCKETS)
         self.latest: dict[Metric, float] = {}
         if port is not None:
             start_http_server(port, listening.wildcard(), self.registry)
@@ -71,6 +74,11 @@ class TrainingMetrics:
     def count(self, counter: Metric, amount: float = 1, *more: str) -> None:
         """Add to a counter; ``more`` are the values of its own labels."""
         self._of(self._counters[counter], *more).inc(amount)
+
+    def lag(self, seconds: Iterable[float]) -> None:
+        """Each from a sample's capture to the first step that it is trained on."""
+        for one in seconds:
+            self._of(self._lag).observe(one)
 
     def report(self, values: Mapping[Metric, float]) -> None:
         """Set gauges."""

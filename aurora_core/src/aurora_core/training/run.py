@@ -136,6 +136,7 @@ class TrainingRun:
             drawn = time.monotonic()
             result = self.trainer.train_step(micro)
             done = time.monotonic()
+            self._metrics.lag(self.pool.lags())
             self._check(result)
             if not result.tokens:
                 continue

@@ -37,6 +37,8 @@ class Pod:
         name, address: of the pod.
         live, steps: what it serves now; None where the agent does not answer.
         rate: share of requests that it captures.
+        share: of that rate, while samples are not taken as fast.
+        paused: why nobody takes its samples; empty where one is taken.
         failed: versions that it refused, and why.
         problem: why the agent does not answer.
         dtype: type that its engine computes in; empty where it does not say.
@@ -50,6 +52,8 @@ class Pod:
     live: int | None = None
     steps: int | None = None
     rate: float | None = None
+    share: float = 1.0
+    paused: str = ""
     failed: Mapping[int, str] = field(default_factory=dict)
     problem: str = ""
     dtype: str = ""

@@ -126,6 +126,8 @@ def _read_agent(pod: Mapping[str, Any], token: str) -> _Report:
             live=state.draft.live,
             steps=state.steps,
             rate=state.capture.rate,
+            share=state.capture.share,
+            paused=state.capture.why_paused,
             failed=state.draft.failed,
             dtype=state.dtype,
             fallback=state.fallback,

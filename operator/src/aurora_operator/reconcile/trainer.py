@@ -16,6 +16,9 @@ from aurora_operator.render.training import QUEUE
 _HERE = "kubernetes.io/job-controller"
 """Value of a Job's managedBy where it is Kubernetes' own controller."""
 
+_SLOWED = 0.5
+"""Share of the sample rate below which the message says so."""
+
 
 def _pods(snapshot: Snapshot) -> tuple[Mapping[str, Any], ...]:
     return tuple(pod for pod in snapshot.trainer_pods if pod["metadata"]["labels"].get(COMPONENT) != "init")
@@ -73,6 +76,25 @@ def _lost(snapshot: Snapshot) -> str:
     return f"; samples were lost on their way from engines: {', '.join(reasons)}" if reasons else ""
 
 
+def _paused(snapshot: Snapshot) -> Seen | None:
+    """Which engine pods hand no samples over, and why; None where all do."""
+    paused = {pod.name: pod.paused for pod in snapshot.pods if pod.paused}
+    if not paused:
+        return None
+    name, why = next(iter(paused.items()))
+    message = (
+        f"{len(paused)} of {len(snapshot.pods)} engine pods hand no samples over and try again within a minute; they "
+        f"serve as before. {name}: {why}"
+    )
+    return Seen("False", "SamplingPaused", message)
+
+
+def _slowed(snapshot: Snapshot) -> str:
+    """Whether engines capture clearly less than they should; without numbers, each of which would be a write."""
+    slowed = any(pod.share < _SLOWED for pod in snapshot.pods)
+    return "; engines capture less than samples.sampleRate: samples are not taken as fast" if slowed else ""
+
+
 def training(snapshot: Snapshot) -> Seen:
     """Whether training runs, or came to its end."""
     name, nodes = snapshot.resource.trainer, snapshot.spec.training.nodes
@@ -89,7 +111,7 @@ def training(snapshot: Snapshot) -> Seen:
     if well >= nodes:
         # Step and loss are in status.training; a message that changes with every step would be a write with every step.
         what = "the trainer is running" if nodes == 1 else f"{nodes} trainer pods are running"
-        return Seen("True", "Running", what + _lost(snapshot))
+        return _paused(snapshot) or Seen("True", "Running", what + _slowed(snapshot) + _lost(snapshot))
     why = _why_not(snapshot, pods)
     if why:
         return Seen("False", "TrainerFailing", why)

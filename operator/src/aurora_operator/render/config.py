@@ -10,9 +10,10 @@ from aurora_core.config import DeploymentConfig
 from aurora_core.config.base import Config
 from aurora_core.config.effect import Effect, without
 from aurora_core.config.online import OnlineConfig
-from aurora_core.config.parts import DraftConfig, Samples, Serving, TargetConfig, WeightsConfig
+from aurora_core.config.parts import DraftConfig, Samples, SamplesConfig, Serving, TargetConfig, WeightsConfig
 from aurora_core.config.strata import StrataConfig
 from pydantic import TypeAdapter
+from pydantic.alias_generators import to_camel
 
 from aurora_core import listening
 from aurora_operator.render.identity import Resource
@@ -59,12 +60,21 @@ _RESTARTS = {
 """Effects of the fields that a process is started with."""
 
 
+_LATER = ("mooncake_buffer_bytes", "mooncake_replicas", "mooncake_soft_pin")
+"""Fields of samples that came later."""
+
+
 def _plain(resource: Resource, exclude: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as plain data; strata only where there are any, because older engines know none."""
+    """The configuration as plain data; what older engines do not know only where it is not as with them."""
     part = deployment_config(resource).model_dump(mode="json", by_alias=True, exclude=exclude)
     serving = part.get("serving", {})
     if serving.get("strata", ...) is None:
         del serving["strata"]
+    samples = part.get("samples", {})
+    for field in _LATER:
+        name = to_camel(field)
+        if name in samples and samples[name] == SamplesConfig.model_fields[field].default:
+            del samples[name]
     return part
 
 

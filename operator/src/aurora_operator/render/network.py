@@ -47,10 +47,13 @@ class NetworkPeers(Config):
     mooncake: tuple[Peer, ...] = ()
     """Master and metadata server of Mooncake; their ports are those that a resource names."""
 
+    stores: tuple[Peer, ...] = ()
+    """Stores of the chart's Mooncake, which choose their ports themselves."""
+
     @model_validator(mode="after")
     def _names_peers(self) -> Self:
         """Refuse an empty peer: to Kubernetes it is an error, found only when a policy is applied."""
-        for name in ("operator", "monitoring", "clients", "dns", "hub", "mooncake"):
+        for name in ("operator", "monitoring", "clients", "dns", "hub", "mooncake", "stores"):
             if not all(getattr(self, name)):
                 raise ValueError(f"{name} has a peer that names nothing")
         return self
@@ -120,6 +123,7 @@ def policies(resource: Resource, peers: NetworkPeers | None) -> list[dict[str, A
     inward = [{"from": own}] if stores else []
     outward = [{"to": own}] if stores else []
     samples = [*outward, *_rule("to", peers.mooncake, stores)]
+    samples += [{"to": list(peers.stores)}] if stores and peers.stores else []
     # Ranks exchange gradients and samples at ports of torch's own choice.
     ranks: list[Peer] = [{"podSelector": {"matchLabels": resource.selector("trainer")}}]
     together = several(resource.spec.training)
