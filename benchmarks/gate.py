@@ -40,6 +40,8 @@ from conditions import CONDITIONS
 from traffic import NEW, OLD, Condition, Outcome, simulate
 
 ALPHA = 1 - Gate().confidence
+FUTILE = math.log1p(Gate().min_worthwhile)
+"""An analysis can end a trial where the bet on better, or the one on less than this, has grown to 1 / alpha."""
 EFFECTS = (1.0, 0.98, 1.05)
 RULES = ("gate", "slices", "z-test", "threshold")
 Decided = tuple[bool | None, float]
@@ -77,7 +79,7 @@ def _gate(condition: Condition, outcome: Outcome) -> Decided:
     harmful = (condition.cost, condition.failing, condition.waiting) != (1.0, 0.0, 1.0)
     for count in range(6, len(trial.blocks) + 1):
         blocks = trial.blocks[:count]
-        if harmful or max(log_e_up(blocks, 0.0), log_e_down(blocks, 0.0)) >= limit:
+        if harmful or max(log_e_up(blocks, 0.0), log_e_down(blocks, FUTILE)) >= limit:
             speed, failures, first_token = (Trial(one.blocks[:count]) for one in harms)
             evidence = Evidence(Trial(blocks), speed, failures, first_token, 1000, 1000)
             verdict = decide(Gate(), evidence, (), 0.0).verdict
@@ -106,7 +108,7 @@ def _with_strata(condition: Condition, dealt: Dealt, by_stratum: dict[str, Dealt
         strata = {**{name: _until(one, block) for name, one in by_stratum.items()}, OTHER: Dealt()}
         parts = stratified(spec, "AcceptLength", strata, by_stratum, trial, speed)
         mean = parts.trial.blocks
-        if max(log_e_up(mean, 0.0), log_e_down(mean, 0.0)) >= limit or harmed(parts.strata, HARM):
+        if max(log_e_up(mean, 0.0), log_e_down(mean, FUTILE)) >= limit or harmed(parts.strata, HARM):
             evidence = Evidence(
                 parts.trial, parts.speed, candidate_requests=1000, stable_requests=1000, strata=parts.strata
             )
@@ -195,32 +197,37 @@ def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200, help="of each condition and effect")
-    parser.add_argument("--equal", action="store_true", help="only equal drafts")
+    parser.add_argument("--effects", type=float, nargs="+", default=EFFECTS, help="of the candidates, as ratios")
     parser.add_argument("--condition", default="", help="only those whose name contains this")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path, help="a line for each condition; what it has is not run again")
     options = parser.parse_args()
+    if options.plot and not {1.0, 1.05} <= set(options.effects):
+        parser.error("--plot shows the effects 1 and 1.05: leave --effects out, or name both")
     chosen = [c for c, condition in enumerate(CONDITIONS) if options.condition in condition.name]
-    effects = EFFECTS[:1] if options.equal else EFFECTS
-    jobs = [(c, e, s) for c in chosen for e in effects for s in range(options.trials)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(jobs, pool.map(trial, jobs, chunksize=20), strict=True))
-    table = {(c, e): summary([found[c, e, s] for s in range(options.trials)]) for c in chosen for e in effects}
-    print("Promoted of equal drafts, of 2 % worse ones, of 5 % better ones; median minutes to a verdict on the last.")
+    effects = tuple(options.effects)
+    table = _known(options.out, options.trials)
+    named = ", ".join(f"{effect:g}" for effect in effects)
+    print(f"Promoted of drafts with {named} times stable's accept length; median minutes to a verdict on the last.")
     print("| condition | " + " | ".join(RULES) + " |")
-    print("|---" * (1 + len(RULES)) + "|")
-    for number in chosen:
-        cells = []
-        for rule in RULES:
-            shares = [f"{table[number, effect][rule].promoted:.1%}" for effect in effects]
-            cells.append(", ".join([*shares, f"{table[number, effects[-1]][rule].minutes:.0f}"]))
-        print(f"| {CONDITIONS[number].name} | " + " | ".join(cells) + " |")
+    print("|---" * (1 + len(RULES)) + "|", flush=True)
+    with ProcessPoolExecutor(options.workers) as pool:
+        for number in chosen:
+            missing = [effect for effect in effects if (number, effect) not in table]
+            for effect in missing:
+                jobs = [(number, effect, seed) for seed in range(options.trials)]
+                table[number, effect] = summary(list(pool.map(trial, jobs, chunksize=20)))
+            cells = []
+            for rule in RULES:
+                shares = [f"{table[number, effect][rule].promoted:.1%}" for effect in effects]
+                cells.append(", ".join([*shares, f"{table[number, effects[-1]][rule].minutes:.0f}"]))
+            print(f"| {CONDITIONS[number].name} | " + " | ".join(cells) + " |", flush=True)
+            if options.out is not None and missing:
+                with options.out.open("a") as lines:
+                    lines.write(json.dumps({"trials": options.trials, "rows": _rows(table, (number,))}) + "\n")
     if options.plot:
         plot(table, options.plot)
-    rows = [
-        {"condition": CONDITIONS[c].name, "effect": effect, "rule": rule, **asdict(cell)}
-        for (c, effect), cells_of in table.items()
-        for rule, cell in cells_of.items()
-    ]
     heading = {
         "benchmark": "gate",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -228,15 +235,37 @@ def main() -> None:
         "python": platform.python_version(),
     }
     cpu = {"cpu_seconds_for_1000_deployments": round(arithmetic(), 3)}
-    print(json.dumps({**heading, "trials": options.trials, **cpu, "rows": rows}))
+    print(json.dumps({**heading, "trials": options.trials, **cpu, "rows": _rows(table, chosen)}))
+
+
+def _known(path: Path | None, trials: int) -> dict[tuple[int, float], dict[str, Cell]]:
+    """What an earlier run with as many trials wrote."""
+    numbers = {condition.name: number for number, condition in enumerate(CONDITIONS)}
+    table: dict[tuple[int, float], dict[str, Cell]] = {}
+    lines = path.read_text().splitlines() if path is not None and path.exists() else []
+    for row in (row for line in map(json.loads, lines) if line["trials"] == trials for row in line["rows"]):
+        cell = Cell(row["promoted"], row["rejected"], row["minutes"])
+        table.setdefault((numbers[row["condition"]], row["effect"]), {})[row["rule"]] = cell
+    return table
+
+
+def _rows(table: dict[tuple[int, float], dict[str, Cell]], numbers: Sequence[int]) -> list[dict[str, object]]:
+    """What was measured under some conditions."""
+    return [
+        {"condition": CONDITIONS[c].name, "effect": effect, "rule": rule, **asdict(cell)}
+        for (c, effect), cells_of in table.items()
+        for rule, cell in cells_of.items()
+        if c in numbers
+    ]
 
 
 def plot(table: dict[tuple[int, float], dict[str, Cell]], path: Path) -> None:
     """Share of equal drafts promoted under each condition, and of better ones."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (only for the picture)
 
-    figure, axes = plt.subplots(1, 2, figsize=(12, 8), sharey=True, layout="constrained")
     shown = sorted({number for number, _ in table})
+    size = (13, 2 + len(shown) / 4)
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
     ys = range(len(shown))
     for axis, effect, title in (
         (axes[0], 1.0, "equal draft promoted, % (every one is wrong)"),
@@ -244,6 +273,7 @@ def plot(table: dict[tuple[int, float], dict[str, Cell]], path: Path) -> None:
     ):
         for rule, marker in zip(RULES, "osx|", strict=True):
             axis.plot([100 * table[c, effect][rule].promoted for c in shown], list(ys), marker, label=rule)
+        axis.axvline(100, color="tab:purple", lw=0.8, label="blind")
         axis.set(title=title, xlim=(-2, 102))
         axis.grid(axis="y", color="0.92")
     axes[0].axvline(100 * ALPHA, color="grey", lw=0.8, ls=":")

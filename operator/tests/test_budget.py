@@ -67,7 +67,7 @@ def test_a_smaller_part_asks_for_more_proof_of_a_promotion_and_not_of_a_rejectio
     def evidence(difference, n):
         return Evidence(Trial((Block(difference, 1000.0),) * n), candidate_requests=100, stable_requests=100)
 
-    assert decide(GATE, evidence(0.5, 6), (), 1, 0.05).verdict is Verdict.PROMOTE
-    assert decide(GATE, evidence(0.5, 6), (), 1, 1e-4).verdict is Verdict.WAIT
+    assert decide(GATE, evidence(0.5, 8), (), 1, 0.05).verdict is Verdict.PROMOTE
+    assert decide(GATE, evidence(0.5, 8), (), 1, 1e-4).verdict is Verdict.WAIT
     assert decide(GATE, evidence(0.5, 16), (), 1, 1e-4).verdict is Verdict.PROMOTE
     assert decide(GATE, evidence(-0.5, 6), (), 1, 1e-4).verdict is Verdict.REJECT

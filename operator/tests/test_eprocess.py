@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from aurora_operator.promotion.eprocess import LOST, WIDEST, Block, interval, log_e_down, log_e_up
+from aurora_operator.promotion.eprocess import FAR_BETS, LOST, WIDEST, Block, interval, log_e_down, log_e_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +28,7 @@ def mean_e(found, log_e, margin, effect=0.0):
 def test_an_equal_draft_wins_nothing_on_average_whatever_the_traffic(found):
     assert mean_e(found, log_e_up, 0.0) == pytest.approx(1.0)
     assert mean_e(found, log_e_down, 0.0) == pytest.approx(1.0)
+    assert mean_e(found, lambda blocks, margin: log_e_up(blocks, margin, FAR_BETS), 0.0) == pytest.approx(1.0)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,12 +1,13 @@
 """The gate: never on missing data, never because of many analyses, and always with a reason."""
 
+import itertools
 import math
 
 import pytest
 from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import Block
-from aurora_operator.promotion.gate import Evidence, GuardResult, Verdict, decide
+from aurora_operator.promotion.gate import HARM, Evidence, GuardResult, Verdict, decide
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,9 +54,27 @@ def test_five_blocks_prove_nothing_however_large_the_effect_and_however_alike_th
     assert decide(GATE, evidence(2 * effect, n=n, spread=0.0), (), 100).verdict is Verdict.WAIT
 
 
-@pytest.mark.parametrize(("effect", "verdict"), [(2.0, Verdict.PROMOTE), (0.5, Verdict.REJECT)])
-def test_six_blocks_that_agree_decide(effect, verdict):
-    assert decide(GATE, evidence(2 * effect, n=6), (), 100).verdict is verdict
+@pytest.mark.parametrize(("effect", "n", "verdict"), [(2.0, 8, Verdict.PROMOTE), (0.5, 6, Verdict.REJECT)])
+def test_a_few_blocks_that_agree_decide(effect, n, verdict):
+    assert decide(GATE, evidence(2 * effect, n=n), (), 100).verdict is verdict
+
+
+def test_a_draft_that_is_two_percent_worse_has_an_error_of_one_percent_in_the_wildest_traffic():
+    """Given slices that differ by half, all tosses of the coin in eight blocks are gone through."""
+    promoted = [
+        any(decide(GATE, wild(coins[:n]), (), 100).verdict is Verdict.PROMOTE for n in (6, 7, 8))
+        for coins in itertools.product((1, -1), repeat=8)
+    ]
+    assert 0 < sum(promoted) / len(promoted) <= HARM
+    early = decide(GATE, wild((1,) * 6), (), 100)
+    assert (early.verdict, early.reason) == (Verdict.WAIT, "WorseDoubted")
+    assert "99% that it is not 2% worse than 1.000" in early.message
+    assert early.interval.lower > 1
+    assert early.progress < 1
+    # A trial with less than that as its whole error needs no second proof, and a lenient end asks for none.
+    assert decide(GATE, wild((1,) * 16), (), 100, alpha=0.005).reason == "ProvedBetter"
+    lenient = Gate(on_inconclusive="Promote")
+    assert decide(lenient, wild((1,) * 6), (), lenient.max_duration_seconds).reason == "Inconclusive"
 
 
 def test_a_draft_that_is_proved_to_be_hardly_better_makes_room_for_the_next():
@@ -109,6 +128,12 @@ def test_a_breached_guard_rejects_and_an_unknown_one_holds_back():
     assert decide(GATE, better, (GuardResult("errors", True, "0.2 is above 0.1"),), 1).reason == "GuardBreached"
     unknown = decide(GATE, better, (GuardResult("errors", None, "no number"),), 1)
     assert (unknown.verdict, unknown.reason) == (Verdict.WAIT, "GuardUnknown")
+
+
+def wild(coins):
+    """A draft that is 2 % worse, in blocks whose slices differ by half."""
+    blocks = tuple(Block(math.log(0.98) + 0.5 * coin, 1000.0) for coin in coins)
+    return Evidence(Trial(blocks), candidate_requests=200, stable_requests=200)
 
 
 @pytest.mark.parametrize(("policy", "verdict"), [("KeepStable", Verdict.REJECT), ("Promote", Verdict.PROMOTE)])

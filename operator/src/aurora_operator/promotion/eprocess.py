@@ -34,6 +34,8 @@ from aurora_operator.promotion.statistics import Interval
 
 BETS = ((0.95, 0.4), (0.6, 0.15), (0.35, 0.15), (0.2, 0.15), (0.1, 0.15))
 """λ, and its share of the stake: large effects are decided in few blocks, small ones in the end."""
+FAR_BETS = ((0.95, 0.8), (0.35, 0.1), (0.1, 0.1))
+"""The same against effects far from what is asked for, where a few blocks that all agree are the usual proof."""
 FIRST_SCALE = 0.1
 """s of the first block, on the log scale: the size of improvement that one publication brings."""
 WIDEST = 16.0
@@ -91,16 +93,18 @@ def _scaled(blocks: Sequence[Block]) -> list[_Scaled]:
     return out
 
 
-def _log_e(scaled: Sequence[_Scaled], margin: float, sign: float) -> float:
+def _log_e(
+    scaled: Sequence[_Scaled], margin: float, sign: float, stakes: Sequence[tuple[float, float]] = BETS
+) -> float:
     bets = [one.bet(margin, sign) for one in scaled]
-    logs = [math.log(share) + sum(math.log1p(stake * bet) for bet in bets) for stake, share in BETS]
+    logs = [math.log(share) + sum(math.log1p(stake * bet) for bet in bets) for stake, share in stakes]
     top = max(logs)
     return top + math.log(sum(math.exp(one - top) for one in logs))
 
 
-def log_e_up(blocks: Sequence[Block], margin: float) -> float:
-    """Log of the e-value against "the log effect is at most ``margin``"."""
-    return _log_e(_scaled(blocks), margin, 1.0)
+def log_e_up(blocks: Sequence[Block], margin: float, stakes: Sequence[tuple[float, float]] = BETS) -> float:
+    """Log of the e-value against "the log effect is at most ``margin``"; ``stakes`` are λ and shares, as BETS."""
+    return _log_e(_scaled(blocks), margin, 1.0, stakes)
 
 
 def log_e_down(blocks: Sequence[Block], margin: float) -> float:

@@ -7,12 +7,14 @@ from enum import StrEnum
 
 from aurora_operator.api.promotion import Gate
 from aurora_operator.promotion.blocks import Trial
-from aurora_operator.promotion.eprocess import interval, log_e_down, log_e_up, mean
+from aurora_operator.promotion.eprocess import FAR_BETS, Block, interval, log_e_down, log_e_up, mean
 from aurora_operator.promotion.statistics import Interval
 from aurora_operator.promotion.strata import Stratum, harmed, undecided
 
 HARM = 0.01
-"""Probability, for each kind of harm, that a trial ends for it though there is none."""
+"""Probability, for each kind of harm, that a trial ends for it though there is none, and that a promotion does it."""
+WORSE = 0.02
+"""How far below the bar a draft is that may be promoted with a probability of ``HARM`` at most."""
 
 
 HARMFUL = {"GuardBreached", "ProvedSlower", "ProvedLater", "ProvedFailing", "StratumHarmed"}
@@ -125,6 +127,17 @@ def _doubt(gate: Gate, evidence: Evidence) -> tuple[str, str] | None:
     return None
 
 
+def _excluded(blocks: Sequence[Block], bar: float, promotion: float) -> float:
+    """How far the proof has come, 1 at its end, that the candidate is not worse than the bar by ``WORSE``.
+
+    Where traffic differs much from slice to slice, an equal draft and one that is a little worse are alike, and the
+    latter would be promoted nearly as often as the former. So this has an error of its own.
+    """
+    if promotion <= HARM:
+        return 1.0
+    return log_e_up(blocks, bar + math.log1p(-WORSE), FAR_BETS) / -math.log(HARM)
+
+
 def decide(
     gate: Gate,
     evidence: Evidence,
@@ -160,7 +173,9 @@ def decide(
             return Decision(Verdict.END, "NoEvidence", f"{message} after {elapsed_seconds:.0f} s")
         return Decision(Verdict.WAIT, "NoData" if evidence.problem else "CollectingEvidence", message)
     bar, worthwhile = math.log1p(gate.min_improvement), math.log1p(max(gate.min_improvement, gate.min_worthwhile))
-    best = max(log_e_up(blocks, bar) / -math.log(promotion), log_e_down(blocks, worthwhile) / -math.log(rejection))
+    excluded = _excluded(blocks, bar, promotion)
+    better = min(excluded, log_e_up(blocks, bar) / -math.log(promotion))
+    best = max(better, log_e_down(blocks, worthwhile) / -math.log(rejection))
     progress = min(1.0, max(0.0, best))
     unknown = next((guard for guard in guards if guard.breached is None), None)
     held = _doubt(gate, evidence)
@@ -170,15 +185,16 @@ def decide(
     if open_stratum is not None:
         held = "StratumUndecided", open_stratum
     slower = log_e_down(evidence.speed.blocks, min(0.0, bar)) >= -math.log(HARM)
-    return _weigh(gate, found, progress, held, over=over, slower=slower)
+    return _weigh(gate, found, progress, held, over=over, slower=slower, sure=excluded >= 1)
 
 
 def _weigh(
-    gate: Gate, found: Interval, progress: float, held: tuple[str, str] | None, *, over: bool, slower: bool
+    gate: Gate, found: Interval, progress: float, held: tuple[str, str] | None, *, over: bool, slower: bool, sure: bool
 ) -> Decision:
     """Decide by an interval; what is not known of a guard or a stratum holds back a promotion, never a rejection.
 
     ``slower`` is whether decode speed is proved lower by anything: then a gain of another metric is none for users.
+    ``sure`` is whether it is proved that the candidate is not far below the bar.
     """
     bar = 1 + gate.min_improvement
     numbers = f"{found.estimate:.3f} times stable ({found.ends})"
@@ -193,9 +209,12 @@ def _weigh(
         return decision(Verdict.REJECT, "NotWorthwhile", f"{numbers}, less than {1 + gate.min_worthwhile:.3f}")
     if slower and (proved or over):
         return decision(Verdict.REJECT, "NetLoss", f"{numbers}, but decode speed is proved lower than stable's")
-    if held is None and (proved or (over and gate.on_inconclusive == "Promote")):
-        reason = "ProvedBetter" if proved else "Inconclusive"
+    if held is None and ((proved and sure) or (over and gate.on_inconclusive == "Promote")):
+        reason = "ProvedBetter" if proved and sure else "Inconclusive"
         return decision(Verdict.PROMOTE, reason, f"{numbers}, asked for {bar:.3f}")
+    if proved and not sure and held is None:
+        least = f"{1 - HARM:.0%} that it is not {WORSE:.0%} worse than {bar:.3f}"
+        held = "WorseDoubted", f"{numbers}, but a promotion also needs a proof of {least}"
     if over:
         rest = "" if held is None else f"; {held[1]}"
         return decision(Verdict.REJECT, "Inconclusive", f"{numbers}, no decision within maxDurationSeconds{rest}")
