@@ -114,7 +114,7 @@ def drain_with(access_mode: str, prompts: list[str], seconds: float) -> dict[str
     kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
     wait("both pods are ready", lambda: condition("Available")["reason"] == "AllReady", patience(500))
     before = set(ready())
-    stream = Stream(url(), prompts, 4, 96)
+    stream = Stream.start(url(), prompts, 4, 96)
     wait("requests are answered", lambda: len(stream.record.answers) > 8, 120)
     with watched() as seen:
         took = drained(seconds)

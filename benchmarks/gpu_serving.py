@@ -180,7 +180,7 @@ def swap(running: Stack, prompts: Sequence[str], size: Size) -> dict[str, Any]:
         target_fingerprint=running.target.fingerprint,
         algorithm=other.algorithm,
     ).version
-    traffic = Stream(running.url, prompts, size.concurrency, 128)
+    traffic = Stream.start(running.url, prompts, size.concurrency, 128)
     stalls = sorted(1e3 * running.load(version if i % 2 == 0 else first) for i in range(size.swaps))
     record = traffic.stop()
     return {
@@ -200,7 +200,7 @@ def learn(running: Stack, prompts: Sequence[str], size: Size, seconds: float, de
         running.set_steps(0)
     before = measure(running.url, heldout, 4, 128)
     running.start_trainer()
-    traffic = Stream(running.url, served, size.concurrency, 128)
+    traffic = Stream.start(running.url, served, size.concurrency, 128)
     began, loaded = time.monotonic(), []
     while time.monotonic() - began < seconds:
         time.sleep(1)

@@ -39,7 +39,7 @@ def main() -> None:
         asked = [pool.submit(measure, engine.url, texts, 1, options.tokens) for engine in (running, stock)]
         speculated, plain = (each.result() for each in asked)
         dtype = engine_dtype(running.target.path, config.target, config.serving)
-        counted = LogitChecker(running.target.path, dtype).identity(plain.ids, speculated.ids)
+        counted = LogitChecker.load(running.target.path, dtype).identity(plain.ids, speculated.ids)
         both = [prompt for prompt in plain.answers if prompt in speculated.answers]
         for prompt, difference in zip(both, counted.differences, strict=True):
             if difference and not difference.is_tie:

@@ -60,7 +60,7 @@ def main() -> None:
     order = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=options.kills)
     with stack(options.config, "Mooncake") as (config, running, prompts):
         running.start()
-        traffic = Stream(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
+        traffic = Stream.start(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
         published: set[int] = set(running.store.versions())
         lost: set[int] = set()
         corrupt = refused = 0

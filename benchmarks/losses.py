@@ -30,7 +30,7 @@ from aurora_core.protocol.agent import Record
 from aurora_core.weights import record
 from aurora_core.weights.store import WeightsStore
 from aurora_operator.api import GROUP, KIND, VERSION
-from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.cluster import Cluster, connect
 from aurora_operator.reconcile.snapshot import decoded
 from aurora_operator.render.config import AGENT_PORT
 from bench import ROOT, report
@@ -53,7 +53,7 @@ def do(*arguments: str, body: object = None) -> str:
 @cache
 def cluster() -> Cluster:
     """The API server."""
-    return Cluster()
+    return Cluster(connect())
 
 
 def read(api_version: str, kind: str, name: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def main() -> None:
         running.start_engine()
         running.start_agent()
         running.agent.set_sample_rate(0)
-        traffic = Stream(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
+        traffic = Stream.start(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
         arms = {"newest": (trained[-1], config.draft.num_steps), "older": (trained[0], config.draft.num_steps),
                 "none": (trained[-1], 0)}  # fmt: skip
         recorded = {name: _serve(running, *arm, 60 * options.minutes) for name, arm in arms.items()}

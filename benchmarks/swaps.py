@@ -71,7 +71,7 @@ def main() -> None:
         version = running.store.publish(
             lambda folder: checkpoint.write(folder, other), target_fingerprint=target.fingerprint
         ).version
-        traffic = Stream(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
+        traffic = Stream.start(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
         listener = Listener(running.url, prompts[0])
         time.sleep(8)
         quiet = list(listener.gaps)

@@ -114,7 +114,7 @@ def turns(earlier: Path, folder: Path, prompts: list[str], options: argparse.Nam
             if stream is None:
                 kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
                 wait("it serves", lambda: condition("Available")["reason"] == "AllReady", patience(500))
-                stream = Stream(url(), prompts, 2, 96)
+                stream = Stream.start(url(), prompts, 2, 96)
                 wait("a version is on trial", on_trial, patience(600))
             else:
                 time.sleep(options.turn)

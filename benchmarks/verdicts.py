@@ -173,7 +173,7 @@ def serve(folder: Path, prompts: list[str]) -> Stream:
     address = url()
     if measure(address, prompts[:1], 1, 8).failures:
         sys.exit("the first request failed")
-    stream = Stream(address, prompts, 2, 96)
+    stream = Stream.start(address, prompts, 2, 96)
     say("traffic began")
     return stream
 

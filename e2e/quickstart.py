@@ -172,7 +172,7 @@ def perform(timeline: Timeline, address: str, prompts: list[str], seconds: float
         sys.exit(f"the first request failed: {first.failures}")
     first_answer = timeline.seconds()
     timeline.say("first request answered")
-    stream = Stream(address, prompts[HELD_OUT:], 2, 96)
+    stream = Stream.start(address, prompts[HELD_OUT:], 2, 96)
     watch(timeline, "Promoted", seconds, stream)
     promoted = timeline.seconds()
     quieten()

@@ -60,7 +60,7 @@ def make_run(work, target, changes, ranks):
         target,
         SpoolSource(work / "spool"),
         paths,
-        TrainingMetrics("none", None, training.ttt_length),
+        TrainingMetrics(training.ttt_length),
     )
 
 

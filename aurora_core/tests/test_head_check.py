@@ -88,7 +88,7 @@ def test_training_against_another_head_is_refused_reported_and_counted(gemma, tm
         target,
         SpoolSource(tmp_path / "spool"),
         paths,
-        TrainingMetrics("none", None, training.ttt_length),
+        TrainingMetrics(training.ttt_length),
     )
     before = {name: weight.clone() for name, weight in run.trainer.draft.state_dict().items()}
     with pytest.raises(TrainingError, match="Nothing was trained"):

@@ -30,7 +30,7 @@ def saved(model, folder):
     words.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
     model.save_pretrained(folder)
-    return LogitChecker(folder, "bfloat16")
+    return LogitChecker.load(folder, "bfloat16")
 
 
 @torch.no_grad()

@@ -167,7 +167,7 @@ def test_a_sparse_giant_is_never_read_into_the_engines_memory(tmp_path, known):
 def test_what_was_lost_is_a_counter_of_the_trainer_that_hears_of_it(tmp_path):
     line = Line(tmp_path)
     pool = Pool(line.source, lambda payload: payload, size=4, heldout_size=4, heldout_fraction=0.0)
-    training_metrics = TrainingMetrics("none", None, 1)
+    training_metrics = TrainingMetrics(1)
     arrivals = Arrivals(pool, training_metrics, {})
 
     def counted():

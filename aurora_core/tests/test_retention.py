@@ -87,6 +87,7 @@ def test_an_engine_enforces_it_without_traffic_and_survives_a_volume_that_fails(
             thrice.set()
 
     sender = Sender(lambda: None, None, 4, upkeep)
+    sender.start()
     assert thrice.wait(30)
     sender.close()
     assert sender.dropped["upkeep_error"] == 1

@@ -95,6 +95,7 @@ class Sink:
 
 def make_capture(sink, **changes):
     sender = Sender(lambda: sink, torch.float32, changes.pop("queue", 8))
+    sender.start()
     return Capture(sender, target="t", rate=1.0, max_tokens=changes.pop("max_tokens", 100)), sender
 
 

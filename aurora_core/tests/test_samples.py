@@ -183,7 +183,7 @@ def test_what_a_killed_engine_left_half_written_goes(tmp_path):
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, time.time() - 7200))
-    SpoolSource(tmp_path)
+    assert list(SpoolSource(tmp_path).poll()) == []
     assert [path.name for path in tmp_path.iterdir()] == [".b.part"]
 
 

@@ -28,6 +28,7 @@ class Failing:
 def test_a_full_queue_drops_and_counts_and_never_waits(make_sample):
     sink = Stuck()
     sender = Sender(lambda: sink, torch.float32, 2)
+    sender.start()
     for i in range(10):
         sender.offer(make_sample(str(i)))
     dropped = sender.dropped["queue_full"]
@@ -39,6 +40,7 @@ def test_a_full_queue_drops_and_counts_and_never_waits(make_sample):
 
 def test_a_store_that_refuses_is_counted_by_its_reason(make_sample):
     sender = Sender(Failing, torch.float32, 4)
+    sender.start()
     sender.offer(make_sample())
     sender.close()
     assert dict(sender.dropped) == {"spool_full": 1}
@@ -58,6 +60,7 @@ def test_the_sender_lives_on_after_a_failure(make_sample, error):
             pass
 
     sender = Sender(Once, torch.float32, 4)
+    sender.start()
     sender.offer(make_sample("a"))
     sender.offer(make_sample("b"))
     sender.close()

@@ -155,7 +155,7 @@ def test_states_are_those_of_the_target(tiny, tmp_path):
     (answer,) = answers.of(conversations.read([tmp_path / "a.jsonl"]), target)
     assert answer.tokens.tolist() == [1, 9, 8, 3, 5, 6, 7, 2]
     assert answer.prompt_tokens == 4
-    states = HiddenStates(target, (1, 2, 3), torch.device("cpu"), "float32")
+    states = HiddenStates.load(target, (1, 2, 3), torch.device("cpu"), "float32")
     sample = states.sample(answer)
     longer = replace(answer, id="longer", tokens=torch.cat([answer.tokens, answer.tokens]))
     padded, _ = states.samples([answer, longer])
@@ -173,7 +173,7 @@ def test_a_recorded_spool_trains_and_stays(tmp_path, tiny, work):
     folder, config = work
     target = Target(tiny[0])
     sink = SpoolSink(tmp_path / "spool", 1 << 30)
-    states = HiddenStates(target, (1, 2, 3), torch.device("cpu"))
+    states = HiddenStates.load(target, (1, 2, 3), torch.device("cpu"))
     with torch.no_grad():
         for i in range(16):
             given = torch.tensor([[1, 4 + i, 3]])

@@ -77,7 +77,7 @@ def test_versions_say_whose_they_are_and_are_read_as_such(trainer, draft_config,
     assert ensure_first(store, draft_config, target, 0).algorithm == "TOY"
     for _ in range(60):
         trainer.train_step([samples[:16]])
-    metrics = TrainingMetrics("none", None, 3)
+    metrics = TrainingMetrics(3)
     publisher = Publisher(store, draft_config, WeightsConfig(), target, metrics, 0, None)
     publisher.publish(trainer, samples[16:], Provenance())
     assert (publisher.published, publisher.withheld) == (1, 0)

@@ -165,7 +165,7 @@ def make_run(tmp_path, target, **changes):
         target,
         SpoolSource(tmp_path / "spool"),
         paths,
-        TrainingMetrics("none", None, training.ttt_length),
+        TrainingMetrics(training.ttt_length),
     )
 
 

@@ -101,7 +101,7 @@ def record(target: Target, amount: Amount, folder: Path, device: torch.device) -
             ]
     del model
     layers = (1, target.num_layers // 2 - 1, target.num_layers - 4)
-    states = HiddenStates(target, layers, device)
+    states = HiddenStates.load(target, layers, device)
     answers.sort(key=lambda one: one.tokens.numel())
     samples = [s for at in range(0, len(answers), 64) for s in states.samples(answers[at : at + 64])]
     save_file(

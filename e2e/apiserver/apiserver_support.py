@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.cluster import Cluster, connect
 
 ROOT = Path(__file__).parents[2]
 GOOD = {
@@ -39,7 +39,7 @@ KINDS = {
 
 @cache
 def client():
-    return Cluster()
+    return Cluster(connect())
 
 
 def read(namespace, kind, name):

@@ -17,7 +17,7 @@ from aurora_core.agent.signatures import ANSWER_HEADER, Signed, sign_answer
 from aurora_core.protocol.agent import Loaded, Route
 from aurora_core.protocol.message import Message
 from aurora_operator.api.reading import read
-from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.cluster import Cluster, connect
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.plan import Load, Plan
@@ -123,7 +123,7 @@ def rollback(*apply):
 def carried_out(agent, snapshot, plan):
     """Problems, and after how many seconds the pod was asked to load."""
     began = time.monotonic()
-    problems = execute(Cluster(), snapshot, plan)
+    problems = execute(Cluster(connect()), snapshot, plan)
     ((_, at),) = [one for one in agent.orders if one[0] == Route.LOAD]
     return problems, at - began
 

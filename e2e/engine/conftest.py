@@ -72,7 +72,7 @@ def start(tmp_path_factory, target):
         command = launch.speculative(
             target.path, base, serving, draft, settings, store.folder(first), work / "engine", secrets
         )
-        process = Process(name, command.arguments, command.environment, work / f"{name}.log")
+        process = Process.start(name, command.arguments, command.environment, work / f"{name}.log")
         url = f"http://127.0.0.1:{serving.port}"
         running = Running(process, url, store, work / "spool", target, Engine(url, ADMIN_KEY))
         started.append(running)

@@ -97,7 +97,7 @@ def online(tmp_path_factory, target, prompts):
     running = Running(tmp_path_factory.mktemp("o"), target)
     try:
         running.wait_for("serving", lambda: "serving at" in running.log(), 180)
-        running.traffic = Stream(running.url, prompts[:60], 2, 24)
+        running.traffic = Stream.start(running.url, prompts[:60], 2, 24)
         yield running
         running.traffic.stop()
     finally:

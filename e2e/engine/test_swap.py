@@ -52,7 +52,7 @@ def test_running_answers_are_neither_aborted_nor_changed(engine, prompts):
         swapping.result()
     assert plain.failures == swapped.failures == ()
     assert engine.control.state().draft.swaps >= swaps + 3
-    identity = LogitChecker(engine.target.path, engine.control.state().dtype).identity(plain.ids, swapped.ids)
+    identity = LogitChecker.load(engine.target.path, engine.control.state().dtype).identity(plain.ids, swapped.ids)
     # Batches of another make-up round differently: an answer may part from the other at a tie, and only there.
     assert (identity.compared, identity.unexplained) == (len(texts), 0), identity
 

@@ -79,4 +79,4 @@ class Served:
             return False
 
     def traffic(self):
-        return Stream(self.url, self.prompts, 2, 96)
+        return Stream.start(self.url, self.prompts, 2, 96)

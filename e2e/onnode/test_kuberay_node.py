@@ -97,7 +97,7 @@ def test_ray_is_one_workload_of_confined_pods_and_is_reported(online):
 
 
 def test_what_is_served_trains_a_version_that_goes_through_the_same_gate(online, served):
-    stream = Stream(online, served.prompts, 2, 64)
+    stream = Stream.start(online, served.prompts, 2, 64)
     began = time.monotonic()
     eventually("a version is on trial", lambda: status().get("candidate"), 300)
     print(f"a version is on trial {time.monotonic() - began:.0f} s after the first requests")

@@ -57,7 +57,6 @@ def stand_in(replace):
             raise ClusterError("conflict", 409)
         return server.put(key, status=status)
 
-    replace(Cluster, "__init__", lambda _: None)
     for name, function in (
         ("get", get),
         ("list", listed),

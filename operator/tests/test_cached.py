@@ -30,7 +30,7 @@ def versions():
 
 @pytest.fixture
 def cluster(server, versions, now):
-    return CachedCluster(versions, lambda: now[0])
+    return CachedCluster(None, versions, lambda: now[0])
 
 
 def test_an_object_is_read_once_while_its_watch_is_silent_and_again_when_its_version_moved(server, versions, cluster):

@@ -21,7 +21,7 @@ class EventuallyCurrent(RuleBasedStateMachine):
         self.server = stand_in(self.patch.setattr)
         self.versions = Versions()
         list(self.versions.listed(*MAP, "", {}))
-        self.cluster = CachedCluster(self.versions, lambda: 0.0)
+        self.cluster = CachedCluster(None, self.versions, lambda: 0.0)
         self.events = []
 
     def teardown(self):

@@ -54,7 +54,7 @@ def _rows(families: Iterable[Metric], labels: dict[str, tuple[str, ...]]) -> lis
 def page() -> str:
     """The page, as Markdown."""
     assert operator_metrics  # noqa: S101 (imported: it registers the operator's metrics)
-    training = TrainingMetrics("none", None, 3, {"speculator": ""})
+    training = TrainingMetrics(3, {"speculator": ""})
     engine = CollectorRegistry()
     engine.register(EngineCollector(lambda: _STATE, lambda: Volume(free=0, total=0), {"speculator": "", "engine": ""}))
     own = {

@@ -60,7 +60,7 @@ def test_what_runs_beside_another_step_gives_its_output_whole_at_its_end(process
     def beside(step):
         processes.shown(step, "sh", "-c", script, at_end=True)
 
-    tasks = Tasks([Task("beside", 1, beside)], progress)
+    tasks = Tasks.start([Task("beside", 1, beside)], progress)
     wait("it has begun", begun.exists, 10)
     assert "one" not in progress.out.getvalue()
     go.touch()
@@ -125,7 +125,7 @@ def test_a_task_starts_when_what_it_needs_is_done_and_others_run_meanwhile(progr
 
         return run
 
-    tasks = Tasks(
+    tasks = Tasks.start(
         [
             Task("environment", 1, meets("first")),
             Task("components", 1, meets("first")),
@@ -143,7 +143,7 @@ def test_a_failure_is_raised_by_whoever_waits_and_stops_what_needs_it(progress):
         raise StepError("no compiler")
 
     started, held = [], threading.Event()
-    tasks = Tasks(
+    tasks = Tasks.start(
         [
             Task("environment", 1, lambda _step: held.wait(10)),
             Task("components", 1, fails),
@@ -187,7 +187,7 @@ from workshop.tasks import Task, Tasks
 def body(session):
     def build(step):
         session.processes.logged(step, "sh", "-c", "sleep 601")
-    tasks = Tasks([Task("build", 1, build)], session.progress)
+    tasks = Tasks.start([Task("build", 1, build)], session.progress)
     session.closing.append(tasks.close)
     session.cleanups.append(lambda: Path({str(tmp_path / "cleaned")!r}).touch())
     with session.progress.step("node", 1, shown=True) as step:

@@ -40,7 +40,7 @@ def _stage(session: Session, name: str, seconds: float, *command: str | Path) ->
 
 
 def _built(session: Session, *, node: bool, evidence: bool = False) -> Tasks:
-    tasks = Tasks(build.tasks(session.processes, node=node, evidence=evidence), session.progress)
+    tasks = Tasks.start(build.tasks(session.processes, node=node, evidence=evidence), session.progress)
     session.closing.append(tasks.close)
     return tasks
 
@@ -82,7 +82,7 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     evidence = ("pytest", "-v", "-n", "4", "e2e/evidence")
     shown = session.processes.shown
     task = Task("evidence from a real Prometheus", 130, lambda step: shown(step, *evidence, at_end=True))
-    beside = Tasks([task], session.progress)
+    beside = Tasks.start([task], session.progress)
     session.closing.append(beside.close)
     _node(session, api_only=True)
     apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
+from typing import Self
 
 from workshop.process import StoppedError
 from workshop.progress import Progress, Step
@@ -26,13 +27,19 @@ class Task:
 class Tasks:
     """Runs tasks in threads. A thread each, because they wait for other processes nearly all the time."""
 
-    def __init__(self, tasks: Sequence[Task], progress: Progress) -> None:
+    def __init__(self, progress: Progress, threads: int) -> None:
         self._progress = progress
-        self._pool = futures.ThreadPoolExecutor(max(1, len(tasks)))
+        self._pool = futures.ThreadPoolExecutor(threads)
         self._futures: dict[str, futures.Future[None]] = {}
+
+    @classmethod
+    def start(cls, tasks: Sequence[Task], progress: Progress) -> Self:
+        """Start all that need nothing, and the others as soon as they can."""
+        started = cls(progress, max(1, len(tasks)))
         for task in tasks:
-            needed = [self._futures[name] for name in task.after]
-            self._futures[task.name] = self._pool.submit(self._run, task, needed)
+            needed = [started._futures[name] for name in task.after]
+            started._futures[task.name] = started._pool.submit(started._run, task, needed)
+        return started
 
     def _run(self, task: Task, needed: Sequence[futures.Future[None]]) -> None:
         for one in needed:

@@ -1,6 +1,7 @@
 """The loop compares answers in the type that its engine computes in."""
 
 import json
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -19,7 +20,7 @@ def target(tmp_path):
 
 
 @pytest.mark.parametrize("configured", ["auto", "bfloat16", "float16", "float32"])
-def test_what_is_configured_is_resolved_before_anything_starts(target, tmp_path, configured):
+def test_what_is_configured_is_resolved_before_anything_starts(target, tmp_path, monkeypatch, configured):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"messages": [{"role": "user", "content": "hello"}]}\n')
     config = LoopConfig.model_validate(
@@ -30,7 +31,8 @@ def test_what_is_configured_is_resolved_before_anything_starts(target, tmp_path,
         }
     )
 
-    stack = Stack(config, target, Work(tmp_path / "work"), live=0)
+    monkeypatch.setattr("aurora_demo.stack.ensure_first", lambda *_: SimpleNamespace(version=0))
+    stack = Stack.prepared(config, target, Work(tmp_path / "work"))
 
     assert stack.dtype in get_args(ComputeDtype)
     assert stack.dtype in _PRECISE

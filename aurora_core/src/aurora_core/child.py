@@ -22,16 +22,21 @@ _POLL_SECONDS = 0.25
 class Process:
     """A child with its log file."""
 
-    def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, nice: int = 0
-    ) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, name: str, log: Path, child: subprocess.Popen[bytes]) -> None:
         self.name = name
         self.log = log
+        self._child = child
+
+    @classmethod
+    def start(
+        cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, nice: int = 0
+    ) -> Self:
+        """Start a child whose output is appended to its log."""
+        log.parent.mkdir(parents=True, exist_ok=True)
         # A child must not outlive a parent that was killed.
         command = ["setpriv", "--pdeathsig", "TERM", "nice", "-n", str(nice), *arguments]
         with log.open("ab") as file:
-            self._child = subprocess.Popen(
+            child = subprocess.Popen(
                 command,
                 env=dict(environment),
                 stdout=file,
@@ -39,13 +44,14 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        return cls(name, log, child)
 
     @classmethod
     def aurora(
         cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, nice: int = 0
     ) -> Self:
-        """A child that runs this package's command line."""
-        return cls(name, [sys.executable, "-m", "aurora_core.cli", *arguments], environment, log, nice=nice)
+        """Start a child that runs this package's command line."""
+        return cls.start(name, [sys.executable, "-m", "aurora_core.cli", *arguments], environment, log, nice=nice)
 
     @property
     def pid(self) -> int:

@@ -20,6 +20,7 @@ from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
 from aurora_operator.api.status import Status
 from aurora_operator.clients.cached import RESOURCE, CachedCluster
+from aurora_operator.clients.cluster import connect
 from aurora_operator.clients.informer import Informer
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name
@@ -176,7 +177,7 @@ async def start(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> N
     settings.scanning.disabled = bool(ours.watch_namespaces)
     start_http_server(ours.metrics_port, listening.wildcard())
     memo.versions = Versions()
-    cluster = CachedCluster(memo.versions)
+    cluster = CachedCluster(connect(), memo.versions)
     memo.controller = Controller(Reconciler(cluster, ours).reconcile)
     loop = asyncio.get_running_loop()
 

@@ -15,7 +15,7 @@ from aurora_core import listening
 from aurora_operator import handlers
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.clients import nesting
-from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.cluster import Cluster, connect
 from aurora_operator.clients.lease import Election
 from aurora_operator.errors import OperatorError
 from aurora_operator.settings import Settings
@@ -88,10 +88,10 @@ def main() -> None:
     try:
         settings = Settings.from_environment()
         with _standing_by(settings.health_port):
-            cluster = Cluster()
+            cluster = Cluster(connect())
             _await_kind(cluster)
             if settings.lease:
-                election = Election(Cluster(_LEASE_TIMEOUT), settings.lease_namespace, settings.lease)
+                election = Election(Cluster(connect(), _LEASE_TIMEOUT), settings.lease_namespace, settings.lease)
                 election.acquire()
                 election.keep()
     except OperatorError as error:

@@ -48,7 +48,7 @@ def _phase(
 ) -> None:
     """Traffic of one domain for the configured time, versions going live as they come."""
     config = stack.config.traffic
-    stream = Stream(stack.url, texts, config.concurrency, config.max_new_tokens)
+    stream = Stream.start(stack.url, texts, config.concurrency, config.max_new_tokens)
     deadline = time.monotonic() + config.seconds
     seen = failed = 0
     last = time.monotonic()
@@ -134,7 +134,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: typ
         finally:
             stack.stop()
     results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
-    checker = LogitChecker(target.path, stack.dtype)
+    checker = LogitChecker.load(target.path, stack.dtype)
     identity = {n: checker.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
     _finish(root, config, timeline, results, identity, {"engine": state.plain(), "training": training.plain()})
 

@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 import yaml
 from aurora_core.agent.client import AgentClient
+from aurora_core.arithmetic import ComputeDtype
 from aurora_core.child import Process
 from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
@@ -72,17 +73,18 @@ class Stack:
     @classmethod
     def prepared(cls, config: LoopConfig, target: Target, work: Work) -> Self:
         """A stack with a first version to serve, published where there is none."""
-        first = ensure_first(
-            WeightsStore(work.weights, signing=Signing.from_environment()), config.draft, target, config.training.seed
-        )
-        return cls(config, target, work, first.version)
+        store = WeightsStore(work.weights, signing=Signing.from_environment())
+        first = ensure_first(store, config.draft, target, config.training.seed)
+        return cls(config, target, work, store, engine_dtype(target.path, config.target, config.serving), first.version)
 
-    def __init__(self, config: LoopConfig, target: Target, work: Work, live: int) -> None:
+    def __init__(
+        self, config: LoopConfig, target: Target, work: Work, store: WeightsStore, dtype: ComputeDtype, live: int
+    ) -> None:
         self.config = config
         self.work = work
         self.target = target
-        self.store = WeightsStore(work.weights, signing=Signing.from_environment())
-        self.dtype = engine_dtype(target.path, config.target, config.serving)
+        self.store = store
+        self.dtype = dtype
         self.url = f"http://{config.serving.host}:{config.serving.port}"
         self.live = live
         self.steps = 0 if config.draft.checkpoint is None and config.draft.switchable else config.draft.num_steps
@@ -138,7 +140,7 @@ class Stack:
         self._start_engine("target-only", target_only(self.target.path, self.config.target, self.config.serving))
 
     def _start_engine(self, name: str, command: Command) -> None:
-        process = Process(name, command.arguments, command.environment, self.work.log(name))
+        process = Process.start(name, command.arguments, command.environment, self.work.log(name))
         self._start(name, process).wait_until_healthy(f"{self.url}/health", _START_SECONDS)
 
     def start_agent(self) -> None:

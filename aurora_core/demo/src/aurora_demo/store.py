@@ -31,7 +31,7 @@ def start(config: SamplesConfig, log: Path) -> Process:
         "--enable_http_metadata_server=true", "--metrics_host=127.0.0.1", "--metrics_port=0",
         f"--http_metadata_server_host={metadata.hostname}", f"--http_metadata_server_port={metadata.port}",
     ]  # fmt: skip
-    process = Process("store", arguments, os.environ, log)
+    process = Process.start("store", arguments, os.environ, log)
     try:
         for url in (master, metadata):
             _wait(process, (url.hostname or "127.0.0.1", url.port or 80))

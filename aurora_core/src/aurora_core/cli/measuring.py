@@ -43,7 +43,7 @@ def answers_of(arguments: argparse.Namespace, target: "Target", draft: "Draft") 
     from aurora_core.training.start import device_here  # noqa: PLC0415
 
     found = answers.of(conversations.read(arguments.prompts, arguments.domain_field), target)
-    states = HiddenStates(target, draft.config.aux_layers, device_here())
+    states = HiddenStates.load(target, draft.config.aux_layers, device_here())
     kept = [one for one in found if one.tokens.shape[0] > one.prompt_tokens + 1]
     samples = [states.sample(one).cut(arguments.max_tokens) for one in tqdm(kept, desc="hidden states")]
     return Answers(samples, [one.domain for one in kept], [one.prompt for one in kept])

@@ -53,19 +53,19 @@ def _samples(
             f"more than samples.max_tokens, {config.samples.max_tokens}",
             file=sys.stderr,
         )
-    states = HiddenStates(target, draft.config.aux_layers, device_here(), config.target.dtype)
+    states = HiddenStates.load(target, draft.config.aux_layers, device_here(), config.target.dtype)
     return {one.id: lambda one=one: encode(states.sample(one)) for one in kept}  # type: ignore[misc]
 
 
 def _train_with(arguments: argparse.Namespace, config: "DeploymentConfig", lease: "WriterLease") -> None:
     from aurora_core.models.source import fetched, resolve  # noqa: PLC0415 (torch and more: only where needed)
-    from aurora_core.training import holdout  # noqa: PLC0415
     from aurora_core.training.group import gather  # noqa: PLC0415
     from aurora_core.training.init import ensure_first  # noqa: PLC0415
     from aurora_core.training.metrics import TrainingMetrics  # noqa: PLC0415
     from aurora_core.training.recorded import RecordedSource  # noqa: PLC0415
     from aurora_core.training.run import TrainingRun, install_signals  # noqa: PLC0415
     from aurora_core.training.start import Paths, resume  # noqa: PLC0415
+    from aurora_core.training.trackers import tracker  # noqa: PLC0415
     from aurora_core.weights.store import WeightsStore  # noqa: PLC0415
 
     work, hyper, models = arguments.work, config.training, arguments.models or models_folder()
@@ -75,12 +75,12 @@ def _train_with(arguments: argparse.Namespace, config: "DeploymentConfig", lease
     ensure_first(store, fetched(config.draft, models), target, hyper.seed)
     start = resume(hyper, target, paths, gather(os.environ))
     steps = start.trainer.unrolled.steps
-    training_metrics = TrainingMetrics(hyper.report_to, None, steps, None, work / "training")
+    training_metrics = TrainingMetrics(steps, None, tracker(hyper.report_to, work / "training"))
     at_a_time = hyper.micro_batch * hyper.draft_accumulation_steps
     source = RecordedSource(
         _samples(arguments, config, target, start.trainer.draft),
         fraction=hyper.holdout_fraction,
-        salt=holdout.salt(paths.state),
+        salt=start.salt,
         most_heldout=hyper.holdout_samples,
         at_first=hyper.start_samples,
         at_a_time=at_a_time,

@@ -41,7 +41,7 @@ def serving(command: Command, url: str, log: Path) -> Iterator[str]:
     Raises:
         EngineError: it ended, or does not answer within half an hour.
     """
-    child = Process("SGLang", command.arguments, command.environment, log)
+    child = Process.start("SGLang", command.arguments, command.environment, log)
     try:
         _wait(child, url)
         yield url

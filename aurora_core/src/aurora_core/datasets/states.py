@@ -1,7 +1,7 @@
 """Samples without an engine: the target's hidden states at each token of an answer, by transformers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -22,35 +22,48 @@ def _first(output: Any) -> Tensor:  # noqa: ANN401 (a layer's of transformers)
 
 
 class HiddenStates:
-    """A target in memory, which computes what an engine captures.
+    """A target in memory, which computes what an engine captures."""
 
-    Args:
-        target: whose states.
-        layers: auxiliary layers, those that the draft is fed by.
-        device: where.
-        dtype: of the arithmetic, as an engine's; auto: what one would compute in on this machine.
+    @classmethod
+    def load(cls, target: Target, layers: Sequence[int], device: torch.device, dtype: Dtype = "auto") -> Self:
+        """Read the target's weights.
 
-    Raises:
-        ConfigError: transformers cannot load the target, or it has no such layers.
-    """
+        Args:
+            target: whose states.
+            layers: auxiliary layers, those that the draft is fed by.
+            device: where.
+            dtype: of the arithmetic, as an engine's; auto: what one would compute in on this machine.
 
-    def __init__(self, target: Target, layers: Sequence[int], device: torch.device, dtype: Dtype = "auto") -> None:
+        Raises:
+            ConfigError: transformers cannot load the target, or it has no such layers.
+        """
         aux_layers.check(layers, target, "hidden states cannot be taken of layers")
         if max(layers) >= target.num_layers:
             raise ConfigError(f"the output of layer {max(layers)} of {target.path} is only captured by an engine")
         named = target.config.get("dtype") or target.config.get("torch_dtype")
-        self._dtype = getattr(torch, compute_dtype(dtype, device, named))
-        self._target = target
-        self._device = device
+        computing: torch.dtype = getattr(torch, compute_dtype(dtype, device, named))
         try:
             model: Any = AutoModel.from_pretrained(
-                target.path, dtype=self._dtype, local_files_only=True, trust_remote_code=False
+                target.path, dtype=computing, local_files_only=True, trust_remote_code=False
             )
         except Exception as error:  # files of others, read by transformers, which raises whatever it meets
             raise ConfigError(f"transformers cannot load {target.path}: {error!s:.300}") from error
-        self._model = getattr(model, "language_model", model).to(device).eval()
+        return cls(target, tuple(layers), device, computing, getattr(model, "language_model", model).to(device).eval())
+
+    def __init__(
+        self,
+        target: Target,
+        layers: tuple[int, ...],
+        device: torch.device,
+        dtype: torch.dtype,
+        model: Any,  # noqa: ANN401 (transformers')
+    ) -> None:
+        self._target = target
+        self._layers = layers
+        self._device = device
+        self._dtype = dtype
+        self._model = model
         self._seen: dict[int, Tensor] = {}
-        self._layers = tuple(layers)
         for layer in self._layers:
             self._model.layers[layer].register_forward_hook(
                 lambda _module, _given, output, layer=layer: self._seen.update({layer: _first(output)})

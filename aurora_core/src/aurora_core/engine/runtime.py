@@ -54,7 +54,9 @@ class Runtime:
         store = WeightsStore(settings.weights, signing=settings.signing)
         live = read(store, settings.version, settings.target)
         log.info("serving version %d in %s", settings.version, settings.dtype)
-        return cls(settings, DraftSwap(store, live, settings.target))
+        runtime = cls(settings, DraftSwap(store, live, settings.target))
+        runtime.sender.start()
+        return runtime
 
     def __init__(self, settings: EngineSettings, swap: DraftSwap) -> None:
         samples = settings.samples

@@ -41,7 +41,7 @@ class Sender:
         upkeep: Callable[[], None] = lambda: None,
         pace: Pace | None = None,
     ) -> None:
-        """Start the thread.
+        """Nothing is sent before :meth:`start`.
 
         Args:
             make_sink: makes the sink, in the thread.
@@ -59,6 +59,9 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="aurora-sender", daemon=True)
         self.sent: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def has_room(self) -> bool:
@@ -82,7 +85,7 @@ class Sender:
         return self._queue.qsize()
 
     def close(self) -> None:
-        """Send what is queued and end the thread."""
+        """Send what is queued and end the thread, which must have been started."""
         self._queue.put(None)
         self._thread.join()
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -86,17 +86,25 @@ def spacing(value: float, dtype: str) -> float:
 class LogitChecker:
     """The target by another implementation: precisely, and in the engine's dtype."""
 
-    def __init__(self, target: Path, dtype: ComputeDtype) -> None:
+    @classmethod
+    def load(cls, target: Path, dtype: ComputeDtype) -> Self:
         """Load it twice.
 
         Args:
             target: folder of the target's checkpoint.
             dtype: what the engine computes in, as resolved: a configured ``auto`` is no dtype.
         """
+        precise, rounded = (
+            AutoModelForCausalLM.from_pretrained(target, dtype=one).eval()
+            for one in (_PRECISE[dtype], getattr(torch, dtype))
+        )
+        return cls(dtype, AutoTokenizer.from_pretrained(target), precise, rounded)
+
+    def __init__(self, dtype: ComputeDtype, tokenizer: Any, precise: Any, rounded: Any) -> None:  # noqa: ANN401 (transformers)
         self._dtype = dtype
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(target)
-        self._precise: Any = AutoModelForCausalLM.from_pretrained(target, dtype=_PRECISE[dtype]).eval()
-        self._rounded: Any = AutoModelForCausalLM.from_pretrained(target, dtype=getattr(torch, dtype)).eval()
+        self._tokenizer = tokenizer
+        self._precise = precise
+        self._rounded = rounded
 
     def identity(self, one: Mapping[str, Sequence[int]], other: Mapping[str, Sequence[int]]) -> Identity:
         """Compare the answers, token ids by prompt, to every prompt that both answered."""

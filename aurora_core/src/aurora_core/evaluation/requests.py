@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import httpx
 
@@ -143,7 +144,13 @@ class Stream:
         self._stop = threading.Event()
         arguments = (url, itertools.cycle(texts), concurrency, max_new_tokens, "traffic-", self.record, self._stop)
         self._thread = threading.Thread(target=lambda: asyncio.run(_drain(*arguments)), daemon=True)
-        self._thread.start()
+
+    @classmethod
+    def start(cls, url: str, texts: Sequence[str], concurrency: int, max_new_tokens: int) -> Self:
+        """Begin to send, to an engine's URL, so many requests at a time."""
+        stream = cls(url, texts, concurrency, max_new_tokens)
+        stream._thread.start()
+        return stream
 
     def stop(self) -> Record:
         """Let running requests end, and return what happened."""

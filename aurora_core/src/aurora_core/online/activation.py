@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from aurora_core.agent.client import AgentClient
 from aurora_core.config import DeploymentConfig
@@ -23,9 +24,10 @@ SPECULATE_AT = 1.35
 class Activation:
     """Makes versions live by the engines' agents, as the operator does, and keeps the same record of it."""
 
-    def __init__(
-        self, config: DeploymentConfig, store: WeightsStore, agents: Sequence[AgentClient], kept: Path, in_use: Path
-    ) -> None:
+    @classmethod
+    def resumed(
+        cls, config: DeploymentConfig, store: WeightsStore, agents: Sequence[AgentClient], kept: Path, in_use: Path
+    ) -> Self:
         """Take over where the record on the volume says that the last process was.
 
         Args:
@@ -38,24 +40,37 @@ class Activation:
         Raises:
             WeightsError: the store has no version, or the record cannot be read.
         """
+        newest = store.versions()[-1]
+        found = record.read(kept)
+        if found is not None:
+            desired = Desired(version=found.version, steps=found.steps, digest=found.digest)
+        else:
+            steps = 0 if config.draft.checkpoint is None and config.draft.switchable else config.draft.num_steps
+            desired = Desired(version=newest, steps=steps)
+        activation = cls(config, store, agents, in_use, desired)
+        activation._set_in_use()
+        return activation
+
+    def __init__(
+        self,
+        config: DeploymentConfig,
+        store: WeightsStore,
+        agents: Sequence[AgentClient],
+        in_use: Path,
+        desired: Desired,
+    ) -> None:
         self._draft = config.draft
         self._store = store
         self._agents = agents
         self._in_use = in_use
         self._comparison: Comparison | None = None
         self._damaged: set[int] = set()
-        newest = store.versions()[-1]
-        found = record.read(kept)
-        steps = 0 if config.draft.checkpoint is None and config.draft.switchable else config.draft.num_steps
-        self.desired = Desired(version=newest, steps=steps)
-        if found is not None:
-            self.desired = Desired(version=found.version, steps=found.steps, digest=found.digest)
+        self.desired = desired
         self.swaps = 0
         self.lag: float | None = None
         """Seconds from the newest sample that the live version was trained on to its going live."""
         self.stall = 0.0
         """Seconds that decoding waited for the last version."""
-        self._set_in_use()
 
     def follow(self) -> bool:
         """Make the newest version live where it is not; returns whether one became it."""

@@ -76,7 +76,7 @@ async def _bytes(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class Endpoint:
-    """A balancer that listens, in a thread of this process.
+    """A balancer that listens once it is started, in a thread of this process.
 
     Attributes:
         url: where this machine reaches it.
@@ -88,6 +88,9 @@ class Endpoint:
             uvicorn.Config(Balancer(engines).app(), host=listening.host(host), port=port, log_level="warning")
         )
         self._thread = threading.Thread(target=self._server.run, name="aurora-endpoint", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
         self._thread.start()
 
     def close(self) -> None:

@@ -128,8 +128,13 @@ class Feed:
     _stop: threading.Event = field(default_factory=threading.Event)
     _room: Room | None = None
 
+    _left: list[tuple[Conversation, int]] = field(default_factory=list)
+
     def __post_init__(self) -> None:
-        """Leave out what an earlier run has answered.
+        self._thread = threading.Thread(target=self._run, name="aurora-prompts", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what no earlier run has answered.
 
         Raises:
             ConfigError: the file of what was answered cannot be read.
@@ -140,10 +145,6 @@ class Feed:
             raise ConfigError(f"{self.kept} cannot be read: {error}") from error
         self._left = [(one, 1) for one in self.asked.conversations if one.id not in before]
         self.answered = len(self.asked.conversations) - len(self._left)
-        self._thread = threading.Thread(target=self._run, name="aurora-prompts", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:

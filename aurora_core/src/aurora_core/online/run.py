@@ -120,6 +120,7 @@ class Online:
         if len(self.cluster.engines) > 1 and not self.cluster.joined and self._endpoint is None:
             serving = self.config.serving
             self._endpoint = Endpoint(serving.host, serving.port, [place.url for place in self.cluster.engines])
+            self._endpoint.start()
 
     def training(self) -> TrainerStatus:
         """How training goes."""
@@ -208,7 +209,7 @@ def _serve(online: Online, say: Callable[[str], None]) -> End:
     activation = None
     if options.own_agents:
         store = WeightsStore(options.work / "weights", signing=Signing.from_environment())
-        activation = Activation(config, store, online.agents, options.work / "record", options.work / "in-use")
+        activation = Activation.resumed(config, store, online.agents, options.work / "record", options.work / "in-use")
     # Where a folder or an operator says what to serve, this is not read.
     desired = activation.desired if activation else Desired(version=0, steps=0)
     online.wait(desired)

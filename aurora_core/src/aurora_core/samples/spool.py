@@ -177,14 +177,24 @@ class SpoolSource:
         self._max_age_seconds = max_age_seconds
         self._seen: set[str] = set()
         self._failing = False
-        for part in folder.glob(f".*{_PART}"):
+        self._swept = False
+
+    def _sweep(self) -> None:
+        """Delete what a killed engine left half-written."""
+        for part in self._folder.glob(f".*{_PART}"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
                     part.unlink()
+        self._swept = True
 
     def poll(self) -> Iterator[SpoolDelivery]:
-        """Files that were not there at the last call; those that are too old go first."""
+        """Files that were not there at the last call; those that are too old go first.
+
+        The first call also deletes what was left half-written.
+        """
         with contextlib.suppress(OSError):
+            if not self._swept:
+                self._sweep()
             # A volume that fails shows where its files are listed and read.
             expire(self._folder, self._max_age_seconds)
         files = self._listed()

@@ -9,6 +9,7 @@ from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.parallel import Ranks
 from aurora_core.training.run import TrainingRun
 from aurora_core.training.start import Paths, resume
+from aurora_core.training.trackers import tracker
 
 
 def assembled(
@@ -37,5 +38,7 @@ def assembled(
     """
     resumed = resume(config.training, target, paths, ranks)
     steps = resumed.trainer.unrolled.steps
-    metrics = TrainingMetrics(config.training.report_to, metrics_port, steps, labels, paths.state)
+    metrics = TrainingMetrics(steps, labels, tracker(config.training.report_to, paths.state))
+    if metrics_port is not None:
+        metrics.serve(metrics_port)
     return TrainingRun(resumed, config.draft, config.samples, config.weights, target, source, paths, metrics)

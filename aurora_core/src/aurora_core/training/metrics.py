@@ -1,7 +1,6 @@
 """What training reports: the names of Aurora's performance metrics, in Prometheus, a log line, and a tracker."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -9,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from aurora_core import listening
 from aurora_core.protocol import metrics
 from aurora_core.protocol.metrics import Metric
-from aurora_core.training.trackers import tracker
+from aurora_core.training.trackers import Track
 
 _KINDS: tuple[Literal["loss", "accuracy"], ...] = ("loss", "accuracy")
 _GAUGES = (
@@ -31,25 +30,13 @@ class TrainingMetrics:
     """Sets gauges, adds to counters, and forwards gauges to a tracker where that is configured.
 
     Args:
-        report_to: the tracker's name, or "none".
-        port: of the Prometheus endpoint, or None.
         steps: draft steps that are trained.
         labels: of every metric, such as whose trainer this is.
-        folder: for what a tracker writes.
-
-    Raises:
-        ConfigError: the tracker's package is not installed.
+        track: forwards gauges; None where they go nowhere else.
     """
 
-    def __init__(
-        self,
-        report_to: str,
-        port: int | None,
-        steps: int,
-        labels: Mapping[str, str] | None = None,
-        folder: Path = Path(),
-    ) -> None:
-        self._track = tracker(report_to, folder)
+    def __init__(self, steps: int, labels: Mapping[str, str] | None = None, track: Track | None = None) -> None:
+        self._track = track
         self.registry = CollectorRegistry()
         names, self._values = tuple(labels or {}), tuple((labels or {}).values())
         positions = (metrics.unrolled(kind, k) for k in range(steps) for kind in _KINDS)
@@ -64,8 +51,10 @@ class TrainingMetrics:
         lag = metrics.TRAIN_LAG_SECONDS
         self._lag = Histogram(lag.name, lag.text, names, registry=self.registry, buckets=_LAG_BUCKETS)
         self.latest: dict[Metric, float] = {}
-        if port is not None:
-            start_http_server(port, listening.wildcard(), self.registry)
+
+    def serve(self, port: int) -> None:
+        """Serve them to Prometheus from here on."""
+        start_http_server(port, listening.wildcard(), self.registry)
 
     def _of(self, metric: Any, *more: str) -> Any:  # noqa: ANN401 (a Gauge or a Counter)
         values = (*self._values, *more)

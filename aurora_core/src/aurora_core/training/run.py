@@ -25,7 +25,7 @@ from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode
 from aurora_core.samples.transport import SampleSource
-from aurora_core.training import follower, head_check, holdout, state
+from aurora_core.training import follower, head_check, state
 from aurora_core.training.arrivals import Arrivals
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.publisher import IMAGE, Publisher
@@ -83,7 +83,7 @@ class TrainingRun:
             heldout_size=training.holdout_samples,
             heldout_fraction=training.holdout_fraction,
             replay_fraction=training.replay_fraction,
-            salt=holdout.salt(paths.state),
+            salt=start.salt,
             max_age_seconds=samples.max_age_seconds,
             max_bytes=samples.pool_bytes,
         )

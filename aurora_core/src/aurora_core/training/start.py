@@ -11,7 +11,7 @@ from aurora_core.config.training import TrainingConfig
 from aurora_core.errors import WeightsError
 from aurora_core.models.target import Target
 from aurora_core.protocol.trainer import STATUS_FILE
-from aurora_core.training import state
+from aurora_core.training import holdout, state
 from aurora_core.training.parallel import ALONE, Ranks
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
@@ -57,12 +57,14 @@ class Start:
         trainer: with the draft, and the optimizer's state where there was one.
         uses: how often each sample was used.
         published: the version to beat.
+        salt: decides which samples are held out.
         damaged: states and versions that could not be read.
     """
 
     trainer: Trainer
     uses: dict[str, int]
     published: int
+    salt: bytes
     damaged: int = 0
 
 
@@ -81,7 +83,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
         ranks: those that train together from here on; the state may be of any other number of them.
 
     Raises:
-        WeightsError: there is neither, or it cannot be read.
+        WeightsError: there is neither, or it cannot be read; or the volume fails.
     """
     device = device_here()
     states, store = WeightsStore(places.state, places.lease), WeightsStore(places.weights, places.lease, places.signing)
@@ -100,7 +102,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
             damaged += 1
             continue
         log.info("resumed at step %d", trainer.step)
-        return Start(trainer, uses, published, damaged)
+        return Start(trainer, uses, published, holdout.salt(places.state), damaged)
     for version in reversed(store.versions()):
         try:
             manifest, contents = store.read(version)
@@ -109,6 +111,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
             log.warning("version %d is passed over: %s", version, error)
             damaged += 1
             continue
-        return Start(Trainer(config, draft, target, device, ranks), {}, version, damaged)
+        trainer = Trainer(config, draft, target, device, ranks)
+        return Start(trainer, {}, version, holdout.salt(places.state), damaged)
     message = f"{places.weights} holds no version that could be started from: publish one first (aurora-core init)"
     raise WeightsError(message)

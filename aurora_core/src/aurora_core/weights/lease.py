@@ -20,6 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -69,7 +70,7 @@ class WriterLease:
             on_lost: called once, from another thread, when another writer has taken over.
         """
         self._folder = folder
-        self._host = host or _this_host()
+        self._named_host = host
         self._process = uuid4().hex
         self._clock = clock
         self._on_lost = on_lost
@@ -80,6 +81,10 @@ class WriterLease:
         self._foreign: tuple[int, bytes, float] | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @cached_property
+    def _host(self) -> str:
+        return self._named_host or _this_host()
 
     # --- taking ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kubernetes.dynamic import DynamicClient
+
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.clients.cluster import Cluster
 from aurora_operator.clients.informer import KINDS
@@ -92,12 +94,15 @@ class CachedCluster(Cluster):
     """As :class:`Cluster`, with fewer requests.
 
     Args:
+        connection: to the API server.
         versions: filled by watches.
         clock: seconds.
     """
 
-    def __init__(self, versions: Versions, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
+    def __init__(
+        self, connection: DynamicClient, versions: Versions, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(connection)
         self._versions = versions
         self._clock = clock
         self._lock = threading.Lock()

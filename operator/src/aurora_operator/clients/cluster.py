@@ -65,19 +65,29 @@ def configured() -> client.Configuration:
     return made
 
 
+def connect() -> DynamicClient:
+    """A connection to the API server, which is asked what it serves.
+
+    Raises:
+        ClusterError: it refuses, or does not answer.
+    """
+    with _translated("reach the cluster"):
+        return DynamicClient(client.ApiClient(configured()))
+
+
 class Cluster:
     """Reads and writes objects as plain data.
 
     Every method raises ClusterError where the API server refuses or does not answer.
 
     Args:
+        connection: to the API server; :func:`connect` makes one.
         timeout: seconds for each wait of a request.
     """
 
-    def __init__(self, timeout: float = TIMEOUT) -> None:
+    def __init__(self, connection: DynamicClient, timeout: float = TIMEOUT) -> None:
+        self._client = connection
         self._timeout = timeout
-        with _translated("reach the cluster"):
-            self._client = DynamicClient(client.ApiClient(configured()))
 
     def _of(self, api_version: str, kind: str) -> Any:  # noqa: ANN401 (the dynamic client has no types)
         with _translated(f"find the kind {kind}"):
