@@ -23,6 +23,7 @@ def test_it_lints():
         ("watchNamespaces={default,kube-public}",),
         ("networkPolicy.enabled=false",),
         ("ray.enabled=true",),
+        ("mooncake.enabled=true",),
         ("routes.enabled=true",),
         ("replicas=2",),
         ("dashboards.enabled=true",),
@@ -43,7 +44,12 @@ def test_the_api_server_takes_it(values):
 
 @pytest.mark.parametrize("version", [f"1.{minor}" for minor in range(31, 38)])
 def test_kubernetes_knows_every_field(version):
-    values = ("--set", "dashboards.enabled=true,crds.install=false", "--kube-version", f"{version}.0")
+    values = (
+        "--set",
+        "dashboards.enabled=true,mooncake.enabled=true,crds.install=false",
+        "--kube-version",
+        f"{version}.0",
+    )
     bodies = [body for body in yaml.safe_load_all(rendered(*values)) if body]
     assert {"Deployment", "NetworkPolicy", "ClusterRole"} <= {body["kind"] for body in bodies}
     for body in bodies:

@@ -8,6 +8,9 @@ from aurora_core.errors import EngineError
 from aurora_core.protocol.controls import Control
 from aurora_core.protocol.engine import EngineState, ServerInfo
 
+_RANKS_SECONDS, _RETRY_SECONDS = 30.0, 0.1
+"""How long the other ranks may take to read what the first one has read, and how often they are asked."""
+
 
 class Engine:
     """A running SGLang with the plugin."""
@@ -111,11 +114,23 @@ class Engine:
                 message = f"version {version} was not read within {timeout:.0f} s"
                 raise EngineError(message)
             time.sleep(0.05)
-        self._set(Control.ACTIVATE, version)
+        self._activate(version, min(deadline, time.monotonic() + _RANKS_SECONDS))
         draft = self.state().draft
         if draft.live != version:
             raise EngineError(draft.failed.get(version, f"version {version} did not go live"))
         return draft.last_seconds
+
+    def _activate(self, version: int, deadline: float) -> None:
+        """What an engine reports is its first rank's; the others may need a little longer to read the version."""
+        while True:
+            try:
+                self._set(Control.ACTIVATE, version)
+            except EngineError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def checksums(self, selector: str) -> dict[str, str]:
         """SGLang's own checksums of the weights of ``target`` or ``draft``, by tensor.

@@ -18,7 +18,7 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.runtime_context import get_parallel, get_spec
 
 from aurora_core import credentials
-from aurora_core.engine import few_rows
+from aurora_core.engine import agreement, few_rows
 from aurora_core.engine.access import Access, AccessMiddleware
 from aurora_core.engine.counters import Ending
 from aurora_core.engine.runtime import Runtime
@@ -50,8 +50,8 @@ def _controls(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  #
             raise UpdateRejected(f"{key} must not be negative, got {value}")
 
     def prepared(_key: str, value: float) -> None:
-        if not runtime.swap.is_prepared(int(value)):
-            raise UpdateRejected(f"draft version {int(value)} is not prepared")
+        if not agreement.among(scheduler)(runtime.swap.is_prepared(int(value))):
+            raise UpdateRejected(f"draft version {int(value)} is not prepared on every rank")
 
     def possible_steps(_key: str, value: float) -> None:
         controller = getattr(scheduler.draft_worker, "adaptive_controller", None)

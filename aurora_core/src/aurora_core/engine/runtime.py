@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import torch
 
+from aurora_core.engine import agreement
 from aurora_core.engine.capture import Capture
 from aurora_core.engine.counters import Arm, CycleCounters, Ending
 from aurora_core.engine.sender import Sender
@@ -131,7 +132,7 @@ class Runtime:
 
     def commit(self, version: int, scheduler: Any) -> None:
         """Make a prepared version live."""
-        seconds = self.swap.commit(version, scheduler.draft_worker)
+        seconds = self.swap.commit(version, scheduler.draft_worker, agreement.among(scheduler))
         self.counters.activated(version)
         self.fallback = ""
         log.info("draft version %d live after %.1f ms", version, 1e3 * seconds)

@@ -2,7 +2,8 @@
 
 *Prepare* verifies a version byte by byte and reads it into memory, in the background. *Commit* copies it into the
 draft's own parameters, in place, so that CUDA graphs stay valid; the target is not touched. Running requests go
-on: what a draft proposes never changes what the target says, only how often it agrees.
+on: what a draft proposes never changes what the target says, only how often it agrees. Where several ranks share the
+target all of them swap in the same cycle, or none.
 """
 
 import logging
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 
 from aurora_core.drafts.registry import family
-from aurora_core.errors import ConfigError, EngineError, WeightsError
+from aurora_core.engine.agreement import Agree, alone
+from aurora_core.errors import EngineError, WeightsError
 from aurora_core.weights.loaded import Loaded, read
 from aurora_core.weights.store import WeightsStore
 
@@ -80,8 +82,13 @@ class DraftSwap:
         """Whether :meth:`commit` can run."""
         return self.state.prepared == version
 
-    def commit(self, version: int, draft_worker: Any) -> float:
-        """Copy the prepared version into the draft; on failure put the old one back.
+    def commit(self, version: int, draft_worker: Any, agree: Agree = alone) -> float:
+        """Copy the prepared version into the draft; where a rank fails to, all put the old one back.
+
+        Args:
+            version: that is prepared, on all ranks.
+            draft_worker: SGLang's.
+            agree: with the other ranks.
 
         Returns:
             Seconds that decoding waited.
@@ -94,15 +101,17 @@ class DraftSwap:
         if loaded is None or loaded.version != version:
             message = f"version {version} is not prepared"
             raise EngineError(message)
-        started = time.perf_counter()
+        started, refusal, cause = time.perf_counter(), "", None
         try:
             _load(draft_worker, loaded)
-        except (ConfigError, RuntimeError, ValueError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other ranks wait for the answer of this one)
+            refusal, cause = str(error) or type(error).__name__, error
+        if not agree(not refusal):
             self.state.failures += 1
-            self.state.failed = {version: str(error)}
+            self.state.failed = {version: refusal or "another rank of the engine refused it; its log says why"}
             _load(draft_worker, self._live)
-            message = f"the engine refused version {version}: {error}"
-            raise EngineError(message) from error
+            message = f"the engine refused version {version}: {self.state.failed[version]}"
+            raise EngineError(message) from cause
         seconds = time.perf_counter() - started
         self._live, self._loaded = loaded, None
         self.state.prepared = None
