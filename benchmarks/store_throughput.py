@@ -5,7 +5,7 @@ on loopback, where nothing but this machine's CPU and memory is measured: no net
 to the trainer's endpoint, fetched, compared and removed, one after the other, as an engine's sender and a trainer do.
 Beside it the same payloads through the spool, which is files in a folder of this machine.
 
-``python benchmarks/mooncake.py [--megabytes 4 16] [--count 20]`` prints a JSON line for each size and transport.
+``python benchmarks/store_throughput.py [--megabytes 4 16] [--count 20]`` prints a JSON line a size and transport.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = [one << 20 for one in arguments.megabytes]
     about = {
-        "benchmark": "mooncake", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "benchmark": "store_throughput", "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores", "load": round(os.getloadavg()[0], 1),
         "mooncake": version("mooncake-transfer-engine"), "python": platform.python_version(),
     }  # fmt: skip
