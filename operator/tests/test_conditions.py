@@ -128,6 +128,16 @@ def test_a_job_that_may_not_make_its_pod_is_reported(seconds, overdue):
     assert ("job chat-init cannot" in reported("Available", now=now, children=init)[1]) == overdue
 
 
+def test_a_job_that_was_given_up_is_reported_with_the_reason():
+    _, children = settled()
+    failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
+    text = "was given up (DeadlineExceeded: too long): another one is made a minute later"
+    trainer = having(children, "chat-trainer", conditions=[failed])
+    assert reported("TrainingHealthy", children=trainer) == ("TrainerFailing", f"job chat-trainer {text}")
+    init = having(children, "chat-init", conditions=[failed], succeeded=0)
+    assert reported("Available", children=init) == ("Preparing", f"job chat-init {text}")
+
+
 def test_a_job_that_was_suspended_or_that_no_controller_saw_yet_is_given_its_time():
     _, children = settled()
     now = NOW + timedelta(hours=1)

@@ -168,6 +168,16 @@ def test_a_trainer_without_an_end_that_ended_is_recreated_and_what_was_fetched_s
     assert (todo.delete, todo.apply) == ((("batch/v1", "Job", "chat-trainer"),), ())
 
 
+@pytest.mark.parametrize("name", ["chat-trainer", "chat-init"])
+@pytest.mark.parametrize(("time", "again"), [("11:58:59", True), ("11:59:30", False), ("never", False)])
+def test_a_job_that_was_given_up_is_recreated_after_a_minute(name, time, again):
+    snapshot, children = settled()
+    failed = {"type": "Failed", "status": "True", "lastTransitionTime": f"2026-01-01T{time}Z"}
+    job = having(children, name, succeeded=0, conditions=[failed])
+    todo = plan(a_snapshot(pods=snapshot.pods, children=job))
+    assert (("batch/v1", "Job", name) in todo.delete) == again
+
+
 def test_what_is_no_longer_desired_goes():
     two = a_spec(serving={"replicas": 2}, samples={
         "transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/metadata"

@@ -1,12 +1,17 @@
 """Jobs and Ray clusters: their pods' templates cannot change while they run, and a queue may suspend and place them."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from aurora_operator.reconcile.drift import rendered
+from aurora_operator.reconcile.pods import condition_of
 from aurora_operator.reconcile.snapshot import Key, Snapshot, key, succeeded
 from aurora_operator.render import ray
 from aurora_operator.render.ray import KIND
+
+_GIVEN_UP = timedelta(seconds=60)
+"""After which another Job is made, so that one that fails at once is not made all the time."""
 
 
 def rendered_as(snapshot: Snapshot, at: Key, live: Mapping[str, Any]) -> tuple[str, str]:
@@ -20,12 +25,21 @@ def _pods_that_ended(job: Mapping[str, Any]) -> int:
     return int((job.get("status") or {}).get("succeeded") or 0)
 
 
+def _given_up(snapshot: Snapshot, job: Mapping[str, Any]) -> bool:
+    """Whether its controller gave a Job up, for a deadline or a rule that another client set, and a while ago."""
+    since = (condition_of(job, "Failed") or {}).get("lastTransitionTime")
+    try:
+        return since is not None and snapshot.now - datetime.fromisoformat(str(since)) > _GIVEN_UP
+    except (ValueError, TypeError):
+        return False
+
+
 def to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
     """A Job's pod template cannot be changed: where it must, the Job is recreated.
 
     What the init Job fetched stays, as long as its volume does. A trainer that ended resumes where it was asked for
-    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else. One that leaves
-    its queue goes.
+    more; without ``numTrainSteps`` it has no end, so one that came to an end was ended by someone else. One that was
+    given up is made again; one that leaves its queue goes.
     """
     out = set()
     endless = snapshot.spec.training.hyperparameters.num_train_steps is None
@@ -40,7 +54,7 @@ def to_replace(snapshot: Snapshot, desired: list[dict[str, Any]]) -> set[Key]:
         template, _ = rendered_as(snapshot, key(body), live)
         # One without its hash is applied, which gives it one, as long as its template is the same.
         ended = endless and body["kind"] == "Job" and _pods_that_ended(live)
-        if (template and template != rendered(body)[0]) or ended:
+        if (template and template != rendered(body)[0]) or ended or _given_up(snapshot, live):
             out.add(key(body))
     if leaves_queue(snapshot):
         at = ("batch/v1", "Job", snapshot.resource.trainer)

@@ -54,6 +54,11 @@ def trouble(pods: tuple[Mapping[str, Any], ...]) -> str:
 def podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...], desired: int = 1) -> str:
     """What a Job with too few pods means: a quota, a policy or an admission webhook, which only its Events show."""
     job = snapshot.children.get(("batch/v1", "Job", name))
+    failed = condition_of(job, "Failed")
+    if failed:
+        # Without end as it is, only a deadline or a rule that another client set makes it fail.
+        words = ": ".join(str(failed[one]) for one in ("reason", "message") if failed.get(one))
+        return f"job {name} was given up ({words}): another one is made a minute later"
     started = ((job or {}).get("status") or {}).get("startTime")
     # One that was suspended until now is about to restart.
     if len(pods) >= desired or started is None or condition_of(job, "Suspended"):
