@@ -31,7 +31,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=100, help="tokens of a prompt")
     parser.add_argument("--draft", type=Path, help="a version's folder; a new draft without it")
     parser.add_argument("--vocabulary", type=int, default=8192, help="of a new draft")
-    parser.add_argument("--products", action="store_true", help="x @ weight.T of 1 to 16 rows, both ways, in fp32")
+    parser.add_argument("--products", action="store_true", help="the matrix products of a pass alone, of 1 to 64 rows")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

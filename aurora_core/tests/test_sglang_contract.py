@@ -10,19 +10,22 @@ from importlib.metadata import version
 
 import pytest
 from aurora_core.config import SamplesConfig
-from aurora_core.engine import few_rows
+from aurora_core.engine import cpu_products
 from aurora_core.engine.plugin import _Plugin
 from aurora_core.engine.settings import EngineSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SRT = "sglang.srt"
+UPDATER = f"{SRT}.model_executor.model_runner_components.weight_updater:WeightUpdater"
 HOOKED = {
     f"{SRT}.entrypoints.http_server:_setup_and_run_http_server": ["server_args"],
     f"{SRT}.entrypoints.http_server:_wait_and_warmup": ["server_args"],
     f"{SRT}.layers.logits_processor:LogitsProcessor.__init__": ["self", "config"],
     f"{SRT}.layers.logits_processor:LogitsProcessor._compute_lm_head": ["self", "hidden_states", "lm_head"],
     f"{SRT}.layers.quantization.unquant:UnquantizedLinearMethod.apply": ["self", "layer", "x", "bias"],
+    f"{SRT}.model_loader.loader:DefaultModelLoader.postprocess_weights": ["model", "target_device"],
+    f"{UPDATER}.update_weights_from_ipc": ["self"],
     f"{SRT}.managers.tokenizer_manager:TokenizerManager._create_tokenized_object": ["self", "obj"],
     f"{SRT}.managers.tp_worker:TpModelWorker.forward_batch_generation": ["self", "batch", "forward_batch"],
     f"{SRT}.managers.scheduler_components.batch_result_processor:"
@@ -70,7 +73,7 @@ def test_every_hook_is_pinned_here(monkeypatch):
     settings = EngineSettings(
         weights="w", version=0, target="t", spool="s", dtype="float32", initial_steps=0, samples=SamplesConfig()
     )
-    hooked = {target for target, _, _ in (*_Plugin(settings).hooks(), *few_rows.hooks())}
+    hooked = {target for target, _, _ in (*_Plugin(settings).hooks(), *cpu_products.hooks())}
     assert hooked == {path.replace(":", ".") for path in HOOKED}
 
 
@@ -113,6 +116,11 @@ def test_the_sources_that_the_plugin_relies_on_say_what_it_relies_on():
             "_maybe_namespace_elastic_radix_cache(req)",
             "routing_key=recv_req.routing_key",
         ],
+        f"{SRT}.model_executor.model_runner:ModelRunner.load_model": ["self"],
+        f"{UPDATER}.load_weights_from_distributed": ["self"],
+        f"{UPDATER}.update_weights_from_disk": ["self"],
+        f"{UPDATER}.update_weights_from_ipc": ["self"],
+        f"{UPDATER}.update_weights_from_tensor": ["self"],
         f"{SRT}.managers.tokenizer_manager:TokenizerManager._create_tokenized_object": ["routing_key=obj.routing_key"],
         f"{SRT}.managers.scheduler:Scheduler._maybe_namespace_elastic_radix_cache": [
             'req.extra_key = f"{req.extra_key}|{namespace}"'

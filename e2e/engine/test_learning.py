@@ -75,7 +75,7 @@ def test_stock_sglang_loads_a_published_version(trained, engine, prompts):
         sys.executable, "-m", "sglang.launch_server", "--model-path", str(engine.target.path), "--device", "cpu",
         "--prefill-attention-backend", "intel_amx", "--decode-attention-backend", "intel_amx",
         "--dtype", engine.control.state().dtype,
-        "--port", str(port), "--host", "127.0.0.1", "--mem-fraction-static", "0.3", "--max-total-tokens", "8000",
+        "--port", str(port), "--host", "127.0.0.1", "--mem-fraction-static", "0.9", "--max-total-tokens", "8000",
         "--disable-overlap-schedule", "--disable-cuda-graph", "--sleep-on-idle", "--speculative-algorithm", "EAGLE3",
         "--speculative-draft-model-path", str(engine.store.folder(version)), "--speculative-num-steps", "3",
         "--speculative-eagle-topk", "1", "--speculative-num-draft-tokens", "4", "--chunked-prefill-size", "64",

@@ -44,7 +44,9 @@ def _cpu_arguments(serving: ServingConfig) -> tuple[str, ...]:
     return (
         "--prefill-attention-backend", "intel_amx",
         "--decode-attention-backend", "intel_amx",
-        "--mem-fraction-static", "0.3",
+        # The tokens below bound what it takes. SGLang's share is of the whole machine's free memory, and it does not
+        # start where other processes took that meanwhile.
+        "--mem-fraction-static", "0.9",
         "--max-total-tokens", str(serving.max_total_tokens or _GENEROUS_CPU_TOKENS),
         "--disable-overlap-schedule",
         "--disable-cuda-graph",

@@ -2,7 +2,7 @@
 
 Every hook is guarded: an exception of ours is counted, logged and swallowed, never raised into serving. Without
 :data:`aurora_core.engine.settings.VARIABLE` in the environment nothing is hooked but a CPU's products
-(``few_rows.py``).
+(``cpu_products.py``).
 """
 
 import functools
@@ -18,7 +18,7 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.runtime_context import get_parallel, get_spec
 
 from aurora_core import credentials
-from aurora_core.engine import agreement, few_rows
+from aurora_core.engine import agreement, cpu_products
 from aurora_core.engine.access import Access, AccessMiddleware
 from aurora_core.engine.counters import Ending
 from aurora_core.engine.runtime import Runtime
@@ -255,6 +255,6 @@ def register() -> None:
         except (ImportError, AttributeError) as error:
             message = f"aurora: this SGLang has no {_SERVE}: access control cannot be put before its routes"
             raise SystemExit(message) from error
-    hooks = few_rows.hooks() if settings is None else [*few_rows.hooks(), *_Plugin(settings, access).hooks()]
+    hooks = cpu_products.hooks() if settings is None else [*cpu_products.hooks(), *_Plugin(settings, access).hooks()]
     for target, kind, hook in hooks:
         HookRegistry.register(target, hook, kind)
