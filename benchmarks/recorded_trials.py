@@ -14,12 +14,16 @@ import random
 from pathlib import Path
 from statistics import median
 
+from aurora_operator.api.promotion import Gate
+from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import Block, log_e_down, log_e_up
+from aurora_operator.promotion.gate import Evidence, Verdict, decide
 
 RECORDED = Path(__file__).parent / "recorded.json"
 METRICS = {"accept length": ("accept_tokens", "accept_cycles"), "decode speed": ("decode_tokens", "decode_seconds")}
-LIMIT = math.log(20)
-"""A proof at confidence 0.95."""
+GATE = Gate(min_worthwhile=0)
+"""A verdict says better or not better: what is hardly better is not rejected here."""
+LIMIT = -math.log(1 - GATE.confidence)
 
 Slice = tuple[float, float]
 
@@ -50,9 +54,11 @@ def _block(candidate: Slice, stable: Slice) -> Block:
 def _decided(blocks: list[Block]) -> tuple[int, int]:
     """1 for promoted, -1 for rejected, 0 for neither; and after how many blocks."""
     for count in range(1, len(blocks) + 1):
-        up, down = log_e_up(blocks[:count], 0.0) >= LIMIT, log_e_down(blocks[:count], 0.0) >= LIMIT
-        if up or down:
-            return up - down, count
+        if max(log_e_up(blocks[:count], 0.0), log_e_down(blocks[:count], 0.0)) >= LIMIT:
+            trial = Trial(tuple(blocks[:count]))
+            verdict = decide(GATE, Evidence(trial, candidate_requests=1000, stable_requests=1000), (), 0.0).verdict
+            if verdict is not Verdict.WAIT:
+                return (1 if verdict is Verdict.PROMOTE else -1), count
     return 0, len(blocks)
 
 

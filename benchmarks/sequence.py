@@ -28,7 +28,7 @@ from aurora_operator.api.status import Anchor, Budget, Candidate, Stable
 from aurora_operator.promotion import anchor
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.budget import taken
-from aurora_operator.promotion.eprocess import Block
+from aurora_operator.promotion.eprocess import Block, log_e_down, log_e_up
 from aurora_operator.promotion.gate import Evidence, Verdict, decide
 
 BLOCK, PUBLISHED, LONGEST = timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1)
@@ -41,7 +41,10 @@ Rule = Callable[[list[Block], float], bool | None]
 
 
 def gate(blocks: list[Block], alpha: float) -> bool | None:
-    """The product's."""
+    """The product's, asked where a bet has grown enough to end the trial."""
+    limit = -math.log(1 - GATE.confidence)
+    if log_e_up(blocks, 0.0) < -math.log(alpha) and log_e_down(blocks, math.log1p(GATE.min_worthwhile)) < limit:
+        return None
     evidence = Evidence(Trial(tuple(blocks)), candidate_requests=1000, stable_requests=1000)
     verdict = decide(GATE, evidence, (), len(blocks) * BLOCK.total_seconds(), alpha).verdict
     return None if verdict is Verdict.WAIT else verdict is Verdict.PROMOTE
