@@ -110,7 +110,7 @@ def main() -> None:
     about = {
         "benchmark": "store_throughput", "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores", "load": round(os.getloadavg()[0], 1),
-        "mooncake": version("mooncake-transfer-engine"), "python": platform.python_version(),
+        "mooncake": version("mooncake-transfer-engine-non-cuda"), "python": platform.python_version(),
     }  # fmt: skip
     print(json.dumps(about), flush=True)
     with tempfile.TemporaryDirectory() as scratch:

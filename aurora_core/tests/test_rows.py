@@ -77,6 +77,30 @@ def test_no_id_of_a_request_keeps_it_from_being_captured():
     assert len(sink.got) == 3
 
 
+def test_while_nobody_takes_samples_requests_are_counted_as_paused_and_their_rows_are_left_alone():
+    sink = Sink()
+    capture, sender = make_capture(sink)
+    feed(capture, [3, 4, 5], [10, 11, 12])
+    for _ in range(3):
+        sender.pace.refused("store_lost", "no route")
+    capture.collect("a", torch.tensor([10, 11, 12, 13]), 2, torch.tensor([3, 4, 5]), 7)
+    sender.close()
+    assert (dict(sender.dropped), sink.got) == ({"paused": 1}, [])
+
+
+def test_while_the_store_is_full_about_half_of_the_requests_are_passed_over_and_counted():
+    sink = Sink()
+    capture, sender = make_capture(sink, queue=1000)
+    feed(capture, [3, 4, 5], [10, 11, 12])
+    sender.pace.refused("store_full")
+    for at in range(400):
+        capture.collect(str(at), torch.tensor([10, 11, 12, 13]), 2, torch.tensor([3, 4, 5]), 7)
+    sender.close()
+    # Six standard deviations, and what the share has risen by meanwhile.
+    assert 100 < sender.dropped["slowed"] < 260
+    assert sender.sent["samples"] == 400 - sender.dropped["slowed"]
+
+
 class Output:
     def __init__(self, aux, last):
         self.hidden_states, self.last_hidden_states = aux, last

@@ -3,6 +3,7 @@
 import copy
 import json
 import shlex
+import subprocess
 from datetime import timedelta
 
 import pytest
@@ -82,6 +83,23 @@ def test_an_engine_pod_is_that_of_a_deployment_but_for_who_starts_the_process():
     assert engine["env"][: len(before["env"])] == before["env"]
     assert engine["args"] == ["ulimit -n 65536 2> /dev/null; eval exec $KUBERAY_GEN_RAY_START_CMD"]
     assert a_cluster()["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] == "true"
+
+
+def test_an_engine_answers_what_it_has_before_its_node_of_ray_ends(tmp_path):
+    """The hook as it is rendered, but for its folder and its wait; the engine here takes a second to end."""
+    (engine, _) = groups(a_cluster())["engines"]["template"]["spec"]["containers"]
+    shell, option, script = engine["lifecycle"]["preStop"]["exec"]["command"]
+    assert "/run/aurora/engine/*/engine.pid" in script
+    assert script.startswith("sleep 5\n")
+    here = script.replace("/run/aurora/engine", str(tmp_path)).removeprefix("sleep 5\n")
+    drains = "trap 'sleep 1; echo answered; exit' TERM; echo up; while :; do sleep 0.1; done"
+    with subprocess.Popen(["/bin/bash", "-c", drains], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "up\n"
+        (tmp_path / "engine-0").mkdir()
+        (tmp_path / "engine-0" / "engine.pid").write_text(str(process.pid))
+        subprocess.run([shell, option, here], check=False, timeout=60)
+        assert process.stdout.readline() == "answered\n"
+    subprocess.run([shell, option, here], check=False, timeout=60)
 
 
 def test_each_node_has_what_its_actor_asks_for_and_the_head_nothing():

@@ -57,6 +57,13 @@ _GRACE = 90
 """Seconds of the head to end: the driver has the trainer save its state, and the engines end."""
 _LAST: dict[str, Any] = {"lifecycle": {"preStop": {"exec": {"command": ["sleep", "20"]}}}}
 """Of Ray's own processes: where the cluster goes they end after the driver, which has the trainer save its state."""
+DRAIN = f"""sleep 5
+for file in {RUNTIME}/engine/*/engine.pid; do
+  pid=$(cat "$file") && kill -TERM "$pid" && while readlink "/proc/$pid/exe"; do sleep 1; done
+done > /dev/null 2>&1"""
+"""Before an engine's node gets SIGTERM, at which Ray kills whatever its actors started: endpoints forget the pod, and
+the engine answers what it has, as an engine of the other modes does. Of a process that ended and waits for its parent
+there is no executable."""
 _START = ["ulimit -n 65536 2> /dev/null; eval exec $KUBERAY_GEN_RAY_START_CMD"]
 """Ray itself gets the kubelet's SIGTERM and not a shell that ignores it; KubeRay gives the command."""
 _OVERWRITE = "ray.io/overwrite-container-cmd"
@@ -174,7 +181,8 @@ def cluster(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
     spec = resource.spec
     engines = serving.template(resource, images, stamp)
     engine, agent = engines["spec"]["containers"]
-    engines["spec"]["containers"] = [_node(resource, engine), agent]
+    drained = {"lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", DRAIN]}}}}
+    engines["spec"]["containers"] = [_node(resource, engine) | drained, agent]
     made = _node(resource, training.trainer(resource, images)) | _alive(NODE_MANAGER)
     trainers = training.template(resource, images, made | _LAST, stamp, "Always")
     for template in (engines, trainers):
