@@ -2,8 +2,10 @@
 
 import json
 import socket
+import threading
 import time
 from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aurora_core.agent.app import make
@@ -14,6 +16,7 @@ from aurora_core.config import DraftConfig
 from aurora_core.errors import EngineError
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
+from http_support import Replies
 from starlette.testclient import TestClient
 
 KEY = "secret"
@@ -104,3 +107,23 @@ def test_a_caller_of_a_node_that_is_gone_is_answered_soon(monkeypatch):
         ):
             client.live()
         assert time.monotonic() - began < 10
+
+
+class Open(Replies, BaseHTTPRequestHandler):
+    """An engine that answers control requests of anyone, as SGLang without the plugin does."""
+
+    def do_GET(self):
+        self._reply(200, {})
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_engine_that_anyone_could_control_is_reported_and_not_believed():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Open) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        engine = Engine(f"http://127.0.0.1:{server.server_address[1]}", "admin")
+        with pytest.raises(EngineError, match="answers control requests without a key"):
+            engine.state()
+        engine.close()
+        server.shutdown()

@@ -6,6 +6,8 @@ import time
 import apiserver_support
 import pytest
 from apiserver_support import GOOD, kubectl
+from aurora_operator.clients.secrets import ALLOWED_HOSTS
+from aurora_operator.render.credentials import ANNOTATION
 from host import wait
 from operated import Operator, prepare
 
@@ -130,6 +132,37 @@ def test_a_trainer_s_template_that_is_taken_back_is_taken_back():
     patch({"training": {"podTemplate": None}})
     wait("gone", lambda: has(None), 20)
     assert condition("Degraded")["reason"] == "AsExpected"
+
+
+def test_a_credential_that_changes_reaches_the_pods_by_itself():
+    def stamps():
+        bodies = read("deployment", "chat-engine"), read("job", "chat-trainer")
+        return [body and body["spec"]["template"]["metadata"]["annotations"][ANNOTATION] for body in bodies]
+
+    def replaced(before, *which):
+        now = stamps()
+        return all(now) and [now[i] != before[i] for i in range(2)] == [i in which for i in range(2)]
+
+    def store(value):
+        metadata = {"name": "users", "annotations": {ALLOWED_HOSTS: f"chat.{SPACE[1]}.svc"}}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"key": value}}
+        assert kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
+
+    before = stamps()
+    # A value that was removed is made again; engines and trainer have it.
+    kubectl("patch", "secret", "chat-keys", *SPACE, "--type=merge", "-p", json.dumps({"data": {"samples": None}}))
+    wait("pods with the new value", lambda: replaced(before, 0, 1), 30)
+    store("first-Qz7")
+    patch({"serving": {"apiKeySecret": {"name": "users", "key": "key"}}})
+    before = stamps()
+    wait("pods with a users' key", lambda: replaced(before, 0), 30)
+    before = stamps()
+    store("second-Qz7")
+    wait("pods with the next one", lambda: replaced(before, 0), 30)
+    shown = kubectl("get", "specdep,deployments,jobs,configmaps,events", *SPACE, "-o", "json").stdout
+    assert "apiKeySecret" in shown
+    assert "Qz7" not in shown
+    patch({"serving": {"apiKeySecret": None}})
 
 
 def test_at_rest_nothing_is_written(operator):

@@ -285,3 +285,22 @@ def test_a_container_that_a_template_adds_has_no_rights_but_those_that_it_names(
     ]
     assert len(found) == 5  # init has no sidecar
     assert all(context == made for context in found)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"spec": None},
+        {"metadata": None},
+        {"spec": {"securityContext": None, "automountServiceAccountToken": None, "containers": None}},
+        {"spec": {"containers": [{"name": "engine", "securityContext": None, "env": None}]}},
+    ],
+)
+def test_null_in_a_template_takes_nothing_away(template):
+    """The API server drops it; what an older schema stored is read as if it had."""
+    settings = ("Deployment", "chat-engine")
+    plain, given = (
+        next(body for body in settled(a_spec(**more))[1] if (body["kind"], body["metadata"]["name"]) == settings)
+        for more in ({}, {"serving": {"podTemplate": template}})
+    )
+    assert given["spec"]["template"]["spec"] == plain["spec"]["template"]["spec"]

@@ -41,12 +41,16 @@ class Stored:
         return {"metadata": self.metadata, "data": self.data}
 
 
+ASKED_WITH = []
+
+
 class Echo(http.server.BaseHTTPRequestHandler):
     """Refuses, and sends back whatever it was sent."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         sent = self.headers.get("Authorization", "")
+        ASKED_WITH.append(sent)
         decoded = base64.b64decode(sent.split()[-1]).decode() if sent.startswith("Basic") else ""
         body = json.dumps({"status": "error", "error": f"who is {sent}, {decoded}?"}).encode()
         self.send_response(401)
@@ -186,6 +190,16 @@ def test_a_server_can_be_named_by_an_address_of_ipv6(hosts):
 def test_a_secret_that_says_nothing_is_used_for_nothing(metadata):
     with pytest.raises(SecretValueError, match=r"aurora-operator.io/allowed-hosts=127.0.0.1"):
         check_consent(metadata, "prom", "http://127.0.0.1:1")
+
+
+def test_a_value_that_changes_is_used_with_the_next_question(echo):
+    spec = a_spec(promotion={"prometheus": {"url": f"http://{echo}", **AUTHENTICATIONS["token"][1]}})
+    stored, resource, ledgers = Stored(b"first"), Resource("chat", "ns", "u-1", spec), {}
+    for content in (b"first", b"second"):
+        stored.data["token"] = base64.b64encode(content).decode()
+        ASKED_WITH.clear()
+        measure(stored, resource, STATUS, NOW, ledgers, ())
+        assert set(ASKED_WITH) == {f"Bearer {content.decode()}"}
 
 
 @pytest.mark.parametrize("kind", AUTHENTICATIONS)

@@ -108,7 +108,7 @@ class ServingSpec(Serving):
     """Key that requests must show as a bearer token."""
     pod_template: PodTemplate | None = None
     """Merged into the engine pods' template: lists of containers, env, volumes, mounts and ports item by item, by name;
-    other lists are replaced whole, and null removes a field. There is no $patch."""
+    other lists are replaced whole, and null says nothing. There is no $patch."""
 
 
 class TrainingSpec(Config):

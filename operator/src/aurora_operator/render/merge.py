@@ -18,9 +18,12 @@ _KEYS = {
 
 
 def merge(base: Any, patch: Any, key: str = "") -> Any:  # noqa: ANN401 (JSON)
-    """``base`` with ``patch`` laid over it; None in a patch removes."""
+    """``base`` with ``patch`` laid over it.
+
+    None in a patch says nothing, as to the API server, which drops it: it must not take away what protects a pod.
+    """
     if isinstance(base, Mapping) and isinstance(patch, Mapping):
-        merged = {name: value for name, value in base.items() if not (name in patch and patch[name] is None)}
+        merged = dict(base)
         for name, value in patch.items():
             if value is not None:
                 merged[name] = merge(base[name], value, name) if name in base else value
