@@ -13,7 +13,7 @@ from aurora_demo import smollm2
 from deployed import MODEL, NAME, condition, kubectl, status, url
 from host import Host
 from machine import emulated
-from node_support import ROOT, Served, eventually
+from node_support import ROOT, Served, brief, eventually
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
 
@@ -54,7 +54,7 @@ def served(small_volume):
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     body["spec"]["weights"] |= {"onDelete": "Delete", "template": {"size": "10Gi", "storageClassName": "small"}}
     began = time.monotonic()
-    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
+    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(brief(body))))
     eventually("available", lambda: condition("Available")["status"] == "True", 400)
     eventually("an agent reported what the volume has", lambda: status().get("stable"), 60)
     first = measure(url(), prompts[:1], 1, 8)

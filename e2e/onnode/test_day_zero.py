@@ -166,7 +166,7 @@ def test_a_corrupt_version_is_refused_and_stable_serves_on(stream, store):
 @pytest.fixture
 def short_answers(served):
     """More traffic, whose requests soon end: so many finished ones are a window of the watch on stable."""
-    running = Stream.start(served.url, served.prompts, 2, 16)
+    running = Stream.start(served.url, served.prompts, 4, 16)
     yield
     assert running.stop().failures == []
 

@@ -14,6 +14,7 @@ from deployed import kubectl
 from host import build
 from machine import emulated
 from node_support import ROOT, eventually, read
+from ports import free_port
 from workshop.build import KUBERAY
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
@@ -48,8 +49,7 @@ def kuberay(tmp_path_factory):
     kubectl("wait", "--for=condition=Established", "crd/rayclusters.ray.io", "--timeout=30s")
     log = tmp_path_factory.mktemp("kuberay") / "log"
     with log.open("wb") as file:
-        # Its default ports may be another's.
-        ports = ("--metrics-addr=:38080", "--health-probe-bind-address=:38082")
+        ports = (f"--metrics-addr=:{free_port()}", f"--health-probe-bind-address=:{free_port()}")
         command = [folder / "kuberay", "--enable-leader-election=false", *ports]
         process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ)
     yield process
@@ -75,7 +75,12 @@ def online(served, kuberay):
     body["spec"]["weights"]["onDelete"] = "Delete"
     began = time.monotonic()
     kubectl("apply", "-f", "-", stdin=json.dumps(body))
-    eventually("available", lambda: condition("Available")["status"] == "True", 300)
+
+    def available():
+        assert kuberay.poll() is None, f"KubeRay's operator ended with {kuberay.returncode}"
+        return condition("Available")["status"] == "True"
+
+    eventually("available", available, 300)
     address = kubectl("get", "service", NAME, "-o", "jsonpath=http://{.spec.clusterIP}:{.spec.ports[0].port}")
     first = measure(address, served.prompts[:1], 1, 8)
     assert first.failures == ()

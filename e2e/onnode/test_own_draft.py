@@ -6,12 +6,12 @@ import time
 
 import pytest
 import yaml
-from aurora_core.evaluation.requests import measure
+from aurora_core.evaluation.requests import Stream, measure
 from aurora_core.weights.store import WeightsStore
 from aurora_demo import smollm2
 from deployed import NAME, condition, decisions, kubectl, patch, pods, publish_copy, status, url
 from machine import emulated
-from node_support import ROOT, eventually, is_proved_worse, prometheus, read, serves_on
+from node_support import ROOT, brief, eventually, is_proved_worse, prometheus, read, serves_on
 from workshop.cache import CACHE
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
@@ -46,7 +46,7 @@ def team(served, small_volume):
     spec["weights"] = {"onDelete": "Delete", "template": {"size": "4Gi"}}
     # The drafts on trial are published by the tests, and the engines have the processor to themselves.
     spec["training"]["hyperparameters"] |= {"publishMinGain": 100, "reuse": 0.1}
-    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(body)))
+    kubectl("apply", "-f", "-", stdin=json.dumps(emulated(brief(body))))
     eventually("all pods are ready", lambda: condition("Available")["reason"] == "AllReady", 400)
     served.url = url()
     return served
@@ -54,7 +54,8 @@ def team(served, small_volume):
 
 @pytest.fixture(scope="module")
 def stream(team):
-    running = team.traffic()
+    """Requests that soon end: a slice in which a pod has none makes its block void."""
+    running = Stream.start(team.url, team.prompts, 3, 32)
     yield running
     assert running.stop().failures == []
 
@@ -95,6 +96,7 @@ def test_a_damaged_draft_is_rejected_by_one_of_two_pods(stream):
 
 
 def test_the_command_line_reports_and_decides(stream, tmp_path):
+    patch({"promotion": {"gate": {"sliceSeconds": 10}}})
     version = publish_copy(0)
     on_trial(version)
     assert f"version {version}, " in aurora("status")
@@ -118,6 +120,7 @@ def test_the_command_line_reports_and_decides(stream, tmp_path):
     assert "manually" in eventually("rejected", lambda: decisions(version, "Rejected"), 30)[0]["reason"]
     aurora("status", "--plot", str(tmp_path / "trial.png"))
     assert (tmp_path / "trial.png").read_bytes().startswith(b"\x89PNG")
+    patch({"promotion": {"gate": {"sliceSeconds": 5}}})
     serves_on(stream)
 
 

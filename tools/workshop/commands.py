@@ -64,20 +64,20 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     tasks = _built(session, node=not lint, evidence=True)
     tasks.join("environment")
     folder = _environment(session)
-    _stage(session, "lint", 5, "ruff", "check", ".")
-    _stage(session, "format", 5, "ruff", "format", "--check", ".")
+    _stage(session, "lint", 1, "ruff", "check", ".")
+    _stage(session, "format", 1, "ruff", "format", "--check", ".")
     _stage(session, "vocabulary", 2, "python", "tools/vocabulary.py")
-    _stage(session, "types", 60, "mypy")
-    _stage(session, "import contracts", 10, "lint-imports")
-    _stage(session, "generated files", 20, "python", "tools/generate.py", "--check")
+    _stage(session, "types", 20, "mypy")
+    _stage(session, "import contracts", 1, "lint-imports")
+    _stage(session, "generated files", 1, "python", "tools/generate.py", "--check")
     if lint:
         return
     # What compiles would take from the tests the processor that their deadlines count on.
     tasks.join()
     _stage(session, "unit tests of the tools", 20, "pytest", "-q", "tools/tests")
     core = ("aurora_core/tests", "aurora_core/sgl_kernel_cpu/tests", "aurora_core/demo/tests")
-    _stage(session, "unit tests of the loop", 60, "pytest", "-q", "-n", "2", *core)
-    _stage(session, "unit tests of the operator", 50, "pytest", "-q", "-n", "2", "operator/tests")
+    _stage(session, "unit tests of the loop", 65, "pytest", "-q", "-n", "2", *core)
+    _stage(session, "unit tests of the operator", 35, "pytest", "-q", "-n", "2", "operator/tests")
     # It waits for scrapes most of the time.
     evidence = ("pytest", "-v", "-n", "4", "e2e/evidence")
     shown = session.processes.shown
@@ -87,14 +87,14 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     _node(session, api_only=True)
     apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")
     several = ("not whole_cluster", "-n", "2", "--dist", "loadfile")
-    _stage(session, "API-server tests, side by side", 250, *apiserver, *several)
+    _stage(session, "API-server tests, side by side", 325, *apiserver, *several)
     beside.join()
-    _stage(session, "API-server tests, one by one", 120, *apiserver, "whole_cluster")
+    _stage(session, "API-server tests, one by one", 75, *apiserver, "whole_cluster")
     _stop_node(session)
-    _stage(session, "real engine", 500, "pytest", "-v", "--durations", "12", "e2e/engine")
+    _stage(session, "real engine", 480, "pytest", "-v", "--durations", "12", "e2e/engine")
     _node(session)
     _stage(session, "product on the node", 120, INSTALL)
-    _stage(session, "whole-node tests", 1500, NODE, "enter", folder / "pytest", "-v", "--durations", "20", "e2e/onnode")
+    _stage(session, "whole-node tests", 1600, NODE, "enter", folder / "pytest", "-v", "--durations", "20", "e2e/onnode")
 
 
 def quickstart(session: Session, arguments: Sequence[str]) -> None:
