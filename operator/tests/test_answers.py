@@ -1,6 +1,7 @@
 """A server that is no Prometheus, or wants something else first, is named as what it is."""
 
 import http.server
+import json
 import threading
 from contextlib import closing, contextmanager
 
@@ -117,3 +118,32 @@ def test_what_is_no_number_at_all_is_said(value):
         pytest.raises(PrometheusError, match="number"),
     ):
         prometheus.number("up", 0.0)
+
+
+LABELS = {"__name__": "aurora_accept_tokens_total", "pod": "a"}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        5,
+        None,
+        {"values": [[1, "2"]]},
+        {"metric": None},
+        {"metric": [1]},
+        {"metric": LABELS, "values": "x"},
+        {"metric": LABELS, "values": [[1]]},
+        {"metric": LABELS, "values": [[1, "x"]]},
+        {"metric": LABELS, "values": [[1, [1]]]},
+        {"metric": LABELS, "values": [[{}, "1"]]},
+        {"metric": LABELS, "values": [[10**400, "1"]]},
+    ],
+)
+def test_series_that_are_none_are_said_to_be_none(one):
+    body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [one]}}).encode()
+    with (
+        serving(200, body) as url,
+        closing(Prometheus(url)) as prometheus,
+        pytest.raises(PrometheusError, match="not as a Prometheus answers"),
+    ):
+        prometheus.raw("x", 0.0, 60.0)

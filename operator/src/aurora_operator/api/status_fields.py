@@ -18,7 +18,8 @@ Text = Annotated[str, BeforeValidator(_cut)]
 """A text that is cut where it is too long."""
 MOST_VERSION, MOST_DIGEST = 10**9, 64
 Version = Annotated[int, Field(ge=0, lt=MOST_VERSION)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
+MOST_COUNT = 2**53
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 """A count that every reader of JSON reads exactly."""
 Steps = Annotated[int, Field(ge=0, le=64)]
 Alpha = Annotated[float, Field(gt=0, le=1)]

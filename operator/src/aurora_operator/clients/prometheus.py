@@ -128,6 +128,15 @@ def _status(status: int) -> str:
         return str(status)
 
 
+def _series(sent: Any) -> Series | None:  # noqa: ANN401 (JSON)
+    """One of an answer's series; None where it is none."""
+    try:
+        labels = {str(name): str(value) for name, value in sent["metric"].items()}
+        return Series(labels, tuple((float(t), float(v)) for t, v in sent.get("values", ())))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
 class Prometheus:
     """One server.
 
@@ -190,9 +199,9 @@ class Prometheus:
         """
         seconds = max(1, math.ceil(end - start))
         _, result = self.query(f"{selector}[{seconds}s]", end)
-        series = [
-            Series(one["metric"], tuple((float(t), float(v)) for t, v in one.get("values", ()))) for one in result
-        ]
+        series = [found for one in result if (found := _series(one)) is not None]
+        if len(series) < len(result):
+            raise self._strange(http.HTTPStatus.OK, "its answer is JSON, but not as a Prometheus answers")
         if sum(len(one.samples) for one in series) > LIMIT:
             raise TooManySamplesError(f"{selector} has more than {LIMIT} samples in {seconds} s")
         return series

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from aurora_operator.api.status import Status
+from aurora_operator.api.status_fields import MOST_COUNT
 from aurora_operator.promotion.progress import Note, Progress
 from aurora_operator.reconcile import conditions, trainer
 from aurora_operator.reconcile.pods import is_ready
@@ -22,7 +23,8 @@ def _training(snapshot: Snapshot) -> dict[str, Any]:
             "tokens": found.tokens,
             "loss": None if found.loss is None else round(found.loss, 4),
             "samples": found.samples,
-            "lost": sum(found.lost.values()),
+            # Each is bounded where it is read, their sum is not.
+            "lost": min(sum(found.lost.values()), MOST_COUNT),
             "last_published": found.published,
             "withheld": found.withheld,
             "precision": found.precision,
