@@ -187,9 +187,20 @@ def test_what_is_no_longer_desired_goes():
     assert {budget, service} <= {key(child) for child in children}
     assert set(plan(a_snapshot(two, pods=snapshot.pods, children=children)).delete) == set()
     assert {budget, service} <= set(plan(a_snapshot(pods=snapshot.pods, children=children)).delete)
-    # While a lost Job is recreated it is not known what is desired.
+    # While a lost Job is recreated and nothing serves it is not known what is desired.
     rest = [child for child in children if child["metadata"]["name"] != "chat-init"]
-    assert plan(a_snapshot(pods=snapshot.pods, children=rest)).delete == ()
+    assert plan(a_snapshot(children=rest)).delete == ()
+
+
+def test_an_init_job_that_was_cleaned_up_keeps_nothing_from_being_scaled_or_put_back_while_an_engine_serves():
+    snapshot, children = settled()
+    gone = {"chat-init", "chat"}
+    rest = [child for child in children if (child["metadata"]["name"], child["kind"]) not in
+            {("chat-init", "Job"), ("chat", "Service")}]  # fmt: skip
+    todo = plan(a_snapshot(a_spec(serving={"replicas": 3}), pods=snapshot.pods, children=rest))
+    applied = {(body["kind"], body["metadata"]["name"]): body for body in todo.apply}
+    assert applied["Deployment", "chat-engine"]["spec"]["replicas"] == 3
+    assert gone <= {name for _, name in applied}
 
 
 def test_an_object_of_another_owner_is_left_alone_and_reported():

@@ -194,8 +194,13 @@ class Snapshot:
 
     @property
     def prepared(self) -> bool:
-        """Whether the target is on the volume, and version 0."""
-        return succeeded(self.children.get(("batch/v1", "Job", self.resource.init))) and not self.lost
+        """Whether the target is on the volume, and version 0: the init Job ended well, or an engine serves from there.
+
+        The Job alone may be gone, as where finished ones are cleaned up.
+        """
+        done = succeeded(self.children.get(("batch/v1", "Job", self.resource.init)))
+        serves = bool(self.versions) and any(pod.live is not None for pod in self.pods)
+        return (done or serves) and not self.lost
 
     @property
     def lost(self) -> bool:
