@@ -80,6 +80,8 @@ def test_import_linter_keeps_every_family_apart():
         ("--mem-fraction-static", "0.8", "--dp-size", "2"),
         ("--data-parallel-size=2",),
         ("--pp-size", "2"),
+        ("--nnodes", "2"),
+        ("--node-rank=1",),
         ("--enable-two-batch",),
         ("--enable-unified-memory",),
     ],

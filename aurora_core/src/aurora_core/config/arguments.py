@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 _SWITCH = "SGLang cannot change draft steps with it while it runs, so that a day-0 draft would serve untried"
 _REPLICAS = "one engine is one scheduler here; use more replicas"
+_NODES = "an engine is one pod here; each of several would start with a version and draft steps of its own"
 _REFUSED = {
     "--enable-dp-attention": _SWITCH,
     "--enable-multi-layer-eagle": _SWITCH,
@@ -14,6 +15,8 @@ _REFUSED = {
     "--data-parallel-size": _REPLICAS,
     "--pp-size": "SGLang does not speculate with pipeline parallelism",
     "--pipeline-parallel-size": "SGLang does not speculate with pipeline parallelism",
+    "--nnodes": _NODES,
+    "--node-rank": _NODES,
     "--enable-unified-memory": "its KV slots have other numbers than those by which states are captured",
 }
 
