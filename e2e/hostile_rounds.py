@@ -145,7 +145,8 @@ def planned(rng: random.Random, spec: Any, status: Any, rate: float) -> Plan | N
         try:
             live = EngineState.read(mutated(rng, LIVE, rate))
             reported.append(Pod(pod["metadata"]["name"], "10.0.0.1", live.draft.live, live.steps, live.capture.rate,
-                            live.draft.failed, dtype=live.dtype, fallback=live.fallback))  # fmt: skip
+                            live.capture.share, live.capture.why_paused, live.draft.failed,
+                            dtype=live.dtype, fallback=live.fallback))  # fmt: skip
             versions = published(Contents.read(mutated(rng, VERSIONS, rate)))
             training = TrainerStatus.read(mutated(rng, TRAINING, rate))
         except MalformedError as error:

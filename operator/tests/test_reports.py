@@ -42,8 +42,18 @@ versions = st.lists(
 )  # fmt: skip
 
 
+def texts_of(value):
+    """All texts of a status, wherever they are: kubectl prints one as it is where it is asked for alone."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return [text for one in value for text in texts_of(one)]
+    return [value] if isinstance(value, str) else []
+
+
 @settings(max_examples=300, deadline=None)
 @given(trainer=trainers, found=versions)
+@example(trainer={"precision": "\x1b[31m"}, found=[])
 @example(trainer={"lost": {"a": MOST, "b": MOST, "c": MOST}}, found=[])
 @example(trainer={}, found=[{"version": 1}, {"version": MOST, "parent": 1}])
 @example(trainer={}, found=[{"version": 1}, {"version": 2, "parent": 1, "holdout_accept_length": 1e308,
@@ -54,3 +64,4 @@ def test_any_numbers_leave_a_status_that_can_be_stored(trainer, found):
     stored = json.dumps(made.status, allow_nan=False)
     assert len(stored) < 100_000
     assert Status.model_validate(json.loads(stored))
+    assert all(text.isprintable() for text in texts_of(made.status))

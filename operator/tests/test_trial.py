@@ -75,7 +75,7 @@ def test_a_day_without_traffic_ends_the_trial_and_burns_no_version():
 
 
 def test_a_refused_version_is_rejected():
-    at = analyse(on_trial(), pods=(Pod("a", "x", 2, 3, 1.0, {5: "version 5 is corrupt"}),))
+    at = analyse(on_trial(), pods=(Pod("a", "x", 2, 3, 1.0, failed={5: "version 5 is corrupt"}),))
     assert at.history[0].verdict == "Rejected"
     assert "corrupt" in at.history[0].reason
 
@@ -351,7 +351,7 @@ def test_on_probation_a_guard_compares_with_what_stable_had_before():
 
 
 def test_a_stable_version_that_no_engine_takes_goes_back_and_one_that_some_take_stays():
-    refusing = Pod("a", "x", 1, 3, 1.0, {2: "version 2 is corrupt"})
+    refusing = Pod("a", "x", 1, 3, 1.0, failed={2: "version 2 is corrupt"})
     at = analyse(Status(stable=HELD, decided=2), pods=(refusing,))
     assert (at.stable.version, at.history[0].verdict) == (1, "RolledBack")
     assert analyse(Status(stable=HELD, decided=2), pods=(refusing, Pod("b", "y", 2, 3, 1.0))).stable == HELD

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from aurora_core.config.base import Config
+from aurora_core.printable import printable
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -10,12 +11,12 @@ _MOST_TEXT = 800
 """Characters of a text in a status: a resource that grows beyond what etcd takes could not be written any more."""
 
 
-def _cut(value: object) -> object:
-    return value[:_MOST_TEXT] if isinstance(value, str) else value
+def _shown(value: object) -> object:
+    return printable(value, _MOST_TEXT)[:_MOST_TEXT] if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_cut)]
-"""A text that is cut where it is too long."""
+Text = Annotated[str, BeforeValidator(_shown)]
+"""A text that is cut where it is too long, and whose control characters do nothing to a terminal that shows it."""
 MOST_VERSION, MOST_DIGEST = 10**9, 64
 Version = Annotated[int, Field(ge=0, lt=MOST_VERSION)]
 MOST_COUNT = 2**53

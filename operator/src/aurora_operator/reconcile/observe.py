@@ -12,6 +12,7 @@ from typing import Any
 from aurora_core.agent.client import AgentClient
 from aurora_core.budget import within
 from aurora_core.errors import EngineError
+from aurora_core.printable import printable
 from aurora_core.protocol.agent import Contents, VersionInfo
 from aurora_core.protocol.trainer import TrainerStatus
 
@@ -91,7 +92,12 @@ def published(contents: Contents) -> tuple[Published, ...]:
     """The versions that a status and a record can hold."""
     return tuple(
         Published(
-            one.version, one.holdout_accept_length, one.digest[:MOST_DIGEST], one.parent, _gain(one), _gain_error(one)
+            one.version,
+            one.holdout_accept_length,
+            printable(one.digest)[:MOST_DIGEST],
+            one.parent,
+            _gain(one),
+            _gain_error(one),
         )
         for one in contents.versions
         if one.version < MOST_VERSION
