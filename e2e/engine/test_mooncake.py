@@ -8,7 +8,7 @@ import torch
 from aurora_core.config import SamplesConfig
 from aurora_core.engine.pace import Pace
 from aurora_core.engine.sender import Sender
-from aurora_core.errors import TransportError
+from aurora_core.errors import SampleError, TransportError
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.schema import Sample, decode, encode
 from aurora_demo import store
@@ -47,6 +47,11 @@ def started(settings):
     """A source whose endpoint answers."""
     made = MooncakeSource(settings, TOKEN)
     made.start()
+    wait_for_endpoint(settings)
+    return made
+
+
+def wait_for_endpoint(settings):
     deadline = time.monotonic() + patience(10)
     while time.monotonic() < deadline:
         try:
@@ -54,7 +59,6 @@ def started(settings):
             break
         except httpx.HTTPError:
             time.sleep(0.05)
-    return made
 
 
 @pytest.fixture
@@ -108,6 +112,26 @@ def test_a_trainer_that_has_as_many_waiting_as_its_pool_takes_refuses_more(setti
     finally:
         sink.close()
         source.close()
+
+
+def test_what_is_larger_than_a_sample_can_be_is_refused_unread_and_out_of_the_store(settings):
+    small = MooncakeSource(settings, TOKEN, most_bytes=1 << 16)
+    small.start()
+    sink = MooncakeSink(settings, TOKEN)
+    wait_for_endpoint(settings)
+    for name, size in (("large", (1 << 16) + 1), ("fits", 1 << 16)):
+        sink.put(name, b"x" * size)
+    large, fits = small.poll()
+    with pytest.raises(SampleError, match="at most") as caught:
+        large.read()
+    assert caught.value.reason == "too_large"
+    assert len(fits.read()) == 1 << 16
+    with pytest.raises(TransportError, match="no longer"):
+        large.read()
+    headers, body = {"Authorization": f"Bearer {TOKEN}"}, b'{"name": "' + b"x" * 5000 + b'"}'
+    assert httpx.post(f"{settings.trainer_url}/samples", content=body, headers=headers).status_code == 422
+    sink.close()
+    small.close()
 
 
 def test_a_stranger_cannot_announce_samples(settings, source):

@@ -5,6 +5,7 @@ cannot be announced is removed again. What a dead engine held is lost: the train
 """
 
 import hmac
+import json
 import socket
 import threading
 from collections import deque
@@ -23,11 +24,12 @@ from starlette.routing import Route
 
 from aurora_core import listening
 from aurora_core.config.parts import SamplesConfig
-from aurora_core.errors import TransportError
+from aurora_core.errors import SampleError, TransportError
 
 _CONNECT_SECONDS = 5
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _BEHIND = 507
+_ANNOUNCEMENT_BYTES = 4096
 _REASONS = {-900: "store_lost", -200: "store_full"}
 """By Mooncake's status: its master does not answer; no segment has the room."""
 
@@ -108,6 +110,10 @@ class _Store:
                 _REASONS.get(status, "store_error"), f"the Mooncake store did not take a sample (status {status})"
             )
 
+    def size(self, name: str) -> int:
+        """Bytes of what is stored under a name; negative where nothing is."""
+        return int(self.connected().get_size(name))
+
     def get(self, name: str) -> bytes:
         payload: bytes = self.connected().get(name)
         return payload
@@ -157,10 +163,20 @@ class MooncakeSink:
 class _MooncakeDelivery:
     name: str
     store: _Store
+    most_bytes: int
     age_seconds: float = 0.0
 
     def read(self) -> bytes:
-        """Fetch the bytes and free them in the store."""
+        """Fetch the bytes and free them in the store.
+
+        Raises:
+            SampleError: there are more than a sample can have.
+            TransportError: they are gone, or the store is.
+        """
+        size = self.store.size(self.name)
+        if size > self.most_bytes:
+            self.store.remove(self.name)
+            raise SampleError("too_large", f"{self.name} has {size} bytes, and can have {self.most_bytes} at most")
         payload = self.store.get(self.name)
         if not payload:
             raise TransportError("gone", f"{self.name} is no longer in the Mooncake store")
@@ -171,13 +187,38 @@ class _MooncakeDelivery:
         """The store let go of it when it was read."""
 
 
+async def _body(request: Request) -> bytes:
+    """What was sent.
+
+    Raises:
+        ValueError: it is longer than any announcement.
+    """
+    found = b""
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > _ANNOUNCEMENT_BYTES:
+            raise ValueError
+    return found
+
+
 class MooncakeSource:
     """The trainer's end: an endpoint that takes names once it is started, and the store that has the bytes."""
 
-    def __init__(self, config: SamplesConfig, token: str) -> None:
+    def __init__(self, config: SamplesConfig, token: str, most_bytes: int = 1 << 34) -> None:
+        """Open it.
+
+        Args:
+            config: which store, and where it listens.
+            token: that senders must show.
+            most_bytes: of a sample.
+
+        Raises:
+            TransportError: there is no token.
+        """
         if not token:
             raise TransportError("no_token", "the trainer's endpoint needs a token: set AURORA_SAMPLE_TOKEN")
         self._store = _Store(config, 0)
+        self._most_bytes = most_bytes
         self._names: deque[str] = deque()
         self._most = config.pool_size
         self._expected = f"Bearer {token}".encode()
@@ -194,8 +235,8 @@ class MooncakeSource:
         if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._expected):
             return JSONResponse({"error": "this needs the trainer's bearer token"}, status_code=401)
         try:
-            name = (await request.json())["name"]
-        except (ValueError, KeyError, TypeError):
+            name = json.loads(await _body(request))["name"]
+        except (ValueError, KeyError, TypeError, RecursionError):
             name = None
         if not isinstance(name, str) or not name:
             return JSONResponse({"error": 'the body must be {"name": ...}'}, status_code=422)
@@ -207,7 +248,7 @@ class MooncakeSource:
     def poll(self) -> Iterator[_MooncakeDelivery]:
         """Samples announced since the last call."""
         for _ in range(len(self._names)):
-            yield _MooncakeDelivery(self._names.popleft(), self._store)
+            yield _MooncakeDelivery(self._names.popleft(), self._store, self._most_bytes)
 
     def backlog(self) -> int:
         """Announced samples that no call has yielded."""

@@ -41,12 +41,12 @@ def open_source(config: SamplesConfig, spool: Path, token: str, hidden: int) -> 
     """
     if config.transport == "Ray":
         raise ConfigError(ONLINE_ALONE)
+    most = largest(config.max_tokens, hidden)
     if config.transport == "Filesystem":
-        most = min(config.spool_bytes, largest(config.max_tokens, hidden))
-        return SpoolSource(spool, most, config.max_age_seconds)
+        return SpoolSource(spool, min(config.spool_bytes, most), config.max_age_seconds)
     # Mooncake's client library is only needed, and only loaded, where it is chosen.
     from aurora_core.samples.mooncake import MooncakeSource  # noqa: PLC0415
 
-    source = MooncakeSource(config, token)
+    source = MooncakeSource(config, token, most)
     source.start()
     return source
