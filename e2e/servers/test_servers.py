@@ -1,6 +1,7 @@
 """The gate's evidence through what stands before Prometheus or stores for it: Thanos, and Cortex with its tenants.
 
-Not among the checks of `make test`: the first run builds both from their Go modules. ``pytest -s e2e/servers``
+Not among the checks of `make test`: the first run builds both from their Go modules. ``pytest -s e2e/servers``, with
+``-k thanos`` or ``-k cortex`` one of them.
 """
 
 import math
@@ -23,6 +24,7 @@ from workshop.build import PROMETHEUS
 
 HERE = Path(__file__).parent
 THANOS = ("github.com/thanos-io/thanos@v0.42.4", "./cmd/thanos")
+"""As built with go 1.26.8 its sidecar ends in gRPC's buffer pool, and this half fails (docs/results.md)."""
 CORTEX = ("github.com/cortexproject/cortex@v1.21.1", "./cmd/cortex")
 TENANT = "team-a"
 ENGINES = ("chat-engine-1", "chat-engine-2")
@@ -151,44 +153,34 @@ def exporters():
         one.stop()
 
 
-def test_a_pair_of_prometheus_behind_thanos_and_a_cortex_with_tenants_give_the_same_evidence(
-    server, exporters, tmp_path
-):
-    thanos, cortex = (build(one[0], 900, HERE / "build.sh", *one) for one in (THANOS, CORTEX))
-    port = free_port()
-    config = (HERE / "cortex.yaml").read_text().replace("PORT", str(port)).replace("GRPC", str(free_port()))
-    (tmp_path / "cortex.yaml").write_text(config.replace("FOLDER", str(tmp_path / "cortex")))
-    server("cortex", cortex, f"-config.file={tmp_path}/cortex.yaml").ready(f"http://127.0.0.1:{port}/ready", 90)
-    push = (f"remote_write: [{{url: 'http://127.0.0.1:{port}/api/v1/push', headers: {{X-Scope-OrgID: {TENANT}}}, "
-            "queue_config: {batch_send_deadline: 1s}}]")  # fmt: skip
+def until_scraped(url):
+    """Wait until a server has something of what is scraped; of a server that is not there yet nothing is known."""
+    deadline = time.monotonic() + 60
+    while True:
+        answer = httpx.get(f"{url}/api/v1/query", params={"query": "up"}, headers={"X-Scope-OrgID": TENANT})
+        if answer.status_code == httpx.codes.OK and answer.json()["data"]["result"]:
+            return
+        assert time.monotonic() < deadline, answer.text[:500]
+        time.sleep(0.5)
+
+
+def test_a_pair_of_prometheus_behind_thanos_gives_the_evidence_of_one(server, exporters, tmp_path):
+    thanos = build(THANOS[0], 900, HERE / "build.sh", *THANOS)
     targets = [f"127.0.0.1:{one.port}" for one in exporters]
-    first = recorded(server, tmp_path, "a", targets, push)
-    second = recorded(server, tmp_path, "b", targets, "")
-    sidecars = [besides(server, thanos, f"sidecar-{i}", url) for i, url in enumerate((first, second))]
+    pair = [recorded(server, tmp_path, replica, targets, "") for replica in ("a", "b")]
+    sidecars = [besides(server, thanos, f"sidecar-{i}", url) for i, url in enumerate(pair)]
     query, grpc = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     endpoints = [f"--endpoint={address}" for _, address in sidecars]
     options = ("--query.replica-label=replica", f"--http-address={query}", f"--grpc-address={grpc}", *endpoints)
     server("query", thanos, "query", *options).ready(f"http://{query}/-/ready")
-    deadline = time.monotonic() + 30
-    while httpx.get(f"http://{query}/api/v1/query", params={"query": "up"}).json()["data"]["result"] == []:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    until_scraped(f"http://{query}")
     since = datetime.now(UTC)
     traffic(exporters, since)
     time.sleep(8)
 
-    at_cortex = f"http://127.0.0.1:{port}/prometheus"
-    for name, url, more in (
-        ("Prometheus", first, {}), ("Thanos", f"http://{query}", {}), ("Cortex", at_cortex, {"tenant": TENANT}),
-    ):  # fmt: skip
+    for name, url in (("Prometheus", pair[0]), ("Thanos", f"http://{query}")):
         print(name)
-        assert proved(found_at(url, since, **more))
-    for tenant, said in (({}, "needs promotion.prometheus.tenant"), ({"tenant": "team-b"}, "")):
-        evidence = found_at(at_cortex, since, **tenant).evidence
-        print(f"Cortex, {tenant or 'no tenant'}: {evidence.problem!r}, {evidence.candidate_requests} requests")
-        assert said in evidence.problem
-        assert evidence.candidate_requests == 0
-
+        assert proved(found_at(url, since))
     print("Thanos with one sidecar of two")
     sidecars[0][0].stop()
     assert proved(found_at(f"http://{query}", since))
@@ -198,4 +190,28 @@ def test_a_pair_of_prometheus_behind_thanos_and_a_cortex_with_tenants_give_the_s
     print(f"   {evidence.problem!r}, {evidence.candidate_requests} requests")
     assert evidence.candidate_requests == 0
     assert not evidence.trial.blocks
+
+
+def test_a_cortex_gives_the_evidence_to_its_tenant_alone(server, exporters, tmp_path):
+    cortex = build(CORTEX[0], 900, HERE / "build.sh", *CORTEX)
+    port = free_port()
+    config = (HERE / "cortex.yaml").read_text().replace("PORT", str(port)).replace("GRPC", str(free_port()))
+    (tmp_path / "cortex.yaml").write_text(config.replace("FOLDER", str(tmp_path / "cortex")))
+    server("cortex", cortex, f"-config.file={tmp_path}/cortex.yaml").ready(f"http://127.0.0.1:{port}/ready", 90)
+    push = (f"remote_write: [{{url: 'http://127.0.0.1:{port}/api/v1/push', headers: {{X-Scope-OrgID: {TENANT}}}, "
+            "queue_config: {batch_send_deadline: 1s}}]")  # fmt: skip
+    recorded(server, tmp_path, "a", [f"127.0.0.1:{one.port}" for one in exporters], push)
+    url = f"http://127.0.0.1:{port}/prometheus"
+    until_scraped(url)
+    since = datetime.now(UTC)
+    traffic(exporters, since)
+    time.sleep(8)
+
+    print("Cortex")
+    assert proved(found_at(url, since, tenant=TENANT))
+    for tenant, words in (({}, "needs promotion.prometheus.tenant"), ({"tenant": "team-b"}, "")):
+        evidence = found_at(url, since, **tenant).evidence
+        print(f"Cortex, {tenant or 'no tenant'}: {evidence.problem!r}, {evidence.candidate_requests} requests")
+        assert words in evidence.problem
+        assert evidence.candidate_requests == 0
     shutil.rmtree(tmp_path / "cortex", ignore_errors=True)
