@@ -112,6 +112,7 @@ class Unreachable:
 def test_the_sender_leaves_a_dead_store_alone_and_counts_what_it_passes_over(make_sample, clock):
     sink, pace = Unreachable(), Pace(clock)
     sender = Sender(lambda: sink, None, 32, pace=pace)
+    sender.start()
     for at in range(10):
         sender.offer(make_sample(str(at)))
     sender.close()
@@ -121,6 +122,7 @@ def test_the_sender_leaves_a_dead_store_alone_and_counts_what_it_passes_over(mak
     clock.now += 5
     sink.here = True
     again = Sender(lambda: sink, None, 32, pace=pace)
+    again.start()
     again.offer(make_sample("after"))
     again.close()
     assert again.sent["samples"] == 1

@@ -221,6 +221,7 @@ def test_capture_pauses_while_there_is_no_store_and_resumes_when_it_is_back(tmp_
     process = store.start(settings, tmp_path / "log")
     source = started(settings)
     sender = Sender(lambda: MooncakeSink(settings, TOKEN), None, 64, pace=Pace())
+    sender.start()
 
     def offered(until):
         """Offers ten samples a second until that holds; returns the longest that an offer took, in seconds."""
