@@ -12,6 +12,7 @@ from aurora_core.errors import AuroraError
 from aurora_core.evaluation.requests import Stream
 from aurora_demo.stack import Stack
 from bench import arguments, report, stack
+from workshop.waiting import NotInTimeError, wait
 
 _WEIGHTS = {"trainer": 5, "agent": 3, "engine": 2, "store": 3}
 
@@ -31,23 +32,26 @@ def _restart(running: Stack, name: str) -> None:
 def _continues(running: Stack, seconds: float = 120) -> bool:
     """Whether new samples arrive and training takes further steps."""
     before = running.training()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def further() -> bool:
         now = running.training()
-        if now.received > before.received and now.step > before.step:
-            return True
-        time.sleep(1)
-    return False
+        return now.received > before.received and now.step > before.step
+
+    try:
+        wait("training", further, seconds, every=1)
+    except NotInTimeError:
+        return False
+    return True
 
 
 def _trained_is_live(running: Stack, seconds: float = 600) -> None:
     """Until a trained version serves."""
-    deadline = time.monotonic() + seconds
-    while not running.live:
-        if time.monotonic() > deadline:
-            raise SystemExit(f"no trained version is live within {seconds:.0f} s")
-        time.sleep(2)
+
+    def live() -> bool:
         running.follow(speculate_at=1.2)
+        return running.live > 0
+
+    wait("a trained version that serves", live, seconds, every=2)
 
 
 def main() -> None:

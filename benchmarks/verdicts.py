@@ -43,6 +43,7 @@ from deployed import (
     status,
     url,
 )
+from host import wait
 from killer import Killer
 from machine import emulated
 from transformers import AutoTokenizer
@@ -71,14 +72,7 @@ def say(text: str) -> None:
 
 def until(what: str, ready: Any, seconds: float) -> Any:  # noqa: ANN401 (whatever the condition gives)
     """The first truthy value of a condition."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = ready()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            sys.exit(f"{what}: not within {seconds:.0f} s\n{json.dumps(status(), indent=1)}")
-        time.sleep(2)
+    return wait(what, ready, seconds, every=2, state=lambda: json.dumps(status(), indent=1))
 
 
 @dataclass(frozen=True)

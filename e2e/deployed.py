@@ -4,12 +4,12 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from machine import patience
+from workshop.waiting import wait
 
 NAME = "smollm2"
 MODEL = f"{NAME}-model"
@@ -90,17 +90,16 @@ def quieten() -> None:
     """Training publishes nothing more; ends once the trainer that was reported so runs, and nothing is on trial."""
     before = pods("trainer")
     patch({"training": {"hyperparameters": {"publishMinGain": 100}}})
-    deadline = time.monotonic() + patience(180)
-    while time.monotonic() < deadline:
+
+    def quiet() -> bool:
         candidate = status().get("candidate")
         if candidate:
             annotate("reject", candidate["version"])
         now = pods("trainer")
         phases = [pod["status"]["phase"] for pod in now.values()]
-        if phases == ["Running"] and not before.keys() & now.keys() and not candidate:
-            return
-        time.sleep(2)
-    sys.exit("the trainer did not come back within 180 s")
+        return phases == ["Running"] and not before.keys() & now.keys() and not candidate
+
+    wait("a trainer that publishes nothing", quiet, patience(180), every=2)
 
 
 def publish_copy(version: int, damage: str | None = None) -> int:

@@ -11,6 +11,7 @@ from host import build
 from ports import free_port
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 from workshop.build import PROMETHEUS, VICTORIA
+from workshop.waiting import wait
 
 ROOT = Path(__file__).parents[1]
 LABELS = {"speculator": "ns/chat", "version": "3", "steps": "3"}
@@ -89,15 +90,11 @@ class Server:
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file)
         self._clients = []
-        deadline = time.monotonic() + 20
-        while ready not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        wait(ready, lambda: ready in log.read_text(), 20, every=0.1, state=log.read_text)
         # Scraping begins seconds after that; whoever may not ask does not wait for it.
         desired = len(targets) * jobs
-        while web is None and self.client().number("count(up)", time.time()) != desired:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        if web is None:
+            wait("scrapes", lambda: self.client().number("count(up)", time.time()) == desired, 20)
 
     def client(self, credentials=None):
         self._clients.append(Prometheus(self.url, credentials or Credentials()))

@@ -46,6 +46,7 @@ from monitoring.asked import Span
 from monitoring.picture import draw_all
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
+from workshop.waiting import NotInTimeError, wait
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = 8
@@ -69,27 +70,23 @@ class Timeline:
             self._last = text
 
 
-def wait(timeline: Timeline, kind: str, seconds: float) -> None:
+def await_condition(timeline: Timeline, kind: str, seconds: float) -> None:
     """Until a condition is True."""
-    seconds = patience(seconds)
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def is_true() -> bool:
         seen = condition(kind)
         timeline.say(f"{kind}: {seen['status']} {seen['reason']}: {seen['message'][:160]}")
-        if seen["status"] == "True":
-            return
-        if time.monotonic() > deadline:
-            sys.exit(f"{kind} not within {seconds:.0f} s")
-        time.sleep(1)
+        return bool(seen["status"] == "True")
+
+    wait(kind, is_true, patience(seconds), every=1)
 
 
 def watch(
     timeline: Timeline, verdict: str, seconds: float, stream: Stream, version: int | None = None
 ) -> dict[str, Any]:
     """Until a verdict fell, of a version or of any; returns its entry in the history."""
-    seconds = patience(seconds)
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def fell() -> dict[str, Any] | None:
         now = status()
         candidate, stable = now.get("candidate"), now.get("stable") or {"version": "not known yet", "steps": 0}
         trial = "no candidate"
@@ -106,23 +103,22 @@ def watch(
             if entry["verdict"] == verdict and version in {None, entry["version"]}:
                 found: dict[str, Any] = entry
                 return found
-        if time.monotonic() > deadline:
-            sys.exit(f"not {verdict} within {seconds:.0f} s: {condition('PromotionProgressing')}")
-        time.sleep(3)
+        return None
+
+    return wait(verdict, fell, patience(seconds), every=3, state=lambda: condition("PromotionProgressing"))
 
 
 def rolled_back(timeline: Timeline) -> None:
     """Undo the promotion, and wait until the pods serve the version before."""
     stable = status()["stable"]["version"]
     annotate("rollback", stable)
-    deadline = time.monotonic() + patience(60)
-    while time.monotonic() < deadline:
+
+    def done() -> bool:
         now = status()
-        if now["stable"]["version"] != stable and now["serving"]["versions"] == [now["stable"]["version"]]:
-            timeline.say(f"rolled back from version {stable} to {now['stable']['version']}")
-            return
-        time.sleep(1)
-    sys.exit("the roll-back did not reach the pods within 60 s")
+        return bool(now["stable"]["version"] != stable and now["serving"]["versions"] == [now["stable"]["version"]])
+
+    wait("the version before in all pods", done, patience(60), every=1)
+    timeline.say(f"rolled back from version {stable} to {status()['stable']['version']}")
 
 
 def table(rows: list[tuple[str, Measured]]) -> str:
@@ -184,9 +180,7 @@ def perform(timeline: Timeline, address: str, prompts: list[str], seconds: float
     record, ended = stream.stop(), datetime.now(UTC)
     patch({"suspend": True})
     timeline.say("training suspended for the measurement")
-    deadline = time.monotonic() + patience(90)
-    while pods("trainer") and time.monotonic() < deadline:
-        time.sleep(1)
+    wait("the trainer's end", lambda: not pods("trainer"), patience(180), every=1)
     adapted = measure(address, prompts[:HELD_OUT], 1, 64)
     rolled_back(timeline)
     plain = measure(address, prompts[:HELD_OUT], 1, 64)
@@ -266,7 +260,7 @@ def main() -> None:
     timeline, began = Timeline(), datetime.now(UTC)
     apply(options.file, options.access_mode)
     timeline.say(f"applied {options.file.name}")
-    wait(timeline, "Available", 300)
+    await_condition(timeline, "Available", 300)
     with forwarded() if options.forward else contextlib.nullcontext(url()) as address:
         seen = perform(timeline, address, prompts, options.seconds)
         if options.dashboards is not None:
@@ -275,4 +269,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NotInTimeError as error:
+        sys.exit(str(error))

@@ -10,6 +10,7 @@ from aurora_core.datasets.conversations import Conversation
 from aurora_core.datasets.generation import Requesting
 from aurora_core.online import prompts
 from aurora_core.online.prompts import Asked, Feed
+from aurora_core.waiting import wait
 from command_line import run
 from http_support import Replies
 
@@ -67,11 +68,8 @@ def a_feed(engine, kept, count=6, concurrency=2, **more):
     return feed
 
 
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def wait_for(condition):
+    wait("the feed", condition, 10, every=0.01)
 
 
 def test_all_are_asked_once_and_none_again_by_the_next_run(engine, tmp_path):

@@ -16,6 +16,7 @@ from aurora_core.samples.spool import SpoolSink
 from aurora_core.training import group
 from aurora_core.training.group import packed_share, rank_of, unpacked_share
 from aurora_core.training.parallel import shares
+from aurora_core.waiting import wait
 from aurora_core.weights.store import WeightsStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,10 +61,7 @@ def status(work):
 
 
 def wait_for_step(work, step):
-    deadline = time.monotonic() + 90
-    while status(work)["step"] < step:
-        assert time.monotonic() < deadline, status(work)
-        time.sleep(0.02)
+    wait(f"step {step}", lambda: status(work)["step"] >= step, 90, every=0.02)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from workshop import interrupt, process, waiting
@@ -14,6 +15,7 @@ from workshop.cache import CACHE
 from workshop.process import Processes
 from workshop.progress import Progress
 
+T = TypeVar("T")
 IP, SERVICES, PODS, DNS = "10.88.0.1", "10.96.0.0/16", "10.244.0.0/24", "10.96.0.10"
 REGISTRY = f"{IP}:5000"
 BUILDAH = ("buildah", "--root", str(CACHE / "buildah"), "--runroot", str(CACHE / "buildah-run"),
@@ -44,10 +46,16 @@ def build(name: str, seconds: float, *command: str | Path) -> str:
         raise SystemExit(str(error)) from None
 
 
-def wait(what: str, ready: Callable[[], object], seconds: float = 90, every: float = 0.2) -> None:
-    """Wait until a condition is true; a line every 15 s says for what."""
+def wait(
+    what: str,
+    ready: Callable[[], T | None],
+    seconds: float = 90,
+    every: float | Callable[[float], float] = 0.2,
+    state: Callable[[], object] | None = None,
+) -> T:
+    """Wait until a condition is true, and return what made it so; a line every 15 s says for what."""
     try:
-        waiting.wait(what, ready, seconds, every, report=lambda text: print(text, flush=True))
+        return waiting.wait(what, ready, seconds, every, lambda text: print(text, flush=True), state)
     except waiting.NotInTimeError as error:
         raise SystemExit(str(error)) from None
 

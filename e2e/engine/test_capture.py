@@ -10,18 +10,17 @@ import torch.nn.functional as F
 from aurora_core.config import DraftConfig
 from engine_support import ADMIN_KEY
 from machine import patience
+from workshop.waiting import wait
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def wait_for(running, requests, timeout=20):
-    deadline = time.monotonic() + patience(timeout)
-    while time.monotonic() < deadline:
+    def captured():
         samples = running.samples()
-        if requests <= samples.keys():
-            return samples
-        time.sleep(0.1)
-    raise AssertionError(f"not captured: {requests - samples.keys()}; engine says {running.control.state().capture}")
+        return samples if requests <= samples.keys() else None
+
+    return wait(f"samples of {requests}", captured, patience(timeout), state=lambda: running.control.state().capture)
 
 
 @torch.no_grad()

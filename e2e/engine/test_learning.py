@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
@@ -17,19 +16,25 @@ from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from machine import patience
 from ports import free_port
+from workshop.waiting import wait
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1500)]
 TRAIN, HELD, STEPS = 40, 12, 60
 
 
 def captured(engine, prefix, count):
-    deadline = time.monotonic() + patience(30)
-    while time.monotonic() < deadline:
-        found = {rid: s for rid, s in engine.samples().items() if rid.startswith(prefix)}
-        if len(found) >= count:
-            return list(found.values())
-        time.sleep(0.2)
-    raise AssertionError(f"{len(found)} of {count} samples: {engine.control.state().capture}")
+    def all_of_them():
+        found = [sample for rid, sample in engine.samples().items() if rid.startswith(prefix)]
+        return found if len(found) >= count else None
+
+    return wait(f"{count} samples", all_of_them, patience(30), state=lambda: engine.control.state().capture)
+
+
+def serves(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +88,7 @@ def test_stock_sglang_loads_a_published_version(trained, engine, prompts):
     environment = {**os.environ, "SGLANG_USE_CPU_ENGINE": "1", "TORCHDYNAMO_DISABLE": "1", "SGLANG_PLUGINS": "none"}
     stock = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + patience(120)
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.5)
+        wait("stock SGLang", lambda: serves(port), patience(120), every=0.5)
         again = measure(f"http://127.0.0.1:{port}", prompts[230 : 230 + HELD], 1, 72)
     finally:
         stock.terminate()

@@ -14,6 +14,7 @@ from aurora_core.samples.schema import Sample, decode, encode
 from aurora_demo import store
 from machine import patience
 from ports import free_port
+from workshop.waiting import wait
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TOKEN = "sample-token"  # noqa: S105 (of this test)
@@ -43,6 +44,13 @@ def settings(master):
     return master.model_copy(update={"trainer_url": f"http://127.0.0.1:{free_port()}"})
 
 
+def answers(url):
+    try:
+        return bool(httpx.get(url, timeout=1))
+    except httpx.HTTPError:
+        return False
+
+
 def started(settings):
     """A source whose endpoint answers."""
     made = MooncakeSource(settings, TOKEN)
@@ -52,13 +60,7 @@ def started(settings):
 
 
 def wait_for_endpoint(settings):
-    deadline = time.monotonic() + patience(10)
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(settings.trainer_url, timeout=1)
-            break
-        except httpx.HTTPError:
-            time.sleep(0.05)
+    wait("the endpoint", lambda: answers(settings.trainer_url), patience(10), every=0.05)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import re
 import secrets
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
@@ -21,6 +20,7 @@ from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from engine_support import ROOT
 from machine import patience
 from ports import free_port
+from workshop.waiting import wait
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 TRAINER, ENGINE = "ray::TrainerActor", "ray::EngineActor"
@@ -80,16 +80,16 @@ class Running:
         return pid
 
     def wait_for(self, what, condition, seconds=90):
-        deadline = time.monotonic() + patience(seconds)
-        while time.monotonic() < deadline:
+        def seen():
             self.process.check()
             try:
-                if (found := condition()) is not None and found is not False:
-                    return found
+                found = condition()
             except (httpx.HTTPError, EngineError):
-                pass
-            time.sleep(0.2)
-        raise AssertionError(f"{what}: not within {patience(seconds):.0f} s; {self.log()[-1500:]}")
+                return None
+            # A value such as 0 counts as well.
+            return None if found is None or found is False else (found,)
+
+        return wait(what, seen, patience(seconds), state=lambda: self.log()[-1500:])[0]
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +177,7 @@ def test_a_killed_engine_comes_back_with_the_version_that_was_live(online, promp
 def test_nothing_is_left_when_it_stops(online):
     online.traffic.stop()
     os.kill(online.process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience(60)
-    while online.process.alive() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait("its end", lambda: not online.process.alive(), patience(60), state=lambda: online.log()[-1500:])
     assert online.process._child.poll() == 143, online.log()[-1500:]
     assert online.pids() == []
     assert online.log().count("did not end in good order") == 0

@@ -1,7 +1,6 @@
 """Reading and waiting on a whole node."""
 
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from aurora_core.evaluation.requests import Stream
 from aurora_operator.clients.prometheus import Prometheus
 from deployed import kubectl, resource, status
 from machine import patience
+from workshop.waiting import wait
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,17 +29,10 @@ def eventually(what, condition, seconds):
 
     A kubectl a second would take from what is waited for a good part of a core.
     """
-    seconds = patience(seconds)
-    began = time.monotonic()
-    deadline = began + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            reported = json.dumps(resource().get("status"), indent=1)
-            raise AssertionError(f"{what}: not within {seconds:.0f} s\n{reported}")
-        time.sleep(min(3, 0.5 + (time.monotonic() - began) / 20))
+    return wait(
+        what, condition, patience(seconds), every=lambda waited: min(3, 0.5 + waited / 20),
+        state=lambda: json.dumps(resource().get("status"), indent=1),
+    )  # fmt: skip
 
 
 def brief(body):

@@ -21,6 +21,7 @@ from evidence_support import NEW, OLD, Exporter
 from host import build
 from ports import free_port
 from workshop.build import PROMETHEUS
+from workshop.waiting import wait
 
 HERE = Path(__file__).parent
 THANOS = ("github.com/thanos-io/thanos@v0.42.4", "./cmd/thanos")
@@ -35,23 +36,26 @@ GUARD = 'sum(rate(aurora_accept_tokens_total{speculator="$speculator",version="$
 class Process:
     """A server of this test."""
 
-    def __init__(self, folder, name, *command):
-        self.log = folder / f"{name}.log"
-        with self.log.open("wb") as file:
-            self._process = subprocess.Popen([str(part) for part in command], stdout=file, stderr=file, cwd=folder)
+    def __init__(self, log, process):
+        self.log, self._process = log, process
+
+    @classmethod
+    def start(cls, folder, name, *command):
+        log = folder / f"{name}.log"
+        with log.open("wb") as file:
+            return cls(log, subprocess.Popen([str(part) for part in command], stdout=file, stderr=file, cwd=folder))
 
     def ready(self, url, seconds=60):
         """Wait until it is."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def answers():
             assert self._process.poll() is None, self.log.read_text()[-3000:]
             try:
-                if httpx.get(url).status_code == httpx.codes.OK:
-                    return
+                return httpx.get(url).status_code == httpx.codes.OK
             except httpx.HTTPError:
-                pass
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(0.2)
+                return False
+
+        wait(url, answers, seconds, state=lambda: self.log.read_text()[-3000:])
 
     def stop(self):
         self._process.kill()
@@ -135,7 +139,7 @@ def server(tmp_path):
     started = []
 
     def start(name, *command):
-        started.append(Process(tmp_path, name, *command))
+        started.append(Process.start(tmp_path, name, *command))
         return started[-1]
 
     yield start

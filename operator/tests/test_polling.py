@@ -13,6 +13,7 @@ from aurora_operator.promotion.trial import Found
 from aurora_operator.reconcile.polling import Polling
 from operator_support import NOW, a_spec
 from prometheus_client import REGISTRY
+from workshop.waiting import wait
 
 LATE = "Prometheus does not answer in time"
 STATUS = Status(stable=Stable(version=4, steps=3, since=NOW), decided=4)
@@ -48,10 +49,7 @@ def reported(server, resource):
 
 
 def wait_until(condition):
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait("an answer", condition, 10, every=0.01)
 
 
 def test_an_answer_in_time_is_reported_and_each_reconcile_polls_again(reported):

@@ -128,3 +128,10 @@ def test_a_wait_ends_with_its_condition_or_its_time():
     wait("it", lambda: next(answers), 5, every=0)
     with pytest.raises(NotInTimeError, match="the node: not within 0 s"):
         wait("the node", lambda: False, 0, every=0)
+
+
+def test_a_wait_gives_what_made_it_true_and_says_with_its_error_how_things_are():
+    answers = iter([None, False, "here"])
+    assert wait("it", lambda: next(answers), 5, every=lambda waited: 0 * waited) == "here"
+    with pytest.raises(NotInTimeError, match="the node: not within 0 s\nits log"):
+        wait("the node", lambda: None, 0, every=0, state=lambda: "its log")

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -14,9 +13,9 @@ from typing import Self
 import httpx
 
 from aurora_core.errors import EngineError
+from aurora_core.waiting import wait
 
 _GRACE_SECONDS = 15
-_POLL_SECONDS = 0.25
 
 
 class Process:
@@ -79,19 +78,17 @@ class Process:
         Raises:
             EngineError: it died, or did not answer in time.
         """
-        stopping = stopping or threading.Event()
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not stopping.is_set():
+
+        def ready() -> bool:
+            if stopping is not None and stopping.is_set():
+                return True
             self.check()
             try:
-                if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
-                    return
+                return httpx.get(url, timeout=5).status_code == httpx.codes.OK
             except httpx.HTTPError:
-                pass
-            stopping.wait(_POLL_SECONDS)
-        if not stopping.is_set():
-            message = f"{self.name} did not answer at {url} within {seconds:.0f} s; see {self.log}"
-            raise EngineError(message)
+                return False
+
+        wait(f"an answer of {self.name} at {url}", ready, seconds, hint=f"see {self.log}")
 
     def last_lines(self) -> str:
         """What the log ends with."""

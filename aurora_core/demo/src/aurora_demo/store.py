@@ -4,13 +4,13 @@ import os
 import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aurora_core.child import Process
 from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import EngineError
+from aurora_core.waiting import wait
 
 _START_SECONDS = 60
 
@@ -42,15 +42,12 @@ def start(config: SamplesConfig, log: Path) -> Process:
 
 
 def _wait(process: Process, address: tuple[str, int]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
+    def listens() -> bool:
         process.check()
         try:
             socket.create_connection(address, 1).close()
         except OSError:
-            if time.monotonic() > deadline:
-                message = f"the Mooncake master did not listen within {_START_SECONDS} s; see {process.log}"
-                raise EngineError(message) from None
-            time.sleep(0.1)
-        else:
-            return
+            return False
+        return True
+
+    wait("a Mooncake master that listens", listens, _START_SECONDS, every=0.1, hint=f"see {process.log}")

@@ -7,6 +7,7 @@ import httpx
 from aurora_core.errors import EngineError
 from aurora_core.protocol.controls import Control
 from aurora_core.protocol.engine import EngineState, ServerInfo
+from aurora_core.waiting import wait
 
 _RANKS_SECONDS, _RETRY_SECONDS = 30.0, 0.1
 """How long the other ranks may take to read what the first one has read, and how often they are asked."""
@@ -107,13 +108,14 @@ class Engine:
         """
         self._set(Control.PREPARE, version)
         deadline = time.monotonic() + timeout
-        while (draft := self.state().draft).prepared != version:
-            if version in draft.failed:
+
+        def prepared() -> bool:
+            draft = self.state().draft
+            if draft.prepared != version and version in draft.failed:
                 raise EngineError(draft.failed[version])
-            if time.monotonic() > deadline:
-                message = f"version {version} was not read within {timeout:.0f} s"
-                raise EngineError(message)
-            time.sleep(0.05)
+            return draft.prepared == version
+
+        wait(f"version {version} to be read and verified", prepared, timeout, every=0.05)
         self._activate(version, min(deadline, time.monotonic() + _RANKS_SECONDS))
         draft = self.state().draft
         if draft.live != version:

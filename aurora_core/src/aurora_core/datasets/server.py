@@ -1,32 +1,13 @@
 """A SGLang of a command's own, which lives as long as it is needed."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-
 from aurora_core.child import Process
 from aurora_core.engine.launch import Command
-from aurora_core.errors import EngineError
 
 _START_SECONDS = 1800.0
-
-
-def _healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
-
-
-def _wait(child: Process, url: str) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not _healthy(url):
-        if not child.alive() or time.monotonic() > deadline:
-            raise EngineError(f"SGLang did not start; the end of {child.log}:\n{child.last_lines()}")
-        time.sleep(1)
 
 
 @contextlib.contextmanager
@@ -43,7 +24,7 @@ def serving(command: Command, url: str, log: Path) -> Iterator[str]:
     """
     child = Process.start("SGLang", command.arguments, command.environment, log)
     try:
-        _wait(child, url)
+        child.wait_until_healthy(f"{url}/health", _START_SECONDS)
         yield url
     finally:
         child.stop()

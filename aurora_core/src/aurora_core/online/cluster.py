@@ -21,6 +21,7 @@ from aurora_core.online import LOOPBACK
 from aurora_core.online.engine_actor import EngineActor, EnginePlace, EngineReport
 from aurora_core.online.placement import Placement, Seat
 from aurora_core.online.trainer_actor import TrainerActor, TrainerPlace
+from aurora_core.waiting import wait
 
 log = logging.getLogger(__name__)
 
@@ -237,17 +238,18 @@ class Cluster:
         Raises:
             EngineError: one did not in time, or failed again and again.
         """
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+
+        def served() -> bool:
             self.run(desired)
             if all(found is not None and found.up for found in self.reports().values()):
-                return
+                return True
             # Without a trainer users are served all the same.
             failed = [x for x in self._watched.values() if x.failures >= _MOST_FAILURES and x.name != TRAINER]
             if failed:
                 raise EngineError(f"{failed[0].name} ended {_MOST_FAILURES} times; its log says why")
-            time.sleep(0.3)
-        raise EngineError(f"the engines did not serve within {seconds:.0f} s")
+            return False
+
+        wait("engines that serve", served, seconds)
 
     def trainer_pid(self) -> int:
         """Process id of the trainer's actor, on its node."""
