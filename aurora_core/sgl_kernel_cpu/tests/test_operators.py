@@ -204,12 +204,13 @@ def test_verification_takes_the_longest_path_that_the_target_agrees_with(seed, s
 H, HK, D = 6, 2, 8
 
 
-def naive(q, k, v, visible):
-    """Softmax attention of [n, H, D] over [L, HK, D] by loops over heads."""
+def naive(q, k, v, visible, sinks=None):
+    """Softmax attention of [n, H, D] over [L, HK, D] by loops over heads; a sink is a key whose value is zero."""
     out = torch.zeros_like(q)
     for h in range(H):
-        logits = q[:, h] @ k[:, h // (H // HK)].T / D**0.5
-        out[:, h] = logits.masked_fill(~visible, -torch.inf).softmax(-1) @ v[:, h // (H // HK)]
+        weights = (q[:, h] @ k[:, h // (H // HK)].T / D**0.5).exp() * visible
+        total = weights.sum(-1, keepdim=True) + (0 if sinks is None else sinks[h].exp())
+        out[:, h] = weights / total @ v[:, h // (H // HK)]
     return out
 
 
@@ -220,46 +221,59 @@ def pool(seed=0):
     return k, v, table, generator
 
 
+SINKS = torch.linspace(-1, 2, H)
+
+
+@pytest.mark.parametrize(("window", "sinks"), [(0, None), (3, None), (0, SINKS), (5, SINKS)])
 @pytest.mark.parametrize("with_tree", [False, True])
-def test_extend_attention_sees_prefix_and_what_the_mask_allows(with_tree):
+def test_extend_attention_sees_prefix_and_what_the_mask_allows(with_tree, window, sinks):
     k, v, table, generator = pool()
     rows, lens, new = torch.tensor([2, 0]), torch.tensor([11, 6]), torch.tensor([4, 4])
     q = torch.randn(8, H, D, generator=generator)
     out = torch.empty_like(q)
-    blocks = (torch.rand(2, 4, 4, generator=generator) < 0.5) | torch.eye(4, dtype=torch.bool)
+    # Two trees: a root with two children, one of which has a child; and a root with three children.
+    blocks = torch.eye(4, dtype=torch.bool).repeat(2, 1, 1)
+    blocks[:, :, 0] = True
+    blocks[0, 3, 1] = True
+    depths = ([0, 1, 1, 2], [0, 1, 1, 1]) if with_tree else ([0, 1, 2, 3], [0, 1, 2, 3])
     mask = blocks.flatten() if with_tree else None
     arguments = (q, None, None, out, k, v, 1.0, 1.0, table, rows, lens, new, torch.tensor([0, 4]), 4, D**-0.5, 0.0)
-    extend_attention_cpu(*arguments, False, 0, None, None, mask, True)
+    extend_attention_cpu(*arguments, False, window, None, sinks, mask, True)
     for b in range(2):
         length, n = int(lens[b]), 4
         slot = table[rows[b], :length].long()
         own = blocks[b] if with_tree else torch.ones(n, n, dtype=torch.bool).tril()
         visible = torch.cat([torch.ones(n, length - n, dtype=torch.bool), own], 1)
-        expected = naive(q[b * n : b * n + n], k[slot], v[slot], visible)
+        if window:
+            places = [*range(length - n), *(length - n + depth for depth in depths[b])]
+            near = [[place > length - n + depth - window for place in places] for depth in depths[b]]
+            visible &= torch.tensor(near)
+        expected = naive(q[b * n : b * n + n], k[slot], v[slot], visible, sinks)
         assert torch.allclose(out[b * n : b * n + n], expected, atol=1e-5)
 
 
-def test_decode_attention_stores_the_new_token_and_sees_all():
+@pytest.mark.parametrize(("window", "sinks"), [(0, None), (4, None), (40, SINKS)])
+def test_decode_attention_stores_the_new_token_and_sees_all_or_a_window(window, sinks):
     k, v, table, generator = pool(1)
     rows, lens = torch.tensor([1, 2]), torch.tensor([9, 14])
     q, new_k, new_v = (torch.randn(2, heads, D, generator=generator) for heads in (H, HK, HK))
     out = torch.empty_like(q)
     location = table[rows, lens - 1].long()
-    common = (table, rows, lens, D**-0.5, 0.0, False, 0, None, None)
+    common = (table, rows, lens, D**-0.5, 0.0, False, window, None, sinks)
     decode_attention_cpu(q, k, v, 1.0, 1.0, out, new_k, new_v, location, torch.empty(0), *common)
     assert torch.equal(k[location], new_k)
     for b in range(2):
         slot = table[rows[b], : lens[b]].long()
-        visible = torch.ones(1, int(lens[b]), dtype=torch.bool)
-        assert torch.allclose(out[b : b + 1], naive(q[b : b + 1], k[slot], v[slot], visible), atol=1e-5)
+        visible = torch.arange(int(lens[b]))[None] >= (int(lens[b]) - window if window else 0)
+        assert torch.allclose(out[b : b + 1], naive(q[b : b + 1], k[slot], v[slot], visible, sinks), atol=1e-5)
 
 
 def test_what_is_not_there_is_refused_and_not_ignored():
     k, v, table, _ = pool()
-    with pytest.raises(NotImplementedError, match="sliding window"):
+    with pytest.raises(NotImplementedError, match="logit cap"):
         decode_attention_cpu(
             torch.zeros(1, H, D), k, v, 1.0, 1.0, torch.zeros(1, H, D), None, None, None, torch.empty(0),
-            table, torch.tensor([0]), torch.tensor([3]), 1.0, 0.0, False, 128, None, None,
+            table, torch.tensor([0]), torch.tensor([3]), 1.0, 30.0, False, 0, None, None,
         )  # fmt: skip
 
 

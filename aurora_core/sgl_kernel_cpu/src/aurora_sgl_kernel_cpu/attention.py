@@ -5,17 +5,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _unsupported(logit_cap: float, sliding_window: int, sinks: Tensor | None, k_scale: float, v_scale: float) -> None:
-    if logit_cap or sliding_window > 0 or sinks is not None or k_scale != 1.0 or v_scale != 1.0:
+def _unsupported(logit_cap: float, k_scale: float, v_scale: float) -> None:
+    if logit_cap or k_scale != 1.0 or v_scale != 1.0:
         message = (
-            "this CPU build of SGLang's attention has no logit cap, sliding window, attention sinks or scaled KV "
-            f"(got logit_cap={logit_cap}, sliding_window={sliding_window}, sinks={sinks is not None}, "
-            f"k_scale={k_scale}, v_scale={v_scale}): install sglang-kernel for this CPU, or serve another model"
+            "this CPU build of SGLang's attention has no logit cap and no scaled KV "
+            f"(got logit_cap={logit_cap}, k_scale={k_scale}, v_scale={v_scale}): install sglang-kernel for this CPU, "
+            "or serve another model"
         )
         raise NotImplementedError(message)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None = None) -> Tensor:
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None = None, sinks: Tensor | None = None
+) -> Tensor:
     """Scaled dot-product attention of one request.
 
     Args:
@@ -23,10 +25,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None =
         k, v: [L, HK, D].
         scale: factor on the logits.
         mask: bool [n, L], True where visible, or None where everything is.
+        sinks: [H], a logit of each head that takes part in the softmax and has no value.
 
     Returns:
         [n, H, D].
     """
+    if sinks is not None:
+        return _attend_with_sinks(q, k, v, scale, mask, sinks)
     out = F.scaled_dot_product_attention(
         q.transpose(0, 1)[None],
         k.transpose(0, 1)[None],
@@ -36,6 +41,43 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None =
         enable_gqa=q.shape[1] != k.shape[1],
     )
     return out[0].transpose(0, 1)
+
+
+def _attend_with_sinks(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, sinks: Tensor) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    logits = torch.einsum("nhd,lhd->hnl", q.float(), k.float()) * scale
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    sink = sinks.float()[:, None, None].expand(-1, q.shape[0], 1)
+    weights = torch.cat([logits, sink], -1).softmax(-1)[..., :-1]
+    return torch.einsum("hnl,lhd->nhd", weights, v.float()).to(q.dtype)
+
+
+def _visible(length: int, new: int, block: Tensor | None, window: int, *, is_causal: bool) -> Tensor | None:
+    """What each new token sees of its request; None where that is everything.
+
+    Args:
+        length, new: tokens in all, and new ones.
+        block: bool [new, new] of a token tree, or None for a chain.
+        window: how many tokens back it sees, itself included; 0 where all.
+
+    Returns:
+        bool [new, length].
+    """
+    if block is None and not window and not (is_causal and new > 1):
+        return None
+    before = length - new
+    if block is None:
+        block = torch.ones((new, new), dtype=torch.bool)
+        block = block.tril() if is_causal else block
+    seen = torch.cat([torch.ones((new, before), dtype=torch.bool), block], dim=1)
+    if window > 0:
+        # A node's place is its depth: siblings of a tree stand at the same one.
+        own = before + block.sum(1) - 1
+        places = torch.cat([torch.arange(before), own])
+        seen &= places[None] > own[:, None] - window
+    return seen
 
 
 def extend_attention_cpu(
@@ -69,22 +111,22 @@ def extend_attention_cpu(
         k_buffer, v_buffer: the pool, [slots, HK, D]; the new tokens' rows are already in it.
         req_to_token: [requests, pool length], the slot of each token.
         seq_lens, extend_lens, extend_start: [B], tokens in all, new tokens, and where these begin in ``q``.
+        sliding_window: how many tokens back each sees, itself included; 0 where all.
+        sinks: [H], see :func:`_attend`.
         tree_mask: flat bool of n x n blocks over the new tokens (QLEN_ONLY), or None for a causal chain.
     """
-    _unsupported(logit_cap, sliding_window, sinks, k_scale, v_scale)
+    _unsupported(logit_cap, k_scale, v_scale)
     offset = 0
     spans = zip(req_pool_indices.tolist(), seq_lens.tolist(), extend_lens.tolist(), extend_start.tolist(), strict=True)
     for row, length, new, start in spans:
         slots = req_to_token[row, :length]
-        mask = None
+        block = None
         if tree_mask is not None:
             block = tree_mask.view(-1)[offset : offset + new * new].view(new, new).bool()
             offset += new * new
-            mask = torch.cat([torch.ones((new, length - new), dtype=torch.bool), block], dim=1)
-        elif is_causal and new > 1:
-            mask = torch.ones((new, length), dtype=torch.bool).tril(length - new)
+        mask = _visible(length, new, block, sliding_window, is_causal=is_causal)
         keys, values = k_buffer.index_select(0, slots), v_buffer.index_select(0, slots)
-        out[start : start + new] = _attend(q[start : start + new], keys, values, scale, mask)
+        out[start : start + new] = _attend(q[start : start + new], keys, values, scale, mask, sinks)
 
 
 def decode_attention_cpu(
@@ -115,10 +157,12 @@ def decode_attention_cpu(
         k, v, cache_loc: the new tokens' keys and values, [B, HK, D], and their slots, or None if stored already.
         others: as in :func:`extend_attention_cpu`.
     """
-    _unsupported(logit_cap, sliding_window, sinks, k_scale, v_scale)
+    _unsupported(logit_cap, k_scale, v_scale)
     if k is not None and v is not None and cache_loc is not None:
         k_buffer[cache_loc] = k.view(-1, *k_buffer.shape[1:]).to(k_buffer.dtype)
         v_buffer[cache_loc] = v.view(-1, *v_buffer.shape[1:]).to(v_buffer.dtype)
     for b, (row, length) in enumerate(zip(req_pool_indices.tolist(), seq_lens.tolist(), strict=True)):
-        slots = req_to_token[row, :length]
-        out[b : b + 1] = _attend(q[b : b + 1], k_buffer.index_select(0, slots), v_buffer.index_select(0, slots), scale)
+        # What is before the window may be of another request by now.
+        slots = req_to_token[row, max(0, length - sliding_window) if sliding_window > 0 else 0 : length]
+        keys, values = k_buffer.index_select(0, slots), v_buffer.index_select(0, slots)
+        out[b : b + 1] = _attend(q[b : b + 1], keys, values, scale, None, sinks)

@@ -33,10 +33,14 @@ class RowPool:
         self._rows[slots, self.aux_width :] = last.to(self._rows.dtype)
         self._tokens[slots] = tokens.to(torch.int64)
 
+    def forget(self, slots: Tensor) -> None:
+        """These slots, [n], hold tokens now whose rows are not kept."""
+        self._tokens[slots] = _EMPTY
+
     def known(self, slots: Tensor, tokens: Tensor) -> int:
-        """How many leading tokens of a request have their own row, [n] each."""
+        """How many of a request's last tokens have their own row, [n] each."""
         equal = self._tokens[slots] == tokens
-        return int(equal.cumprod(0).sum())
+        return int(equal.flip(0).cumprod(0).sum())
 
     def take(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of the rows at [n] slots: aux [n, aux width] and last [n, hidden]."""

@@ -42,6 +42,22 @@ def _first_token_seconds(request: Any) -> float | None:
     return came - arrived if 0 < arrived <= came else None
 
 
+def _shares(source: Any, rows: int) -> list[tuple[str, int]]:
+    """Id of each of a pass's requests and how many of its rows are that request's.
+
+    Args:
+        source: SGLang's ScheduleBatch or ForwardBatch.
+        rows: of all requests together.
+    """
+    schedule = getattr(source, "reqs", None)
+    requests = source.rids if schedule is None else [request.rid for request in schedule]
+    if source.forward_mode.is_extend_without_speculative():
+        counts = source.extend_seq_lens_cpu if schedule is None else source.extend_lens
+    else:
+        counts = [rows // len(requests)] * len(requests)
+    return list(zip(requests, map(int, counts), strict=True))
+
+
 class Runtime:
     """Capture, counters, swap and steps of one scheduler."""
 
@@ -93,7 +109,8 @@ class Runtime:
         if capture:
             # Where some layers keep a window alone, ``size`` is the smaller of both pools; slots are of the full one.
             slots = worker.model_runner.token_to_kv_pool_allocator.size_full + worker.model_runner.page_size
-            self.capture.stage(output, source.out_cache_loc, source.input_ids, slots)
+            rows = source.out_cache_loc, source.input_ids
+            self.capture.stage(output, *rows, _shares(source, rows[0].shape[0]), slots)
 
     def processing(self, result: Any, *, tree: bool) -> None:
         """The scheduler is about to process a pass's result, of a token tree or of a chain."""
@@ -163,6 +180,7 @@ class Runtime:
                 samples=sent["samples"],
                 bytes=sent["bytes"],
                 dropped=dict(self.sender.dropped),
+                cut=self.capture.cut,
                 mismatches=dict(self.capture.mismatches),
             ),
             errors=dict(self.errors),

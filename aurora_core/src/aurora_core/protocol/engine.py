@@ -80,6 +80,8 @@ class CaptureState(Message):
     samples: Annotated[Number, metrics.CAPTURE_SAMPLES] = 0
     bytes: Annotated[Number, metrics.CAPTURE_BYTES] = 0
     dropped: Annotated[Counts, metrics.CAPTURE_DROPPED] = Field(default_factory=dict)
+    cut: Annotated[Number, metrics.CAPTURE_CUT] = 0
+    """Of the samples, those without the beginning of their prompt."""
     mismatches: Annotated[Counts, metrics.CAPTURE_SKIPPED_PASSES] = Field(default_factory=dict)
 
 

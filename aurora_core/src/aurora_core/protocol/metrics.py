@@ -73,6 +73,7 @@ STRATUM_DECODE_SECONDS = _counter("stratum_decode_seconds", "Seconds that those 
 CAPTURE_SAMPLES = _counter("capture_samples", "Samples sent")
 CAPTURE_BYTES = _counter("capture_bytes", "Bytes of samples sent")
 CAPTURE_DROPPED = _counter("capture_dropped", "Requests that did not become samples", "reason")
+CAPTURE_CUT = _counter("capture_cut", "Samples without the beginning of a prompt that others had cached uncaptured")
 CAPTURE_SKIPPED_PASSES = _counter("capture_skipped_passes", "Forward passes not captured", "reason")
 CAPTURE_QUEUE = _gauge("capture_queue", "Samples waiting to be sent")
 CAPTURE_RATE = _gauge("capture_rate", "Share of requests captured")
