@@ -14,6 +14,7 @@ from damaged import publish_copy
 from deployed import NAME, annotate, condition, kubectl, patch, pods, quieten, status, url
 from host import Host
 from node_support import ROOT, eventually, is_proved_worse, kill_operator, prometheus, read, serves_on, verdicts
+from workshop.waiting import NotInTimeError
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(1800)]
 
@@ -126,7 +127,7 @@ def test_every_panel_of_every_dashboard_has_data(stream):
                 del panels[at]
         return not panels
 
-    with contextlib.suppress(AssertionError):
+    with contextlib.suppress(NotInTimeError):
         eventually("data in every panel", none_is_empty, 60)
     server.close()
     assert panels == {}

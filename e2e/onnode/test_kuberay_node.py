@@ -16,6 +16,7 @@ from machine import emulated
 from node_support import ROOT, eventually, read
 from ports import free_port
 from workshop.build import KUBERAY
+from workshop.waiting import NotInTimeError
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
@@ -155,6 +156,6 @@ def test_what_is_deleted_is_gone(online):
         )
         return found.split()
 
-    with contextlib.suppress(AssertionError):
+    with contextlib.suppress(NotInTimeError):
         eventually("all of it is gone", lambda: not left(), 120)
     assert left() == []
