@@ -1,0 +1,102 @@
+"""Engines of several targets one after the other or side by side, each in a fork: SGLang is imported once.
+
+``python serve.py FOLDER...``: each with a target's checkpoint in it; what was asked and answered goes beside it.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+from aurora_core.config import DraftConfig
+from aurora_core.protocol.controls import Control
+from in_process import Ask, InProcess
+
+SIDE_BY_SIDE = 2
+STEPS, VOCABULARY = 3, 96
+ARGUMENTS = (
+    "--skip-tokenizer-init",
+    "--chunked-prefill-size",
+    "64",
+    "--max-total-tokens",
+    "600",
+)
+
+
+def prompts(vocabulary: int) -> dict[str, list[int]]:
+    """Short, longer than a chunk of prefill, two that begin alike, and another."""
+    generator = torch.Generator().manual_seed(1)
+
+    def some(count: int) -> list[int]:
+        found: list[int] = torch.randint(10, vocabulary, (count,), generator=generator).tolist()
+        return found
+
+    shared = some(70)
+    return {
+        "short": some(5),
+        "chunked": some(150),
+        "prefix-0": shared + some(20),
+        "prefix-1": shared + some(9),
+        "other": some(80),
+    }
+
+
+def served(folder: Path) -> None:
+    """Ask an engine for everything that a target must be able to do."""
+    draft = DraftConfig(draft_vocab_size=VOCABULARY, num_steps=STEPS, num_draft_tokens=STEPS + 1)
+    engine = InProcess(folder, draft, ARGUMENTS)
+    given = prompts(engine.target.vocab_size)
+    engine.ask(Ask("short", given["short"]), Ask("chunked", given["chunked"]))
+    engine.ask(Ask("prefix-0", given["prefix-0"]))
+    engine.ask(Ask("prefix-1", given["prefix-1"]))
+    engine.set(Control.STEPS, 0)
+    engine.ask(Ask("off-0", given["chunked"]), Ask("off-1", given["short"]))
+    engine.set(Control.STEPS, STEPS)
+    engine.ask(Ask("on", given["short"]))
+    engine.swap()
+    engine.ask(Ask("swapped-0", given["chunked"]), Ask("swapped-1", given["prefix-0"]))
+    engine.set(Control.SAMPLE_RATE, 0)
+    engine.ask(Ask("uncaptured", given["other"]))
+    engine.set(Control.SAMPLE_RATE, 1)
+    engine.ask(Ask("rest", given["other"] + given["short"]))
+    engine.finish(uncaptured=1)
+
+
+def _in_a_fork(folder: Path) -> int:
+    child = os.fork()
+    if child:
+        return child
+    log = (folder / "log.txt").open("w")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    status = 0
+    try:
+        served(folder)
+    except BaseException:  # noqa: BLE001 (whatever it is, it is in the log)
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def main() -> None:
+    """Serve each folder's target."""
+    os.environ |= {"SGLANG_USE_CPU_ENGINE": "1", "TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    import sglang.srt.managers.scheduler  # noqa: PLC0415 (before the forks)
+    import sglang.srt.models.registry  # noqa: F401, PLC0415
+
+    waiting, running = [Path(name) for name in sys.argv[1:]], 0
+    while waiting or running:
+        if waiting and running < SIDE_BY_SIDE:
+            _in_a_fork(waiting.pop(0))
+            running += 1
+        else:
+            os.wait()
+            running -= 1
+
+
+if __name__ == "__main__":
+    main()

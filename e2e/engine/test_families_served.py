@@ -1,0 +1,112 @@
+"""Real SGLang serves a small random model of each family with the plugin; transformers says what must be captured."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from aurora_core.arithmetic import STATE_DTYPES
+from aurora_core.models.target import Target
+from aurora_core.samples.schema import decode
+from engine_support import ROOT
+from families import LAYERS, make, text_model
+from in_process import ANSWERS, SPOOL, STATE, TARGET
+from machine import patience
+from serve import STEPS
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "glm4_moe", "qwen3_vl")
+AFTER = ("swapped", "uncaptured", "rest")
+"""Requests after the swap."""
+AUX = (1, LAYERS // 2 - 1, LAYERS - 4)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Each family's model, and the folder in which an engine wrote what it did with it."""
+    root = tmp_path_factory.mktemp("served")
+    models = {name: make(name) for name in FAMILIES}
+    for name, model in models.items():
+        model.save_pretrained(root / name / TARGET)
+    command = [sys.executable, ROOT / "e2e" / "engine" / "serve.py", *(root / name for name in FAMILIES)]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, env=os.environ | path, timeout=patience(500))
+    return {name: (model, root / name) for name, model in models.items()}
+
+
+@torch.no_grad()
+def computed(model, tokens, skipped):
+    """What transformers computes of a request after some tokens: each layer's output, the normed last state, logits."""
+    text, outputs, normed = text_model(model), [], []
+    hooks = [
+        layer.register_forward_hook(lambda _m, _i, out: outputs.append(out[0] if isinstance(out, tuple) else out))
+        for layer in text.layers
+    ]
+    hooks.append(text.norm.register_forward_hook(lambda _m, _i, out: normed.append(out)))
+    try:
+        logits = model(input_ids=tokens[None]).logits[0]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    width = text.embed_tokens.weight.shape[1]
+    return [out.view(-1, width)[skipped:] for out in outputs], normed[-1].view(-1, width)[skipped:], logits[skipped:]
+
+
+def samples_of(folder):
+    """What was captured, by request."""
+    target = Target(folder / TARGET)
+    shape = {"aux_width": len(AUX) * target.hidden_size, "hidden": target.hidden_size, "dtypes": STATE_DTYPES}
+    found = (path.read_bytes() for path in (folder / SPOOL).glob("*.sample"))
+    read = [decode(one, target=target.fingerprint, vocab_size=target.vocab_size, **shape) for one in found]
+    return {sample.request: sample for sample in read}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_served_and_captured_row_by_row_and_swapped(served, name):
+    model, folder = served[name]
+    assert (folder / STATE).exists(), (folder / "log.txt").read_text()[-3000:]
+    answers, state = (json.loads((folder / file).read_text()) for file in (ANSWERS, STATE))
+    samples = samples_of(folder)
+    assert samples.keys() == answers.keys() - {"uncaptured"}
+    for request, sample in samples.items():
+        answer = answers[request]
+        gone = answer["cached"] if request == "rest" else 0
+        whole = answer["prompt"] + answer["output"]
+        assert sample.tokens.tolist() == whole[gone:], request
+        assert sample.prompt_tokens == len(answer["prompt"]) - gone
+        outputs, last, logits = computed(model, torch.tensor(whole[:-1]), gone)
+        aux = torch.cat([outputs[layer] for layer in AUX], -1)
+        for got, want in ((sample.aux, aux), (sample.last, last)):
+            torch.testing.assert_close(got.float(), want, rtol=1e-3, atol=1e-3, msg=lambda m, r=request: f"{r}: {m}")
+        said = logits[sample.prompt_tokens - 1 :].topk(2, -1)
+        clear = said.values[:, 0] - said.values[:, 1] > 1e-2
+        assert (said.indices[:, 0] == sample.tokens[sample.prompt_tokens :])[clear].all(), request
+        own = F.linear(sample.last.float(), Target(folder / TARGET).lm_head.float())
+        assert (own[sample.prompt_tokens - 1 :].argmax(-1) == said.indices[:, 0])[clear].all()
+    assert min(answers[name]["cached"] for name in ("prefix-1", "rest")) >= 64
+    assert state["capture"]["cut"] == 1
+    assert state["errors"] == state["capture"]["mismatches"] == state["capture"]["dropped"] == {}
+    check_counters(state, answers, samples)
+
+
+def check_counters(state, answers, samples):
+    """Every token of every request is counted, for the version and the steps that it ran under."""
+    assert {rid: one.draft_version for rid, one in samples.items()} == {
+        rid: int(rid.startswith(AFTER)) for rid in answers if rid in samples
+    }
+    arms = {(arm["version"], arm["steps"]): arm for arm in state["arms"]}
+    off, on, after = arms[0, 0], arms[0, STEPS], arms[1, STEPS]
+    of = {("off",): off, AFTER: after}
+    for start, arm in of.items():
+        asked = [one for rid, one in answers.items() if rid.startswith(start)]
+        assert arm["requests_finished"] == len(asked)
+        # The first token comes of the prefill, and a cycle may say more than there was room for.
+        tokens = sum(len(one["output"]) - 1 for one in asked)
+        assert tokens <= arm["accept_tokens"] <= tokens + arm["steps"] * len(asked)
+    assert on["requests_finished"] == len(answers) - off["requests_finished"] - after["requests_finished"]
+    assert off["accept_tokens"] == off["accept_cycles"] > 0
+    assert on["accept_tokens"] >= on["accept_cycles"] > 0
+    assert (state["draft"]["live"], state["draft"]["swaps"], state["steps"]) == (1, 1, STEPS)
