@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from traffic import Condition, Domain, Shape
+from trial_condition import Condition, Domain, Shape
 
 
 def held(values: np.ndarray, per: int, ticks: int) -> np.ndarray:

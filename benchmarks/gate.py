@@ -37,7 +37,8 @@ from aurora_operator.promotion.gate import HARM, Evidence, Verdict, decide
 from aurora_operator.promotion.statistics import Sums, half_width
 from aurora_operator.promotion.strata import harmed, stratified
 from conditions import CONDITIONS
-from traffic import NEW, OLD, Condition, Outcome, simulate
+from traffic import NEW, OLD, Outcome, simulate
+from trial_condition import Condition
 
 ALPHA = 1 - Gate().confidence
 FUTILE = math.log1p(Gate().min_worthwhile)

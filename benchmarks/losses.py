@@ -30,7 +30,8 @@ from aurora_core.protocol.agent import Record
 from aurora_core.weights import record
 from aurora_core.weights.store import WeightsStore
 from aurora_operator.api import GROUP, KIND, VERSION
-from aurora_operator.clients.cluster import Cluster, connect
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.connection import connect
 from aurora_operator.reconcile.snapshot import decoded
 from aurora_operator.render.config import AGENT_PORT
 from bench import ROOT, report

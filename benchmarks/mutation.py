@@ -46,11 +46,17 @@ _PROMOTION = "operator/src/aurora_operator/promotion"
 _CORE = "aurora_core/src/aurora_core"
 _TESTS = "aurora_core/tests"
 AREAS = {
-    "gate": Area(f"{_PROMOTION}/gate.py", ("operator/tests/test_gate.py", "operator/tests/test_trial.py")),
+    "gate": Area(
+        f"{_PROMOTION}/gate.py",
+        ("operator/tests/test_gate.py", "operator/tests/test_trial.py", "operator/tests/test_challenge.py"),
+    ),
     "eprocess": Area(f"{_PROMOTION}/eprocess.py", ("operator/tests/test_eprocess.py", "operator/tests/test_gate.py")),
     "blocks": Area(f"{_PROMOTION}/blocks.py", ("operator/tests/test_blocks.py", "operator/tests/test_gate.py")),
     "budget": Area(f"{_PROMOTION}/budget.py", ("operator/tests/test_budget.py",)),
-    "plan": Area("operator/src/aurora_operator/reconcile/plan.py", ("operator/tests/test_plan.py",)),
+    "plan": Area(
+        "operator/src/aurora_operator/reconcile/plan.py",
+        ("operator/tests/test_plan.py", "operator/tests/test_plan_jobs.py"),
+    ),
     "losses": Area(f"{_CORE}/losses/fused.py", (f"{_TESTS}/test_losses.py",)),
     "unroll": Area(
         f"{_CORE}/drafts/eagle3/unroll.py",

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from aurora_operator.clients.cluster import Cluster, connect
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.connection import connect
 
 ROOT = Path(__file__).parents[2]
 GOOD = {

@@ -17,7 +17,8 @@ from aurora_core.agent.signatures import ANSWER_HEADER, Signed, sign_answer
 from aurora_core.protocol.agent import Loaded, Route
 from aurora_core.protocol.message import Message
 from aurora_operator.api.reading import read
-from aurora_operator.clients.cluster import Cluster, connect
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.connection import connect
 from aurora_operator.promotion.progress import Note, Pod
 from aurora_operator.reconcile.execute import execute
 from aurora_operator.reconcile.plan import Load, Plan

@@ -1,7 +1,8 @@
 """A child that a real API server refuses is a problem with its message, and keeps no other child from its place."""
 
 import pytest
-from aurora_operator.clients.cluster import Cluster, connect
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.connection import connect
 from aurora_operator.reconcile.execute import _changed
 from aurora_operator.reconcile.plan import Plan
 

@@ -9,7 +9,7 @@ from aurora_operator.reconcile.drift import rendered
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import Applied, key
 from aurora_operator.render.identity import Resource
-from operator_support import NOW, a_snapshot, a_spec, as_applied, having, reported, settled, taken_over
+from operator_support import NOW, a_snapshot, a_spec, as_applied, settled, taken_over
 
 
 def kinds(bodies):
@@ -148,36 +148,6 @@ def test_a_change_that_is_taken_back_recreates_the_trainer_too():
     assert kinds(todo.apply) == set()
 
 
-def trained(steps):
-    return a_spec(training={"hyperparameters": {"numTrainSteps": steps}})
-
-
-def test_a_trainer_that_took_its_steps_is_done_until_more_are_asked_for():
-    snapshot, children = settled(trained(100))
-    children = having(children, "chat-trainer", succeeded=1)
-    todo = plan(a_snapshot(snapshot.spec, pods=snapshot.pods, children=children))
-    assert (todo.delete, todo.apply) == ((), ())
-    assert reported("TrainingHealthy", spec=snapshot.spec, children=children)[0] == "Completed"
-    more = plan(a_snapshot(trained(200), pods=snapshot.pods, children=children))
-    assert more.delete == (("batch/v1", "Job", "chat-trainer"),)
-
-
-def test_a_trainer_without_an_end_that_ended_is_recreated_and_what_was_fetched_stays():
-    snapshot, children = settled()
-    todo = plan(a_snapshot(pods=snapshot.pods, children=having(children, "chat-trainer", succeeded=1)))
-    assert (todo.delete, todo.apply) == ((("batch/v1", "Job", "chat-trainer"),), ())
-
-
-@pytest.mark.parametrize("name", ["chat-trainer", "chat-init"])
-@pytest.mark.parametrize(("time", "again"), [("11:58:59", True), ("11:59:30", False), ("never", False)])
-def test_a_job_that_was_given_up_is_recreated_after_a_minute(name, time, again):
-    snapshot, children = settled()
-    failed = {"type": "Failed", "status": "True", "lastTransitionTime": f"2026-01-01T{time}Z"}
-    job = having(children, name, succeeded=0, conditions=[failed])
-    todo = plan(a_snapshot(pods=snapshot.pods, children=job))
-    assert (("batch/v1", "Job", name) in todo.delete) == again
-
-
 def test_what_is_no_longer_desired_goes():
     two = a_spec(serving={"replicas": 2}, samples={
         "transport": "Mooncake", "mooncakeMaster": "m:1", "mooncakeMetadata": "http://m/metadata"
@@ -190,17 +160,6 @@ def test_what_is_no_longer_desired_goes():
     # While a lost Job is recreated and nothing serves it is not known what is desired.
     rest = [child for child in children if child["metadata"]["name"] != "chat-init"]
     assert plan(a_snapshot(children=rest)).delete == ()
-
-
-def test_an_init_job_that_was_cleaned_up_keeps_nothing_from_being_scaled_or_put_back_while_an_engine_serves():
-    snapshot, children = settled()
-    gone = {"chat-init", "chat"}
-    rest = [child for child in children if (child["metadata"]["name"], child["kind"]) not in
-            {("chat-init", "Job"), ("chat", "Service")}]  # fmt: skip
-    todo = plan(a_snapshot(a_spec(serving={"replicas": 3}), pods=snapshot.pods, children=rest))
-    applied = {(body["kind"], body["metadata"]["name"]): body for body in todo.apply}
-    assert applied["Deployment", "chat-engine"]["spec"]["replicas"] == 3
-    assert gone <= {name for _, name in applied}
 
 
 def test_an_object_of_another_owner_is_left_alone_and_reported():
@@ -298,12 +257,3 @@ def test_a_claim_that_was_grown_manually_stays_so():
     claim = next(c for c in children if c["kind"] == "PersistentVolumeClaim")
     claim["spec"]["resources"]["requests"]["storage"] = "99Gi"
     assert applied(a_spec(), children) == set()
-
-
-def test_an_init_job_that_ran_stays_whatever_the_template_becomes():
-    snapshot, children = settled()
-    spec = a_spec(training={"podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}})
-    todo = plan(a_snapshot(spec, pods=snapshot.pods, children=children))
-    assert todo.delete == (("batch/v1", "Job", "chat-trainer"),)
-    unfinished = having(children, "chat-init", active=1)
-    assert ("batch/v1", "Job", "chat-init") in plan(a_snapshot(spec, pods=snapshot.pods, children=unfinished)).delete

@@ -5,7 +5,7 @@ import threading
 from contextlib import closing, contextmanager
 
 import pytest
-from aurora_operator.clients.cluster import configured
+from aurora_operator.clients.connection import configured
 from aurora_operator.clients.prometheus import Prometheus
 from aurora_operator.clients.proxies import proxy_for
 from aurora_operator.errors import PrometheusError

@@ -53,26 +53,6 @@ def test_agent_and_init_have_requests_so_that_a_quota_lets_them_in():
     assert init["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"memory": "4Gi"}}
 
 
-def test_a_pod_template_is_merged_as_kubectl_would():
-    template = {
-        "spec": {
-            "nodeSelector": {"gpu": "h100"},
-            "containers": [{"name": "engine", "env": [{"name": "NCCL_DEBUG", "value": "INFO"}]}],
-            "volumes": [{"name": "scratch", "emptyDir": {}}],
-        },
-        "metadata": {"labels": {"team": "a", "app.kubernetes.io/instance": "stolen"}},
-    }
-    _, children = settled(a_spec(serving={"podTemplate": template}))
-    pod = next(c for c in children if c["metadata"]["name"] == "chat-engine")["spec"]["template"]
-    engine = next(c for c in pod["spec"]["containers"] if c["name"] == "engine")
-    assert pod["spec"]["nodeSelector"] == {"gpu": "h100"}
-    assert {"NCCL_DEBUG", "AURORA_ADMIN_KEY"} <= {e["name"] for e in engine["env"]}
-    assert {"scratch", "data"} <= {v["name"] for v in pod["spec"]["volumes"]}
-    assert len(pod["spec"]["containers"]) == 2
-    assert pod["metadata"]["labels"]["team"] == "a"
-    assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat"
-
-
 def test_the_init_pod_runs_where_and_as_the_trainer_does_without_its_sidecars_and_gpus():
     proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
     gpu = {"limits": {"nvidia.com/gpu": "8"}}
@@ -259,48 +239,3 @@ def test_a_configuration_is_written_as_yaml_once_however_often_it_is_rendered(mo
     first, second = (config.config_map(resource)["data"] for _ in range(2))
     assert first == second
     assert len(written) == 2
-
-
-@pytest.mark.parametrize(
-    ("given", "made"),
-    [
-        (None, {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}),
-        ({"runAsUser": 7}, {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsUser": 7}),
-        ({"privileged": True}, {"privileged": True}),
-        ({"capabilities": {"add": ["NET_ADMIN"]}}, {"capabilities": {"add": ["NET_ADMIN"]}}),
-    ],
-)
-def test_a_container_that_a_template_adds_has_no_rights_but_those_that_it_names(given, made):
-    one = {"name": "side", "image": "x"} | ({} if given is None else {"securityContext": given})
-    first = {**one, "name": "first"}
-    template = {"spec": {"containers": [one], "initContainers": [first]}}
-    _, children = settled(a_spec(serving={"podTemplate": template}, training={"podTemplate": template}))
-    found = [
-        container.get("securityContext")
-        for body in children
-        if body["kind"] in {"Deployment", "Job"}
-        for field in ("containers", "initContainers")
-        for container in body["spec"]["template"]["spec"].get(field, ())
-        if container["name"] in {"side", "first"}
-    ]
-    assert len(found) == 5  # init has no sidecar
-    assert all(context == made for context in found)
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        {"spec": None},
-        {"metadata": None},
-        {"spec": {"securityContext": None, "automountServiceAccountToken": None, "containers": None}},
-        {"spec": {"containers": [{"name": "engine", "securityContext": None, "env": None}]}},
-    ],
-)
-def test_null_in_a_template_takes_nothing_away(template):
-    """The API server drops it; what an older schema stored is read as if it had."""
-    settings = ("Deployment", "chat-engine")
-    plain, given = (
-        next(body for body in settled(a_spec(**more))[1] if (body["kind"], body["metadata"]["name"]) == settings)
-        for more in ({}, {"serving": {"podTemplate": template}})
-    )
-    assert given["spec"]["template"]["spec"] == plain["spec"]["template"]["spec"]

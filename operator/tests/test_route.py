@@ -1,14 +1,11 @@
-"""A Canary by request: which pods and weights a trial needs, what of a route is changed, and what is reported."""
+"""A Canary by request: what of a route is changed, and what is reported of it."""
 
 import copy
 from datetime import timedelta
 
 import pytest
-from aurora_operator.api.status import Candidate, Stable, Status
-from aurora_operator.clients.cluster import Cluster
+from aurora_operator.api.status import Status
 from aurora_operator.errors import ClusterError
-from aurora_operator.promotion.assignment import assignments, share
-from aurora_operator.promotion.pod_sets import Member, canary_pods, shares
 from aurora_operator.promotion.progress import Pod, Published
 from aurora_operator.reconcile import contest, route
 from aurora_operator.reconcile.plan import plan
@@ -16,203 +13,23 @@ from aurora_operator.reconcile.snapshot import Problem
 from aurora_operator.render import serving
 from aurora_operator.render.identity import POD_SET, Resource
 from aurora_operator.render.route import splits
-from hypothesis import given
-from hypothesis import strategies as st
 from operator_support import IMAGES, NOW, a_snapshot, a_spec, reported
-
-TRIED = Candidate(version=2, steps=3, since=NOW - timedelta(minutes=5), metric="AcceptLength")
-STABLE = Stable(version=1, steps=3, since=NOW - timedelta(hours=5))
-ACCEPTED = {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}
-
-
-def a_spec_with(*, replicas=4, canaries=1, **named):
-    promotion = {
-        "strategy": "Canary",
-        "prometheus": {"url": "http://prometheus:9090"},
-        "canary": {"replicas": canaries, "route": {"name": "front"} | named},
-    }
-    return a_spec(serving={"replicas": replicas}, promotion=promotion)
-
-
-def a_resource(**more):
-    return Resource("chat", "ns", "u-1", a_spec_with(**more))
-
-
-def a_gateway_s(weights=(100, 0), **backend):
-    refs = [
-        {"name": name, "port": 80, "weight": weight} | backend
-        for name, weight in zip(("chat-stable", "chat-canary"), weights, strict=True)
-    ]
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": "front", "namespace": "ns", "resourceVersion": "5"},
-        "spec": {"rules": [{"backendRefs": [{"name": "other"}]}, {"name": "chat", "backendRefs": refs}]},
-        "status": ACCEPTED,
-    }
-
-
-def an_istio_s(weights=(100, 0), suffix="", **destination):
-    routes = [
-        {"destination": {"host": f"{name}{suffix}"} | destination, "weight": weight}
-        for name, weight in zip(("chat-canary", "chat-stable"), weights[::-1], strict=True)
-    ]
-    return {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": {"name": "front", "namespace": "ns", "resourceVersion": "5"},
-        "spec": {"hosts": ["chat"], "http": [{"name": "chat", "route": routes}]},
-    }
-
-
-def a_pod(name, pods="stable", *, ready=True):
-    labels = {POD_SET: pods} if pods else {}
-    status = {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
-    return {"metadata": {"name": name, "labels": labels}, "status": status}
-
-
-def observed(live, spec):
-    return route.observed(Served(live), Resource("chat", "ns", "u-1", spec))
-
-
-def planned(live, pods, *, spec=None, tried=TRIED, **more):
-    spec = spec or a_spec_with()
-    names = [pod["metadata"]["name"] for pod in pods]
-    status = Status(stable=STABLE, candidate=tried, decided=1 if tried else 2)
-    snapshot = a_snapshot(
-        spec,
-        status,
-        engine_pods=tuple(pods),
-        pods=tuple(Pod(name, "10.0.0.1", 1, 3, 1.0) for name in names),
-        versions=(Published(1, None), Published(2, None)),
-        route=observed(live, spec),
-        **more,
-    )
-    return snapshot, plan(snapshot)
-
-
-class Served(Cluster):
-    """An API server with the kinds of routes, and one route or none."""
-
-    def __init__(self, live=None, *, refuses=0, lacks=False):
-        self._live, self._refuses, self._lacks, self.patches = live, refuses, lacks, []
-
-    def serves(self, api_version, kind):
-        return not self._lacks and (api_version, kind) in route.KINDS.values()
-
-    def get(self, api_version, kind, namespace, name):
-        if self._refuses:
-            raise ClusterError("cannot get HTTPRoute ns/front", self._refuses)
-        return self._live if (kind, name) == ((self._live or {}).get("kind"), "front") else None
-
-    def patch(self, *change):
-        if self._refuses:
-            raise ClusterError("cannot patch HTTPRoute ns/front", self._refuses)
-        self.patches.append(change)
-
-
-FOUR = ("a", "b", "c", "d")
-IDLE = [a_pod(name) for name in FOUR]
-
-
-def on_trial():
-    """Four pods, of which those of the trial are canary pods."""
-    _, todo = planned(a_gateway_s(), IDLE)
-    return [a_pod(name, todo.dealt.pod_sets.get(name, "stable")) for name in FOUR]
-
-
-def canaries(pods):
-    return {pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"].get(POD_SET) == "canary"}
-
-
-def applied(live, change):
-    """The route after a JSON patch, whose tests hold."""
-    live = copy.deepcopy(live)
-    for one in change.operations:
-        *way, last = one["path"].split("/")[1:]
-        here = live
-        for step in way:
-            here = here[int(step)] if isinstance(here, list) else here[step]
-        if one["op"] == "test":
-            assert here[last] == one["value"]
-        else:
-            here[last] = one["value"]
-    return live
-
-
-def test_a_trial_makes_canary_pods_first_then_deals_to_them_and_only_they_take_turns():
-    _, begun = planned(a_gateway_s(), IDLE)
-    assert sorted(begun.dealt.pod_sets.values()) == ["canary", "canary"]
-    assert begun.dealt.change is None
-    assert not begun.loads
-    pods = on_trial()
-    _, dealt = planned(a_gateway_s(), pods)
-    assert dealt.dealt.pod_sets == {}
-    assert dealt.dealt.change.weights == (50, 50)
-    (load,) = dealt.loads
-    assert load.version == 2
-    assert load.pod.name in canaries(pods)
-    live = applied(a_gateway_s(), dealt.dealt.change)
-    assert planned(live, pods)[1].dealt == route.Dealt()
-    # Nothing but the two weights is another than before.
-    expected = a_gateway_s((50, 50))
-    assert live == expected
-
-
-def test_after_a_trial_no_more_requests_are_dealt_before_the_pods_are_stable_again():
-    pods, dealt = on_trial(), a_gateway_s((50, 50))
-    _, ended = planned(dealt, pods, tried=None)
-    assert ended.dealt.pod_sets == {}
-    assert ended.dealt.change.weights == (100, 0)
-    at = ended.dealt.change.at
-    lately = {at: contest.again(None, ended.dealt.change.rendered, "", NOW - route.DRAINED / 2)}
-    assert planned(a_gateway_s(), pods, tried=None, applied=lately)[1].dealt == route.Dealt()
-    before = {at: contest.again(None, ended.dealt.change.rendered, "", NOW - 2 * route.DRAINED)}
-    _, drained = planned(a_gateway_s(), pods, tried=None, applied=before)
-    assert drained.dealt == route.Dealt(dict.fromkeys(canaries(pods), "stable"))
-
-
-@pytest.mark.parametrize("ready", [0, 1])
-def test_canary_pods_that_are_not_ready_get_fewer_requests_and_none_without_any(ready):
-    spec = a_spec_with(replicas=4, canaries=1, weight=30)
-    assert shares(spec, 2) == (70, 30)
-    assert shares(spec, ready) == ((100, 0), (85, 15))[ready]
-    assert share(spec) == pytest.approx(0.15)
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12),
-    st.integers(1, 5),
-    st.text("abc", min_size=1, max_size=3),
+from route_support import (
+    FOUR,
+    IDLE,
+    STABLE,
+    TRIED,
+    Served,
+    a_gateway_s,
+    a_pod,
+    a_resource,
+    a_spec_with,
+    an_istio_s,
+    canaries,
+    observed,
+    on_trial,
+    planned,
 )
-def test_there_is_always_a_ready_pod_that_serves_stable_and_both_sets_are_alike(flags, count, trial):
-    pods = [Member(f"p{i}", ready, canary) for i, (ready, canary) in enumerate(flags)]
-    chosen = canary_pods(trial, pods, count)
-    ready = {pod.name for pod in pods if pod.ready}
-    assert len(chosen) in {0, *range(2, 2 * count + 1, 2)}
-    assert chosen <= ready
-    assert not ready or ready - chosen
-    # Who is one already stays, where it is ready.
-    kept = {pod.name for pod in pods if pod.ready and pod.canary}
-    assert len(chosen & kept) == min(len(chosen), len(kept))
-
-
-@given(st.integers(0, 50), st.sampled_from([1, 10, 50, 99, None]))
-def test_the_weights_of_a_block_do_not_depend_on_the_coin(minutes, weight):
-    """Given any block of a trial, each canary pod serves either arm once in it, while the weights stay as they are."""
-    spec = a_spec_with(replicas=6, canaries=2, **({"weight": weight} if weight else {}))
-    pods = [Pod(name, "", 1, 3, 1.0) for name in "abcdef"]
-    members = frozenset("abcd")
-    served = {}
-    for slice_ in (0, 1):
-        now = TRIED.since + timedelta(seconds=60 * (2 * minutes + slice_) + 5)
-        found = assignments(spec, STABLE, TRIED, "u-1", pods, now, members)
-        for name, (version, _) in found.items():
-            served.setdefault(name, []).append(version)
-        assert sum(shares(spec, 4)) == 100
-    assert {name: sorted(versions) for name, versions in served.items()} == {
-        name: [1, 2] if name in members else [1, 1] for name in "abcdef"
-    }
 
 
 @pytest.mark.parametrize(
@@ -320,16 +137,6 @@ def test_a_route_that_cannot_be_read_leaves_the_pods_it_may_deal_to():
         assert todo.dealt == route.Dealt(dict.fromkeys(changed, "stable"))
         # Nobody meets the candidate meanwhile.
         assert todo.loads == ()
-
-
-def test_canary_pods_to_which_a_changed_rule_still_sends_requests_stay_and_serve_stable():
-    pods, live = on_trial(), a_gateway_s((50, 50))
-    live["spec"]["rules"][1]["backendRefs"].append({"name": "third"})
-    _, todo = planned(live, pods)
-    assert (todo.dealt, todo.loads) == (route.Dealt(), ())
-    live["spec"]["rules"][1]["backendRefs"][1]["weight"] = 0
-    _, todo = planned(live, pods)
-    assert todo.dealt == route.Dealt(dict.fromkeys(canaries(pods), "stable"))
 
 
 def test_another_client_that_sets_the_weights_is_named_and_then_not_fought():

@@ -1,6 +1,7 @@
 """A trial under way, as plain data, and what an analysis makes of it."""
 
 import math
+from datetime import timedelta
 
 from aurora_operator.api.status import Candidate, Stable, Status
 from aurora_operator.promotion.blocks import Trial
@@ -13,6 +14,7 @@ from operator_support import NOW, a_spec
 
 PODS = (Pod("a", "10.0.0.1", 0, 0, 1.0),)
 STABLE = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3)
+HELD = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3, accept_length=2.0, accept_variance=1e-4)
 TRIAL = Candidate(version=5, steps=3, since=NOW, holdout_accept_length=2.0)
 
 
@@ -39,3 +41,7 @@ def on_trial(**more):
 def after(at):
     return Status(stable=at.stable, candidate=at.candidate, decided=at.decided, history=list(at.history),
                   challenged=at.challenged, forecast=at.forecast)  # fmt: skip
+
+
+def later(seconds):
+    return NOW + timedelta(seconds=seconds)

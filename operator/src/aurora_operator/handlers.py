@@ -20,7 +20,7 @@ from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, PLURAL, VERSION
 from aurora_operator.api.status import Status
 from aurora_operator.clients.cached import RESOURCE, CachedCluster
-from aurora_operator.clients.cluster import connect
+from aurora_operator.clients.connection import connect
 from aurora_operator.clients.informer import Informer
 from aurora_operator.clients.versions import ObjectKey, Version, Versions
 from aurora_operator.controller import STALLED_SECONDS, Controller, Name

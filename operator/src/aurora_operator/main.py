@@ -15,7 +15,8 @@ from aurora_core import listening
 from aurora_operator import handlers
 from aurora_operator.api import GROUP, KIND, VERSION
 from aurora_operator.clients import nesting
-from aurora_operator.clients.cluster import Cluster, connect
+from aurora_operator.clients.cluster import Cluster
+from aurora_operator.clients.connection import connect
 from aurora_operator.clients.lease import Election
 from aurora_operator.errors import OperatorError
 from aurora_operator.settings import Settings

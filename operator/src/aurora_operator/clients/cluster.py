@@ -6,20 +6,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError, ResourceNotFoundError
-from urllib3.exceptions import HTTPError
+from kubernetes.dynamic.exceptions import NotFoundError
 
 from aurora_operator import metrics
 from aurora_operator.api import GROUP, KIND, VERSION
+from aurora_operator.clients.connection import translated
 from aurora_operator.errors import ClusterError
 from aurora_operator.render.identity import MANAGER
 
 TIMEOUT = 20.0
-CONNECTIONS = 64
-"""Kept open at most; beyond them each request would need a new handshake."""
 
 
 def _selector(labels: Mapping[str, str]) -> str:
@@ -31,57 +27,13 @@ def _plain(_: object, body: Any) -> Any:  # noqa: ANN401 (JSON)
     return body
 
 
-def _message(error: ApiException) -> str:
-    try:
-        return str(json.loads(error.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """The client's errors as the project's own."""
-    try:
-        yield
-    except ApiException as error:
-        raise ClusterError(f"cannot {what}: {_message(error)}", int(error.status or 0)) from error
-    except DynamicApiError as error:
-        raise ClusterError(f"cannot {what}: {error}", int(error.status or 0)) from error
-    except (HTTPError, OSError, ResourceNotFoundError) as error:
-        raise ClusterError(f"cannot {what}: the API server does not answer: {error}") from error
-
-
-def configured() -> client.Configuration:
-    """How the API server is reached: inside the cluster never by a proxy, which the environment may name for others."""
-    try:
-        config.load_incluster_config()
-    except config.ConfigException:
-        config.load_kube_config()
-        made = client.Configuration.get_default_copy()
-    else:
-        made = client.Configuration.get_default_copy()
-        made.proxy = None
-    made.connection_pool_maxsize = CONNECTIONS
-    return made
-
-
-def connect() -> DynamicClient:
-    """A connection to the API server, which is asked what it serves.
-
-    Raises:
-        ClusterError: it refuses, or does not answer.
-    """
-    with _translated("reach the cluster"):
-        return DynamicClient(client.ApiClient(configured()))
-
-
 class Cluster:
     """Reads and writes objects as plain data.
 
     Every method raises ClusterError where the API server refuses or does not answer.
 
     Args:
-        connection: to the API server; :func:`connect` makes one.
+        connection: to the API server; ``connect`` of ``clients/connection.py`` makes one.
         timeout: seconds for each wait of a request.
     """
 
@@ -90,14 +42,14 @@ class Cluster:
         self._timeout = timeout
 
     def _of(self, api_version: str, kind: str) -> Any:  # noqa: ANN401 (the dynamic client has no types)
-        with _translated(f"find the kind {kind}"):
+        with translated(f"find the kind {kind}"):
             return self._client.resources.get(api_version=api_version, kind=kind)
 
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """An object, or None where there is none."""
         resource = self._of(api_version, kind)
         try:
-            with _translated(f"get {kind} {namespace}/{name}"):
+            with translated(f"get {kind} {namespace}/{name}"):
                 metrics.requests.labels("get", kind).inc()
                 found: dict[str, Any] = resource.get(
                     name=name, namespace=namespace, serializer=_plain, _request_timeout=self._timeout
@@ -115,7 +67,7 @@ class Cluster:
     def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """The objects of a kind that have these labels."""
         resource = self._of(api_version, kind)
-        with _translated(f"list {kind} in {namespace}"):
+        with translated(f"list {kind} in {namespace}"):
             metrics.requests.labels("list", kind).inc()
             found = resource.get(
                 namespace=namespace, label_selector=_selector(labels), serializer=_plain, _request_timeout=self._timeout
@@ -137,7 +89,7 @@ class Cluster:
             going: what the page before gave as metadata.continue; empty for the first.
         """
         resource = self._of(api_version, kind)
-        with _translated(f"list {kind}"):
+        with translated(f"list {kind}"):
             metrics.requests.labels("list", kind).inc()
             response = self._client.request(
                 "get",
@@ -158,7 +110,7 @@ class Cluster:
     ) -> Iterator[Iterator[bytes]]:
         """Pieces of the stream of events of objects' metadata, from a version on, for about so many seconds."""
         resource = self._of(api_version, kind)
-        with _translated(f"watch {kind}"):
+        with translated(f"watch {kind}"):
             metrics.requests.labels("watch", kind).inc()
             response = self._client.request(
                 "get",
@@ -183,7 +135,7 @@ class Cluster:
         """Server-side apply; ours are the fields that we name, whoever else wrote them. Returns what is there now."""
         metadata = body["metadata"]
         resource = self._of(body["apiVersion"], body["kind"])
-        with _translated(f"apply {body['kind']} {metadata['namespace']}/{metadata['name']}"):
+        with translated(f"apply {body['kind']} {metadata['namespace']}/{metadata['name']}"):
             metrics.requests.labels("apply", body["kind"]).inc()
             made: dict[str, Any] = resource.server_side_apply(
                 body=dict(body),
@@ -207,13 +159,13 @@ class Cluster:
     def _write(self, verb: str, body: Mapping[str, Any]) -> None:
         kind, metadata = body["kind"], body["metadata"]
         resource = self._of(body["apiVersion"], kind)
-        with _translated(f"{verb} {kind} {metadata['namespace']}/{metadata['name']}"):
+        with translated(f"{verb} {kind} {metadata['namespace']}/{metadata['name']}"):
             metrics.requests.labels(verb, kind).inc()
             getattr(resource, verb)(body=dict(body), namespace=metadata["namespace"], _request_timeout=self._timeout)
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether the API server has this kind of a group, which may come later than the operator."""
-        with _translated(f"find the kind {kind}"):
+        with translated(f"find the kind {kind}"):
             # Both: a group may be in the list of groups later than it answers itself.
             group, _, version = api_version.partition("/")
             groups = self._raw("/apis")["groups"]
@@ -234,7 +186,7 @@ class Cluster:
     ) -> dict[str, Any]:
         """Change what a merge patch names, or, as a list, a JSON patch, and nothing else. Returns what is there now."""
         resource, how = self._of(api_version, kind), "merge" if isinstance(change, Mapping) else "json"
-        with _translated(f"patch {kind} {namespace}/{name}"):
+        with translated(f"patch {kind} {namespace}/{name}"):
             metrics.requests.labels("patch", kind).inc()
             made: dict[str, Any] = resource.patch(
                 body=dict(change) if isinstance(change, Mapping) else list(change),
@@ -250,7 +202,7 @@ class Cluster:
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         """Delete an object and what it owns."""
         resource = self._of(api_version, kind)
-        with _translated(f"delete {kind} {namespace}/{name}"):
+        with translated(f"delete {kind} {namespace}/{name}"):
             metrics.requests.labels("delete", kind).inc()
             resource.delete(
                 name=name,
@@ -270,7 +222,7 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace, "resourceVersion": resource_version},
             "status": dict(status),
         }
-        with _translated(f"write the status of {namespace}/{name}"):
+        with translated(f"write the status of {namespace}/{name}"):
             metrics.requests.labels("patch", KIND).inc()
             written: dict[str, Any] = resource.status.patch(
                 body=body,
@@ -306,6 +258,6 @@ class Cluster:
             "count": 1,
         }
         resource = self._of("v1", "Event")
-        with _translated(f"write an event of {metadata['name']}"):
+        with translated(f"write an event of {metadata['name']}"):
             metrics.requests.labels("create", "Event").inc()
             resource.create(body=body, namespace=metadata["namespace"], _request_timeout=self._timeout)
