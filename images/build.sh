@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 registry=$1
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source tools/cache.sh
 uv=$(ls -d "$cache"/tools-uv-*/bin/uv | tail -1)
 exec 3>&1 1>&2
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=overlay UV_CACHE_DIR=$cache/uv

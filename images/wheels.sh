@@ -3,7 +3,8 @@
 # tag, whatever a wheel's timestamps are. Takes the uv of tools/bootstrap.sh, or the one on the PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source tools/cache.sh
 uv=$(compgen -G "$cache/tools-uv-*/bin/uv" | tail -1 || true)
 uv=${uv:-$(command -v uv || true)}
 [ -n "$uv" ] || { echo "images/wheels.sh needs uv on the PATH: https://docs.astral.sh/uv" >&2; exit 1; }

@@ -9,7 +9,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=${KIND_CLUSTER:-aurora}
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source tools/cache.sh
 builder=${KIND_EXPERIMENTAL_PROVIDER:-docker}
 registry=aurora.local
 for tool in kind kubectl helm "$builder"; do

@@ -3,7 +3,8 @@
 # Packages stay at the versions that requirements.lock has; --upgrade takes the newest of all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source tools/cache.sh
 export UV_CACHE_DIR=$cache/uv
 uv=$cache/tools-uv-0.13.9/bin/uv
 work=$(mktemp -d)

@@ -3,9 +3,10 @@
 # so it is built where its source is. Takes minutes, and about 1.5 GB below the cache while it builds.
 # Usage: build.sh MODULE@VERSION PACKAGE
 set -euo pipefail
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}/cluster
+# shellcheck source=tools/cache.sh
+source "$(dirname "$0")/../../tools/cache.sh"
 name=$(basename "$2")
-out=$cache/$name-${1##*@}/$name
+out=$cache/cluster/$name-${1##*@}/$name
 exec 3>&1 1>&2
 if [ ! -x "$out" ]; then
   echo "building $1"

@@ -3,7 +3,8 @@
 # kubectl, kube-apiserver & co. come from go.mod and go.sum beside this file; the others are single commands.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source "$here/../../../tools/cache.sh"
 stamp=$(cat "$here"/go.mod "$here"/go.sum "$here"/tools.go "$here"/build.sh | sha256sum | cut -c1-16)
 out=$cache/cluster/bin-$stamp
 exec 3>&1 1>&2

@@ -2,7 +2,8 @@
 # Builds KubeRay's operator once for each set of versions, and copies its CRDs beside it; prints their folder.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source "$here/../../../tools/cache.sh"
 out=$cache/cluster/kuberay-$(cat "$here"/{go.mod,go.sum,tools.go,build.sh} | sha256sum | cut -c1-16)
 exec 3>&1 1>&2
 if [ ! -f "$out/.complete" ]; then

@@ -2,7 +2,8 @@
 # Builds prometheus and promtool once for each set of versions; prints their folder.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${AURORA_CACHE:-$HOME/.cache/aurora}
+# shellcheck source=tools/cache.sh
+source "$here/../../../../tools/cache.sh"
 out=$cache/cluster/prometheus-$(cat "$here"/* | sha256sum | cut -c1-16)
 exec 3>&1 1>&2
 if [ ! -f "$out/.complete" ]; then
