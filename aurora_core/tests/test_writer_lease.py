@@ -48,7 +48,8 @@ def writing(text):
     return write
 
 
-def test_a_second_writer_waits_as_long_as_the_first_renews(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_a_second_writer_waits_as_long_as_the_first_renews(tmp_path, clock):
     first, second = on("a", tmp_path, clock), on("b", tmp_path, clock)
     assert first.take()
     for _ in range(int(3 * TAKEOVER_SECONDS / RENEW_SECONDS)):
@@ -59,7 +60,8 @@ def test_a_second_writer_waits_as_long_as_the_first_renews(tmp_path, clock, with
     assert not second.take()
 
 
-def test_a_lease_that_is_not_renewed_is_taken_over_and_its_old_holder_writes_no_more(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_a_lease_that_is_not_renewed_is_taken_over_and_its_old_holder_writes_no_more(tmp_path, clock):
     first, second = on("a", tmp_path, clock), on("b", tmp_path, clock)
     assert first.take()
     assert not second.take()
@@ -73,14 +75,16 @@ def test_a_lease_that_is_not_renewed_is_taken_over_and_its_old_holder_writes_no_
     second.check()
 
 
-def test_a_released_lease_is_free_at_once(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_a_released_lease_is_free_at_once(tmp_path, clock):
     first, second = on("a", tmp_path, clock), on("b", tmp_path, clock)
     assert first.take()
     first.release()
     assert second.take()
 
 
-def test_of_many_that_take_over_at_once_one_gets_it(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_of_many_that_take_over_at_once_one_gets_it(tmp_path, clock):
     assert on("old", tmp_path, clock).take()
     writers = [on(f"host-{n}", tmp_path, clock) for n in range(16)]
     assert not any(writer.take() for writer in writers)
@@ -90,7 +94,8 @@ def test_of_many_that_take_over_at_once_one_gets_it(tmp_path, clock, without_loc
     assert sum(taken) == 1
 
 
-def test_a_holder_that_stood_still_and_was_not_replaced_continues(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_a_holder_that_stood_still_and_was_not_replaced_continues(tmp_path, clock):
     first = on("a", tmp_path, clock)
     assert first.take()
     clock.now += 10 * FENCE_SECONDS
@@ -120,7 +125,8 @@ def test_a_process_of_this_host_that_was_killed_is_replaced_at_once(tmp_path, cl
     next_one.release()
 
 
-def test_junk_in_place_of_a_lease_costs_the_wait_and_nothing_else(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_junk_in_place_of_a_lease_costs_the_wait_and_nothing_else(tmp_path, clock):
     (tmp_path / "writer-00000007.json").write_bytes(b"[" * 4000)
     os.mkfifo(tmp_path / "writer-00000009.json")
     (tmp_path / "writer-9.json").write_text("{}")
@@ -132,7 +138,8 @@ def test_junk_in_place_of_a_lease_costs_the_wait_and_nothing_else(tmp_path, cloc
     assert [path.name for path in tmp_path.glob("writer-0*")] == ["writer-00000010.json"]
 
 
-def test_a_writer_that_keeps_the_lease_is_an_error_with_the_remedy(tmp_path, clock, without_locks, monkeypatch):
+@pytest.mark.usefixtures("without_locks")
+def test_a_writer_that_keeps_the_lease_is_an_error_with_the_remedy(tmp_path, clock, monkeypatch):
     assert on("a", tmp_path, clock).take()
     second = on("b", tmp_path, clock)
 
@@ -162,7 +169,8 @@ def test_two_writers_never_publish_a_mixture_even_with_one_process_id(tmp_path, 
         assert texts == {"new"}
 
 
-def test_a_writer_that_lost_the_lease_while_it_wrote_publishes_and_deletes_nothing(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_a_writer_that_lost_the_lease_while_it_wrote_publishes_and_deletes_nothing(tmp_path, clock):
     old, new = on("a", tmp_path / "lease", clock), on("b", tmp_path / "lease", clock)
     store, others = WeightsStore(tmp_path / "weights", old), WeightsStore(tmp_path / "weights", new)
     assert old.take()
@@ -181,7 +189,8 @@ def test_a_writer_that_lost_the_lease_while_it_wrote_publishes_and_deletes_nothi
         store.prune(0, ())
 
 
-def test_a_folder_that_a_new_writer_cleared_away_cannot_be_published_half(tmp_path, clock, without_locks):
+@pytest.mark.usefixtures("without_locks")
+def test_a_folder_that_a_new_writer_cleared_away_cannot_be_published_half(tmp_path, clock):
     new = on("b", tmp_path / "lease", clock)
     old, others = WeightsStore(tmp_path / "weights"), WeightsStore(tmp_path / "weights", new)
     assert new.take()
