@@ -10,9 +10,9 @@ import tempfile
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from aurora_core.cli.places import models_folder
@@ -86,14 +86,24 @@ def _instrument(clock: Clock) -> None:
 class Engine:
     """A scheduler that answers when asked."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path, clock: Clock) -> None:
+    def __init__(self, scheduler: Any, steps: Sequence[int], dtype: str, clock: Clock) -> None:  # noqa: ANN401 (SGLang's)
+        self._scheduler, self.steps, self.dtype, self._clock = scheduler, steps, dtype, clock
+        scheduler.ingest_requests = self._ingest
+        self._asked = self._left = 0
+        self._waiting: list[list[int]] = []
+        self._laps: list[dict[str, float]] = []
+        self._began: float | None = None
+
+    @classmethod
+    def start(cls, options: argparse.Namespace, folder: Path, clock: Clock) -> Self:
+        """Publish a draft and start SGLang's scheduler with it, in this process."""
         target_config, serving = (
             TargetConfig(model=smollm2.NAME),
             ServingConfig(port=free_port(), device="cpu", threads=1, extra_args=("--skip-tokenizer-init",)),
         )
         target = smollm2.target(target_config, models_folder())
-        self.dtype = launch.engine_dtype(target.path, target_config, serving)
-        self.steps = [0, *options.steps]
+        dtype = launch.engine_dtype(target.path, target_config, serving)
+        steps = [0, *options.steps]
         store, draft = (
             WeightsStore(folder / "weights"),
             DraftConfig(
@@ -109,7 +119,7 @@ class Engine:
             target=target.fingerprint,
             spool=folder / "spool",
             initial_steps=0,
-            dtype=self.dtype,
+            dtype=dtype,
             samples=SamplesConfig(sample_rate=1.0),
         )
         command = launch.speculative(
@@ -122,7 +132,7 @@ class Engine:
             folder / "engine",
             launch.Secrets(admin_key="benchmark"),
         )
-        (folder / "engine" / "steps.json").write_text(json.dumps({"1": {"candidate_steps": self.steps}}))
+        (folder / "engine" / "steps.json").write_text(json.dumps({"1": {"candidate_steps": steps}}))
         os.environ.update(command.environment)
         # SGLang reads the environment when it is imported.
         from sglang.srt.managers import scheduler as sglang  # noqa: PLC0415
@@ -133,14 +143,9 @@ class Engine:
         _instrument(clock)
         sglang.publish(arguments, role="scheduler", ranks=sglang.SpawnRanks(0, None, 0))
         sglang.configure_scheduler_process(arguments, 0)
-        self._scheduler = sglang.Scheduler(arguments, PortArgs.init_new(arguments))
+        scheduler = sglang.Scheduler(arguments, PortArgs.init_new(arguments))
         torch.set_num_threads(1)
-        self._scheduler.ingest_requests = self._ingest
-        self._clock = clock
-        self._asked = self._left = 0
-        self._waiting: list[list[int]] = []
-        self._laps: list[dict[str, float]] = []
-        self._began: float | None = None
+        return cls(scheduler, steps, dtype, clock)
 
     def set(self, steps: int) -> None:
         """Change the draft steps, as the agent does."""
@@ -203,7 +208,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """The rows of the table: medians by batch and steps, and a cycle over that of 0 steps in the same round."""
     clock, rows = Clock(), []
     with tempfile.TemporaryDirectory(prefix="aurora-cycle-") as folder:
-        engine = Engine(options, Path(folder), clock)
+        engine = Engine.start(options, Path(folder), clock)
         for batch in options.batch:
             laps: dict[int, list[dict[str, float]]] = {steps: [] for steps in engine.steps}
             ratios: dict[int, list[float]] = {steps: [] for steps in engine.steps}

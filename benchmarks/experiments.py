@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
     with tempfile.TemporaryDirectory(prefix="aurora-experiments-") as temporary:
         folder: Path = options.data or Path(temporary)
         shared = options.device, options.model, folder, baseline
-        workers = OneProcess(*shared) if options.workers == 1 else Workers(options.workers, *shared)
+        workers = OneProcess(*shared) if options.workers == 1 else Workers.start(options.workers, *shared)
         try:
             if not (folder / "data.json").exists():
                 record(Target(options.model), amount, folder, device)

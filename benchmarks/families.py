@@ -116,7 +116,7 @@ def trainer_of(arm: Arm, target: Target) -> Trainer:
     config = TrainingConfig(
         lr=arm.lr, warmup_steps=10, max_grad_norm=1.0, ttt_length=arm.draft.num_steps, precision="fp32"
     )
-    return Trainer(config, first_draft(arm.draft, target, 0), target, torch.device("cpu"))
+    return Trainer.of(config, first_draft(arm.draft, target, 0), target, torch.device("cpu"))
 
 
 def measured(name: str, target: Target, answers: Sequence[Answer], seconds: float, every: int) -> list[Point]:

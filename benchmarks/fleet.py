@@ -175,7 +175,7 @@ def main() -> None:
     kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     wait("the CRD", served, 60)
     kubectl("create", "namespace", NAMESPACE)
-    operator = Operator(NAMESPACE, options.log)
+    operator = Operator.start(NAMESPACE, options.log)
     try:
         apply(count, f"http://127.0.0.1:{free_port()}")
         wait("all jobs", lambda: len(names("jobs")) == count, 600)

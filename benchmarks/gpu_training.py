@@ -144,7 +144,7 @@ def training(folder: Path, size: Size, device: torch.device, free: Callable[[], 
     out: dict[str, Any] = {}
     target = wide(folder, size, device)
     draft = DraftConfig(draft_vocab_size=min(32_000, size.vocabulary // 2))
-    trainer = Trainer(TrainingConfig(ttt_length=size.steps), first_draft(draft, target, 0), target, device)
+    trainer = Trainer.of(TrainingConfig(ttt_length=size.steps), first_draft(draft, target, 0), target, device)
     for count, length, share in size.cases:
         samples = [noise(trainer, target, length, share) for _ in range(count)]
         found = timed(trainer, samples, size, device)

@@ -120,13 +120,13 @@ class Killed:
 
     def __init__(self, log: Path) -> None:
         self._log, self.kills = log, 0
-        self._running = Operator(SPACE, log)
+        self._running = Operator.start(SPACE, log)
 
     def kill(self) -> None:
         """With SIGKILL; another starts at once."""
         self._running.kill()
         self.kills += 1
-        self._running = Operator(SPACE, self._log)
+        self._running = Operator.start(SPACE, self._log)
 
     def stop(self) -> None:
         """End it."""

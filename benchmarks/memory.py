@@ -79,7 +79,7 @@ def main() -> None:
     kubectl("create", "serviceaccount", "default", "-n", NAMESPACE)
     cluster = DynamicClient(config.new_client_from_config())
     count = stored(cluster, objects(options.pods, options.config_maps, options.large, options.labelled))
-    operator = Operator("", Path(tempfile.mkdtemp()) / "operator.log")
+    operator = Operator.start("", Path(tempfile.mkdtemp()) / "operator.log")
     try:
         body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
         kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=yaml.safe_dump(body))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 CACHE = Path.home() / ".cache" / "aurora"
 SOURCES = {
@@ -84,20 +84,25 @@ def variables(name: str, sources: Mapping[str, Path]) -> dict[str, str]:
 
 
 class Peer:
-    """A trainer's process, started when it is made.
+    """A trainer's process."""
 
-    Args:
-        command: of the process.
-        surroundings: its environment variables.
-        log: file for what it says on stderr.
-    """
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process, self._log = process, log
 
-    def __init__(self, command: Sequence[str], surroundings: Mapping[str, str], log: Path) -> None:
+    @classmethod
+    def start(cls, command: Sequence[str], surroundings: Mapping[str, str], log: Path) -> Self:
+        """Start one.
+
+        Args:
+            command: of the process.
+            surroundings: its environment variables.
+            log: file for what it says on stderr.
+        """
         with log.open("w") as errors:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, env=dict(surroundings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
             )
-        self._log = log
+        return cls(process, log)
 
     def order(self, **order: object) -> None:
         """Write what it should do next."""

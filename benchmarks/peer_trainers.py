@@ -110,7 +110,7 @@ def ours(given: Given) -> Driven:
         }  # fmt: skip
     if given.first:
         draft.load_state_dict(load_file(given.first / "model.safetensors"), strict=False)
-    trainer = training.Trainer(config.TrainingConfig(**chosen), draft, target, given.device)
+    trainer = training.Trainer.of(config.TrainingConfig(**chosen), draft, target, given.device)
     trainer.set_vocabulary(given.ids)
 
     def prepare(documents: Sequence[Document]) -> list[Any]:

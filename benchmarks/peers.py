@@ -65,7 +65,7 @@ def started(
                 sys.executable, str(HERE / "peer_step.py"), trainer, "--shape", json.dumps(asdict(shape)),
                 "--target", str(target), "--device", options.device,
             ]  # fmt: skip
-            peers[trainer] = Peer(command, surroundings[project(trainer)] | eager, logs / f"{trainer}.log")
+            peers[trainer] = Peer.start(command, surroundings[project(trainer)] | eager, logs / f"{trainer}.log")
         yield peers
     finally:
         for peer in peers.values():

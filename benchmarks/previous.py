@@ -188,7 +188,7 @@ def turned(space: str, root: Path, name: str, log: Path, options: argparse.Names
     before = objects(space)
     paths = (root / part / "src" for part in ("operator", "aurora_core"))
     environment = {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    running = Operator(space, log, environment=environment)
+    running = Operator.start(space, log, environment=environment)
     turn = Turn(name)
     try:
         for one in SPECS:

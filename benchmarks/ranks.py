@@ -54,7 +54,7 @@ def rank(environment: dict[str, str], folder: Path, steps: int, found: "multipro
         follower.Follower(config, target, join(environment)).run()
         return
     draft = first_draft(DraftConfig(draft_vocab_size=8192), target, 0)
-    trainer = Trainer(config, draft, target, CPU, gather(environment))
+    trainer = Trainer.of(config, draft, target, CPU, gather(environment))
     follower.begin(trainer)
     samples = samples_of(target, draft.ids)
     trainer.train_step([samples])

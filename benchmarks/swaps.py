@@ -8,6 +8,7 @@ import json
 import statistics
 import threading
 import time
+from typing import Self
 
 import httpx
 from aurora_core.evaluation.requests import Stream
@@ -24,7 +25,13 @@ class Listener:
         self.gaps: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(url, prompt), daemon=True)
-        self._thread.start()
+
+    @classmethod
+    def start(cls, url: str, prompt: str) -> Self:
+        """Begin to read."""
+        made = cls(url, prompt)
+        made._thread.start()
+        return made
 
     def _run(self, url: str, prompt: str) -> None:
         sampling = {
@@ -72,7 +79,7 @@ def main() -> None:
             lambda folder: checkpoint.write(folder, other), target_fingerprint=target.fingerprint
         ).version
         traffic = Stream.start(running.url, prompts, config.traffic.concurrency, config.traffic.max_new_tokens)
-        listener = Listener(running.url, prompts[0])
+        listener = Listener.start(running.url, prompts[0])
         time.sleep(8)
         quiet = list(listener.gaps)
         stalls = []

@@ -71,7 +71,7 @@ def main() -> None:
     draft = partial(first_draft, DraftConfig(draft_vocab_size=8192), target, 0)
     for name, case in CASES.items():
         trainers = {
-            how: Trainer(
+            how: Trainer.of(
                 TrainingConfig(loss=how, ttt_length=case.steps, precision=options.precision),
                 draft(),
                 target,

@@ -65,7 +65,7 @@ def acting(root: Path, log: Path, given: dict[str, str]) -> Iterator[None]:
         return
     installed(0)
     paths = os.pathsep.join(str(root / part / "src") for part in ("operator", "aurora_core"))
-    running = Operator("default", log, environment={"PYTHONPATH": paths}, **given)
+    running = Operator.start("default", log, environment={"PYTHONPATH": paths}, **given)
     try:
         yield
         if not running.alive():

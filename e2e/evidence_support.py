@@ -21,10 +21,16 @@ NEW, OLD = "3", "2"
 class Exporter:
     """What an agent exports of one engine: the counters of each version."""
 
-    def __init__(self, engine="chat-engine-1"):
-        self.engine, self.port = engine, free_port()
+    def __init__(self, engine, port):
+        self.engine, self.port = engine, port
         self.server = None
-        self.restart()
+
+    @classmethod
+    def start(cls, engine="chat-engine-1"):
+        """Begin to export."""
+        made = cls(engine, free_port())
+        made.restart()
+        return made
 
     def restart(self):
         """A new process would begin at zero."""
@@ -69,11 +75,17 @@ def victoria(folder, config, port, web):
 
 
 class Server:
-    """The process of a server; ``jobs`` scrape the same targets, with ``labels`` and what ``relabel`` changes."""
+    """The process of a server."""
 
-    def __init__(
-        self, folder, targets, *, kind=prometheus, jobs=1, web=None, scheme="http", labels="namespace: ns", relabel="[]"
+    def __init__(self, url, process):
+        self.url, self.process = url, process
+        self._clients = []
+
+    @classmethod
+    def start(
+        cls, folder, targets, *, kind=prometheus, jobs=1, web=None, scheme="http", labels="namespace: ns", relabel="[]"
     ):
+        """Start one; ``jobs`` scrape the same targets, with ``labels`` and what ``relabel`` changes."""
         port = free_port()
         scrapes = "\n".join(
             f"  - {{job_name: job{i}, static_configs: [{{targets: [{', '.join(f'127.0.0.1:{t}' for t in targets)}], "
@@ -85,16 +97,16 @@ class Server:
         if web is not None:
             (folder / "web.yml").write_text(web)
         command, ready = kind(folder, config, port, None if web is None else folder / "web.yml")
-        self.url = f"{scheme}://127.0.0.1:{port}"
         log = folder / "server.log"
         with log.open("wb") as file:
-            self.process = subprocess.Popen(command, stdout=file, stderr=file)
-        self._clients = []
+            process = subprocess.Popen(command, stdout=file, stderr=file)
+        made = cls(f"{scheme}://127.0.0.1:{port}", process)
         wait(ready, lambda: ready in log.read_text(), 20, every=0.1, state=log.read_text)
         # Scraping begins seconds after that; whoever may not ask does not wait for it.
         desired = len(targets) * jobs
         if web is None:
-            wait("scrapes", lambda: self.client().number("count(up)", time.time()) == desired, 20)
+            wait("scrapes", lambda: made.client().number("count(up)", time.time()) == desired, 20)
+        return made
 
     def client(self, credentials=None):
         self._clients.append(Prometheus(self.url, credentials or Credentials()))

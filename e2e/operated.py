@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Self
 
 from deployed import kubectl
 from ports import free_port
@@ -28,18 +29,31 @@ def prepare(namespace: str, job: str) -> None:
 class Operator:
     """Reconciles the resources of one namespace."""
 
-    def __init__(self, namespace: str, log: Path, environment: dict[str, str] | None = None, **settings: str) -> None:
-        self._port = free_port()
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self._process, self._port = process, port
+
+    @classmethod
+    def start(cls, namespace: str, log: Path, environment: dict[str, str] | None = None, **settings: str) -> Self:
+        """Start its process.
+
+        Args:
+            namespace: what it watches; empty for all.
+            log: file for what it prints.
+            environment: variables of the process.
+            settings: of the operator, by name.
+        """
+        port = free_port()
         given = {"ENGINE_IMAGE": "none/engine", "TRAINER_IMAGE": "none/trainer", "WATCH_NAMESPACES": namespace}
-        given |= {"METRICS_PORT": str(self._port), "HEALTH_PORT": str(free_port())} | settings
+        given |= {"METRICS_PORT": str(port), "HEALTH_PORT": str(free_port())} | settings
         named = {f"AURORA_OPERATOR_{name}": value for name, value in given.items()}
         with log.open("wb") as file:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [Path(sys.executable).parent / "aurora-operator"],
                 env={**os.environ, **named, **(environment or {})},
                 stdout=file,
                 stderr=file,
             )
+        return cls(process, port)
 
     @property
     def pid(self) -> int:

@@ -118,7 +118,7 @@ def test_a_pool_takes_samples_of_engines_that_compute_differently(target, make_s
     pool = Pool(Source(*map(encode, made)), read, size=10, heldout_size=1, heldout_fraction=1e-9)
     assert pool.refill() == len(STATE_DTYPES)
     config = TrainingConfig(lr=1e-3, ttt_length=2, precision="fp32")
-    trainer = Trainer(config, first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
+    trainer = Trainer.of(config, first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
     result = trainer.train_step([[entry.sample for entry in pool.training]])
     assert result.taken
     assert result.tokens > 0
@@ -126,7 +126,7 @@ def test_a_pool_takes_samples_of_engines_that_compute_differently(target, make_s
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_version_is_the_same_draft_on_either_kind_of_machine(target, tmp_path, precision):
-    trainer = Trainer(
+    trainer = Trainer.of(
         TrainingConfig(precision=precision), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU
     )
     checkpoint.write(tmp_path, trainer.draft)

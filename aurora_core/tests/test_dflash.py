@@ -44,7 +44,7 @@ def trainer_of(target, places=4, depth=2, **changes):
     with torch.no_grad():
         for parameter in draft.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return Trainer(TrainingConfig(**base | changes), draft, target, CPU)
+    return Trainer.of(TrainingConfig(**base | changes), draft, target, CPU)
 
 
 def run(trainer, how, samples):

@@ -82,7 +82,7 @@ def test_a_new_draft_starts_with_the_targets_head_and_norm_and_can_be_trained(sa
     assert max(spread.values()) < 1, spread
     last = target.final_norm(hidden[:-1])
     sample = Sample("r", tokens[0], 8, torch.randn(23, 3 * HIDDEN), last, 0, target.fingerprint)
-    result = Trainer(TrainingConfig(precision="fp32", ttt_length=2), draft, target, CPU).train_step([[sample]])
+    result = Trainer.of(TrainingConfig(precision="fp32", ttt_length=2), draft, target, CPU).train_step([[sample]])
     assert result.taken
     assert result.tokens > 0
 

@@ -26,7 +26,7 @@ def test_a_run_on_a_gpu(tmp_path, target, make_sample):
     cuda = torch.device("cuda")
     samples = [make_sample(f"r{i}", seed=i) for i in range(8)]
     config = TrainingConfig(lr=1e-3, ttt_length=3, warmup_steps=1)
-    first = Trainer(config, first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, cuda)
+    first = Trainer.of(config, first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, cuda)
     head_check.agreement(target, samples, cuda)
     first.train_step([samples[:4]])
     assert first.set_vocabulary(torch.arange(8, 56)) > 0
@@ -34,7 +34,7 @@ def test_a_run_on_a_gpu(tmp_path, target, make_sample):
     store = WeightsStore(tmp_path)
     state.save(store, first, {}, published=0)
     version, draft = state.load_draft(store, target)
-    second = Trainer(config, draft, target, cuda)
+    second = Trainer.of(config, draft, target, cuda)
     state.restore(store, version, second)
     found, expected = (trainer.train_step([samples[4:]]) for trainer in (second, first))
     assert found.taken

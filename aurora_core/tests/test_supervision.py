@@ -25,7 +25,7 @@ def trainer_of(target, device=CPU, **changes):
     with torch.no_grad():
         for parameter in draft.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return Trainer(config, draft, target, device)
+    return Trainer.of(config, draft, target, device)
 
 
 def run(trainer, how, samples, steps):

@@ -54,7 +54,7 @@ def samples(make_sample):
 @pytest.fixture
 def trainer(draft_config, target):
     config = TrainingConfig(lr=3e-3, warmup_steps=1, ttt_length=3, precision="fp32")
-    return Trainer(config, first_draft(draft_config, target, 0), target, CPU)
+    return Trainer.of(config, first_draft(draft_config, target, 0), target, CPU)
 
 
 def test_it_is_trained_and_evaluated(trainer, samples):

@@ -30,7 +30,7 @@ def config(**changes):
 
 
 def make_trainer(target, **changes):
-    return Trainer(config(**changes), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
+    return Trainer.of(config(**changes), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_restart_continues_exactly(tmp_path, target, samples):
     steps(first, 4)
     state.save(store, first, {"a": 2}, published=3)
     version, draft = state.load_draft(store, target)
-    second = Trainer(config(), draft, target, CPU)
+    second = Trainer.of(config(), draft, target, CPU)
     assert state.restore(store, version, second) == ({"a": 2}, 3)
     steps(second, 4)
     assert second.step == straight.step == 8

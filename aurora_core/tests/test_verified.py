@@ -161,7 +161,7 @@ def test_an_engine_reads_the_configuration_that_was_verified(tmp_path, target, m
 
 def saved(tmp_path, target, make_sample):
     store = WeightsStore(tmp_path / "state")
-    trainer = Trainer(config(), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
+    trainer = Trainer.of(config(), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
     for step in range(2):
         trainer.train_step([[make_sample(f"r{i}", seed=i) for i in range(4)]])
         state.save(store, trainer, {"a": step}, published=0)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from aurora_core.arithmetic import training_precision
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.drafts import borrow
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
+from aurora_core.drafts.family import Teacher
 from aurora_core.models.target import Target
 from aurora_core.training.init import first_draft
 from aurora_core.training.trainer import Trainer
@@ -93,7 +95,9 @@ class VariantTrainer(Trainer):
                 with torch.no_grad():
                     draft.lm_head.weight.copy_(head)
         draft.lm_head.weight.requires_grad_(not variant.frozen)
-        super().__init__(config, draft, target, device)
+        draft.to(device)
+        teacher = Teacher.of(target, draft, training_precision(config.precision, device), device)
+        super().__init__(config, draft, target, teacher, device)
         if variant.rule is not None:
             self._micro_batch = losses.micro_batch(variant.rule)
         if variant.optimizer == "Muon":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, Self
 
 import torch
 from aurora_core.models.target import Target
@@ -108,8 +108,14 @@ class Workers:
             context.Process(target=_work, daemon=True, args=(number, device, target, folder, baseline, self._shared))
             for number in range(count)
         ]
-        for process in self._processes:
+
+    @classmethod
+    def start(cls, count: int, device: str, target: Path, folder: Path, baseline: Baseline) -> Self:
+        """Start so many."""
+        made = cls(count, device, target, folder, baseline)
+        for process in made._processes:
             process.start()
+        return made
 
     def calibrate(self) -> list[float]:
         """Begin; the data is there. Tokens per second of a process while all train, and what else costs.

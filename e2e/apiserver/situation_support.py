@@ -39,7 +39,7 @@ class Situation:
 
     def start(self):
         self._starts += 1
-        self.operator = Operator(self.space, self._folder / f"log{self._starts}")
+        self.operator = Operator.start(self.space, self._folder / f"log{self._starts}")
 
     def __exit__(self, *_):
         self.operator.stop()

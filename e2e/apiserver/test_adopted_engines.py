@@ -76,7 +76,7 @@ def test_a_patched_deployment_s_pods_are_asked_and_no_others(heard, tmp_path):
         "metadata": {"name": "sglang"},
         "spec": {"selector": {"matchLabels": LABELS}, "template": plain},
     }
-    running = Operator(SPACE, tmp_path / "log")
+    running = Operator.start(SPACE, tmp_path / "log")
     try:
         done("apply", "-f", "-", stdin=json.dumps(body))
         done("create", "-f", "-", stdin=json.dumps(theirs))

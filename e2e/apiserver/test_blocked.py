@@ -204,7 +204,7 @@ def test_the_resource_shows_what_fails_and_no_longer_than_it_does(namespace, tmp
         wait("the webhook", lambda: in_force(namespace), 60)
         body = GOOD | {"metadata": {"name": "chat", "namespace": namespace}}
         assert kubectl("create", "-f", "-", stdin=json.dumps(body)).returncode == 0
-        running = Operator(namespace, tmp_path / "log")
+        running = Operator.start(namespace, tmp_path / "log")
         wait("reported", lambda: degraded() == ["ApplyFailing"] * 2, 60)
         assert kubectl("get", "job", "chat-init", "-n", namespace).returncode == 0
         remove("Validating", name)

@@ -48,7 +48,7 @@ def operator(tmp_path_factory):
         )
         assert done.returncode == 0, done.stderr
     log = tmp_path_factory.mktemp("operator") / "log"
-    running = Operator(SPACE, log)
+    running = Operator.start(SPACE, log)
     for name in ("grows", "fixed"):
         spec = GOOD["spec"] | template(f"stored-{name}", "20Gi") | {"serving": {"replicas": 2}}
         body = GOOD | {"metadata": {"name": name, "namespace": SPACE}, "spec": spec}

@@ -32,7 +32,7 @@ def condition(kind):
 def operator(tmp_path_factory):
     kubectl("create", "namespace", SPACE)
     log = tmp_path_factory.mktemp("operator") / "log"
-    running = Operator(SPACE, log)
+    running = Operator.start(SPACE, log)
     body = GOOD | {"metadata": {"name": "chat"}}
     assert kubectl("apply", "-n", SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
     wait("a job", lambda: read(SPACE, "job", "chat-init"), 30)

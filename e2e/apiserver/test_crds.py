@@ -60,7 +60,7 @@ def operator(tmp_path_factory):
     assert kubectl("delete", "crd", NAME, "--timeout=60s").returncode == 0
     log = tmp_path_factory.mktemp("operator") / "log"
     lease = {"LEASE": "aurora", "LEASE_NAMESPACE": SPACE}
-    running = Operator(SPACE, log, environment={"KUBECONFIG": str(kubeconfig)}, **lease)
+    running = Operator.start(SPACE, log, environment={"KUBECONFIG": str(kubeconfig)}, **lease)
     waits = "waiting for the CustomResourceDefinition"
     wait("it waits for the definition", lambda: waits in log.read_text(), 30)
     yield running

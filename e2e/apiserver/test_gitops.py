@@ -23,7 +23,7 @@ def namespace():
 @pytest.fixture(autouse=True)
 def operator(namespace, tmp_path):
     log = tmp_path / "log"
-    running = Operator(namespace, log)
+    running = Operator.start(namespace, log)
     yield running
     running.stop()
     print(log.read_text()[-20000:])

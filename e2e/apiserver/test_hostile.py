@@ -58,7 +58,7 @@ def operator(tmp_path_factory):
 
     wait("a deep resource", stored, 60)
     log = tmp_path_factory.mktemp("operator") / "log"
-    running = Operator(SPACE[1], log)
+    running = Operator.start(SPACE[1], log)
     yield running
     running.stop()
     print(log.read_text()[-20000:])

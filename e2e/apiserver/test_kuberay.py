@@ -97,7 +97,7 @@ def desire(**spec):
 def operator(tmp_path_factory):
     kubectl("create", "namespace", SPACE)
     log = tmp_path_factory.mktemp("kuberay") / "log"
-    running = Operator(SPACE, log)
+    running = Operator.start(SPACE, log)
     body = GOOD | {"metadata": {"name": "chat"}, "spec": GOOD["spec"] | ONLINE}
     done = kubectl("apply", "-n", SPACE, "-f", "-", stdin=json.dumps(body))
     assert done.returncode == 0, done.stderr

@@ -27,12 +27,12 @@ def made(name):
 
 def test_one_acts_and_the_other_takes_over(tmp_path):
     kubectl("create", "namespace", SPACE)
-    first = Operator(SPACE, tmp_path / "first", **LEASE)
+    first = Operator.start(SPACE, tmp_path / "first", **LEASE)
     running = [first]
     try:
         wait("a leader", holder, 30)
         leader = holder()
-        second = Operator(SPACE, tmp_path / "second", **LEASE)
+        second = Operator.start(SPACE, tmp_path / "second", **LEASE)
         running.append(second)
         made("one")
         wait("the second stands by", lambda: "waiting for the lease" in (tmp_path / "second").read_text(), 30)
@@ -44,7 +44,7 @@ def test_one_acts_and_the_other_takes_over(tmp_path):
         assert holder() not in {"", leader}
 
         leader = holder()
-        third = Operator(SPACE, tmp_path / "third", **LEASE)
+        third = Operator.start(SPACE, tmp_path / "third", **LEASE)
         running.append(third)
         wait("the third stands by", lambda: "waiting for the lease" in (tmp_path / "third").read_text(), 30)
         second.stop()

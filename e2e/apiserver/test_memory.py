@@ -50,7 +50,7 @@ def crowd():
 @pytest.mark.usefixtures("crowd")
 def test_large_objects_of_others_leave_the_operator_small(tmp_path):
     # Every namespace is watched, as the chart installs it.
-    running = Operator("", tmp_path / "log")
+    running = Operator.start("", tmp_path / "log")
     try:
         body = GOOD | {"metadata": {"name": "small", "namespace": "default"}}
         assert kubectl("apply", "-f", "-", stdin=json.dumps(body)).returncode == 0

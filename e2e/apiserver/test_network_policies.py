@@ -67,7 +67,7 @@ def test_an_administrator_may_want_none(value):
 
 def test_the_operator_makes_keeps_and_takes_back_the_policies(tmp_path):
     kubectl("create", "namespace", SPACE[1])
-    running = Operator(SPACE[1], tmp_path / "first", NETWORK=setting())
+    running = Operator.start(SPACE[1], tmp_path / "first", NETWORK=setting())
     try:
         done = kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(GOOD | {"metadata": {"name": "chat"}}))
         assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def test_the_operator_makes_keeps_and_takes_back_the_policies(tmp_path):
     finally:
         running.stop()
         print((tmp_path / "first").read_text())
-    running = Operator(SPACE[1], tmp_path / "second")
+    running = Operator.start(SPACE[1], tmp_path / "second")
     try:
         wait("no policies", lambda: not found(), 60)
     finally:

@@ -39,7 +39,7 @@ def operator(tmp_path_factory):
     kubectl("create", "namespace", SPACE[1])
     assert kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(SERVICE)).returncode == 0
     log = tmp_path_factory.mktemp("operator") / "log"
-    running = Operator(SPACE[1], log)
+    running = Operator.start(SPACE[1], log)
     body = GOOD | {"metadata": {"name": "chat"}}
     assert kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(body)).returncode == 0
     wait("a job", lambda: read("job", "chat-init"), 20)

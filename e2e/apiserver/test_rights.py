@@ -24,7 +24,7 @@ def there(kind, name):
 def test_the_chart_s_role_is_enough(kubeconfig, tmp_path):
     log = tmp_path / "log"
     lease = {"LEASE": "aurora", "LEASE_NAMESPACE": SPACE}
-    running = Operator(SPACE, log, environment={"KUBECONFIG": str(kubeconfig)}, **lease)
+    running = Operator.start(SPACE, log, environment={"KUBECONFIG": str(kubeconfig)}, **lease)
     try:
         body = GOOD | {"metadata": {"name": "chat"}}
         body["spec"] = body["spec"] | {"serving": {"replicas": 2}}

@@ -133,7 +133,7 @@ def operator(tmp_path_factory):
     kubectl("create", "serviceaccount", "default", *IN)
     folder = tmp_path_factory.mktemp("routes")
     account = {"KUBECONFIG": str(with_the_charts_role(SPACE, folder / "config"))}
-    running = Operator(SPACE, folder / "log", environment=account)
+    running = Operator.start(SPACE, folder / "log", environment=account)
     spec = GOOD["spec"] | {"serving": {"replicas": 4}, "promotion": promoted(weight=30)}
     create(GOOD | {"metadata": {"name": "chat"}, "spec": spec})
     wait("a job", lambda: read("job", "chat-init"))

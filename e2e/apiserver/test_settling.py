@@ -58,8 +58,13 @@ class Space:
     """A namespace of its own: without controllers, what has a finalizer never goes."""
 
     def __init__(self, name):
-        self.name = f"settling-{name}-{secrets.token_hex(4)}"
-        kubectl("create", "namespace", self.name)
+        self.name = name
+
+    @classmethod
+    def create(cls, name):
+        made = cls(f"settling-{name}-{secrets.token_hex(4)}")
+        kubectl("create", "namespace", made.name)
+        return made
 
     def __call__(self, *arguments, stdin=None):
         done = kubectl("-n", self.name, *arguments, stdin=stdin)
@@ -182,14 +187,14 @@ def fight(space):
 
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory):
-    spaces = {name: Space(name) for name in ("spelled", *MEDDLING, "late", "added", "queued", "fought")}
+    spaces = {name: Space.create(name) for name in ("spelled", *MEDDLING, "late", "added", "queued", "fought")}
     folder = tmp_path_factory.mktemp("settling")
-    operator = Operator(",".join(space.name for space in spaces.values()), folder / "log")
+    operator = Operator.start(",".join(space.name for space in spaces.values()), folder / "log")
     webhooks = []
 
     def meddle(name, *kinds):
         (folder / name).mkdir()
-        webhooks.append(Mutating(folder / name, spaces[name].name, MEDDLING.get(name, both), rule(*kinds)))
+        webhooks.append(Mutating.start(folder / name, spaces[name].name, MEDDLING.get(name, both), rule(*kinds)))
 
     for name in MEDDLING:
         meddle(name, *MEDDLED_KINDS)
@@ -271,6 +276,6 @@ def test_who_fights_over_a_field_is_named_and_not_fought(settled):
 def test_an_operator_that_starts_again_writes_nothing(settled, tmp_path):
     settled.operator.stop()
     watched = ",".join(space.name for space in settled.spaces.values())
-    settled.operator = Operator(watched, tmp_path / "again")
+    settled.operator = Operator.start(watched, tmp_path / "again")
     wait("it reconciles", lambda: reconciled(settled.operator) > len(SPELLINGS), 60)
     assert at_rest(settled.operator)[0] == 0

@@ -30,7 +30,7 @@ def degraded():
 def test_pods_wait_for_a_secret_that_allows_it(tmp_path):
     kubectl("create", "namespace", SPACE[1])
     kubectl("create", "secret", "generic", "signing", *SPACE, f"--from-literal=key={'k' * 40}")
-    running = Operator(SPACE[1], tmp_path / "log")
+    running = Operator.start(SPACE[1], tmp_path / "log")
     try:
         body = changed("spec.weights", {"signing": {"secretName": "signing"}}) | {"metadata": {"name": "chat"}}
         assert body["spec"].keys() > GOOD["spec"].keys()

@@ -99,7 +99,7 @@ def test_only_pods_that_the_operator_s_deployment_made_are_asked(heard, tmp_path
     # Without controllers nobody else makes it, and no pod is taken without it.
     kubectl("create", "serviceaccount", "default", *SPACE)
     log = tmp_path / "log"
-    running = Operator(SPACE[1], log)
+    running = Operator.start(SPACE[1], log)
     try:
         assert (
             kubectl("apply", *SPACE, "-f", "-", stdin=json.dumps(GOOD | {"metadata": {"name": "chat"}})).returncode == 0

@@ -77,8 +77,8 @@ def operator(tmp_path_factory):
     kubectl("create", "namespace", SPACE[1])
     folder = tmp_path_factory.mktemp("trainers")
     log = folder / "log"
-    kueue = Mutating(folder, SPACE[1], suspended, rule("jobs", operations=("CREATE",)))
-    running = Operator(SPACE[1], log)
+    kueue = Mutating.start(folder, SPACE[1], suspended, rule("jobs", operations=("CREATE",)))
+    running = Operator.start(SPACE[1], log)
     placed = {"spec": {"tolerations": [{"key": "spot", "operator": "Exists"}]}}
     body = GOOD | {"metadata": {"name": "chat"}}
     body["spec"] = GOOD["spec"] | {"training": {"nodes": 2, "queueName": "night", "podTemplate": placed}}

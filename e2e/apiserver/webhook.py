@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from apiserver_support import kubectl
 from ports import free_port
@@ -39,16 +39,21 @@ def patch(before, after, at=""):
 
 
 class Mutating:
-    """A mutating webhook for what is made and changed in one namespace.
+    """A mutating webhook for what is made and changed in one namespace."""
 
-    Args:
-        folder: for its certificate.
-        namespace: whose objects it changes.
-        change: gives the object as it shall be.
-        rules: of a MutatingWebhookConfiguration.
-    """
+    def __init__(self, server: ThreadingHTTPServer, name: str) -> None:
+        self._server, self._name = server, name
 
-    def __init__(self, folder, namespace: str, change: Change, rules) -> None:
+    @classmethod
+    def start(cls, folder, namespace: str, change: Change, rules) -> Self:
+        """Serve it, and have the API server call it.
+
+        Args:
+            folder: for its certificate.
+            namespace: whose objects it changes.
+            change: gives the object as it shall be.
+            rules: of a MutatingWebhookConfiguration.
+        """
         key, cert = certificate(folder)
 
         class Handler(BaseHTTPRequestHandler):
@@ -71,12 +76,12 @@ class Mutating:
                 pass
 
         port = free_port()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self._name = configure("Mutating", namespace, f"https://127.0.0.1:{port}/", cert.read_bytes(), rules)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return cls(server, configure("Mutating", namespace, f"https://127.0.0.1:{port}/", cert.read_bytes(), rules))
 
     def stop(self):
         remove("Mutating", self._name)

@@ -48,7 +48,7 @@ def trained(engine, prompts):
     config = TrainingConfig(
         lr=1e-3, ttt_length=3, micro_batch=8, warmup_steps=10, max_grad_norm=1.0, step_weight_decay=0.8
     )
-    trainer = Trainer(config, draft, engine.target, torch.device("cpu"))
+    trainer = Trainer.of(config, draft, engine.target, torch.device("cpu"))
     trainer.set_vocabulary(vocabulary.choose(generated_counts(samples, engine.target.vocab_size), 8192))
     for _ in range(STEPS):
         chosen = torch.randperm(len(samples), generator=trainer.generator)[:8].tolist()

@@ -6,7 +6,7 @@ from evidence_support import Exporter, Server
 
 @pytest.fixture
 def exporter():
-    made = Exporter()
+    made = Exporter.start()
     yield made
     made.stop()
 
@@ -16,7 +16,7 @@ def serve(tmp_path):
     started = []
 
     def serve_(targets, **options):
-        started.append(Server(tmp_path, targets, **options))
+        started.append(Server.start(tmp_path, targets, **options))
         return started[-1]
 
     yield serve_

@@ -51,7 +51,7 @@ def test_nothing_is_lost_or_counted_twice_when_an_engine_restarts_and_two_jobs_s
 
 
 def test_engines_that_come_and_go_and_scrapes_that_fail_only_delay(serve):
-    first, second = Exporter("chat-engine-1"), Exporter("chat-engine-2")
+    first, second = Exporter.start("chat-engine-1"), Exporter.start("chat-engine-2")
     server = serve([first.port, second.port])
     client, since = server.client(), time.time()
     first.finish(20, 10)
@@ -144,7 +144,7 @@ def trial(url, since, **promotion):
 
 def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_that_starts_finds_the_same(serve):
     """Two engines take turns in each of three blocks, the better one first in the first; each is its own control."""
-    engines = [Exporter("chat-engine-1"), Exporter("chat-engine-2")]
+    engines = [Exporter.start("chat-engine-1"), Exporter.start("chat-engine-2")]
     names = {engine.engine for engine in engines}
     for engine in engines:
         engine.finish(2, 1, OLD)
@@ -203,7 +203,7 @@ def test_counters_that_relabelling_changed_or_dropped_are_no_data(exporter, serv
 
 def test_without_a_candidate_stable_is_watched_and_its_pace_found_and_an_operator_that_starts_finds_the_same(serve):
     """One engine, slices of 5 s; a block that would count every 10 s, and the first scrape is the baseline."""
-    engine = Exporter("chat-engine-1")
+    engine = Exporter.start("chat-engine-1")
     engine.finish(2, 1, OLD)
     server = serve([engine.port])
     since = datetime.now(UTC)

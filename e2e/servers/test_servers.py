@@ -149,7 +149,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def exporters():
-    made = [Exporter(name) for name in ENGINES]
+    made = [Exporter.start(name) for name in ENGINES]
     for one in made:
         one.finish(2, 1, OLD)
     yield made

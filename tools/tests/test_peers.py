@@ -140,7 +140,7 @@ def test_a_peer_is_there_when_all_of_it_is(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_a_trainer_answers_or_it_is_said_why_not(script: str, expected: dict[str, object], tmp_path: Path) -> None:
-    peer = Peer(["/bin/sh", "-c", script], {"PATH": "/usr/bin:/bin"}, tmp_path / "log")
+    peer = Peer.start(["/bin/sh", "-c", script], {"PATH": "/usr/bin:/bin"}, tmp_path / "log")
     try:
         peer.order(case=1)
         assert peer.answer(time.monotonic() + (0.3 if "sleep" in script else 10)) == expected

@@ -54,7 +54,7 @@ def begun(order: Order, config: TrainingConfig, target: Target, ranks: Ranks) ->
     parts = {p: {n.removeprefix(p): x for n, x in order.tensors.items() if n.startswith(p)} for p in (_DRAFT, _STATE)}
     draft = checkpoint.from_parts(start["config"].encode(), parts[_DRAFT], start["algorithm"], "the draft of rank 0")
     config = config.model_copy(update={"precision": start["precision"]})
-    trainer = Trainer(config, draft, target, device_here(), ranks)
+    trainer = Trainer.of(config, draft, target, device_here(), ranks)
     state.put(parts[_STATE], trainer)
     trainer.step, trainer.tokens = start["step"], start["tokens"]
     return trainer

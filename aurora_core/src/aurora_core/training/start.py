@@ -90,7 +90,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
     damaged = 0
     while (found := state.load_draft(states, target)) is not None:
         version, draft = found
-        trainer = Trainer(config, draft, target, device, ranks)
+        trainer = Trainer.of(config, draft, target, device, ranks)
         try:
             uses, published = state.restore(states, version, trainer)
         except WeightsError:
@@ -111,7 +111,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
             log.warning("version %d is passed over: %s", version, error)
             damaged += 1
             continue
-        trainer = Trainer(config, draft, target, device, ranks)
+        trainer = Trainer.of(config, draft, target, device, ranks)
         return Start(trainer, {}, version, holdout.salt(places.state), damaged)
     message = f"{places.weights} holds no version that could be started from: publish one first (aurora-core init)"
     raise WeightsError(message)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -46,18 +47,26 @@ class Trainer:
 
     Args:
         config: hyperparameters.
-        draft: what to train; it moves to the device.
+        draft: what to train, on the device.
         target: whose draft it is.
+        teacher: of the target, on the device and in the type that the config gives; :meth:`of` reads it.
         device: of weights, optimizer and arithmetic.
         ranks: the others that train the same draft, if any.
     """
 
     def __init__(
-        self, config: TrainingConfig, draft: Draft, target: Target, device: torch.device, ranks: Ranks = ALONE
+        self,
+        config: TrainingConfig,
+        draft: Draft,
+        target: Target,
+        teacher: Teacher,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config = config
         self.ranks = ranks
-        self.draft = draft.to(device)
+        self.draft = draft
+        self.teacher = teacher
         self.device = device
         self.step = 0
         self.tokens = 0
@@ -71,7 +80,15 @@ class Trainer:
         of_kind = family_of(draft)
         self.unrolled = of_kind.unrolled(draft, config.ttt_length, config.step_weight_decay)
         self._micro_batch = of_kind.micro_batch(config.loss)
-        self.teacher = Teacher.of(target, self.draft, self.dtype, device)
+
+    @classmethod
+    def of(
+        cls, config: TrainingConfig, draft: Draft, target: Target, device: torch.device, ranks: Ranks = ALONE
+    ) -> Self:
+        """A trainer of a draft, which moves to the device; what it learns from is read from the target's files."""
+        draft = draft.to(device)
+        teacher = Teacher.of(target, draft, training_precision(config.precision, device), device)
+        return cls(config, draft, target, teacher, device, ranks)
 
     def set_vocabulary(self, ids: Tensor) -> int:
         """Give the draft another vocabulary of the same size; returns how many tokens are new in it.
