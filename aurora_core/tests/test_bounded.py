@@ -61,7 +61,7 @@ SCHEDULER = SimpleNamespace(draft_worker=Draft())
 def activate(runtime, version):
     runtime.swap.prepare(version)
     runtime.swap._preparing.join()
-    runtime.commit(version, SCHEDULER)
+    runtime.activate(version, SCHEDULER)
 
 
 def serve(runtime, rid, steps=3, cycles=2):

@@ -30,7 +30,7 @@ def rank_of_an_engine(rank, folder, prepared, fails):
     agreed = agree(one.is_prepared(1))
     if agreed:
         try:
-            one.commit(1, None, agree)
+            one.activate(1, None, agree)
         except EngineError as error:
             copied.append(str(error))
     dist.destroy_process_group()

@@ -155,7 +155,7 @@ def test_a_version_is_prepared_for_a_swap_and_loaded_as_the_family_does(trainer,
     swap._preparing.join()
     assert swap.is_prepared(1)
     running = trainer.draft
-    swap.commit(1, running)
+    swap.activate(1, running)
     assert swap.state.live == 1
     assert torch.equal(running.places[0].weight, other.places[0].weight.bfloat16().float())
     swap.prepare(2)

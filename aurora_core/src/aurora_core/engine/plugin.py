@@ -62,9 +62,9 @@ def _controls(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  #
     def prepare(_key: str, value: float) -> None:
         runtime.swap.prepare(int(value))
 
-    def commit(_key: str, value: float) -> None:
+    def activate(_key: str, value: float) -> None:
         try:
-            runtime.commit(int(value), scheduler)
+            runtime.activate(int(value), scheduler)
         except EngineError as error:
             log.error("swap failed: %s", error)  # noqa: TRY400 (says all there is)
 
@@ -76,7 +76,7 @@ def _controls(runtime: Runtime, scheduler: Any) -> dict[str, _UpdateHandler]:  #
 
     return {
         Control.PREPARE: _UpdateHandler(not_negative, prepare),
-        Control.ACTIVATE: _UpdateHandler(prepared, commit),
+        Control.ACTIVATE: _UpdateHandler(prepared, activate),
         Control.STEPS: _UpdateHandler(possible_steps, set_steps),
         Control.SAMPLE_RATE: _UpdateHandler(not_negative, set_rate),
     }

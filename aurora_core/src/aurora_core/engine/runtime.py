@@ -147,9 +147,9 @@ class Runtime:
         """Whose keys and values of the draft a cached prefix holds: a version's, or nobody's with speculation off."""
         return f"draft={self.swap.state.live}" if self.steps else "draft=off"
 
-    def commit(self, version: int, scheduler: Any) -> None:
+    def activate(self, version: int, scheduler: Any) -> None:
         """Make a prepared version live."""
-        seconds = self.swap.commit(version, scheduler.draft_worker, agreement.among(scheduler))
+        seconds = self.swap.activate(version, scheduler.draft_worker, agreement.among(scheduler))
         self.counters.activated(version)
         self.fallback = ""
         log.info("draft version %d live after %.1f ms", version, 1e3 * seconds)

@@ -79,10 +79,10 @@ class DraftSwap:
             self.state.prepared = version
 
     def is_prepared(self, version: int) -> bool:
-        """Whether :meth:`commit` can run."""
+        """Whether :meth:`activate` can run."""
         return self.state.prepared == version
 
-    def commit(self, version: int, draft_worker: Any, agree: Agree = alone) -> float:
+    def activate(self, version: int, draft_worker: Any, agree: Agree = alone) -> float:
         """Copy the prepared version into the draft; where a rank fails to, all put the old one back.
 
         Args:
