@@ -92,7 +92,7 @@ def test_a_job_that_failed_for_good_is_made_again(here):
     ]
     status = {"startTime": f"{began:%FT%TZ}", "failed": 1, "conditions": conditions}
     here.patch("job", "chat-trainer", {"status": status}, "--subresource=status")
-    text = "job chat-trainer was given up (DeadlineExceeded: it took too long)"
+    text = "job chat-trainer failed (DeadlineExceeded: it took too long)"
     wait("reported", lambda: here.condition("TrainingHealthy")["message"].startswith(text), 20)
     here.is_another("job", "chat-trainer", uid)
 

@@ -243,7 +243,7 @@ def test_a_guard_needs_one_number(exporter, serve, kind):
     assert client.number("vector(0) / 0", now) is None
     assert client.number("vector(7)", now) == 7
     assert client.number("scalar(vector(7))", now) == 7
-    with pytest.raises(PrometheusError, match="gives a matrix where one number is desired"):
+    with pytest.raises(PrometheusError, match="returned a matrix instead of one number"):
         client.number("aurora_accept_tokens_total[30s]", now)
     with pytest.raises(PrometheusError, match="aggregate it"):
         client.number('{__name__=~"aurora_accept_.*"}', now)

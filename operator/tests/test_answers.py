@@ -48,7 +48,7 @@ def serving(status, body, seen=None):
         (200, HTML, Credentials(), ("200 OK", "a login page or a user interface", "a web page and not JSON")),
         (302, b"", Credentials(), ("302 Found", "name the URL behind it")),
         (404, b"404 page not found", Credentials(), ("404 Not Found", "/prometheus")),
-        (503, HTML, Credentials(), ("503 Service Unavailable", "is it up?")),
+        (503, HTML, Credentials(), ("503 Service Unavailable", "check that it is up")),
         (200, b'{"data": 1}', Credentials(), ("not as a Prometheus answers",)),
         (400, b'{"status": "error", "error": "parse error"}', Credentials(), ("refused 'up': parse error",)),
         (599, b"odd", Credentials(), ("answers 599; its answer is not JSON",)),

@@ -131,7 +131,7 @@ def test_a_job_that_may_not_make_its_pod_is_reported(seconds, overdue):
 def test_a_job_that_was_given_up_is_reported_with_the_reason():
     _, children = settled()
     failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
-    text = "was given up (DeadlineExceeded: too long): another one is made a minute later"
+    text = "failed (DeadlineExceeded: too long): it is recreated after a minute"
     trainer = having(children, "chat-trainer", conditions=[failed])
     assert reported("TrainingHealthy", children=trainer) == ("TrainerFailing", f"job chat-trainer {text}")
     init = having(children, "chat-init", conditions=[failed], succeeded=0)

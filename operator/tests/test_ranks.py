@@ -139,7 +139,7 @@ LOST = f"aurora-core: rank 0 {LOST_RANK} 2 ranks: Connection closed by peer"
     ("pods", "seen"),
     [
         ([a_pod(0), a_pod(1)], ("Running", "2 trainer pods are running")),
-        ([a_pod(0), a_pod(1, ready=False)], ("TrainerStarting", "1 of 2 trainer pods run")),
+        ([a_pod(0), a_pod(1, ready=False)], ("TrainerStarting", "1 of 2 trainer pods are running")),
         ([a_pod(0)], ("TrainerFailing", "job chat-trainer cannot make 1 of its 2 pods: ")),
         ([a_pod(0, LOST), a_pod(1, "no memory")], ("TrainerFailing", "chat-trainer-1-x/trainer ended with 1: no mem")),
         ([a_pod(0, LOST), a_pod(1, LOST)], ("TrainerFailing", "chat-trainer-0-x/trainer ended with 1: aurora-core: ")),

@@ -38,8 +38,8 @@ OLD = Problem("ApplyRefused", "cannot apply: .spec.headGroupSpec.x: field not de
         ({"problems": (OLD,)}, {}, ("KubeRayTooOld", "cannot apply: .spec.headGroupSpec.x: field not declared")),
         ({"problems": (Problem("ApplyRefused", "quota", AT),)}, {}, ("ApplyRefused", "quota")),
         ({}, None, ("ClusterNew", "RayCluster chat-ray is made once")),
-        ({}, {"status": {}}, ("KubeRaySilent", "KubeRay has not taken up RayCluster chat-ray")),
-        ({}, {}, ("HeadStarting", "the head does not run yet")),
+        ({}, {"status": {}}, ("KubeRaySilent", "KubeRay has not acted on RayCluster chat-ray")),
+        ({}, {}, ("HeadStarting", "the head is not running yet")),
         ({}, {"status": {"conditions": FAILING}}, ("HeadFailing", "exceeded quota")),
         ({"head_pods": (a_head(),)}, {}, ("HeadReady", "the head runs, and its driver")),
         (

@@ -89,7 +89,7 @@ def test_one_named_rule_is_dealt_by_alone():
         (Served(lacks=True), "RouteKindMissing", "install the Gateway API"),
         (Served(), "RouteMissing", "there is no HTTPRoute front in namespace ns"),
         (Served(refuses=403), "RouteForbidden", "routes.enabled"),
-        (Served(a_gateway_s() | {"status": {}}), "RouteNotAccepted", "no Gateway has taken it up"),
+        (Served(a_gateway_s() | {"status": {}}), "RouteNotAccepted", "no Gateway has accepted it"),
         (
             Served(
                 a_gateway_s()

@@ -53,8 +53,14 @@ def pending(snapshot, kind, maker):
     ("mode", "kind", "maker", "reason", "said"),
     [
         ("ReadWriteMany", None, "", "ClaimClassless", "the cluster has no default: delete the resource"),
-        ("ReadWriteMany", "gp3", "ebs.csi.aws.com", "ClaimUnshareable", "ebs.csi.aws.com of storage class gp3 makes"),
-        ("ReadWriteMany", *AWAY, "ClaimPending", "many a storage class has no ReadWriteMany, standard perhaps"),
+        (
+            "ReadWriteMany",
+            "gp3",
+            "ebs.csi.aws.com",
+            "ClaimUnshareable",
+            "ebs.csi.aws.com of storage class gp3 provisions",
+        ),
+        ("ReadWriteMany", *AWAY, "ClaimPending", "many storage classes have no ReadWriteMany; if standard has none, "),
         ("ReadWriteOnce", "gp3", "ebs.csi.aws.com", "ClaimPending", "kubectl describe pvc chat-weights says why"),
     ],
 )
@@ -69,8 +75,8 @@ def test_a_claim_without_a_volume_says_what_is_known_of_why(mode, kind, maker, r
 @pytest.mark.parametrize(
     ("kind", "reason", "said"),
     [
-        ("Resizing", "Growing", "claim chat-weights of 20Gi grows to 40Gi: the storage makes its volume larger"),
-        ("FileSystemResizePending", "Growing", "its file system grows where a pod mounts it"),
+        ("Resizing", "Growing", "claim chat-weights of 20Gi grows to 40Gi: the storage expands its volume"),
+        ("FileSystemResizePending", "Growing", "its file system grows once a pod mounts it"),
         ("ControllerResizeError", "GrowFailing", "claim chat-weights of 20Gi cannot grow to 40Gi: quota exceeded"),
         ("ModifyingVolume", "Bound", "claim chat-weights is bound"),
     ],

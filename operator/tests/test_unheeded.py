@@ -30,7 +30,7 @@ def said(annotations, status=None, versions=VERSIONS):
         (ROLL_BACK, "2:", "names no version after the colon"),
         (ROLL_BACK, "2:2", "names one version twice"),
         (ROLL_BACK, "2:1:0", "names no version after the colon"),
-        (PAUSE, "no", "is neither true nor false, and pauses"),
+        (PAUSE, "no", "is neither true nor false, and pauses promotion"),
         (SPECULATION, "Off", "is neither off nor on, and changes nothing"),
     ],
 )

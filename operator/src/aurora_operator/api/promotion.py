@@ -72,7 +72,7 @@ class Gate(Config):
     """Where versions may be worse (minImprovement below 0, onInconclusive: Promote), one that may be further below the
     best so far, over all promotions since, is not promoted; the best one challenges stable first."""
     on_inconclusive: Literal["KeepStable", "Promote"] = "KeepStable"
-    """What then: keep what is proved, or take the candidate."""
+    """What happens then: stable is kept, or the candidate promoted."""
 
 
 class Guard(Config):
@@ -157,7 +157,7 @@ class Strata(StrataConfig):
     named: Annotated[tuple[Stratum, ...], Effect.ENGINES] = Field(min_length=1, max_length=MOST_NAMED)
     """The named strata; a change of weight or maxRegression alone restarts nothing."""
     other: OtherStratum = OtherStratum()
-    """What remains."""
+    """Requests of no named stratum."""
 
 
 class Route(Config):

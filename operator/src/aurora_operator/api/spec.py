@@ -166,7 +166,7 @@ class SamplesSpec(Samples):
 
 
 class Spec(Config):
-    """What is desired."""
+    """The desired state."""
 
     model_config = rules(
         (

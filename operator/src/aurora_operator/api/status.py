@@ -19,7 +19,7 @@ class Condition(Part):
     type: Text
     """What it is about, such as Available."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Whether the condition is true."""
     reason: Text
     """Why, as one CamelCase identifier."""
     message: Text = ""
@@ -222,7 +222,7 @@ class Budget(Part):
     """What is left of the probability of false promotions."""
 
     left: Alpha
-    """Its amount."""
+    """What is left of it."""
     since: AwareDatetime
     """When; it grows from then on."""
 
@@ -249,7 +249,7 @@ class Entry(Part):
 
 
 class Status(Part):
-    """What is."""
+    """The observed state."""
 
     observed_generation: int = 0
     """Generation of the spec that was last acted upon."""

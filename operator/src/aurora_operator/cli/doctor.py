@@ -111,7 +111,7 @@ def of_prometheus(found: Found, answer: Answer) -> Check:
     needs = prometheus.needs(spec) if spec is not None else ""
     if answer.failure in {Failure.FORBIDDEN, Failure.UNAUTHENTICATED} or (answer.failure is not None and needs):
         why = f"it needs {needs}, which a query from here does not send" if needs else _last(answer.error)
-        text = f"cannot be asked from here: {why}; PromotionProgressing has what the operator sees"
+        text = f"cannot be queried from here: {why}; PromotionProgressing has what the operator sees"
         return Check(name, Result.FORBIDDEN, text)
     if answer.failure in {Failure.NO_KIND, Failure.MISSING}:
         text = "promotion.prometheus.url names no Service that is there, or a path below which there is no query API"

@@ -66,7 +66,7 @@ def _plot(kubectl: Kubectl, options: argparse.Namespace) -> None:
     def read(below: str) -> str:
         answer = prometheus.queried(kubectl, spec, below)
         if answer.failure is not None:
-            end(f"{spec.url} cannot be asked from here: {answer.error.strip()}{needs}")
+            end(f"{spec.url} cannot be queried from here: {answer.error.strip()}{needs}")
         return answer.out
 
     now = datetime.now(UTC)

@@ -101,10 +101,10 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
 _MEANINGS = {
     404: "there is no query API below promotion.prometheus.url: check its path (Mimir's ends in /prometheus)",
     405: "there is no query API below promotion.prometheus.url: check its path (Mimir's ends in /prometheus)",
-    429: "it has too many requests and answers this one later",
-    502: "what stands before it has no answer of it: is it up?",
-    503: "what stands before it has no answer of it: is it up?",
-    504: "what stands before it has no answer of it: is it up?",
+    429: "it has too many requests: the query is repeated later",
+    502: "the proxy in front of it gets no answer from it: check that it is up",
+    503: "the proxy in front of it gets no answer from it: check that it is up",
+    504: "the proxy in front of it gets no answer from it: check that it is up",
     200: "promotion.prometheus.url leads to something else, such as a login page or a user interface",
 }
 
@@ -117,7 +117,7 @@ def refusal(status: int, credentials: Credentials) -> str:
         what = "accepts no" if status == http.HTTPStatus.UNAUTHORIZED else "forbids to query with these"
         return f"it {what} credentials ({shown})" + ("" if credentials.tenant else tenant)
     if 300 <= status < 400:  # noqa: PLR2004 (redirects)
-        return "it leads elsewhere, perhaps to a login page: name the URL behind it"
+        return "it redirects, perhaps to a login page: name the URL behind it"
     return _MEANINGS.get(status, "")
 
 
@@ -237,14 +237,12 @@ class Prometheus:
                 try:
                     number = float(value)
                 except ValueError:
-                    raise PrometheusError(f"{query!r} gives something else than a number") from None
+                    raise PrometheusError(f"{query!r} returned something other than a number") from None
                 return number if math.isfinite(number) else None
             case ("vector", several):
-                raise PrometheusError(
-                    f"{query!r} gives {len(several)} series where one number is desired: aggregate it"
-                )
+                raise PrometheusError(f"{query!r} returned {len(several)} series instead of one number: aggregate it")
             case (kind, _):
-                raise PrometheusError(f"{query!r} gives a {kind} where one number is desired")
+                raise PrometheusError(f"{query!r} returned a {kind} instead of one number")
 
     def close(self) -> None:
         """Close the connection."""

@@ -35,7 +35,7 @@ def _rollback(value: str, newest: int | None, at: Progress) -> str:
 
 
 def _pause(value: str) -> str:
-    return "" if value in {"", "true", "false"} else "is neither true nor false, and pauses"
+    return "" if value in {"", "true", "false"} else "is neither true nor false, and pauses promotion"
 
 
 def _speculation(value: str) -> str:

@@ -52,7 +52,7 @@ def _unfit(names: Sequence[str], secret: str) -> str:
         return ""
     return (
         f"serving.adopt.selector matches pods without an agent that has the key of Secret {secret}: "
-        f"{listed(names, 3)}; they count for nothing: patch their workload (kubectl aurora adopt), or narrow the "
+        f"{listed(names, 3)}; they are ignored: patch their workload (kubectl aurora adopt), or narrow the "
         "selector"
     )
 

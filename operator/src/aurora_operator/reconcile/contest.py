@@ -62,8 +62,8 @@ def message(applied: Mapping[Key, Applied], namespace: str, now: datetime) -> st
         return ""
     (_, kind, name), by = min(found.items())
     return (
-        f"{kind} {namespace}/{name}: {by}, again and again after this operator set it, which now waits for up to half "
-        "an hour between two times: have the other leave it, or set it in this resource"
+        f"{kind} {namespace}/{name}: {by}, again and again after this operator set it back. The operator now waits "
+        "for up to half an hour between two tries: have the other client leave it, or set it in this resource"
     )
 
 

@@ -88,7 +88,7 @@ def _evidence(
     refused = ledger.refused
     if refused:
         return Evidence(
-            problem=f"{refused} scrapes have counters that are negative, infinite or no number: something else than "
+            problem=f"{refused} scrapes have counters that are negative, infinite or no number: something other than "
             "the agents writes them, or an engine is broken"
         )
 
@@ -150,7 +150,7 @@ def _guards(
         compares = ratio is not None and (stable is not None or other is not None)
         # A share of what is negative would be less for more.
         if value is None or (compares and (other is None or other <= 0)):
-            out.append(GuardResult(guard.name, None, "the query gives no number"))
+            out.append(GuardResult(guard.name, None, "the query returned no number"))
             continue
         share = ratio * other if compares and ratio is not None and other is not None else None
         checks = (

@@ -58,7 +58,7 @@ def podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...], 
     if failed:
         # Without end as it is, only a deadline or a rule that another client set makes it fail.
         words = ": ".join(str(failed[one]) for one in ("reason", "message") if failed.get(one))
-        return f"job {name} was given up ({words}): another one is made a minute later"
+        return f"job {name} failed ({words}): it is recreated after a minute"
     started = ((job or {}).get("status") or {}).get("startTime")
     # One that was suspended until now is about to restart.
     if len(pods) >= desired or started is None or condition_of(job, "Suspended"):

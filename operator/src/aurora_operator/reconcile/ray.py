@@ -87,14 +87,14 @@ def _held(snapshot: Snapshot, cluster: Mapping[str, Any]) -> Seen | None:
     """Why KubeRay does nothing with the cluster: it does not run, or another client suspended it."""
     made, name = cluster["metadata"].get("creationTimestamp"), snapshot.resource.ray
     if not cluster.get("status") and made is not None and snapshot.now - datetime.fromisoformat(made) > _SILENT:
-        text = f"KubeRay has not taken up RayCluster {name}: does its operator run, and does it watch this namespace?"
+        text = f"KubeRay has not acted on RayCluster {name}: check that its operator runs and watches this namespace"
         return Seen("False", "KubeRaySilent", text)
     if not (cluster.get("spec") or {}).get("suspend"):
         return None
     queue = (cluster["metadata"].get("labels") or {}).get(QUEUE)
     if queue is None:
-        return Seen("False", "Queued", f"RayCluster {name} is suspended by another client, which has to let it run")
-    text = f"RayCluster {name} waits in queue {queue}: kubectl describe workloads in its namespace says for what"
+        return Seen("False", "Queued", f"RayCluster {name} is suspended by another client, which has to resume it")
+    text = f"RayCluster {name} waits in queue {queue}: kubectl describe workloads in its namespace shows why"
     return Seen("False", "Queued", text)
 
 
@@ -120,4 +120,4 @@ def ready(snapshot: Snapshot) -> Seen:
     if any(is_ready(pod) and outlived(pod, snapshot.now) for pod in snapshot.head_pods):
         return Seen("True", "HeadReady", f"the head runs, and its {DRIVER}")
     why = trouble(snapshot.head_pods) or refused(snapshot)
-    return Seen("False", "HeadFailing", why) if why else Seen("Unknown", "HeadStarting", "the head does not run yet")
+    return Seen("False", "HeadFailing", why) if why else Seen("Unknown", "HeadStarting", "the head is not running yet")

@@ -106,7 +106,7 @@ def _not_accepted(live: Mapping[str, Any]) -> str:
     ]
     if any(one.get("status") == "True" for one in conditions):
         return ""
-    return next((f"{one.get('reason')}: {one.get('message')}" for one in conditions), "no Gateway has taken it up")
+    return next((f"{one.get('reason')}: {one.get('message')}" for one in conditions), "no Gateway has accepted it")
 
 
 def observed(cluster: Cluster, resource: Resource) -> Routed | None:

@@ -28,8 +28,8 @@ _FOR_ONE_NODE = frozenset(
 )
 """Provisioners whose file systems one node can have at a time."""
 _GROWTH = {
-    "Resizing": "the storage makes its volume larger",
-    "FileSystemResizePending": "its file system grows where a pod mounts it",
+    "Resizing": "the storage expands its volume",
+    "FileSystemResizePending": "its file system grows once a pod mounts it",
 }
 """Conditions of a claim that is being made larger."""
 _STUCK = ("ControllerResizeError", "NodeResizeError")
@@ -47,11 +47,11 @@ def _pending(name: str, claim: Mapping[str, Any], phase: str, *, made: bool) -> 
         return Seen("False", "ClaimClassless", message)
     if shared and maker in _FOR_ONE_NODE:
         message = (
-            f"claim {name} wants ReadWriteMany, but {maker} of storage class {kind} makes volumes for one node: "
-            f"{remedy} (a storageClassName that can, or accessMode: ReadWriteOnce with all pods on one node)"
+            f"claim {name} asks for ReadWriteMany, but {maker} of storage class {kind} provisions volumes for one "
+            f"node: {remedy} (a storageClassName that can, or accessMode: ReadWriteOnce with all pods on one node)"
         )
         return Seen("False", "ClaimUnshareable", message)
-    perhaps = f"; many a storage class has no ReadWriteMany, {kind} perhaps: then {remedy}" if shared else ""
+    perhaps = f"; many storage classes have no ReadWriteMany; if {kind} has none, {remedy}" if shared else ""
     return Seen("False", f"Claim{phase}", f"claim {name} has no volume: kubectl describe pvc {name} says why{perhaps}")
 
 
@@ -75,7 +75,7 @@ def _unbound(snapshot: Snapshot) -> Seen | None:
     claim = snapshot.children.get(("v1", "PersistentVolumeClaim", name))
     if claim is None:
         if snapshot.spec.weights.claim_name is None:
-            return Seen("Unknown", "ClaimNew", f"claim {name} is being made")
+            return Seen("Unknown", "ClaimNew", f"claim {name} is being created")
         return Seen("False", "ClaimMissing", f"there is no claim {name}: make it, or have weights.template make one")
     if claim["metadata"].get("deletionTimestamp"):
         message = (
@@ -100,7 +100,7 @@ def _replaced(snapshot: Snapshot) -> Seen | None:
     if found is None:
         return Seen("False", "StableMissing", f"claim {snapshot.resource.claim} has no {what} any more: {undo}")
     if stable.digest and found.digest and stable.digest != found.digest:
-        message = f"{what} is another one on claim {snapshot.resource.claim} than was promoted: {undo}"
+        message = f"{what} on claim {snapshot.resource.claim} is not the one that was promoted: {undo}"
         return Seen("False", "VolumeReplaced", message)
     return None
 
@@ -115,13 +115,14 @@ def _failing(snapshot: Snapshot) -> Seen | None:
     name = snapshot.resource.claim
     failing = [f"{pod.name}: {pod.volume_problem}" for pod in snapshot.pods if pod.volume_problem]
     if failing:
-        return Seen("False", "VolumeFailing", f"{failing[0]}; live drafts keep serving; no new version can be loaded")
+        message = f"{failing[0]}; live drafts keep serving; no new version can be activated"
+        return Seen("False", "VolumeFailing", message)
     replaced = _replaced(snapshot)
     if replaced is not None:
         return replaced
     if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in snapshot.pods):
         left = f"less than {FULL:.0%} of claim {name} is free"
-        return Seen("False", "VolumeFull", f"{left}: samples are dropped and training can save nothing; grow the claim")
+        return Seen("False", "VolumeFull", f"{left}: samples are dropped and training cannot save; expand the claim")
     return None
 
 

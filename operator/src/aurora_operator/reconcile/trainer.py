@@ -36,8 +36,8 @@ def held(snapshot: Snapshot, name: str) -> str:
         return ""
     queue = (job["metadata"].get("labels") or {}).get(QUEUE)
     if queue is None:
-        return f"job {name} is suspended by another client, which has to let it run"
-    return f"job {name} waits in queue {queue}: kubectl describe workloads in its namespace says for what"
+        return f"job {name} is suspended by another client, which has to resume it"
+    return f"job {name} waits in queue {queue}: kubectl describe workloads in its namespace shows why"
 
 
 def _queued(snapshot: Snapshot) -> Seen | None:
@@ -115,5 +115,5 @@ def training(snapshot: Snapshot) -> Seen:
     why = _why_not(snapshot, pods)
     if why:
         return Seen("False", "TrainerFailing", why)
-    what = "the trainer does not run yet" if nodes == 1 else f"{well} of {nodes} trainer pods run"
+    what = "the trainer is not running yet" if nodes == 1 else f"{well} of {nodes} trainer pods are running"
     return Seen("Unknown", "TrainerStarting", what)
