@@ -138,7 +138,7 @@ class InProcess:
     def finish(self, uncaptured: int = 0) -> None:
         """Wait until the samples of all requests but so many are sent, and write down what there was."""
         self._until(lambda: self._done() + uncaptured == len(self._asked))
-        answers = {rid: asdict(self._answer(rid)) for rid in self._asked}
+        answers = {rid: asdict(self.answer(rid)) for rid in self._asked}
         (self._folder / ANSWERS).write_text(json.dumps(answers))
         (self._folder / STATE).write_text(json.dumps(self.state()))
 
@@ -146,7 +146,8 @@ class InProcess:
         capture = self.state()["capture"]
         return int(capture["samples"]) + sum(capture["dropped"].values())
 
-    def _answer(self, rid: str) -> Answer:
+    def answer(self, rid: str) -> Answer:
+        """What became of a request that ended."""
         request = self._asked[rid]
         reason = type(request.finished_reason).__name__.removeprefix("FINISH_").lower()
         output = list(request.output_ids_through_stop)
@@ -161,7 +162,7 @@ class InProcess:
         """In the place of the scheduler's reading of its socket: once in each iteration."""
         from sglang.srt.managers.io_struct import AbortReq  # noqa: PLC0415
 
-        scheduler = self.scheduler
+        scheduler, grammars = self.scheduler, self.scheduler.grammar_manager.grammar_queue
         if time.monotonic() > self._deadline:
             raise TimeoutError(f"the engine answered only {list(self._asked)}")
         for rid, tokens in list(self._aborts.items()):
@@ -169,19 +170,19 @@ class InProcess:
                 del self._aborts[rid]
                 scheduler.abort_request(AbortReq(rid=rid))
         if self._waiting:
-            scheduler.process_input_requests([_request(one) for one in self._waiting])
-            self._asked |= {one.rid: one for one in scheduler.waiting_queue}
+            scheduler.process_input_requests([_request(one, scheduler.tokenizer) for one in self._waiting])
+            self._asked |= {one.rid: one for one in (*scheduler.waiting_queue, *grammars)}
             self._waiting = []
-        elif scheduler.last_batch is None and not scheduler.waiting_queue and scheduler.running_batch.is_empty():
+        elif not (scheduler.last_batch or scheduler.waiting_queue or grammars) and scheduler.running_batch.is_empty():
             raise _DoneError
 
 
-def _request(asked: Ask) -> Any:
+def _request(asked: Ask, tokenizer: Any) -> Any:
     from sglang.srt.managers.io_struct import TokenizedGenerateReqInput  # noqa: PLC0415
     from sglang.srt.sampling.sampling_params import SamplingParams  # noqa: PLC0415
 
     sampling = SamplingParams(**{"temperature": 0, "max_new_tokens": 16, "ignore_eos": True, **asked.sampling})
-    sampling.normalize(None)
+    sampling.normalize(tokenizer)
     plain = {
         "input_text": None, "input_embeds": None, "mm_inputs": None, "token_type_ids": None, "return_logprob": False,
         "logprob_start_len": -1, "top_logprobs_num": 0, "token_ids_logprob": None, "stream": False,

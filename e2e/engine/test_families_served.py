@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -12,10 +14,12 @@ from aurora_core.arithmetic import STATE_DTYPES
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import decode
 from engine_support import ROOT
-from families import LAYERS, edit, make, text_model
+from families import LAYERS, VOCAB, edit, make, text_model
 from in_process import ANSWERS, SPOOL, STATE, TARGET
+from kinds import DROPPED, PATTERN, SCHEMA, save_tokenizer
 from machine import patience
-from serve import STEPS
+from serve import KINDS, STEPS
+from transformers import AutoTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 KEYS = {"minimax_m2": {"scoring_func": "sigmoid"}}
@@ -39,7 +43,10 @@ def served(tmp_path_factory):
     for name, model in models.items():
         model.save_pretrained(root / name / TARGET)
         edit(root / name / TARGET, config=lambda raw, name=name: raw.update(KEYS.get(name, {})))
-    command = [sys.executable, ROOT / "e2e" / "engine" / "serve.py", *(root / name for name in FAMILIES)]
+    models[KINDS] = models["llama"]
+    models[KINDS].save_pretrained(root / KINDS / TARGET)
+    save_tokenizer(root / KINDS / TARGET, VOCAB)
+    command = [sys.executable, ROOT / "e2e" / "engine" / "serve.py", *(root / name for name in models)]
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(command, check=True, env=os.environ | path, timeout=patience(500))
     return {name: (model, root / name) for name, model in models.items()}
@@ -76,32 +83,64 @@ def samples_of(folder):
     return {sample.request: sample for sample in read}
 
 
+def read(folder):
+    """What was answered, what the plugin reported, and what was captured."""
+    assert (folder / STATE).exists(), (folder / "log.txt").read_text()[-3000:]
+    answers, state = (json.loads((folder / file).read_text()) for file in (ANSWERS, STATE))
+    assert state["errors"] == state["capture"]["mismatches"] == {}
+    return answers, state, samples_of(folder)
+
+
+def check_rows(model, sample, answer, gone=0):
+    """Tokens and states are those of the request, after so many of its first tokens; gives what is likeliest there."""
+    whole = answer["prompt"] + answer["output"]
+    assert sample.tokens.tolist() == whole[gone:]
+    assert sample.prompt_tokens == len(answer["prompt"]) - gone
+    outputs, last, logits = computed(model, torch.tensor(whole[:-1]), gone)
+    aux = torch.cat([outputs[layer] for layer in AUX], -1)
+    torch.testing.assert_close(sample.aux.float(), aux, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(sample.last.float(), last, rtol=1e-3, atol=1e-3)
+    return logits[sample.prompt_tokens - 1 :].topk(2, -1)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_served_and_captured_row_by_row_and_swapped(served, name):
     model, folder = served[name]
-    assert (folder / STATE).exists(), (folder / "log.txt").read_text()[-3000:]
-    answers, state = (json.loads((folder / file).read_text()) for file in (ANSWERS, STATE))
-    samples = samples_of(folder)
+    answers, state, samples = read(folder)
     assert samples.keys() == answers.keys() - {"uncaptured"}
+    head = Target(folder / TARGET).lm_head.float()
     for request, sample in samples.items():
-        answer = answers[request]
-        gone = answer["cached"] if request == "rest" else 0
-        whole = answer["prompt"] + answer["output"]
-        assert sample.tokens.tolist() == whole[gone:], request
-        assert sample.prompt_tokens == len(answer["prompt"]) - gone
-        outputs, last, logits = computed(model, torch.tensor(whole[:-1]), gone)
-        aux = torch.cat([outputs[layer] for layer in AUX], -1)
-        for got, want in ((sample.aux, aux), (sample.last, last)):
-            torch.testing.assert_close(got.float(), want, rtol=1e-3, atol=1e-3, msg=lambda m, r=request: f"{r}: {m}")
-        said = logits[sample.prompt_tokens - 1 :].topk(2, -1)
+        said = check_rows(model, sample, answers[request], answers[request]["cached"] if request == "rest" else 0)
         clear = said.values[:, 0] - said.values[:, 1] > 1e-2
         assert (said.indices[:, 0] == sample.tokens[sample.prompt_tokens :])[clear].all(), request
-        own = F.linear(sample.last.float(), Target(folder / TARGET).lm_head.float())
+        own = F.linear(sample.last.float(), head)
         assert (own[sample.prompt_tokens - 1 :].argmax(-1) == said.indices[:, 0])[clear].all()
     assert min(answers[name]["cached"] for name in ("prefix-1", "rest")) >= 64
-    assert state["capture"]["cut"] == 1
-    assert state["errors"] == state["capture"]["mismatches"] == state["capture"]["dropped"] == {}
+    assert (state["capture"]["cut"], state["capture"]["dropped"]) == (1, {})
     check_counters(state, answers, samples)
+
+
+def test_each_kind_of_request_is_captured_right_or_refused_and_counted(served):
+    model, folder = served[KINDS]
+    answers, state, samples = read(folder)
+    assert samples.keys() == answers.keys() - DROPPED.keys()
+    assert state["capture"]["dropped"] == Counter(DROPPED.values())
+    assert state["capture"]["cut"] == 0
+    for request, sample in samples.items():
+        check_rows(model, sample, answers[request])
+    assert answers["turn"]["cached"] >= 64
+    assert answers["n-0"]["output"] != answers["n-1"]["output"]
+    assert answers["aborted"]["finish"] == "abort"
+    tokenizer = AutoTokenizer.from_pretrained(folder / TARGET)
+
+    def text(request):
+        return tokenizer.decode(answers[request]["output"], skip_special_tokens=True)
+
+    plain, stopped = answers["plain"]["output"], answers["stop"]["output"]
+    assert stopped == plain[: len(stopped)]
+    assert 0 < len(stopped) < len(plain)
+    assert re.fullmatch(PATTERN, text("regex"))
+    assert json.loads(text("json")).keys() == SCHEMA["properties"].keys()
 
 
 def check_counters(state, answers, samples):

@@ -136,6 +136,10 @@ class Runtime:
         if not may_be_captured(request.sampling_params.custom_params):
             self.sender.drop("opted_out")
             return
+        if request.input_embeds is not None or request.positional_embed_overrides is not None:
+            # SGLang says token 1, or what the client said, where the target was given vectors instead.
+            self.sender.drop("embeddings")
+            return
         tokens = torch.tensor([*request.origin_input_ids, *request.output_ids_through_stop], dtype=torch.int64)
         slots = req_to_token[request.kv.req_pool_idx, : tokens.shape[0] - 1].to("cpu", torch.int64)
         self.capture.collect(request.rid, tokens, len(request.origin_input_ids), slots, self.swap.state.live)
