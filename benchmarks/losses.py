@@ -129,7 +129,7 @@ class Killed:
         self._running = Operator.start(SPACE, self._log)
 
     def stop(self) -> None:
-        """End it."""
+        """End the operator that runs."""
         self._running.stop()
 
 

@@ -128,7 +128,7 @@ class Peer:
         return {"error": "not done in its time"}
 
     def stop(self) -> None:
-        """End it."""
+        """Kill the process."""
         self._process.kill()
         with suppress(BrokenPipeError), self._process:
             pass

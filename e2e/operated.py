@@ -57,21 +57,21 @@ class Operator:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Id of its process."""
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Of CPU, since it started."""
+        """CPU seconds since it started."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self) -> float:
-        """Of memory."""
+        """Resident memory, MiB."""
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize() / (1 << 20)
 
     def peak_mib(self) -> float:
-        """The most resident memory since it started."""
+        """The most resident memory since it started, MiB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
@@ -95,6 +95,6 @@ class Operator:
         self._process.wait(60)
 
     def stop(self) -> None:
-        """End it."""
+        """End it with SIGTERM, and wait until it has."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)

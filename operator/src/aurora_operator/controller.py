@@ -26,7 +26,7 @@ reconcile may take: each of its requests has its deadline."""
 
 
 class Name(NamedTuple):
-    """Of a resource."""
+    """Namespace and name of a resource."""
 
     namespace: str
     name: str

@@ -24,7 +24,7 @@ _AUTHORIZATION = re.compile(
 
 
 def _signature(key: str, *parts: str) -> str:
-    """Of parts in their order; each comes with its length, so that no two lists of parts are the same bytes."""
+    """The signature of parts in their order, each with its length, so that no two lists of parts are the same bytes."""
     made = hmac.new(key.encode(), digestmod=sha256)
     for part in parts:
         data = part.encode()

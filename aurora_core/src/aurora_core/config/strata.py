@@ -42,7 +42,7 @@ class StrataConfig(Config):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all, ``other`` last."""
+        """Names of all strata, ``other`` last."""
         return (*(one.name for one in self.named), OTHER)
 
     def of(self, value: str) -> str:

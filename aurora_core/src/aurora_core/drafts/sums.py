@@ -9,7 +9,7 @@ from aurora_core.drafts.family import StepSums
 
 
 def nothing(steps: int) -> StepSums:
-    """Of a micro-batch without a row to learn from."""
+    """Sums of a micro-batch without a row to learn from."""
     return StepSums([0.0] * steps, [0.0] * steps, [0] * steps)
 
 

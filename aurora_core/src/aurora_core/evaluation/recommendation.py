@@ -38,7 +38,7 @@ class Costs:
     verify: float = 0.0
 
     def cycle(self, steps: int, tokens: int) -> float:
-        """Of a whole cycle, which without draft steps is the target's pass alone."""
+        """Milliseconds of a whole cycle, which without draft steps is the target's pass alone."""
         return self.target + steps * self.draft + (tokens - 1) * self.verify
 
 
@@ -76,7 +76,7 @@ class Choice:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of a request."""
+        """Tokens per second of a request."""
         return 1000 * self.accept_length / self.milliseconds
 
 

@@ -221,7 +221,7 @@ class Cluster:
                 self.finished = True
 
     def reports(self) -> Mapping[str, EngineReport | None]:
-        """Of each engine, None where its actor does not answer."""
+        """What each engine reports, None where its actor does not answer."""
         calls = {place.name: self._watched[place.name].handle.report.remote() for place in self.engines}
         found: dict[str, EngineReport | None] = {}
         deadline = time.monotonic() + 2.0
@@ -290,5 +290,5 @@ def _digest(of: object) -> str:
 
 
 def _name(place: EnginePlace | TrainerPlace) -> str:
-    """Of an actor: one for each configuration of it."""
+    """An actor's name: one for each configuration of it."""
     return f"{getattr(place, 'name', TRAINER)}-{_digest(place)}"

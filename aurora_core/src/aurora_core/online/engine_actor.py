@@ -65,12 +65,12 @@ class EnginePlace:
 
     @property
     def url(self) -> str:
-        """Of the engine, on its node."""
+        """URL of the engine, on its node."""
         return f"http://{listening.reachable(self.config.serving.host)}:{self.config.serving.port}"
 
     @property
     def agent_url(self) -> str:
-        """Of its sync agent, on its node."""
+        """URL of its sync agent, on its node."""
         return f"http://{listening.reachable(self.config.serving.host)}:{self.config.serving.agent_port}"
 
 

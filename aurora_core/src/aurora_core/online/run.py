@@ -233,7 +233,7 @@ def _serve(online: Online, say: Callable[[str], None]) -> End:
 
 
 def _content(file: Path | None) -> bytes | None:
-    """Of a file; None where there is none to follow, or none for now."""
+    """The bytes of a file; None where there is none to follow, or none for now."""
     try:
         return None if file is None else file.read_bytes()
     except OSError:

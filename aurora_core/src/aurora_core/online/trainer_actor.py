@@ -57,7 +57,7 @@ class TrainerActor:
         self._training: TrainingRun | None = None
 
     def pid(self) -> int:
-        """Of this process."""
+        """Id of this process."""
         return os.getpid()
 
     def exchange(self, engine: str, offers: Sequence[Offer], gone: Sequence[str], lost: Mapping[str, int]) -> Receipt:

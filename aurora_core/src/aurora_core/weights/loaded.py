@@ -35,7 +35,7 @@ class Loaded:
 
     @property
     def most_bytes(self) -> int:
-        """Of the files of any version with these tensors, in whatever type: no other can take this one's place."""
+        """The most bytes of any version with these tensors, in any type: a larger one is not read in its place."""
         elements = sum(tensor.numel() for tensor in self.tensors.values())
         return elements * _WIDEST_BYTES + _OTHER_BYTES
 

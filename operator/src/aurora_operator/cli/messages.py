@@ -99,7 +99,7 @@ def _numbers(candidate: Candidate, gate: Gate, now: datetime, *, manual: bool) -
     ]
     lines += [_stratum(one) for one in candidate.strata]
     if not candidate.progress or candidate.progress < _TOO_LITTLE:
-        lines.append("The blocks so far say next to nothing of which it will be.")
+        lines.append("The blocks so far hardly favor either.")
     else:
         seconds = (now - candidate.since).total_seconds() * (1 / candidate.progress - 1)
         rest = f"if it stays like this, the rest takes {seconds / 60:.0f} min"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ObjectKey(NamedTuple):
-    """Of one object."""
+    """API version, kind, namespace and name of one object."""
 
     api_version: str
     kind: str

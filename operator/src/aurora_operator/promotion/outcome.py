@@ -12,7 +12,7 @@ from aurora_operator.promotion.progress import Progress, entry_of
 
 
 class _Verdicts(NamedTuple):
-    """What a kind of trial's ends are called."""
+    """The verdicts of a kind of trial, by how it ended."""
 
     won: str
     lost: str

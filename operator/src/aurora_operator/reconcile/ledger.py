@@ -16,7 +16,7 @@ from aurora_operator.render.identity import Resource
 LOOKBACK_SECONDS = 600.0
 """How old the scrape before a trial may be."""
 OVERLAP_SECONDS = 120.0
-"""Read again at every analysis: what a Prometheus behind others shows late."""
+"""Read again at every analysis: a Prometheus that collects from others may have these samples late."""
 
 
 def named(strata: Strata | None) -> tuple[str, ...]:

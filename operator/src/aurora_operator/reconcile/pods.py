@@ -8,7 +8,7 @@ from aurora_operator.reconcile.snapshot import Snapshot
 from aurora_operator.render.identity import COMPONENT
 
 RECOVERED = timedelta(seconds=30)
-"""A process that finished counts as well again once it has run for this much longer than before its fall."""
+"""A process that crashed counts as healthy again once it has run for this much longer than before the crash."""
 _LONGEST_RUN = timedelta(minutes=5)
 _POD_OVERDUE = timedelta(seconds=30)
 """A Job makes its pod at once, or is not allowed to."""

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 2.0
 """How long a reconcile waits for an answer; a later one belongs to the next."""
 STALE = timedelta(seconds=60)
-"""How old an answer may be that stands in for one that is late. Counters only grow: an old answer proves less, and
+"""How old an answer may be that is used while the next one is late. Counters only grow: an old answer proves less, and
 nothing that is wrong."""
 _QUERIES_AT_ONCE, _OF_A_NAMESPACE = 256, 16
 _SOON_SECONDS = 0.05

@@ -59,7 +59,7 @@ def offered(cluster: Cluster, resource: Resource) -> Offered:
 
 
 def key(snapshot: Snapshot) -> Key:
-    """Of the RayCluster."""
+    """The key of the RayCluster."""
     return API, KIND, snapshot.resource.ray
 
 

@@ -74,6 +74,6 @@ class Claims:
 
 
 def annotations(body: Mapping[str, Any] | None) -> Mapping[str, str]:
-    """Of an object, or none."""
+    """The annotations of an object; empty without one."""
     found: Mapping[str, str] = ((body or {}).get("metadata") or {}).get("annotations") or {}
     return found

@@ -69,7 +69,7 @@ class Dealt(NamedTuple):
 
 
 def key(resource: Resource) -> Key | None:
-    """Of the route that a resource names."""
+    """The key of the route that a resource names."""
     route = resource.spec.promotion.canary.route
     return (*KINDS[route.kind], route.name) if route is not None else None
 

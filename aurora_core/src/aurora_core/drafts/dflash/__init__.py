@@ -37,11 +37,11 @@ class DFlashFamily:
         return draft
 
     def read_config(self, raw: Mapping[str, Any]) -> DFlashConfig:
-        """Of anyone's DFlash checkpoint."""
+        """The configuration of anyone's DFlash checkpoint."""
         return DFlashConfig.from_hf(raw)
 
     def assemble(self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layers: tuple[int, ...]) -> DFlashDraft:
-        """Of anyone's DFlash checkpoint."""
+        """A draft with the tensors of anyone's DFlash checkpoint."""
         del layers  # its configuration always says which
         return assemble.assemble(DFlashConfig.from_hf(raw), tensors)
 

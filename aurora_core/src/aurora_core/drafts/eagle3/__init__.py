@@ -40,11 +40,11 @@ class Eagle3Family:
         return draft
 
     def read_config(self, raw: Mapping[str, Any]) -> Eagle3Config:
-        """Of anyone's EAGLE3 checkpoint."""
+        """The configuration of anyone's EAGLE3 checkpoint."""
         return layouts.config_of(raw)
 
     def assemble(self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layers: tuple[int, ...]) -> Eagle3Draft:
-        """Of anyone's EAGLE3 checkpoint."""
+        """A draft with the tensors of anyone's EAGLE3 checkpoint."""
         config = layouts.config_of(raw)
         return assemble.assemble(config if config.aux_layers else replace(config, aux_layers=layers), tensors)
 
