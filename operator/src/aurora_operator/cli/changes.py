@@ -33,7 +33,7 @@ class Request:
 
     Attributes:
         annotation: as ``kubectl annotate`` takes it.
-        doing: what it asks for, in a few words.
+        doing: what it asks for, briefly.
         seen: what came of it, from a later status.
         undo: the annotation that takes it back.
         once: whether the annotation has no meaning any more once the outcome is final.

@@ -115,20 +115,20 @@ class Kubectl:
     kubeconfig: str = ""
     namespace: str = ""
 
-    def _arguments(self, words: tuple[str, ...]) -> list[str]:
+    def _arguments(self, arguments: tuple[str, ...]) -> list[str]:
         given = {"--context": self.context, "--kubeconfig": self.kubeconfig, "--namespace": self.namespace}
-        return [_COMMAND, *words, *(f"{name}={value}" for name, value in given.items() if value)]
+        return [_COMMAND, *arguments, *(f"{name}={value}" for name, value in given.items() if value)]
 
-    def _split(self, words: tuple[str, ...]) -> list[str]:
+    def _split(self, arguments: tuple[str, ...]) -> list[str]:
         """Options come before ``--``; what follows it is the command of ``kubectl exec``."""
-        at = words.index("--") if "--" in words else len(words)
-        return [*self._arguments(words[:at]), *words[at:]]
+        at = arguments.index("--") if "--" in arguments else len(arguments)
+        return [*self._arguments(arguments[:at]), *arguments[at:]]
 
-    def attempt(self, *words: str) -> Answer:
+    def attempt(self, *arguments: str) -> Answer:
         """Call kubectl; a failure is part of the answer."""
         try:
             done = subprocess.run(
-                self._split(words), check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+                self._split(arguments), check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS
             )
         except FileNotFoundError:
             end("kubectl is not on the PATH")
@@ -140,9 +140,9 @@ class Kubectl:
         text = "\n".join(line for line in lines if not _REPEATED.match(line)) or done.stderr.strip()
         return Answer(done.stdout, text or f"kubectl ended with {done.returncode}", failure_of(text))
 
-    def call(self, *words: str) -> str:
+    def call(self, *arguments: str) -> str:
         """What kubectl prints; ends the command where it fails."""
-        answer = self.attempt(*words)
+        answer = self.attempt(*arguments)
         if answer.failure is not None:
             end(_explained(answer))
         return answer.out
@@ -162,10 +162,10 @@ class Kubectl:
         return Kubectl(self.context, self.kubeconfig, namespace)
 
     @contextmanager
-    def stream(self, *words: str) -> Iterator[tuple[IO[bytes], "subprocess.Popen[bytes]"]]:
+    def stream(self, *arguments: str) -> Iterator[tuple[IO[bytes], "subprocess.Popen[bytes]"]]:
         """What kubectl prints while it does, both of its outputs as one."""
         try:
-            process = subprocess.Popen(self._split(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(self._split(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         except FileNotFoundError:
             end("kubectl is not on the PATH")
         with process:

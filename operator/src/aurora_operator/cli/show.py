@@ -145,7 +145,7 @@ def logs(kubectl: Kubectl, options: argparse.Namespace) -> None:
     """Those that kubectl reads, of every container of every pod."""
     # Not those of a Helm release that has the resource's name.
     chosen = ("-l", f"app.kubernetes.io/name=aurora,{INSTANCE}={options.name}", "--all-containers", "--prefix")
-    words = (
+    arguments = (
         "logs",
         *chosen,
         "--max-log-requests=1000",
@@ -153,7 +153,7 @@ def logs(kubectl: Kubectl, options: argparse.Namespace) -> None:
         str(options.tail),
         *(("-f",) if options.follow else ()),
     )
-    with kubectl.stream(*words) as (out, process), suppress(KeyboardInterrupt):
+    with kubectl.stream(*arguments) as (out, process), suppress(KeyboardInterrupt):
         for line in out:
             write(line.decode(errors="replace").rstrip("\r\n"))
     sys.exit(process.returncode)

@@ -108,7 +108,7 @@ class Interval:
 
     @property
     def ends(self) -> str:
-        """Both ends in words."""
+        """Both ends as text."""
         return ends(self.lower, self.upper)
 
 
@@ -121,7 +121,7 @@ def moved(lower: float | None, upper: float | None) -> tuple[float | None, float
 
 
 def ends(lower: float | None, upper: float | None) -> str:
-    """The ends of a ratio's interval in words; an end that no data has moved yet, or that is None, is no number."""
+    """The ends of a ratio's interval as text; an end that no data has moved yet, or that is None, is no number."""
     least, most = moved(lower, upper)
     known = [] if least is None else [f"at least {least:.3f}"]
     known += [] if most is None else [f"at most {most:.3f}"]

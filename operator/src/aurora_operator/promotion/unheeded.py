@@ -54,8 +54,8 @@ def _flaws(annotations: Mapping[str, str], newest: int | None, at: Progress) -> 
         if name in known and (flaw := known[name](value)):
             yield f"annotation {name}={printable(value, _MOST_VALUE)!r} {flaw}"
         elif name not in known and name.startswith(f"{GROUP}/"):
-            words = ", ".join(one.partition("/")[2] for one in known)
-            yield f"annotation {printable(name, 60)} is not known: {words} are"
+            names = ", ".join(one.partition("/")[2] for one in known)
+            yield f"annotation {printable(name, 60)} is not known: {names} are"
 
 
 def unheeded(annotations: Mapping[str, str], at: Progress, newest: int | None) -> str:

@@ -57,8 +57,8 @@ def podless(snapshot: Snapshot, name: str, pods: tuple[Mapping[str, Any], ...], 
     failed = condition_of(job, "Failed")
     if failed:
         # Without end as it is, only a deadline or a rule that another client set makes it fail.
-        words = ": ".join(str(failed[one]) for one in ("reason", "message") if failed.get(one))
-        return f"job {name} failed ({words}): it is recreated after a minute"
+        why = ": ".join(str(failed[one]) for one in ("reason", "message") if failed.get(one))
+        return f"job {name} failed ({why}): it is recreated after a minute"
     started = ((job or {}).get("status") or {}).get("startTime")
     # One that was suspended until now is about to restart.
     if len(pods) >= desired or started is None or condition_of(job, "Suspended"):
