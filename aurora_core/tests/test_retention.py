@@ -135,7 +135,7 @@ class Capture:
         self.got.append(request)
 
 
-def test_a_request_that_opted_out_or_gave_vectors_is_counted_and_leaves_no_sample():
+def test_a_request_that_opted_out_or_gave_more_than_tokens_is_counted_and_leaves_no_sample():
     runtime = Runtime.__new__(Runtime)
     dropped = []
     runtime.counters = CycleCounters(0)
@@ -143,20 +143,23 @@ def test_a_request_that_opted_out_or_gave_vectors_is_counted_and_leaves_no_sampl
     runtime.capture = Capture()
     runtime.swap = SimpleNamespace(state=SimpleNamespace(live=0))
     given = {"private": {"params": dict(NOT_CAPTURED)}, "vectors": {"input_embeds": [[0.5], [0.5]]},
-             "replaced": {"positional_embed_overrides": object()}, "usual": {}}  # fmt: skip
+             "replaced": {"positional_embed_overrides": object()}, "usual": {},
+             "image": {"multimodal_inputs": SimpleNamespace(mm_items=[object()])},
+             "text": {"multimodal_inputs": SimpleNamespace(mm_items=[])}}  # fmt: skip
     for rid, what in given.items():
         request = SimpleNamespace(
             rid=rid,
             sampling_params=SimpleNamespace(custom_params=what.get("params")),
             input_embeds=what.get("input_embeds"),
             positional_embed_overrides=what.get("positional_embed_overrides"),
+            multimodal_inputs=what.get("multimodal_inputs"),
             origin_input_ids=[1, 2],
             output_ids_through_stop=[3, 4],
             kv=SimpleNamespace(req_pool_idx=0),
         )
         runtime.released(request, torch.zeros(1, 8, dtype=torch.int64), "finished")
-    assert runtime.capture.got == ["usual"]
-    assert dropped == ["opted_out", "embeddings", "embeddings"]
+    assert runtime.capture.got == ["usual", "text"]
+    assert dropped == ["opted_out", "embeddings", "embeddings", "media"]
 
 
 @given(st.text(max_size=40))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import torch
 from aurora_core.config import DraftConfig
 from aurora_core.protocol.request import NOT_CAPTURED
 from in_process import Ask, InProcess
@@ -16,6 +17,7 @@ SCHEMA = {
     "required": ["ok", "n"],
     "additionalProperties": False,
 }
+_IMAGE = 5
 DROPPED = {"one": "answer_too_short", "n": "answer_too_short", "aborted": "aborted", "private": "opted_out",
            "embeddings": "embeddings"}  # fmt: skip
 """Requests that are no samples, and why."""
@@ -29,6 +31,34 @@ def save_tokenizer(folder: Path, vocabulary: int) -> None:
     made = Tokenizer(models.BPE(vocab=tokens, merges=[]))
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=made, **special).save_pretrained(folder)
+
+
+def picture(before: list[int], after: list[int]) -> Ask:
+    """A small random image between some tokens, as a processor of Qwen3-VL gives it to SGLang's scheduler."""
+    from sglang.srt.managers.schedule_batch import (  # noqa: PLC0415
+        Modality,
+        MultimodalDataItem,
+        MultimodalProcessorOutput,
+    )
+
+    start, rows, columns = len(before), 2, 2
+    image = [[start, start + row, start + column] for row in range(rows) for column in range(columns)]
+    positions = [[i] * 3 for i in range(start)] + image + [[start + rows + i] * 3 for i in range(len(after))]
+    tokens = [*before, *[_IMAGE] * len(image), *after]
+    item = MultimodalDataItem(
+        modality=Modality.IMAGE,
+        offsets=[(start, start + len(image) - 1)],
+        feature=torch.randn(4 * len(image), 3 * 2 * 16 * 16, generator=torch.Generator().manual_seed(2)),
+        model_specific_data={"image_grid_thw": torch.tensor([[1, 2 * rows, 2 * columns]])},
+    )
+    inputs = MultimodalProcessorOutput(
+        mm_items=[item],
+        input_ids=tokens,
+        im_token_id=_IMAGE,
+        mrope_positions=torch.tensor(positions).T.contiguous(),
+        mrope_position_delta=torch.tensor([[positions[-1][0] + 1 - len(tokens)]]),
+    )
+    return Ask("picture", tokens, fields={"mm_inputs": inputs})
 
 
 def asked(folder: Path, draft: DraftConfig, arguments: tuple[str, ...], given: dict[str, list[int]]) -> None:

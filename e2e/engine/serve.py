@@ -13,11 +13,13 @@ from aurora_core.config import DraftConfig
 from aurora_core.models.target import Target
 from aurora_core.protocol.controls import Control
 from in_process import TARGET, Ask, InProcess
-from kinds import asked
+from kinds import asked, picture
 
 SIDE_BY_SIDE = 2
 STEPS, VOCABULARY = 3, 96
 ARGUMENTS = ("--chunked-prefill-size", "64", "--max-total-tokens", "600")
+SEEING = "qwen3_vl"
+"""Folder of the target that is shown an image."""
 KINDS = "kinds"
 """Folder of the engine that is asked in each way; those of the others have no tokenizer."""
 
@@ -49,6 +51,8 @@ def served(folder: Path) -> None:
         return
     engine = InProcess(folder, draft, ("--skip-tokenizer-init", *ARGUMENTS))
     engine.ask(Ask("short", given["short"]), Ask("chunked", given["chunked"]))
+    if folder.name == SEEING:
+        engine.ask(picture(given["short"], given["other"]))
     engine.ask(Ask("prefix-0", given["prefix-0"]))
     engine.ask(Ask("prefix-1", given["prefix-1"]))
     engine.set(Control.STEPS, 0)

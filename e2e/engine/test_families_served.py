@@ -18,7 +18,7 @@ from families import LAYERS, VOCAB, edit, make, text_model
 from in_process import ANSWERS, SPOOL, STATE, TARGET
 from kinds import DROPPED, PATTERN, SCHEMA, save_tokenizer
 from machine import patience
-from serve import KINDS, STEPS
+from serve import KINDS, SEEING, STEPS
 from transformers import AutoTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -107,7 +107,7 @@ def check_rows(model, sample, answer, gone=0):
 def test_a_family_is_served_and_captured_row_by_row_and_swapped(served, name):
     model, folder = served[name]
     answers, state, samples = read(folder)
-    assert samples.keys() == answers.keys() - {"uncaptured"}
+    assert samples.keys() == answers.keys() - {"uncaptured", "picture"}
     head = Target(folder / TARGET).lm_head.float()
     for request, sample in samples.items():
         said = check_rows(model, sample, answers[request], answers[request]["cached"] if request == "rest" else 0)
@@ -116,7 +116,7 @@ def test_a_family_is_served_and_captured_row_by_row_and_swapped(served, name):
         own = F.linear(sample.last.float(), head)
         assert (own[sample.prompt_tokens - 1 :].argmax(-1) == said.indices[:, 0])[clear].all()
     assert min(answers[name]["cached"] for name in ("prefix-1", "rest")) >= 64
-    assert (state["capture"]["cut"], state["capture"]["dropped"]) == (1, {})
+    assert (state["capture"]["cut"], state["capture"]["dropped"]) == (1, {"media": 1} if name == SEEING else {})
     check_counters(state, answers, samples)
 
 

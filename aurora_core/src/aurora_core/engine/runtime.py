@@ -140,6 +140,10 @@ class Runtime:
             # SGLang says token 1, or what the client said, where the target was given vectors instead.
             self.sender.drop("embeddings")
             return
+        if request.multimodal_inputs is not None and request.multimodal_inputs.mm_items:
+            # SGLang says hashes, which are no tokens, where the target saw an image or heard a sound.
+            self.sender.drop("media")
+            return
         tokens = torch.tensor([*request.origin_input_ids, *request.output_ids_through_stop], dtype=torch.int64)
         slots = req_to_token[request.kv.req_pool_idx, : tokens.shape[0] - 1].to("cpu", torch.int64)
         self.capture.collect(request.rid, tokens, len(request.origin_input_ids), slots, self.swap.state.live)
