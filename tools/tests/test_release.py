@@ -1,5 +1,8 @@
 """A release's tag agrees with every version that the checkout states, and has notes."""
 
+import re
+import tomllib
+
 import pytest
 from release import ROOT, notes, problems, versions
 
@@ -33,3 +36,13 @@ def test_what_keeps_a_checkout_from_being_the_release_is_named(tag, stated, chan
 
 def test_a_checkout_that_agrees_is_the_release():
     assert problems("v0.2.0", STATED, CHANGELOG) == []
+
+
+def test_every_file_of_changes_is_taken_into_the_changelog():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]
+    kinds = "|".join(kind["directory"] for kind in settings["type"])
+    folder = ROOT / settings["directory"]
+    names = {path.name for path in folder.iterdir()} - set(settings["ignore"])
+    assert [name for name in sorted(names) if not re.fullmatch(rf"\+[a-z0-9-]+\.({kinds})\.md", name)] == []
+    assert [name for name in sorted(names) if not (folder / name).read_text().strip()] == []
+    assert (ROOT / settings["filename"]).read_text().startswith(settings["start_string"])

@@ -11,6 +11,7 @@ COMMANDS = {
     "loop": (commands.loop, "make loop"),
     "online": (commands.online, "make online"),
     "benchmark": (commands.benchmark, "tools/workshop.sh benchmark"),
+    "soak": (commands.soak, "tools/workshop.sh soak"),
     "chart": (commands.chart, "tools/workshop.sh chart"),
     "unit": (commands.unit, "make unit"),
     "dev": (commands.dev, "make dev"),

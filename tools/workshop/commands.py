@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workshop import build
@@ -151,15 +151,25 @@ def online(session: Session, arguments: Sequence[str]) -> None:
 
 def benchmark(session: Session, arguments: Sequence[str]) -> None:
     """benchmarks/NAME.py in the network of a node, or with --api-only of an API server, that is started for it."""
+    _beside_a_node(session, arguments, lambda name: [ROOT / "benchmarks" / f"{name}.py"])
+
+
+def soak(session: Session, arguments: Sequence[str]) -> None:
+    """benchmarks/soak/NAME.py, in the same way."""
+    _beside_a_node(session, arguments, lambda name: ["-m", f"soak.{name}"])
+
+
+def _beside_a_node(session: Session, arguments: Sequence[str], program: Callable[[str], Sequence[str | Path]]) -> None:
     api_only = "--api-only" in arguments
     name, *rest = [argument for argument in arguments if argument != "--api-only"]
     tasks = _built(session, node=True)
     tasks.join()
     folder = _environment(session)
+    session.processes.environment["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'benchmarks'}"
     _node(session, api_only=api_only)
     if not api_only:
         _stage(session, "product on the node", 120, INSTALL)
-    _stage(session, name, 600, NODE, "enter", folder / "python", ROOT / "benchmarks" / f"{name}.py", *rest)
+    _stage(session, name, 600, NODE, "enter", folder / "python", *program(name), *rest)
 
 
 def unit(session: Session, arguments: Sequence[str]) -> None:

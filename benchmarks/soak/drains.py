@@ -4,7 +4,7 @@
 soon as it was closed, and pods come back on it as they would on another one; the drain evicts the pods that were there.
 What counts: that the drain ends, how long it takes, how long no pod is ready, and which requests fail meanwhile.
 
-    tools/workshop.sh benchmark drains
+    tools/workshop.sh soak drains
 """
 
 import argparse

@@ -5,7 +5,7 @@ to 0 meanwhile; images of engines and trainer are the same all along, as with a 
 earlier one until a version is on trial; this one; the earlier one; this one until a verdict. Printed for each turn:
 which pods were replaced, what is stable and on trial, what is degraded, and requests that failed.
 
-    tools/workshop.sh benchmark upgrades --before COMMIT
+    tools/workshop.sh soak upgrades --before COMMIT
 """
 
 import argparse
@@ -29,9 +29,10 @@ from deployed import MODEL, NAME, condition, kubectl, pods, status, url
 from host import wait
 from machine import emulated, patience
 from operated import Operator
-from previous import remove, source
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
+
+from soak.previous import remove, source
 
 PREFIX = "AURORA_OPERATOR_"
 OWN = {"METRICS_PORT", "HEALTH_PORT", "LEASE", "LEASE_NAMESPACE", "POD_ADDRESS", "WATCH_NAMESPACES"}

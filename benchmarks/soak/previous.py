@@ -5,7 +5,7 @@ over; then the earlier operator comes back, first under this definition and then
 again. After each turn what is stable must be as it was, nothing may be degraded, and nothing be written at rest. What
 each turn would restart is printed: pods' templates and Jobs that changed, and which fields.
 
-    tools/workshop.sh benchmark --api-only previous --before COMMIT
+    tools/workshop.sh soak --api-only previous --before COMMIT
 
 The earlier commit is checked out in a worktree of its own, and runs with the environment of this one. No controllers
 run: what the Job controller would say of the init Job is said for it, and there are no pods.
@@ -29,7 +29,7 @@ from host import wait
 from operated import Operator, prepare
 
 STABLE = {"version": 4, "steps": 3, "since": "2026-01-01T12:00:00Z", "previous": 2, "previousSteps": 3, "digest": ""}
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0
 """Seconds that anything may take."""
 KINDS = (

@@ -6,7 +6,7 @@ the status is cleared, or the resource deleted and applied again; or the volume'
 their place under the same numbers. Meanwhile a trainer's pruning runs by what the operator says is in use. Afterwards
 stable must be what it was, its files whole, and nothing may have been served that was not published here.
 
-Run by tools/workshop.sh benchmark --api-only losses, which brings up the API server.
+Run by tools/workshop.sh soak --api-only losses, which brings up the API server.
 """
 
 import argparse

@@ -44,10 +44,11 @@ from deployed import (
     url,
 )
 from host import wait
-from killer import Killer
 from machine import emulated
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
+
+from soak.killer import Killer
 
 UNDECIDED_SECONDS = {"damaged": 480, "identical": 120, "better": 900}
 """How long a trial may stay undecided. An identical draft's always does; the others must fall on evidence."""
