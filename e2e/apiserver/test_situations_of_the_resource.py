@@ -133,10 +133,11 @@ def test_events_are_not_repeated_while_nothing_changes(here):
         found = json.loads(here.kubectl("get", "events", "-o", "json"))["items"]
         return sorted((one["metadata"]["name"], one.get("count", 1)) for one in found)
 
-    here.settles()
-    before = events()
-    assert here.writes_of(3) == 0
-    assert events() == before
+    def quiet():
+        before = events()
+        return here.writes_of(3) == 0 and events() == before
+
+    wait("three reconciles without a write or an Event", quiet, 40)
 
 
 def test_a_finalizer_of_another_client_is_left_and_what_is_being_deleted_is_not_made_again(here):
