@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,25 @@ def test_damage_of_any_kind_is_noticed(store, damage):
             (store.folder(0) / "manifest.json").write_text("{}")
     with pytest.raises(WeightsError):
         store.verify(0)
+    with pytest.raises(WeightsError):
+        store.read(0)
+
+
+def test_a_version_with_the_manifest_of_another_is_damaged(store):
+    store.publish(some_file(), target_fingerprint="t")
+    shutil.copytree(store.folder(0), store.folder(1))
+    with pytest.raises(WeightsError, match=r"manifest.json is the manifest of version 0$"):
+        store.manifest(1)
+
+
+def test_what_a_killed_publisher_left_goes_once_nobody_can_be_writing_it(store):
+    store.publish(some_file(), target_fingerprint="t")
+    [staging] = [folder for folder in store.root.rglob("*staging*") if folder.is_dir()]
+    for name, age in (("old", 86400), ("young", 10)):
+        (staging / name).mkdir()
+        os.utime(staging / name, times=(time.time() - age,) * 2)
+    store.publish(some_file(), target_fingerprint="t")
+    assert [entry.name for entry in staging.iterdir()] == ["young"]
 
 
 def test_a_manifest_cannot_point_outside_its_folder(store):
