@@ -165,3 +165,9 @@ def test_only_an_engine_on_a_cpu_is_hooked(monkeypatch):
     assert cpu_products.hooks() == []
     monkeypatch.setenv("SGLANG_USE_CPU_ENGINE", "1")
     assert len(cpu_products.hooks()) == 4
+
+
+def test_without_onednn_nothing_is_hooked(monkeypatch):
+    monkeypatch.setenv("SGLANG_USE_CPU_ENGINE", "1")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert cpu_products.hooks() == []

@@ -28,10 +28,15 @@ def _plain(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
-def _onednn(a_MK: Tensor, b_NK: Tensor) -> Tensor:
+def onednn(a_MK: Tensor, b_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
+    """The product with the transpose, [M, N], by oneDNN; ``b_NK`` may be in an order of oneDNN's own."""
     # What torch's own compiler calls for a linear layer; there is no public name for it.
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(_plain(a_MK), _plain(b_NK), None, "none", [], "")  # noqa: SLF001
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(a_MK, b_NK, bias_N, "none", [], "")  # noqa: SLF001
     return product
+
+
+def _onednn(a_MK: Tensor, b_NK: Tensor) -> Tensor:
+    return onednn(_plain(a_MK), _plain(b_NK))
 
 
 def _torch(a_MK: Tensor, b_NK: Tensor) -> Tensor:

@@ -177,7 +177,6 @@ class Capture:
         if not self._chance.takes(request, self.rate):
             return
         length = tokens.shape[0]
-        known = 0 if self._pool is None else self._pool.known(slots, tokens[:-1])
         if self.sender.pace.paused:
             self.sender.drop(PAUSED)
         elif not self._chance.takes(f"pace/{request}", self.sender.pace.share):
@@ -186,7 +185,7 @@ class Capture:
             self.sender.drop("answer_too_short")
         elif length > self._max_tokens:
             self.sender.drop("too_long")
-        elif self._pool is None or known < length - prompt_tokens:
+        elif self._pool is None or (known := self._pool.known(slots, tokens[:-1])) < length - prompt_tokens:
             self.sender.drop("rows_missing")
         elif not self.sender.has_room():
             self.sender.drop("queue_full")

@@ -21,12 +21,15 @@ from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
 from sglang.srt.plugins.hook_registry import HookType
 from torch import Tensor, nn
 
+from aurora_core.arithmetic import has_bf16_units
+from aurora_core.products import onednn
+
 log = logging.getLogger(__name__)
 
 _MOST_ROWS = 5
 """Above, ``x @ weight.T`` of plain fp32 weights is as fast as ``weight @ x.T``."""
 MOST_BYTES = 4 << 30
-"""Of weights that are kept twice; a larger target's are left as they are."""
+"""Of weights that are kept twice; a larger model's are left as they are."""
 _PACKED = "aurora_packed"
 
 
@@ -47,7 +50,7 @@ def _packable(layer: nn.Module) -> Tensor | None:
         return None
     fast = weight.dtype == torch.float32
     if weight.dtype == torch.bfloat16:
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 (there is no public name for it)
+        fast = has_bf16_units(weight.device)
     return weight if fast else None
 
 
@@ -62,7 +65,7 @@ def pack(model: nn.Module) -> int:
     """Keep a model's weights in oneDNN's order too; returns their bytes, 0 where they are left as they are."""
     weights = {layer: weight for layer in _products(model) if (weight := _packable(layer)) is not None}
     size = sum(weight.nbytes for weight in weights.values())
-    if size > MOST_BYTES or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if size > MOST_BYTES:
         log.info("matrix products: weights of %.1f GiB stay in one order", size / 2**30)
         return 0
     for layer, weight in weights.items():
@@ -74,12 +77,6 @@ def _other(layer: Any) -> Tensor | None:
     """The layer's weights in the other order; None where it has none, or where another weight took the place of its."""
     weight, other = getattr(layer, _PACKED, (None, None))
     return other if weight is layer.weight else None
-
-
-def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x = x if x.is_contiguous() else x.contiguous()
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001
-    return out
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, other: Tensor | None = None) -> Tensor | None:
@@ -98,11 +95,11 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, other: Tensor
     if x.dim() != 2 or not rows or x.dtype != weight.dtype:  # noqa: PLR2004 (a matrix)
         return None
     if other is not None:
-        return _by_onednn(x, other, bias)
+        return onednn(x.contiguous(), other, bias)
     if x.dtype != torch.float32 or rows > _MOST_ROWS:
         return None
     if rows == 1:
-        return _by_onednn(x, weight, bias)
+        return onednn(x.contiguous(), weight, bias)
     out = torch.mm(weight, x.t()).t().contiguous()
     return out if bias is None else out.add_(bias)
 
@@ -137,8 +134,8 @@ def changed(_result: Any, updater: Any, *_: Any, **__: Any) -> None:
 
 
 def hooks() -> list[tuple[str, HookType, Callable[..., Any]]]:
-    """What is hooked of an engine on a CPU, with a draft and without; nothing elsewhere."""
-    if os.environ.get("SGLANG_USE_CPU_ENGINE") != "1":
+    """What is hooked of an engine on a CPU, with a draft and without; nothing elsewhere, nor without oneDNN."""
+    if os.environ.get("SGLANG_USE_CPU_ENGINE") != "1" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return []
     srt = "sglang.srt"
     updater = f"{srt}.model_executor.model_runner_components.weight_updater.WeightUpdater"

@@ -1,6 +1,6 @@
 """Draft-only hot swap: other weights into the running draft, between two steps of the engine.
 
-*Prepare* verifies a version byte by byte and reads it into memory, in the background. *Commit* copies it into the
+*Prepare* verifies a version byte by byte and reads it into memory, in the background. *Activate* copies it into the
 draft's own parameters, in place, so that CUDA graphs stay valid; the target is not touched. Running requests go
 on: what a draft proposes never changes what the target says, only how often it agrees. Where several ranks share the
 target all of them swap in the same cycle, or none.
