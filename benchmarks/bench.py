@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.datasets.conversations import read_prompts
 from aurora_demo import smollm2
 from aurora_demo.config import LoopConfig, load

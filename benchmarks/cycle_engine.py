@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings

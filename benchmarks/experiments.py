@@ -132,7 +132,7 @@ def main() -> None:
         pages(options.out)
         return
     if options.model is None:
-        from aurora_core.cli.places import models_folder  # noqa: PLC0415 (only where the demonstration is installed)
+        from aurora_core.cli.paths import models_folder  # noqa: PLC0415 (only where the demonstration is installed)
         from aurora_demo import smollm2  # noqa: PLC0415
 
         options.model = smollm2.materialise(models_folder())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.config.parts import DraftShape
 from aurora_core.datasets.conversations import read_prompts

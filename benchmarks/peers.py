@@ -113,7 +113,7 @@ def timed(peers: Mapping[str, Peer], cases: Mapping[str, Case], options: argpars
 def learned(options: argparse.Namespace, trainers: Sequence[str], folder: Path, note: Note) -> dict[str, Any]:
     """Train all on the demonstration's requests; the curve of each trainer, with own and with equal settings."""
     # Only this part needs the demonstration.
-    from aurora_core.cli.places import models_folder  # noqa: PLC0415
+    from aurora_core.cli.paths import models_folder  # noqa: PLC0415
     from aurora_core.datasets.conversations import read_prompts  # noqa: PLC0415
     from aurora_demo import smollm2  # noqa: PLC0415
     from aurora_demo.config import load  # noqa: PLC0415

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
 from aurora_core.models.target import Target

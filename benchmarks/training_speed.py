@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 from aurora_core.arithmetic import short_name
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample

@@ -15,7 +15,7 @@ from aurora_core.child import Process
 from aurora_core.config import OnlineConfig
 from aurora_core.errors import EngineError
 from aurora_core.evaluation.requests import Stream, measure
-from aurora_core.online.places import spool_below
+from aurora_core.online.setup import spool_below
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from engine_support import ROOT
 from machine import patience

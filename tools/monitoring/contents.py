@@ -192,7 +192,7 @@ TRAINING = (
           kind="now", columns=4),
     Panel("Backlog", "Samples that wait to be taken in.", [(f"max({metrics.POOL_BACKLOG}{_ONE})", "")],
           kind="now", columns=4),
-    Panel("Vocabulary coverage", "Share of held-out generated tokens that the draft's vocabulary holds.",
+    Panel("Vocabulary coverage", "Share of held-out generated tokens that the draft's vocabulary contains.",
           [(f"max({metrics.EVAL_VOCABULARY_COVERAGE}{_ONE})", "")], unit="percentunit", kind="now", columns=4,
           thresholds=((None, ORANGE), (0.9, BLUE))),
     Panel("Loss", "Forward KL against the target's distribution, mean over unrolled steps.",

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHELL = 'source tools/cache.sh; echo "$cache"'
 WORKSHOP = "from workshop.cache import CACHE; print(CACHE)"
-CORE = "from aurora_core.cli.places import models_folder; print(models_folder().parent)"
+CORE = "from aurora_core.cli.paths import models_folder; print(models_folder().parent)"
 
 
 def printed(given, *command):

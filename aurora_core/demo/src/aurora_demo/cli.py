@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.cli.terminal import printable_lines
 from aurora_core.errors import AuroraError
 

@@ -4,7 +4,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import EngineError
@@ -15,8 +15,8 @@ from aurora_demo.config import LoopConfig
 from aurora_demo.stack import Pausable, Stack
 
 on_loopback()
-from aurora_core.online.places import Options  # noqa: E402 (Ray reads at its import where it is to listen)
 from aurora_core.online.run import Online  # noqa: E402
+from aurora_core.online.setup import Options  # noqa: E402 (Ray reads at its import where it is to listen)
 
 
 def _shared(config: LoopConfig, target: Target) -> DeploymentConfig:

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from aurora_core.cli.configured import configuration
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.cli.terminal import printable_lines
 from aurora_core.weights.signing import Signing
 

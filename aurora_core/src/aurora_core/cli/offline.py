@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from aurora_core.cli.configured import configuration
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.cli.processes import STOPPED, followed
 from aurora_core.protocol.trainer import STATUS_FILE
 from aurora_core.weights.signing import Signing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aurora_core.cli.configured import configuration
 from aurora_core.cli.data_commands import count
 from aurora_core.cli.draft_commands import FORMS
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.cli.processes import STOPPED
 from aurora_core.cli.terminal import printable_lines
 from aurora_core.errors import ConfigError
@@ -60,8 +60,8 @@ def online(arguments: argparse.Namespace) -> None:
         raise ConfigError("--until-trained needs --prompts: without a data set there is no end")
     prompts = _prompts(arguments)
     try:
-        from aurora_core.online.places import Options  # noqa: PLC0415 (Ray and torch: only where needed)
         from aurora_core.online.run import run  # noqa: PLC0415
+        from aurora_core.online.setup import Options  # noqa: PLC0415 (Ray and torch: only where needed)
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aurora_core import credentials, listening
 from aurora_core.cli.configured import configuration
-from aurora_core.cli.places import models_folder
+from aurora_core.cli.paths import models_folder
 from aurora_core.cli.terminal import leave
 from aurora_core.config import DeploymentConfig
 from aurora_core.errors import ConfigError

@@ -29,7 +29,7 @@ CREDENTIAL = (
 )
 """What resembles a credential in a value: a known service's token, a JWT, a header, a private key, a URL's password."""
 SHOWN = (
-    "holds what resembles a key or token: arguments are stored, logged and listed as processes, where others read "
+    "contains what resembles a key or token: arguments are stored, logged and listed as processes, where others read "
     "them; use serving.apiKeySecret or target.tokenSecret"
 )
 

@@ -165,7 +165,7 @@ class Samples(Config):
     pool_size: PoolSize = 1000
     """Samples that the trainer keeps; the newest stay, and of earlier ones a random share."""
     max_age_seconds: int = Field(604_800, ge=1, le=315_360_000)
-    """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
+    """How long a sample, which contains a prompt and its answer, is kept; what is older is deleted."""
     spool_bytes: PositiveInt = Field(4 << 30, le=1 << 50)
     """Bytes of samples that may wait on the volume, or in mode Online in the memory of each engine pod; what finds it
     full is dropped and counted."""

@@ -54,8 +54,8 @@ def refuse(found: Mapping[str, Any]) -> None:
         raise ConfigError(message)
 
 
-def whole(raw: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    """A positive whole number of a configuration; null is as if it were not there.
+def integer(raw: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """A positive integer of a configuration; null is as if it were not there.
 
     Raises:
         ConfigError: it is missing, or no such number.
@@ -64,7 +64,7 @@ def whole(raw: Mapping[str, Any], name: str, default: int | None = None) -> int:
     if value is None:
         value = default
     if value is None or isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
-        message = f"{name} is {value!r:.60}, not a positive whole number"
+        message = f"{name} is {value!r:.60}, not a positive integer"
         raise ConfigError(message)
     return value
 

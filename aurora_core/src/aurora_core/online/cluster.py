@@ -18,9 +18,9 @@ from aurora_core.config.online import OnlineConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import AuroraError, ConfigError, EngineError
 from aurora_core.online import LOOPBACK
-from aurora_core.online.engine_actor import EngineActor, EnginePlace, EngineReport
+from aurora_core.online.engine_actor import EngineActor, EngineReport, EngineSetup
 from aurora_core.online.placement import Placement, Seat
-from aurora_core.online.trainer_actor import TrainerActor, TrainerPlace
+from aurora_core.online.trainer_actor import TrainerActor, TrainerSetup
 from aurora_core.waiting import wait
 
 log = logging.getLogger(__name__)
@@ -107,8 +107,8 @@ class Cluster:
         finished: whether the trainer took all steps that it was asked for.
     """
 
-    engines: Sequence[EnginePlace]
-    trainer: TrainerPlace
+    engines: Sequence[EngineSetup]
+    trainer: TrainerSetup
     placement: Placement
     joined: bool
     restarts: dict[str, int] = field(default_factory=dict)
@@ -134,8 +134,8 @@ class Cluster:
             self._groups.append(self._group(name if self.joined else "", [dict(bundle) for bundle in bundles]))
         trainer = self._actor(TrainerActor, self.trainer, self.placement.trainer)
         self._watched[TRAINER] = _Watched(TRAINER, trainer)
-        for place, seat in zip(self.engines, self.placement.engines, strict=True):
-            self._watched[place.name] = _Watched(place.name, self._actor(EngineActor, place, seat))
+        for setup, seat in zip(self.engines, self.placement.engines, strict=True):
+            self._watched[setup.name] = _Watched(setup.name, self._actor(EngineActor, setup, seat))
 
     def _remove_others(self, groups: Sequence[str]) -> None:
         """What an earlier process with another configuration left."""
@@ -170,7 +170,7 @@ class Cluster:
             )
         return group
 
-    def _actor(self, kind: type, place: EnginePlace | TrainerPlace, seat: Seat) -> Any:  # noqa: ANN401
+    def _actor(self, kind: type, setup: EngineSetup | TrainerSetup, seat: Seat) -> Any:  # noqa: ANN401
         strategy = PlacementGroupSchedulingStrategy(self._groups[seat.group], seat.bundle)
         options: dict[str, Any] = {
             "num_cpus": seat.cpus,
@@ -178,11 +178,11 @@ class Cluster:
             "max_restarts": -1,
             "max_concurrency": 32,
             "scheduling_strategy": strategy,
-            "name": _name(place),
+            "name": _name(setup),
         }
         if self.joined:
             options |= {"lifetime": "detached", "get_if_exists": True}
-        return ray.remote(kind).options(**options).remote(place)
+        return ray.remote(kind).options(**options).remote(setup)
 
     # --- running ---------------------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class Cluster:
 
     def reports(self) -> Mapping[str, EngineReport | None]:
         """What each engine reports, None where its actor does not answer."""
-        calls = {place.name: self._watched[place.name].handle.report.remote() for place in self.engines}
+        calls = {setup.name: self._watched[setup.name].handle.report.remote() for setup in self.engines}
         found: dict[str, EngineReport | None] = {}
         deadline = time.monotonic() + 2.0
         for name, call in calls.items():
@@ -289,6 +289,6 @@ def _digest(of: object) -> str:
     return hashlib.sha256(repr(of).encode()).hexdigest()[:12]
 
 
-def _name(place: EnginePlace | TrainerPlace) -> str:
+def _name(setup: EngineSetup | TrainerSetup) -> str:
     """An actor's name: one for each configuration of it."""
-    return f"{getattr(place, 'name', TRAINER)}-{_digest(place)}"
+    return f"{getattr(setup, 'name', TRAINER)}-{_digest(setup)}"

@@ -36,7 +36,7 @@ _SILENT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class EnginePlace:
+class EngineSetup:
     """What an engine actor needs.
 
     Attributes:
@@ -110,15 +110,15 @@ class EngineReport:
 class EngineActor:
     """One engine, with its agent where it has none beside it."""
 
-    def __init__(self, place: EnginePlace) -> None:
-        self._place = place
+    def __init__(self, setup: EngineSetup) -> None:
+        self._setup = setup
         self._stopping = threading.Event()
         self._processes: list[Process] = []
         self._up = False
         self._running = threading.Lock()
         self._trainer: Any = None
-        samples = place.config.samples
-        self._collector = Collector(place.spool, samples.spool_bytes, samples.max_age_seconds)
+        samples = setup.config.samples
+        self._collector = Collector(setup.spool, samples.spool_bytes, samples.max_age_seconds)
 
     def run(self, desired: Desired, trainer: Any) -> None:  # noqa: ANN401 (a handle of Ray's)
         """Serve, and hand samples to the trainer, until stopped. A call while another one runs waits for its end.
@@ -140,13 +140,13 @@ class EngineActor:
     def _serve(self, desired: Desired) -> None:
         if self._stopping.is_set():
             return
-        private(self._place.spool)
+        private(self._setup.spool)
         self._end_earlier()
         engine = self._start_engine(desired)
-        engine.wait_until_healthy(f"{self._place.url}/health", START_SECONDS, self._stopping)
-        if self._place.agent:
+        engine.wait_until_healthy(f"{self._setup.url}/health", START_SECONDS, self._stopping)
+        if self._setup.agent:
             agent = self._start_agent()
-            agent.wait_until_healthy(f"{self._place.agent_url}/healthz", START_SECONDS, self._stopping)
+            agent.wait_until_healthy(f"{self._setup.agent_url}/healthz", START_SECONDS, self._stopping)
         self._up = True
         while not self._stopping.wait(_TICK_SECONDS):
             for process in self._processes:
@@ -154,44 +154,44 @@ class EngineActor:
             self._hand_over()
 
     def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
-        process = Process.aurora(name, arguments, environment, self._place.logs / f"{self._place.name}-{name}.log")
+        process = Process.aurora(name, arguments, environment, self._setup.logs / f"{self._setup.name}-{name}.log")
         self._processes.append(process)
         return process
 
     def _start_engine(self, desired: Desired) -> Process:
-        place = self._place
-        place.runtime.mkdir(parents=True, exist_ok=True)
-        config = place.runtime / "config.yaml"
+        setup = self._setup
+        setup.runtime.mkdir(parents=True, exist_ok=True)
+        config = setup.runtime / "config.yaml"
         # To the engine its spool is as any other: what it writes there is this actor's to hand over.
-        samples = place.config.samples.model_copy(update={"transport": "Filesystem"})
-        engines = place.config.model_copy(update={"samples": samples})
+        samples = setup.config.samples.model_copy(update={"transport": "Filesystem"})
+        engines = setup.config.model_copy(update={"samples": samples})
         config.write_text(yaml.safe_dump(json.loads(engines.model_dump_json(by_alias=True))))
-        folder = place.desired or place.runtime / "desired"
-        if place.desired is None:
+        folder = setup.desired or setup.runtime / "desired"
+        if setup.desired is None:
             folder.mkdir(exist_ok=True)
             for name, value in desired.model_dump().items():
                 (folder / name).write_text(str(value))
-        arguments = ["engine", "--config", str(config), "--work", str(place.work), "--models", str(place.models)]
-        arguments += ["--desired", str(folder), "--runtime", str(place.runtime), "--spool", str(place.spool)]
+        arguments = ["engine", "--config", str(config), "--work", str(setup.work), "--models", str(setup.models)]
+        arguments += ["--desired", str(folder), "--runtime", str(setup.runtime), "--spool", str(setup.spool)]
         environment = dict(os.environ)
-        if place.gpus is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, place.gpus))
+        if setup.gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, setup.gpus))
         process = self._start("engine", arguments, environment)
-        (place.runtime / _PID).write_text(str(process.pid))
+        (setup.runtime / _PID).write_text(str(process.pid))
         return process
 
     def _end_earlier(self) -> None:
         """End the engine of an actor that was killed: it drains, and while requests come it never ends by itself."""
         try:
-            pid = int((self._place.runtime / _PID).read_text())
-            if str(self._place.spool).encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            pid = int((self._setup.runtime / _PID).read_text())
+            if str(self._setup.spool).encode() in Path(f"/proc/{pid}/environ").read_bytes():
                 os.killpg(pid, signal.SIGKILL)
         except (OSError, ValueError):
             return
 
     def _start_agent(self) -> Process:
-        place, serving = self._place, self._place.config.serving
-        arguments = ["agent", "--work", str(place.work), "--engine", place.url, "--label", f"engine={place.name}"]
+        setup, serving = self._setup, self._setup.config.serving
+        arguments = ["agent", "--work", str(setup.work), "--engine", setup.url, "--label", f"engine={setup.name}"]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
         return self._start("agent", arguments, os.environ)
 
@@ -200,7 +200,7 @@ class EngineActor:
         offers, gone = self._collector.offers(ray.put)
         lost = dict(self._collector.unreported)
         try:
-            call = self._trainer.exchange.remote(self._place.name, offers, gone, lost)
+            call = self._trainer.exchange.remote(self._setup.name, offers, gone, lost)
             self._collector.answered(gone, ray.get(call, timeout=_ANSWER_SECONDS), lost)
         except (RayActorError, GetTimeoutError) as error:
             log.info("the trainer takes no samples now: %s", type(error).__name__)
@@ -216,7 +216,7 @@ class EngineActor:
         """End :meth:`run`, the engine and its agent, and remove what it kept in memory."""
         self._stopping.set()
         with self._running:
-            for folder in (self._place.spool, self._place.runtime):
+            for folder in (self._setup.spool, self._setup.runtime):
                 shutil.rmtree(folder, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     # The last engine of this machine also takes what they had in common.

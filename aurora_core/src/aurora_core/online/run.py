@@ -1,4 +1,4 @@
-"""The process of mode Online: it places the actors, restarts what ends, and makes versions live until it is stopped."""
+"""The process of mode Online: it starts the actors, restarts what ends, and makes versions live until it is stopped."""
 
 import logging
 import os
@@ -26,8 +26,8 @@ from aurora_core.online.activation import Activation
 from aurora_core.online.cluster import Cluster, join_ray, start_ray
 from aurora_core.online.endpoint import Endpoint
 from aurora_core.online.engine_actor import START_SECONDS
-from aurora_core.online.places import Options, engine_places, trainer_place
 from aurora_core.online.prompts import Feed
+from aurora_core.online.setup import Options, engine_setups, trainer_setup
 from aurora_core.online.shown import line
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import first_version
@@ -53,7 +53,7 @@ class Online:
 
     @classmethod
     def started(cls, config: DeploymentConfig, options: Options) -> Self:
-        """Start or join Ray, and place the actors.
+        """Start or join Ray, and start the actors.
 
         Raises:
             ConfigError: what is configured cannot be placed, or is not of this mode.
@@ -86,8 +86,8 @@ class Online:
             )
             seats = placement.joined(config.online, each, nodes, gpus=cuda)
         cluster = Cluster(
-            engine_places(config, options, seats),
-            trainer_place(config, options, seats),
+            engine_setups(config, options, seats),
+            trainer_setup(config, options, seats),
             seats,
             options.address is not None,
         )
@@ -119,7 +119,7 @@ class Online:
         self.cluster.wait_until_served(START_SECONDS, desired)
         if len(self.cluster.engines) > 1 and not self.cluster.joined and self._endpoint is None:
             serving = self.config.serving
-            self._endpoint = Endpoint(serving.host, serving.port, [place.url for place in self.cluster.engines])
+            self._endpoint = Endpoint(serving.host, serving.port, [setup.url for setup in self.cluster.engines])
             self._endpoint.start()
 
     def training(self) -> TrainerStatus:
@@ -132,7 +132,7 @@ class Online:
         Raises:
             ConfigError: the file of what was answered before cannot be read.
         """
-        asked, engines = self.options.prompts, [place.url for place in self.cluster.engines]
+        asked, engines = self.options.prompts, [setup.url for setup in self.cluster.engines]
         if asked is None:
             return None
         key = credentials.from_environment(ADMIN_KEY)

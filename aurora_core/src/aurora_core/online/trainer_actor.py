@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainerPlace:
+class TrainerSetup:
     """What the trainer's actor needs.
 
     Attributes:
@@ -49,10 +49,10 @@ class TrainerPlace:
 class TrainerActor:
     """The trainer. Its methods are called from several threads."""
 
-    def __init__(self, place: TrainerPlace) -> None:
-        self._place = place
+    def __init__(self, setup: TrainerSetup) -> None:
+        self._setup = setup
         self._stopping = threading.Event()
-        self._source = RaySource(place.config.online.in_flight, ray.get)
+        self._source = RaySource(setup.config.online.in_flight, ray.get)
         self._running = threading.Lock()
         self._training: TrainingRun | None = None
 
@@ -77,15 +77,15 @@ class TrainerActor:
             return self._train()
 
     def _train(self) -> bool:
-        place, config = self._place, self._place.config
-        os.nice(place.nice)
-        if place.log is not None:
-            place.log.parent.mkdir(parents=True, exist_ok=True)
+        setup, config = self._setup, self._setup.config
+        os.nice(setup.nice)
+        if setup.log is not None:
+            setup.log.parent.mkdir(parents=True, exist_ok=True)
             form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-            logging.basicConfig(level=logging.INFO, format=form, filename=place.log, force=True)
-        if place.gpus is not None:
+            logging.basicConfig(level=logging.INFO, format=form, filename=setup.log, force=True)
+        if setup.gpus is not None:
             # Before torch asks what there is.
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, place.gpus))
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, setup.gpus))
         import torch  # noqa: PLC0415
 
         from aurora_core.models.source import resolve  # noqa: PLC0415
@@ -96,11 +96,11 @@ class TrainerActor:
 
         if config.training.threads:
             torch.set_num_threads(config.training.threads)
-        target = resolve(config.target, place.models, download=False)
+        target = resolve(config.target, setup.models, download=False)
         self._source.largest = largest(config.samples.max_tokens, target.hidden_size)
-        with WriterLease(place.work / "training", on_lost=self.stop) as lease:
-            paths = Paths.below(place.work, place.in_use, lease, Signing.from_environment())
-            training = assembled(config, target, self._source, paths, ALONE, place.metrics_port, place.labels)
+        with WriterLease(setup.work / "training", on_lost=self.stop) as lease:
+            paths = Paths.below(setup.work, setup.in_use, lease, Signing.from_environment())
+            training = assembled(config, target, self._source, paths, ALONE, setup.metrics_port, setup.labels)
             self._training = training
             if self._stopping.is_set():
                 training.stop()

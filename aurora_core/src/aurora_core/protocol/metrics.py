@@ -124,7 +124,7 @@ TRAIN_RANKS = _gauge("train_ranks", "Processes that train the draft together")
 EVAL_ACCEPT_LENGTH = _gauge("eval_accept_length", "Simulated accept length on held-out requests")
 EVAL_LIVE_ACCEPT_LENGTH = _gauge("eval_live_accept_length", "The same, of the last published version")
 EVAL_VOCABULARY_COVERAGE = _gauge(
-    "eval_vocabulary_coverage", "Share of held-out generated tokens that the draft's vocabulary holds"
+    "eval_vocabulary_coverage", "Share of held-out generated tokens that the draft's vocabulary contains"
 )
 PERF_STEP_TIME = _gauge("perf_step_time", "Seconds of a training step, data included")
 PERF_DATA_TIME = _gauge("perf_data_time", "Seconds of it spent on getting data")

@@ -11,7 +11,7 @@ from aurora_core.drafts.registry import family
 from aurora_core.errors import AuroraError, WeightsError
 from aurora_core.weights import checkpoint
 from aurora_core.weights.checkpoint import Stored
-from aurora_core.weights.inspection import PLACES
+from aurora_core.weights.inspection import ANY_LAYERS
 
 
 def converted(stored: Stored, layout: str) -> Stored:
@@ -24,8 +24,8 @@ def converted(stored: Stored, layout: str) -> Stored:
     Raises:
         WeightsError: the draft cannot be read, the layout cannot say what it says, or its family has no such layout.
     """
-    of_kind, places = family(stored.algorithm), stored.config.aux_layers or PLACES
-    before = stored.draft(places)
+    of_kind, layers = family(stored.algorithm), stored.config.aux_layers or ANY_LAYERS
+    before = stored.draft(layers)
     try:
         raw, tensors = of_kind.converted(stored.raw, stored.tensors, layout)
         # As it will be read, from text.
@@ -33,7 +33,7 @@ def converted(stored: Stored, layout: str) -> Stored:
         after = replace(stored, raw=raw, config=of_kind.read_config(raw), tensors=tensors)
     except AuroraError as error:
         raise WeightsError(f"the draft in {stored.folder} cannot be converted to {layout}: {error}") from error
-    mine, its = before.state_dict(), after.draft(places).state_dict()
+    mine, its = before.state_dict(), after.draft(layers).state_dict()
     if after.config != stored.config or mine.keys() != its.keys() or not _equal(mine, its):
         raise WeightsError(f"the draft in {stored.folder} cannot be converted to {layout} without loss")
     return after

@@ -15,7 +15,7 @@ from aurora_core.weights import checkpoint, verification
 from aurora_core.weights.manifest import Manifest
 from aurora_core.weights.signing import Signing
 
-PLACES = (0, 1, 2)
+ANY_LAYERS = (0, 1, 2)
 """As many layers as feed a draft that names none: enough to check its tensors without a target."""
 
 
@@ -108,7 +108,7 @@ def _read(found: Inspection, folder: Path, target: Target | None) -> None:
     if target is not None:
         layers = layers or of_kind.default_layers(target)
         found.problems += fit.misfits(stored.config, layers, target)
-    stored.draft(layers or PLACES)
+    stored.draft(layers or ANY_LAYERS)
 
 
 def inspect(folder: Path, target: Target | None = None, signing: Signing | None = None) -> Inspection:

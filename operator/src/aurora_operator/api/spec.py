@@ -162,7 +162,7 @@ class SamplesSpec(Samples):
     )
 
     max_age_seconds: int = Field(604_800, ge=60, le=315_360_000)
-    """How long a sample, which holds a prompt and its answer, is kept; what is older is deleted."""
+    """How long a sample, which contains a prompt and its answer, is kept; what is older is deleted."""
 
 
 class Spec(Config):

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from aurora_core.config.parts import DraftConfig
 from aurora_core.drafts.dflash import layers as feeding
-from aurora_core.drafts.published import WITHOUT_MEANING, Only, real, refuse, rope, unsupported, whole
+from aurora_core.drafts.published import WITHOUT_MEANING, Only, integer, real, refuse, rope, unsupported
 from aurora_core.errors import ConfigError
 from aurora_core.models import aux_layers, shape
 from aurora_core.models.target import Target
@@ -132,8 +132,8 @@ class DFlashConfig:
         refuse(found | {f"dflash_config.{name}": inner[name] for name in strange})
         # As SGLang reads them: what stands in dflash_config comes first.
         said = {name: raw.get(name) for name in _OF_DFLASH} | {k: v for k, v in inner.items() if v is not None}
-        hidden, heads = whole(raw, "hidden_size"), whole(raw, "num_attention_heads")
-        depth, vocabulary, mask = whole(raw, "num_hidden_layers"), whole(raw, "vocab_size"), said["mask_token_id"]
+        hidden, heads = integer(raw, "hidden_size"), integer(raw, "num_attention_heads")
+        depth, vocabulary, mask = integer(raw, "num_hidden_layers"), integer(raw, "vocab_size"), said["mask_token_id"]
         if depth > _MOST_LAYERS:
             message = f"num_hidden_layers is {depth}: drafts of up to {_MOST_LAYERS} layers are supported"
             raise ConfigError(message)
@@ -143,23 +143,23 @@ class DFlashConfig:
         if isinstance(mask, bool) or not isinstance(mask, int) or not 0 <= mask < vocabulary:
             message = f"mask_token_id is {mask!r:.60}, not a token of a vocabulary of {vocabulary}"
             raise ConfigError(message)
-        block = whole(said, "block_size", BLOCK)
+        block = integer(said, "block_size", BLOCK)
         if not 1 < block <= 256:  # noqa: PLR2004 (a block has a proposal, and SGLang's limit is far below)
             message = f"block_size is {block}: supported are 2 to 256"
             raise ConfigError(message)
-        of_target = None if said["num_target_layers"] is None else whole(said, "num_target_layers")
+        of_target = None if said["num_target_layers"] is None else integer(said, "num_target_layers")
         return cls(
             hidden_size=hidden,
-            intermediate_size=whole(raw, "intermediate_size"),
+            intermediate_size=integer(raw, "intermediate_size"),
             num_attention_heads=heads,
-            num_key_value_heads=whole(raw, "num_key_value_heads", heads),
-            head_dim=whole(raw, "head_dim", max(1, hidden // heads)),
+            num_key_value_heads=integer(raw, "num_key_value_heads", heads),
+            head_dim=integer(raw, "head_dim", max(1, hidden // heads)),
             num_hidden_layers=depth,
             vocab_size=vocabulary,
             block_size=block,
             mask_token_id=mask,
             rms_norm_eps=real(raw, "rms_norm_eps", 1e-6),
-            max_position_embeddings=whole(raw, "max_position_embeddings", 32768),
+            max_position_embeddings=integer(raw, "max_position_embeddings", 32768),
             rope_parameters=rope(raw),
             num_target_layers=of_target,
             aux_layers=feeding.named(said["target_layer_ids"], of_target, depth),

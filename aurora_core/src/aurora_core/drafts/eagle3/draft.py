@@ -91,12 +91,12 @@ class Eagle3Config:
             message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
             raise ConfigError(message)
         foreign.check_keys(raw)
-        hidden, heads = published.whole(raw, "hidden_size"), published.whole(raw, "num_attention_heads")
-        if published.whole(raw, "target_hidden_size", hidden) != hidden:
+        hidden, heads = published.integer(raw, "hidden_size"), published.integer(raw, "num_attention_heads")
+        if published.integer(raw, "target_hidden_size", hidden) != hidden:
             message = f"hidden_size {hidden} is not target_hidden_size: a draft shares its target's embedding here"
             raise ConfigError(message)
-        key_heads = published.whole(raw, "num_key_value_heads", heads)
-        width = published.whole(raw, "head_dim", max(1, hidden // heads))
+        key_heads = published.integer(raw, "num_key_value_heads", heads)
+        width = published.integer(raw, "head_dim", max(1, hidden // heads))
         if heads % key_heads or width % 2:
             message = (
                 f"{heads} heads, {key_heads} key heads and head_dim {width} are no attention: key heads must divide "
@@ -107,18 +107,18 @@ class Eagle3Config:
         if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
             message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not whole numbers"
             raise ConfigError(message)
-        vocabulary = published.whole(raw, "vocab_size")
+        vocabulary = published.integer(raw, "vocab_size")
         return cls(
             hidden_size=hidden,
             target_hidden_size=hidden,
-            intermediate_size=published.whole(raw, "intermediate_size"),
+            intermediate_size=published.integer(raw, "intermediate_size"),
             num_attention_heads=heads,
             num_key_value_heads=key_heads,
             head_dim=width,
             vocab_size=vocabulary,
-            draft_vocab_size=published.whole(raw, "draft_vocab_size", vocabulary),
+            draft_vocab_size=published.integer(raw, "draft_vocab_size", vocabulary),
             rms_norm_eps=published.real(raw, "rms_norm_eps", 1e-6),
-            max_position_embeddings=published.whole(raw, "max_position_embeddings", 4096),
+            max_position_embeddings=published.integer(raw, "max_position_embeddings", 4096),
             rope_parameters=published.rope(raw),
             aux_layers=tuple(layers),
         )

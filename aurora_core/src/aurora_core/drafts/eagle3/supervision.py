@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aurora_core.drafts import sums
-from aurora_core.drafts.eagle3 import attention, whole
+from aurora_core.drafts.eagle3 import attention, gpu_chains
 from aurora_core.drafts.eagle3.chains import chains
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
@@ -68,7 +68,7 @@ def _outputs(
     """Outputs of the roots that are read at each step."""
     kernel = attention.kernel_for(teacher.dtype, teacher.device, draft.config.head_dim)
     if kernel is not None:
-        for out, roots in zip(whole.chains(draft, teacher.embedding, rows, steps, kernel), read, strict=True):
+        for out, roots in zip(gpu_chains.chains(draft, teacher.embedding, rows, steps, kernel), read, strict=True):
             yield out.index_select(0, roots)
         return
     for (left, out), roots in zip(chains(draft, teacher.embedding, rows, steps), read, strict=False):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aurora_core.config import DeploymentConfig, OnlineConfig, ServingConfig, TrainingConfig
 from aurora_core.online import placement
-from aurora_core.online.engine_actor import EnginePlace
+from aurora_core.online.engine_actor import EngineSetup
 from aurora_core.online.prompts import Asked
-from aurora_core.online.trainer_actor import TrainerPlace
+from aurora_core.online.trainer_actor import TrainerSetup
 
 _PORTS_APART = 10
 _TRAINER_NICE = 10
@@ -53,10 +53,10 @@ def spool_below(config: OnlineConfig, work: Path) -> Path:
     return config.spool or Path("/dev/shm") / f"aurora-{os.getuid()}-{mark}"  # noqa: S108 (only its owner may enter)
 
 
-def engine_places(config: DeploymentConfig, options: Options, seats: placement.Placement) -> list[EnginePlace]:
+def engine_setups(config: DeploymentConfig, options: Options, seats: placement.Placement) -> list[EngineSetup]:
     """What each engine's actor needs. Several on one machine have ports of their own, behind one endpoint."""
     online, serving = config.online, config.serving
-    spool, places = spool_below(online, options.work), []
+    spool, setups = spool_below(online, options.work), []
     for number, seat in enumerate(seats.engines):
         name, apart = f"engine-{number}", _PORTS_APART * (number + 1)
         own = serving
@@ -65,8 +65,8 @@ def engine_places(config: DeploymentConfig, options: Options, seats: placement.P
         # Nothing of the trainer's: a change there leaves engines as they are.
         shared = config.model_copy(update={"serving": own, "training": TrainingConfig(), "online": OnlineConfig()})
         runtime = (options.runtime or spool.with_name(f"{spool.name}-runtime")) / name
-        places.append(
-            EnginePlace(
+        setups.append(
+            EngineSetup(
                 name=name,
                 config=shared,
                 work=options.work,
@@ -79,12 +79,12 @@ def engine_places(config: DeploymentConfig, options: Options, seats: placement.P
                 desired=options.desired,
             )
         )
-    return places
+    return setups
 
 
-def trainer_place(config: DeploymentConfig, options: Options, seats: placement.Placement) -> TrainerPlace:
+def trainer_setup(config: DeploymentConfig, options: Options, seats: placement.Placement) -> TrainerSetup:
     """What the trainer's actor needs."""
-    return TrainerPlace(
+    return TrainerSetup(
         # Nothing of the engines': a change there leaves it as it is.
         config=config.model_copy(
             update={"serving": ServingConfig(), "online": config.online.model_copy(update={"engines": 1})}
