@@ -26,11 +26,20 @@ from aurora_core.config import SamplesConfig
 from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from aurora_core.samples.spool import SpoolSink, SpoolSource
 from aurora_core.samples.transport import SampleSink, SampleSource
+from aurora_core.waiting import wait
 from aurora_demo import store
 from ports import free_port
 
 _START_SECONDS = 60
 Ends = tuple[SampleSink, SampleSource]
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=1)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 @contextmanager
@@ -52,15 +61,7 @@ def mooncake(folder: Path, largest: int) -> Iterator[Ends]:
     master = store.start(settings, folder / "master.log")
     source, sink = MooncakeSource(settings, "token"), MooncakeSink(settings, "token")
     source.start()
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            httpx.get(settings.trainer_url, timeout=1)
-            break
-        except httpx.HTTPError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    wait("the receiver of samples", lambda: _answers(settings.trainer_url), _START_SECONDS, every=0.05)
     try:
         yield sink, source
     finally:

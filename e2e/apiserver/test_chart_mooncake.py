@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 
 import httpx
 import pytest
@@ -13,6 +12,7 @@ from aurora_core.samples.mooncake import MooncakeSink, MooncakeSource
 from chart_support import Strict, rendered
 from machine import patience
 from ports import free_port
+from workshop.waiting import wait
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -63,14 +63,17 @@ def component(ports, tmp_path):
 
 
 def _until(done):
-    deadline = time.monotonic() + patience(60)
-    while True:
+    failed = []
+
+    def is_done():
         try:
-            return done()
-        except (httpx.HTTPError, TransportError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+            done()
+        except (httpx.HTTPError, TransportError) as error:
+            failed[:] = [error]
+            return False
+        return True
+
+    wait("the store", is_done, patience(60), state=lambda: failed)
 
 
 @pytest.mark.usefixtures("component")

@@ -25,6 +25,7 @@ from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from machine import patience
 from ports import free_port
+from workshop.waiting import wait
 
 SECONDS = 240
 """That an engine may take for all that it is asked."""
@@ -154,9 +155,7 @@ class InProcess:
         return Answer(list(request.origin_input_ids), output, reason, int(request.cached_tokens))
 
     def _until(self, true: Any) -> None:
-        while not true():
-            assert time.monotonic() < self._deadline, f"the engine says {self.state()}"
-            time.sleep(0.02)
+        wait("the engine", true, self._deadline - time.monotonic(), every=0.02, state=self.state)
 
     def _ingest(self) -> None:
         """In the place of the scheduler's reading of its socket: once in each iteration."""

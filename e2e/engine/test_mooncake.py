@@ -197,14 +197,15 @@ def test_a_store_that_dies_and_comes_back_is_used_again(tmp_path):
             sink.put("meanwhile", b"bytes")
         assert caught.value.reason == "store_lost"
         process = store.start(settings, tmp_path / "log")
-        deadline = time.monotonic() + patience(30)
-        while True:
+
+        def is_put():
             try:
                 sink.put("after", b"bytes")
-                break
             except TransportError:
-                assert time.monotonic() < deadline, "the sender did not find the store that came back"
-                time.sleep(0.5)
+                return False
+            return True
+
+        wait("the sender finds the store that came back", is_put, patience(30), every=0.5)
         arrived = {delivery.name: delivery for delivery in source.poll()}
         assert set(arrived) == {"before", "after"}
         assert arrived["after"].read() == b"bytes"

@@ -8,26 +8,13 @@ from aurora_core.cli.paths import models_folder
 from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import EngineError
-from aurora_core.models.target import Target
 from aurora_core.online import on_loopback
 
-from aurora_demo.config import LoopConfig
 from aurora_demo.stack import Pausable, Stack
 
 on_loopback()
 from aurora_core.online.run import Online  # noqa: E402
 from aurora_core.online.setup import Options  # noqa: E402 (Ray reads at its import where it is to listen)
-
-
-def _shared(config: LoopConfig, target: Target) -> DeploymentConfig:
-    """What the product's own processes read."""
-    plain = DeploymentConfig.model_validate(config.model_dump(exclude={"traffic"}))
-    return plain.model_copy(
-        update={
-            "samples": plain.samples.model_copy(update={"transport": "Ray"}),
-            "target": plain.target.model_copy(update={"model": str(target.path)}),
-        }
-    )
 
 
 @dataclass(frozen=True)
@@ -50,10 +37,15 @@ class OnlineStack(Stack):
 
     _online: Online | None = None
 
+    def configured(self) -> DeploymentConfig:
+        """See :class:`Stack`; samples travel inside the cluster."""
+        plain = super().configured()
+        return plain.model_copy(update={"samples": plain.samples.model_copy(update={"transport": "Ray"})})
+
     def start(self) -> None:
         """Start the cluster, and wait until the engine serves."""
         options = Options(work=self.work.root, models=models_folder())
-        self._online = Online.started(_shared(self.config, self.target), options)
+        self._online = Online.started(self.configured(), options)
         self.agent = self._online.agents[0]
         self._online.wait(self._desired())
 

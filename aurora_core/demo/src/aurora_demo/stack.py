@@ -11,6 +11,7 @@ import yaml
 from aurora_core.agent.client import AgentClient
 from aurora_core.arithmetic import ComputeDtype
 from aurora_core.child import Process
+from aurora_core.config import DeploymentConfig
 from aurora_core.engine.launch import Command, Secrets, engine_dtype, speculative, target_only
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.models.target import Target
@@ -153,10 +154,15 @@ class Stack:
         url = f"http://{serving.host}:{serving.agent_port}/healthz"
         self._start("agent", process).wait_until_healthy(url, _START_SECONDS)
 
+    def configured(self) -> DeploymentConfig:
+        """What the product's own processes read: the target is a folder, whatever the loop's file calls it."""
+        plain = DeploymentConfig.model_validate(self.config.model_dump(exclude={"traffic"}))
+        return plain.model_copy(update={"target": plain.target.model_copy(update={"model": str(self.target.path)})})
+
     def start_trainer(self) -> None:
         """Start the trainer, at a lower priority than serving."""
         path = self.work.root / "train.yaml"
-        path.write_text(yaml.safe_dump(json.loads(self.config.model_dump_json(by_alias=True, exclude={"traffic"}))))
+        path.write_text(yaml.safe_dump(json.loads(self.configured().model_dump_json(by_alias=True))))
         environment = {**os.environ, "AURORA_SAMPLE_TOKEN": self._token}
         arguments = ["train", "--config", str(path), "--work", str(self.work.root)]
         self._start("trainer", Process.aurora("trainer", arguments, environment, self.work.log("trainer"), nice=10))
