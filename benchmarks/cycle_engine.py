@@ -228,13 +228,13 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
                     part: round(statistics.median(one.get(part, 0.0) for one in found), 3)
                     for part in sorted({part for one in found for part in one} - {"all"})
                 }
-                whole = statistics.median(one["all"] for one in found)
-                parts["schedule"] = round(whole - sum(parts.values()), 3)
+                cycle = statistics.median(one["all"] for one in found)
+                parts["schedule"] = round(cycle - sum(parts.values()), 3)
                 rows.append(
                     {
                         "batch": batch,
                         "steps": steps,
-                        "ms": round(whole, 2),
+                        "ms": round(cycle, 2),
                         "target_steps": round(statistics.median(ratios[steps]), 3),
                         "parts": parts,
                     }

@@ -1,6 +1,6 @@
 """The chart's Grafana dashboards as pictures, of what a real Prometheus recorded.
 
-Runs every panel's queries as Grafana would and draws the panels at their places, without Grafana. ``make quickstart
+Runs every panel's queries as Grafana would and draws the panels at their positions, without Grafana. ``make quickstart
 DASHBOARDS=FOLDER`` does the same at its end, with the Prometheus of its run; this command is for any other one:
 
     python benchmarks/dashboards.py --url http://localhost:9090 --hours 2 --folder /tmp/pictures

@@ -40,11 +40,11 @@ class Arm:
     lr: float
 
 
-def _dflash(places: int, depth: int) -> DraftConfig:
+def _dflash(block_size: int, depth: int) -> DraftConfig:
     return DraftConfig(
         algorithm="DFLASH",
-        num_steps=places - 1,
-        num_draft_tokens=places,
+        num_steps=block_size - 1,
+        num_draft_tokens=block_size,
         shape=DraftShape(num_hidden_layers=depth),
     )
 

@@ -3,7 +3,7 @@
 A simulation, of one queue after the other: requests end at random moments in any of the engines; what the sample rate
 lets through crosses the link of rank 0; the pool takes it; each optimizer step draws the samples that were used least;
 every so many steps a version is published and, in these figures, goes live at once. The sample rate is the largest at
-which neither the link nor the trainer falls behind. ``--check FILE`` holds it to runs of benchmarks/modes.py.
+which neither the link nor the trainer falls behind. ``--check FILE`` compares it with runs of benchmarks/modes.py.
 """
 
 import argparse

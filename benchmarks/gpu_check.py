@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder of weights, samples and logs; a temporary one by default")
     parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=STAGES, help="which, in this order")
     parser.add_argument("--learn-seconds", type=float, help="of the stage day_zero")
-    parser.add_argument("--json", type=Path, help="file that holds what was found so far, rewritten after each stage")
+    parser.add_argument("--json", type=Path, help="file for what was found so far, rewritten after each stage")
     options = parser.parse_args()
     size, cases = (serving.SMALL, gpu_training.SMALL) if options.small else (serving.Size(), gpu_training.Size())
     size = replace(size, learn_seconds=options.learn_seconds or size.learn_seconds)

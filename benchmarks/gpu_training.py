@@ -128,12 +128,12 @@ def profile(trainer: Trainer, samples: list[Sample]) -> dict[str, Any]:
     for one in kernels:
         spent[kind(one.name)] += one.time_range.elapsed_us()
     busy = sum(spent.values())
-    whole = max(one.time_range.end for one in kernels) - min(one.time_range.start for one in kernels)
+    span = max(one.time_range.end for one in kernels) - min(one.time_range.start for one in kernels)
     shares = {name: round(each / busy, 3) for name, each in spent.most_common()}
     return {
         "kernels": len(kernels),
         "busy_ms": round(busy / 1e3, 1),
-        "whole_ms": round(whole / 1e3, 1),
+        "span_ms": round(span / 1e3, 1),
         "of_busy": shares,
     }
 

@@ -106,7 +106,7 @@ class Bench:
 
         Returns:
             tokens trained on per second (prompts count) of the median step, how many steps, and the most memory in GiB
-            that one had beyond what the trainer holds between steps.
+            that one had beyond what the trainer keeps between steps.
         """
         driven = self._ready()
         batch = driven.prepare(self._documents)
@@ -115,7 +115,7 @@ class Bench:
             torch.cuda.reset_peak_memory_stats()
             rest = torch.cuda.memory_allocated() / 2**30
         else:
-            # What the allocator keeps for later is no part of what the trainer holds.
+            # What the allocator keeps for later is no part of what the trainer uses.
             ctypes.CDLL("libc.so.6").malloc_trim(0)
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
             rest = _memory("VmRSS")
@@ -145,9 +145,9 @@ class Bench:
             self._clock()
         kind = "self_device_time_total" if self._on_gpu else "self_cpu_time_total"
         spent = {one.key: float(getattr(one, kind)) for one in profiler.key_averages()}
-        whole = sum(spent.values()) or 1.0
+        total = sum(spent.values()) or 1.0
         most = sorted(spent, key=lambda name: -spent[name])[: order["profile"]]
-        return {"profile": {name[:80]: round(spent[name] / whole, 3) for name in most}}
+        return {"profile": {name[:80]: round(spent[name] / total, 3) for name in most}}
 
     def learn(self, order: dict[str, Any]) -> dict[str, Any]:
         """Train on batches of documents, by their numbers, and write the draft's weights.

@@ -180,8 +180,8 @@ def specforge(given: Given, *, compact: bool) -> Driven:
     torch.manual_seed(0)
     draft = _eagle(given, module.LlamaForCausalLMEagle3(given.llama(), attention_backend=backend))
     head = given.weights()[1].to(given.case.dtype)
-    whole = model.OnlineEagle3Model(draft, length=given.case.steps or 7, attention_backend=backend)
-    whole = whole.to(given.case.dtype)
+    wrapped = model.OnlineEagle3Model(draft, length=given.case.steps or 7, attention_backend=backend)
+    wrapped = wrapped.to(given.case.dtype)
     optimizer = _optimized(given, import_module("specforge.optimizer").BF16Optimizer, draft, "lr_scheduler")
     shifted = import_module("specforge.utils").padding
     decay = given.case.settings.decay if given.case.settings else 0.8
@@ -198,7 +198,7 @@ def specforge(given: Given, *, compact: bool) -> Driven:
         else:
             with torch.no_grad():
                 inputs["target"] = F.linear(last, head)
-        loss = _summed(whole(**inputs)[0], decay)
+        loss = _summed(wrapped(**inputs)[0], decay)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss)
@@ -218,7 +218,7 @@ def torchspec(given: Given, backend: str) -> Driven:
     draft = _eagle(given, module.LlamaForCausalLMEagle3(config, attention_backend=backend))
     head = given.weights()[1].to(given.case.dtype)
     length = given.case.steps or 7
-    whole = model.Eagle3Model(draft, length=length, attention_backend=backend, gradient_checkpointing=False)
+    wrapped = model.Eagle3Model(draft, length=length, attention_backend=backend, gradient_checkpointing=False)
     optimizer = _optimized(given, import_module("torchspec.training.optimizer").BF16Optimizer, draft, "decay_style")
     shifted = import_module("torchspec.utils.tensor").padding
     decay = given.case.settings.decay if given.case.settings else 0.8
@@ -235,7 +235,7 @@ def torchspec(given: Given, backend: str) -> Driven:
             loss_mask=batch["loss_mask"],
             length=length,
         )
-        loss = _summed(whole(target=target, **inputs)[0], decay)
+        loss = _summed(wrapped(target=target, **inputs)[0], decay)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return float(loss)

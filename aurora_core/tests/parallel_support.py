@@ -43,7 +43,7 @@ def config(**changes):
 
 
 def prepare(work, target):
-    """A store with version 0, and a salt that holds out the same samples in every run."""
+    """A store with version 0, and a salt with which the same samples are held out in every run."""
     ensure_first(WeightsStore(work / "weights"), DRAFT, target, 0)
     (work / "training").mkdir(exist_ok=True)
     (work / "training" / holdout.FILE).write_bytes(bytes(32))

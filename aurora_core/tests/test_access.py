@@ -226,7 +226,7 @@ def plugin(monkeypatch):
 
 
 @pytest.mark.sglang
-def test_processes_that_the_engine_starts_have_no_keys(plugin, monkeypatch):
+def test_processes_that_the_engine_starts_have_no_credentials(plugin, monkeypatch):
     monkeypatch.setenv(ADMIN_KEY, ADMIN)
     monkeypatch.setenv(API_KEY, USER)
     plugin.register()

@@ -62,7 +62,7 @@ def test_training_reports_what_the_trainer_wrote(client):
     assert get(client, "/v1/training").json()["step"] == 3
 
 
-def test_an_unknown_version_is_a_conflict_and_said_so(client):
+def test_an_unknown_version_is_a_conflict_and_reported_as_one(client):
     answer = post(client, "/v1/load", {"version": 9})
     assert answer.status_code == 409
     assert "version 9" in answer.json()["error"]

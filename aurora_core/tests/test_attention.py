@@ -56,7 +56,7 @@ def test_merged_attention_is_the_definition_s(monkeypatch, target, make_sample, 
 
 @pytest.mark.parametrize("prompt", [1, 9, 27])
 def test_roots_that_have_ended_are_read_by_nobody(monkeypatch, target, make_sample, prompt):
-    """Chains longer than some samples have roots, beside samples whose chains are whole."""
+    """Chains longer than some samples have roots, beside samples whose chains are complete."""
     monkeypatch.setattr(attention, "kernel_for", lambda *_: Plain())
     samples = [make_sample("long", length=29, prompt=prompt), make_sample("short", length=6, prompt=3, seed=1)]
     assert_same(trainer_of(target), samples, 7)

@@ -53,7 +53,7 @@ EDITS = {
     "as it is": {},
     "llama3's rope": {"rope_parameters": LLAMA3, "rope_theta": 500000.0},
     "no layers named": {"eagle_config": ...},
-    "keys without meaning": {"bos_token_id": 1, "transformers_version": "4.51.0"},
+    "fields without meaning": {"bos_token_id": 1, "transformers_version": "4.51.0"},
     "fp16, an embedding, no mask": {
         "tensors": lambda found: {
             **{k: v.half() if v.is_floating_point() else v for k, v in found.items() if k != "t2d"},
@@ -123,7 +123,7 @@ def test_a_layer_of_transformers_defaults_is_read(source, target):
         ({"transformer_layer_config": {"model_type": "qwen3"}}, "model_type 'qwen3'"),
         ({"transformer_layer_config": {"attention_bias": True, "num_hidden_layers": 1}}, "attention_bias True"),
         ({"transformer_layer_config": {}}, "num_hidden_layers 32"),
-        ({"eagle_aux_hidden_state_layer_ids": ["2"]}, "not whole numbers"),
+        ({"eagle_aux_hidden_state_layer_ids": ["2"]}, "not integers"),
     ],
 )
 def test_what_speculators_computes_otherwise_is_refused_by_name(source, changes, message):

@@ -27,19 +27,19 @@ from hypothesis import strategies as st
 CPU = torch.device("cpu")
 
 
-def config_of(places, depth):
+def config_of(block_size, depth):
     return DraftConfig(
         algorithm="DFLASH",
-        num_steps=places - 1,
-        num_draft_tokens=places,
+        num_steps=block_size - 1,
+        num_draft_tokens=block_size,
         aux_layers=(1, 2, 3),
         shape=DraftShape(num_hidden_layers=depth),
     )
 
 
-def trainer_of(target, places=4, depth=2, **changes):
+def trainer_of(target, block_size=4, depth=2, **changes):
     base = {"lr": 3e-3, "precision": "fp32", "warmup_steps": 1, "max_grad_norm": 1.0}
-    draft = first_draft(config_of(places, depth), target, 3)
+    draft = first_draft(config_of(block_size, depth), target, 3)
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in draft.parameters():
@@ -98,29 +98,29 @@ def test_a_sample_without_anything_to_learn_costs_nothing(target, make_sample):
     assert_same(trainer, [only_prompt, make_sample("b", length=20, prompt=4)])
 
 
-def described(draft, embedding, aux, anchor, places):
-    """One block over the context before it, [places, D], written as the method's authors describe it."""
+def described(draft, embedding, aux, anchor, block_size):
+    """One block over the context before it, [block_size, D], written as the method's authors describe it."""
     c, start = draft.config, aux.shape[0]
     context = draft.context(aux)
-    tokens = torch.tensor([anchor] + [c.mask_token_id] * (places - 1))
+    tokens = torch.tensor([anchor] + [c.mask_token_id] * (block_size - 1))
     stream = embedding[tokens]
-    cos, sin = draft.rope_tables(torch.arange(start + places))
+    cos, sin = draft.rope_tables(torch.arange(start + block_size))
     for layer in draft.layers:
         normed, attention = layer.input_layernorm(stream), layer.self_attn
         both = torch.cat((context, normed))
         q = F.rms_norm(
-            attention.q_proj(normed).view(places, -1, c.head_dim),
+            attention.q_proj(normed).view(block_size, -1, c.head_dim),
             (c.head_dim,),
             attention.q_norm.weight,
             c.rms_norm_eps,
         )
         k = F.rms_norm(
-            attention.k_proj(both).view(start + places, -1, c.head_dim),
+            attention.k_proj(both).view(start + block_size, -1, c.head_dim),
             (c.head_dim,),
             attention.k_norm.weight,
             c.rms_norm_eps,
         )
-        v = attention.v_proj(both).view(start + places, -1, c.head_dim)
+        v = attention.v_proj(both).view(start + block_size, -1, c.head_dim)
         q, k = rotate(q, cos[start:], sin[start:]), rotate(k, cos, sin)
         groups = c.num_attention_heads // c.num_key_value_heads
         heads = []
@@ -134,7 +134,7 @@ def described(draft, embedding, aux, anchor, places):
 
 @torch.no_grad()
 def test_a_block_is_what_its_definition_says(target, make_sample):
-    trainer = trainer_of(target, places=5)
+    trainer = trainer_of(target, block_size=5)
     samples = [make_sample("a", length=17), make_sample("b", length=11, seed=1)]
     embedding = trainer.teacher.embedding
     plain = blocks(trainer.draft, embedding, Batch.of(samples, torch.float32), 5)
@@ -146,9 +146,9 @@ def test_a_block_is_what_its_definition_says(target, make_sample):
         for t in range(sample.prompt_tokens - 1, sample.aux.shape[0] - 1):
             expected = described(trainer.draft, embedding, sample.aux[: t + 1], int(sample.tokens[t + 1]), 5)
             torch.testing.assert_close(plain[i, t], expected, atol=2e-5, rtol=1e-4)
-            for place in range(1, 5):
-                if t + 1 + place < sample.tokens.shape[0]:
-                    torch.testing.assert_close(packed[at], expected[place], atol=2e-5, rtol=1e-4)
+            for offset in range(1, 5):
+                if t + 1 + offset < sample.tokens.shape[0]:
+                    torch.testing.assert_close(packed[at], expected[offset], atol=2e-5, rtol=1e-4)
                     at += 1
     assert at == packed.shape[0]
 
@@ -184,8 +184,8 @@ def test_what_the_target_did_not_answer_is_not_proposed_for(target, make_sample)
     assert simulate(trainer.draft, trainer.teacher, [make_sample("a", length=12, prompt=11)], steps=3).requests == ((),)
 
 
-def test_a_whole_block_is_trained_and_further_places_weigh_less(target):
-    trainer = trainer_of(target, places=8, ttt_length=2)
+def test_a_full_block_is_trained_and_further_proposals_weigh_less(target):
+    trainer = trainer_of(target, block_size=8, ttt_length=2)
     assert trainer.unrolled.steps == 7
     assert trainer.unrolled.decay == pytest.approx(0.7788, abs=1e-4)
     assert FAMILY.unrolled(trainer.draft, 2, 0.5).decay == 0.5

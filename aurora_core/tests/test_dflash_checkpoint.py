@@ -48,7 +48,7 @@ def test_a_checkpoint_comes_back_and_says_what_sglang_reads(target, tmp_path):
         ({"dflash_config": 3}, "no object"),
         ({"dflash_config": {"target_layer_ids": [1, 2, 3]}}, "mask_token_id is missing"),
         ({"dflash_config": {"mask_token_id": 64, "target_layer_ids": [1]}}, "not a token of a vocabulary of 64"),
-        ({"dflash_config": {"mask_token_id": 1, "target_layer_ids": ["1"]}}, "not whole numbers"),
+        ({"dflash_config": {"mask_token_id": 1, "target_layer_ids": ["1"]}}, "not integers"),
         ({"dflash_config": {"mask_token_id": 1}, "num_target_layers": None}, "target_layer_ids are None"),
         ({"dflash_config": {"mask_token_id": 1, "target_layer_ids": [1, 2, 3], "selector_rank": 8}}, "selector_rank 8"),
         ({"dflash_config": {"mask_token_id": 1, "target_layer_ids": [1, 2, 3], "projector_type": "domino"}}, "domino"),

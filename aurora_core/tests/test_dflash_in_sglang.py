@@ -13,7 +13,7 @@ from aurora_core.weights import checkpoint
 from transformers import AutoConfig
 
 pytestmark = [pytest.mark.sglang, pytest.mark.filterwarnings("ignore")]
-PLACES = 5
+BLOCK_SIZE = 5
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_sglang_computes_the_block_that_was_trained(context, monkeypatch, target
 
     shape = DraftShape(num_hidden_layers=3)
     made = DraftConfig(
-        algorithm="DFLASH", num_steps=PLACES - 1, num_draft_tokens=PLACES, aux_layers=(1, 2, 3), shape=shape
+        algorithm="DFLASH", num_steps=BLOCK_SIZE - 1, num_draft_tokens=BLOCK_SIZE, aux_layers=(1, 2, 3), shape=shape
     )
     draft = first_draft(made, target, 3)
     generator = torch.Generator().manual_seed(9)
@@ -62,8 +62,8 @@ def test_sglang_computes_the_block_that_was_trained(context, monkeypatch, target
     checkpoint.write(tmp_path, draft, torch.float32)
 
     raw = AutoConfig.from_pretrained(tmp_path)
-    said = parse_dflash_draft_config(draft_hf_config=raw)
-    assert (said.block_size, said.mask_token_id, said.target_layer_ids) == (PLACES, 63, [1, 2, 3])
+    parsed = parse_dflash_draft_config(draft_hf_config=raw)
+    assert (parsed.block_size, parsed.mask_token_id, parsed.target_layer_ids) == (BLOCK_SIZE, 63, [1, 2, 3])
     theirs = DFlashDraftModel(raw).float()
     before = {name: one.clone() for name, one in theirs.named_parameters()}
     tensors, _ = checkpoint.parts(draft, torch.float32)
@@ -72,7 +72,7 @@ def test_sglang_computes_the_block_that_was_trained(context, monkeypatch, target
 
     sample = make_sample(length=20, prompt=6)
     rows = Packed.of([sample], torch.float32)
-    anchors = Anchors.of(rows.spans, PLACES, 100)
+    anchors = Anchors.of(rows.spans, BLOCK_SIZE, 100)
     ours = outputs(draft, target.embedding, rows, anchors)
     kept, at = {}, 0
     monkeypatch.setattr(RadixAttention, "forward", attending(kept))
@@ -83,10 +83,10 @@ def test_sglang_computes_the_block_that_was_trained(context, monkeypatch, target
             k, v = layer.self_attn.kv_proj_only(theirs.prepare_context_hidden_for_kv(layer, fed))
             k = layer.self_attn.apply_k_rope(torch.arange(t + 1), layer.self_attn.apply_k_norm(k))
             kept[layer.self_attn.attn.layer_id] = k, v
-        tokens = torch.tensor([int(sample.tokens[t + 1]), *[63] * (PLACES - 1)])
-        positions = torch.arange(t + 1, t + 1 + PLACES)
+        tokens = torch.tensor([int(sample.tokens[t + 1]), *[63] * (BLOCK_SIZE - 1)])
+        positions = torch.arange(t + 1, t + 1 + BLOCK_SIZE)
         block = theirs.forward(tokens, positions, None, input_embeds=target.embedding[tokens]).hidden_states
-        count = min(PLACES - 1, sample.aux.shape[0] - 1 - t)
+        count = min(BLOCK_SIZE - 1, sample.aux.shape[0] - 1 - t)
         torch.testing.assert_close(ours[at : at + count], block[1 : 1 + count], atol=1e-4, rtol=1e-4)
         at += count
     assert at == ours.shape[0]

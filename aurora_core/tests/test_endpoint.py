@@ -28,8 +28,8 @@ class Engines(httpx.AsyncBaseTransport):
 
         async def echo(request: Request):
             body = (await request.body()).decode()
-            said = {"body": body, "key": request.headers.get("authorization"), "query": str(request.query_params)}
-            return JSONResponse(said, 403 if body == "no" else 200)
+            echoed = {"body": body, "key": request.headers.get("authorization"), "query": str(request.query_params)}
+            return JSONResponse(echoed, 403 if body == "no" else 200)
 
         routes = [Route("/stream", stream, methods=["POST"]), Route("/echo", echo, methods=["POST"])]
         self.app = Starlette(routes=routes)

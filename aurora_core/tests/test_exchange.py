@@ -150,7 +150,7 @@ def test_what_is_no_http_is_refused(answer):
         asked(lambda connection, _: connection.sendall(answer))
 
 
-def test_a_server_that_is_not_there_is_said_to_be_unreachable():
+def test_a_server_that_is_not_there_is_reported_as_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as gone:
         url = f"http://127.0.0.1:{gone.getsockname()[1]}"
     with (
@@ -169,7 +169,7 @@ def test_what_is_no_url_is_refused(url):
 
 @given(value=st.text(min_size=12, max_size=60))
 @settings(deadline=None, max_examples=50)
-def test_what_a_header_holds_is_in_no_error(value):
+def test_the_value_of_a_header_is_in_no_error(value):
     secret = f"Bearer s3cr3t{value}"
     with pytest.raises(ExchangeError) as caught:
         asked(lambda connection, _: connection.sendall(b"nonsense\r\n\r\n"), Authorization=secret)

@@ -73,9 +73,9 @@ def test_a_new_draft_starts_with_the_targets_head_and_norm_and_can_be_trained(sa
     assert c.aux_layers == (1, LAYERS // 2 - 1, LAYERS - 4)
     tokens = torch.randint(10, VOCAB, (1, 24), generator=torch.Generator().manual_seed(1))
     _, hidden, logits = run(model, tokens)
-    said = F.linear(draft.norm(hidden), draft.lm_head.weight)
+    logits_of_draft = F.linear(draft.norm(hidden), draft.lm_head.weight)
     torch.testing.assert_close(
-        said if target.soft_cap is None else target.soft_cap * torch.tanh(said / target.soft_cap),
+        logits_of_draft if target.soft_cap is None else target.soft_cap * torch.tanh(logits_of_draft / target.soft_cap),
         logits[:, draft.ids], rtol=1e-4, atol=1e-4,
     )  # fmt: skip
     spread = {name: float(w.std()) for name, w in draft.named_parameters() if w.ndim > 1}
@@ -219,7 +219,7 @@ def with_block(block):
     return FP8 if block is None else {**FP8, "weight_block_size": list(block)}
 
 
-def test_one_scale_for_a_whole_tensor_and_int8_rows_are_read_too():
+def test_one_scale_for_a_tensor_and_int8_rows_are_read_too():
     weight = torch.randn(8, 4)
     one = weight.abs().max() / 448
     found = {"w.weight": (weight / one).to(torch.float8_e4m3fn), "w.weight_scale": one}

@@ -47,7 +47,7 @@ def test_a_version_larger_than_memory_is_refused_unread(giant):
         giant.read(0)
 
 
-def test_no_file_is_read_whole_that_memory_does_not_hold(tmp_path):
+def test_no_file_is_read_that_is_larger_than_memory(tmp_path):
     put(tmp_path / "x", "giant")
     with pytest.raises(regular.TooLargeError):
         regular.read(tmp_path / "x", 1 << 50)

@@ -142,11 +142,11 @@ HOSTILE = {
     "a configuration that is no JSON": lambda f: _write(f, "config.json", b"\xff\xfe{"),
     "a configuration that is nested deep": lambda f: _write(f, "config.json", b"[" * 200_000),
     "a giant of a configuration": lambda f: _write(f, "config.json", b" " * (2 << 20)),
-    "a width that no memory holds": lambda f: configure(f, hidden_size=2**31 - 1),
-    "heads that no memory holds": lambda f: configure(f, num_attention_heads=2**30, head_dim=2**30),
-    "an MLP that no memory holds": lambda f: configure(f, intermediate_size=2**31 - 1),
+    "a width that is too large for any memory": lambda f: configure(f, hidden_size=2**31 - 1),
+    "heads that are too large for any memory": lambda f: configure(f, num_attention_heads=2**30, head_dim=2**30),
+    "an MLP that is too large for any memory": lambda f: configure(f, intermediate_size=2**31 - 1),
     "numbers of rope that are none": lambda f: configure(f, rope_parameters={"rope_type": "yarn", "factor": "x"}),
-    "whole numbers as weights": lambda f: save_file(
+    "integers as weights": lambda f: save_file(
         {name: tensor.to(torch.int8) for name, tensor in load_file(f / "model.safetensors").items()},
         f / "model.safetensors",
     ),

@@ -48,12 +48,12 @@ def test_one_request_has_no_interval():
 def test_parts_add_up_and_explain_the_length(requests):
     accepted = Accepted(tuple(map(tuple, requests)))
     found = measured.parts(accepted, [str(at % 3) for at in range(len(requests))], 3)
-    whole, rest = found[0], found[1:]
+    total, rest = found[0], found[1:]
     if rest:
         for name in ("requests", "cycles", "tokens"):
-            assert getattr(whole, name) == sum(getattr(part, name) for part in rest)
-    assert whole.accept_length.value == pytest.approx(accepted.length)
-    assert all(share is None or 0 <= share <= 1 for share in whole.positions)
+            assert getattr(total, name) == sum(getattr(part, name) for part in rest)
+    assert total.accept_length.value == pytest.approx(accepted.length)
+    assert all(share is None or 0 <= share <= 1 for share in total.positions)
 
 
 def test_a_request_that_ended_rejected_nothing():
@@ -88,7 +88,7 @@ def test_a_resumed_source_continues_where_it_was():
     assert [one.name for _ in range(3) for one in resumed.poll()][len(resumed.heldout) :] == names[10:]
 
 
-def test_a_set_that_is_refused_whole_ends_training():
+def test_a_set_that_is_refused_entirely_ends_training():
     found = source()
 
     def refuse():

@@ -35,14 +35,14 @@ class _Handler(Replies, BaseHTTPRequestHandler):
 
     def do_POST(self):
         engine = self.server
-        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][-1]["content"]
+        prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][-1]["content"]
         engine.running += 1
         engine.most = max(engine.most, engine.running)
-        engine.asked.append(said)
+        engine.asked.append(prompt)
         time.sleep(engine.slow)
         engine.running -= 1
-        if engine.failures.get(said, 0) > 0:
-            engine.failures[said] -= 1
+        if engine.failures.get(prompt, 0) > 0:
+            engine.failures[prompt] -= 1
             self._reply(500, {})
         else:
             self._reply(200, {"choices": [{"message": {"content": "yes"}}]})
@@ -77,7 +77,7 @@ def test_all_are_asked_once_and_none_again_by_the_next_run(engine, tmp_path):
     wait_for(lambda: feed.done)
     assert sorted(engine.asked) == [f"q{i}" for i in range(6)]
     assert engine.most <= 2
-    assert feed.said() == "prompts: 6 of 6 answered, 0 under way"
+    assert feed.summary() == "prompts: 6 of 6 answered, 0 under way"
     feed.stop()
     again = a_feed(engine, tmp_path / "answered", count=7)
     wait_for(lambda: again.done)
@@ -91,10 +91,10 @@ def test_users_go_first(engine, tmp_path):
     feed = a_feed(engine, tmp_path / "answered", count=12)
     time.sleep(0.3)
     assert engine.asked == []
-    assert feed.said() == "prompts: 0 of 12 answered, 0 under way, held back by users"
+    assert feed.summary() == "prompts: 0 of 12 answered, 0 under way, held back by users"
     engine.users = 1
     wait_for(lambda: len(engine.asked) >= 3)
-    assert engine.most == 1, "one of two places is a user's"
+    assert engine.most == 1, "one of two concurrent requests is a user's"
     engine.users = 0
     wait_for(lambda: feed.done)
     assert engine.most == 2
@@ -117,7 +117,7 @@ def test_a_failure_is_tried_again_and_given_up_after_some_tries(engine, tmp_path
     wait_for(lambda: feed.done)
     feed.stop()
     assert (feed.answered, feed.failed) == (2, 1)
-    assert "1 failed (f:1: HTTPStatusError" in feed.said()
+    assert "1 failed (f:1: HTTPStatusError" in feed.summary()
     assert (tmp_path / "answered").read_text().splitlines() == ["f:2", "f:0"]
 
 
@@ -131,15 +131,15 @@ def test_what_runs_when_it_is_stopped_is_asked_again_by_the_next_run(engine, tmp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--prompts", "p.jsonl", "--address", "auto"), "aurora-core generate FILE --url URL"),
         (("--until-trained",), "--until-trained needs --prompts"),
         (("--prompts", "/nowhere.jsonl"), "cannot read the conversations /nowhere.jsonl"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_anything_starts(tmp_path, arguments, said):
+def test_what_cannot_be_asked_is_refused_before_anything_starts(tmp_path, arguments, message):
     (tmp_path / "c.yaml").write_text("target: {model: m}\nsamples: {transport: ray}\n")
     status, _, err = run("online", "--config", tmp_path / "c.yaml", "--work", tmp_path, *arguments)
     assert status not in {0, None}
-    assert said in f"{err}{status}"
+    assert message in f"{err}{status}"

@@ -147,7 +147,7 @@ def test_a_file_that_is_no_sample_of_ours_is_counted(tmp_path):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_sparse_giant_is_never_read_into_the_engines_memory(tmp_path, known):
-    """Neither before the trainer said how large a sample can be, nor after."""
+    """Neither before the trainer reported how large a sample can be, nor after."""
     line = Line(tmp_path)
     line.collector.most_bytes = 1 << 50
     if not known:

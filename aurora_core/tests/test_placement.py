@@ -36,7 +36,7 @@ def test_gpus_that_are_shared():
 
 
 @pytest.mark.parametrize(
-    ("config", "machine", "said"),
+    ("config", "machine", "message"),
     [
         ({"serving_gpus": (0,)}, Machine(4, 1), "no GPU is left for the trainer"),
         ({"serving_gpus": (0,), "training_gpus": (4,)}, Machine(4, 4), "trainingGpus: this machine has no GPU 4"),
@@ -47,8 +47,8 @@ def test_gpus_that_are_shared():
         ({"engines": 8}, Machine(2, 16), "reserve 9 CPUs, and there are 2"),
     ],
 )
-def test_what_cannot_be_placed(config, machine, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_cannot_be_placed(config, machine, message):
+    with pytest.raises(ConfigError, match=message):
         here(OnlineConfig(**config), 1, machine, gpus=True)
 
 
@@ -58,7 +58,7 @@ def test_gpus_are_named_where_nothing_runs_on_them():
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"serving_gpus": (0, 1), "training_gpus": (1,)}, r"overlap in \[1\]"),
         ({"serving_gpus": (0, 0)}, "names a GPU twice"),
@@ -66,8 +66,8 @@ def test_gpus_are_named_where_nothing_runs_on_them():
         ({"training_gpus": (1, 2)}, "in this mode the trainer is on one"),
     ],
 )
-def test_sets_that_make_no_sense(config, said):
-    with pytest.raises(ValidationError, match=said):
+def test_sets_that_make_no_sense(config, message):
+    with pytest.raises(ValidationError, match=message):
         OnlineConfig(**config)
 
 

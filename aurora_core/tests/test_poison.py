@@ -125,7 +125,7 @@ def test_samples_are_readable_by_their_owner_alone(make_sample, spool):
 
 
 def test_a_sparse_giant_that_would_fit_the_spool_is_refused_unread(spool):
-    """Read whole, it would end the trainer for want of memory, and again after each restart."""
+    """Read completely, it would end the trainer for want of memory, and again after each restart."""
     config = SamplesConfig(max_tokens=8192, spool_bytes=1 << 40)
     with (spool / "000000000001-x.sample").open("wb") as file:
         file.truncate(1 << 39)
@@ -143,7 +143,7 @@ def test_a_header_of_many_parts_is_refused_unparsed(target):
 
 
 def test_no_sample_that_may_be_captured_is_too_large(make_sample, spool):
-    sample = make_sample("whole")
+    sample = make_sample("full")
     tokens, width = len(sample.tokens), sample.last.shape[1]
     assert len(encode(sample)) <= largest(tokens, width)
     assert largest(8192, 4096) < 4 << 30

@@ -81,7 +81,7 @@ def requests(pool):
     return [int(entry.sample.request[1:]) for entry in pool.training]
 
 
-def test_earlier_samples_are_kept_by_lot_beside_the_newest_and_no_more_than_the_pool_holds(
+def test_earlier_samples_are_kept_by_lot_beside_the_newest_and_no_more_than_the_pool_keeps(
     tmp_path, target, make_sample
 ):
     settings = {"heldout_fraction": 1e-9, "replay_fraction": 0.25, "size": 16}

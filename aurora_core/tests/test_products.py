@@ -34,7 +34,7 @@ def gradients(linear, x, weight):
 
 @pytest.mark.parametrize("shape", [(13, 24), (2, 5, 24), (1, 24), (24,)])
 @pytest.mark.parametrize("columns", [24, 40])
-def test_values_and_gradients_of_whole_and_cut_weights(onednn, shape, columns):
+def test_values_and_gradients_of_full_and_cut_weights(onednn, shape, columns):
     generator = torch.Generator().manual_seed(3)
     x, weight = torch.randn(shape, generator=generator), torch.randn(17, columns, generator=generator)
     expected = gradients(F.linear, x, weight)

@@ -1,4 +1,4 @@
-"""A smaller draft vocabulary holds the most counted tokens, and proposes them as the larger one did."""
+"""A smaller draft vocabulary contains the most counted tokens, and proposes them as the larger one did."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ COUNTS = {str(token): 100 - token for token in range(0, VOCAB, 3)}
 
 @pytest.fixture
 def full(tmp_path, target):
-    """Over the target's whole vocabulary, without maps."""
+    """Over the target's full vocabulary, without maps."""
     folder = tmp_path / "full"
     folder.mkdir()
     checkpoint.write(folder, first_draft(DraftConfig(draft_vocab_size=VOCAB), target, 0), torch.float16)

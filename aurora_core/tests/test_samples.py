@@ -116,15 +116,15 @@ def test_a_sample_must_have_a_row_for_every_token_but_the_last():
 @given(st.integers(1, 30), st.integers(2, 30), st.integers(2, 40))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_long_sample_is_cut_at_the_front(make_sample, prompt, generated, rows):
-    whole = make_sample(length=prompt + generated, prompt=prompt)
-    cut = whole.cut(rows)
-    left = min(rows, whole.aux.shape[0])
+    full = make_sample(length=prompt + generated, prompt=prompt)
+    cut = full.cut(rows)
+    left = min(rows, full.aux.shape[0])
     assert cut.aux.shape[0] == left
-    assert torch.equal(cut.tokens, whole.tokens[-left - 1 :])
-    assert torch.equal(cut.aux, whole.aux[-left:])
-    assert torch.equal(cut.last, whole.last[-left:])
-    assert cut.roots == min(whole.roots, left - 1)
-    if left < whole.aux.shape[0]:
+    assert torch.equal(cut.tokens, full.tokens[-left - 1 :])
+    assert torch.equal(cut.aux, full.aux[-left:])
+    assert torch.equal(cut.last, full.last[-left:])
+    assert cut.roots == min(full.roots, left - 1)
+    if left < full.aux.shape[0]:
         assert cut.aux.untyped_storage().nbytes() == cut.aux.nbytes
 
 

@@ -20,7 +20,7 @@ def publish(store, content=b"weights"):
 
 
 def stores(folder, *signings):
-    """The same volume as processes with different keys see it."""
+    """The same volume as processes with different signing keys see it."""
     return [WeightsStore(folder, signing=signing) for signing in signings]
 
 
@@ -59,7 +59,7 @@ def test_a_signature_does_not_carry_over_to_other_contents(tmp_path):
         own.manifest(version)
 
 
-def test_keys_rotate_in_two_steps_without_a_version_that_anyone_refuses(tmp_path):
+def test_signing_keys_rotate_in_two_steps_without_a_version_that_anyone_refuses(tmp_path):
     """The new key is accepted everywhere before anything is signed with it; the old one is, until it is removed."""
     before, accepting, signing, after = stores(
         tmp_path, Signing((OLD,)), Signing((OLD, NEW)), Signing((NEW, OLD)), Signing((NEW,))
@@ -103,7 +103,7 @@ def test_no_signature_is_guessed(signature, checksum):
         ({KEY: f"{NEW}\n", PREVIOUS: OLD, REQUIRED: "false"}, Signing((NEW, OLD), required=False)),
     ],
 )
-def test_keys_come_from_the_environment(environment, found):
+def test_signing_keys_come_from_the_environment(environment, found):
     assert Signing.from_environment(environment) == found
 
 
@@ -117,6 +117,6 @@ def test_a_key_that_makes_no_sense_ends_the_process_and_is_not_shown(environment
     assert not any(value in str(error.value).split() for value in (NEW, OLD, "short"))
 
 
-def test_keys_show_nowhere():
+def test_signing_keys_show_nowhere():
     assert NEW not in repr(Signing((NEW,)))
     assert Manifest.model_fields["signature"].default == ""

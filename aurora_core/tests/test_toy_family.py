@@ -157,7 +157,7 @@ def test_a_version_is_prepared_for_a_swap_and_loaded_as_the_family_does(trainer,
     running = trainer.draft
     swap.activate(1, running)
     assert swap.state.live == 1
-    assert torch.equal(running.places[0].weight, other.places[0].weight.bfloat16().float())
+    assert torch.equal(running.heads[0].weight, other.heads[0].weight.bfloat16().float())
     swap.prepare(2)
     swap._preparing.join()
     assert swap.state.failed == {2: "version 2 is a draft of EAGLE3, and this engine runs TOY"}

@@ -197,12 +197,12 @@ POISON = {
 def test_no_state_ends_training_and_none_is_met_twice(tmp_path, target, make_sample, kind):
     store = saved(tmp_path, target, make_sample)
     rewrite(store, 1, *POISON[kind])
-    places = Paths(tmp_path / "weights", tmp_path / "state")
-    start = resume(config(), target, places)
+    paths = Paths(tmp_path / "weights", tmp_path / "state")
+    start = resume(config(), target, paths)
     assert (start.trainer.step, start.uses) == (2, {"a": 1})
     if POISON[kind][0] in {"trainer.json", "optimizer.safetensors"}:
         assert start.damaged == 1
-        assert resume(config(), target, places).damaged == 0
+        assert resume(config(), target, paths).damaged == 0
 
 
 def test_training_starts_from_the_newest_version_that_can_be_read(tmp_path, target):

@@ -146,7 +146,7 @@ while True:
 """
 
 
-def test_a_writer_killed_at_any_moment_leaves_only_whole_versions(tmp_path):
+def test_a_writer_killed_at_any_moment_leaves_only_complete_versions(tmp_path):
     rng = random.Random(0)
     announced = -1
     for _ in range(12):

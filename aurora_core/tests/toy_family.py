@@ -62,7 +62,7 @@ class ToyDraft(Draft):
         super().__init__()
         self.config = config
         width = config.target_hidden_size
-        self.places = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(config.block))
+        self.heads = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(config.block))
 
     @property
     def ids(self) -> Tensor:
@@ -77,7 +77,7 @@ class ToyDraft(Draft):
 
     def logits(self, teacher: Teacher, aux: Tensor) -> Tensor:
         """[block, ..., vocabulary] of the states that feed it, [..., H]."""
-        return torch.stack([F.linear(place(aux), teacher.head) for place in self.places])
+        return torch.stack([F.linear(head(aux), teacher.head) for head in self.heads])
 
 
 def _micro_batch(

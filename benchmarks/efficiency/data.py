@@ -118,11 +118,11 @@ def record(target: Target, amount: Amount, folder: Path, device: torch.device) -
 
 def recorded(folder: Path, device: torch.device) -> list[Recorded]:
     """What :func:`record` wrote, in the order of domain and prompt; hidden states on the device, tokens not."""
-    said = json.loads((folder / "data.json").read_text())
+    described = json.loads((folder / "data.json").read_text())
     stored = load_file(folder / "data.safetensors")
     tokens, aux, last = stored["tokens"].long(), stored["aux"].to(device), stored["last"].to(device)
     found, at, row = [], 0, 0
-    for name, length, prompt in said["samples"]:
+    for name, length, prompt in described["samples"]:
         domain, number, kind = name.split("/")
         rows = slice(row, row + length - 1)
         sample = Sample(name, tokens[at : at + length], prompt, aux[rows], last[rows], -1, "")
@@ -130,7 +130,7 @@ def recorded(folder: Path, device: torch.device) -> list[Recorded]:
         at, row = at + length, row + length - 1
     order = {name: place for place, name in enumerate(domains())}
     found.sort(key=lambda one: (order[one[0]], one[1], one[2]))
-    return [Recorded(sample, domain, kind, number < said["heldout"]) for domain, number, kind, sample in found]
+    return [Recorded(sample, domain, kind, number < described["heldout"]) for domain, number, kind, sample in found]
 
 
 def with_prompt_rows(sample: Sample) -> Sample:

@@ -10,7 +10,7 @@ _NEWEST, _POOL = 64, 600
 
 
 class Order:
-    """Draws places of samples, which are numbered through all phases of traffic.
+    """Draws positions of samples, which are numbered through all phases of traffic.
 
     Args:
         policy: how.
@@ -36,7 +36,7 @@ class Order:
         self._arrived = self._drawn = 0
 
     def draw(self, count: int) -> list[int]:
-        """The next places."""
+        """The next positions."""
         found = self._of_epochs(count) if self._policy == "epochs" else self._of_pool(count)
         self._drawn += count
         return found

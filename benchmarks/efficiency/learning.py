@@ -75,10 +75,10 @@ class Setup:
         with trainer.measured_weights(), trainer.teacher.autocast():
             for name, parts in self._held.items():
                 by_request: dict[int, list[list[Cycle]]] = {}
-                for places, batch in parts:
+                for positions, batch in parts:
                     flags = matches(trainer.draft, trainer.teacher, batch, max(self.steps))[..., 0].cpu().tolist()
                     shape = zip(batch.prompt.tolist(), batch.rows.tolist(), strict=True)
-                    for at, correct, (prompt, rows) in zip(places, flags, shape, strict=True):
+                    for at, correct, (prompt, rows) in zip(positions, flags, shape, strict=True):
                         by_request[at] = [walk(correct[:steps], prompt - 1, rows) for steps in self.steps]
                 for number, steps in enumerate(self.steps):
                     cycles = [by_request[at][number] for at in sorted(by_request)]
@@ -104,10 +104,10 @@ class Run:
         return self._setup.training(self._variant, phase.domains)
 
     def _new_trainer(self) -> VariantTrainer:
-        said = self._job.settings(self._steps)
+        settings = self._job.settings(self._steps)
         if self._setup.device.type == "cpu":
-            said["precision"] = "fp32"
-        trainer = VariantTrainer(self._job, TrainingConfig(**said), self._setup.target, self._setup.device)
+            settings["precision"] = "fp32"
+        trainer = VariantTrainer(self._job, TrainingConfig(**settings), self._setup.target, self._setup.device)
         trainer.set_vocabulary(self._setup.vocabulary(self.first, self._job.vocabulary))
         return trainer
 

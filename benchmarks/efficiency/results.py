@@ -80,9 +80,9 @@ def compacted(lines: Sequence[str]) -> dict[str, Any]:
 
 def read(path: Path) -> Runs:
     """What :func:`compacted` made."""
-    said = json.loads(path.read_text())
+    stored = json.loads(path.read_text())
     points: dict[str, dict[int, dict[str, Point]]] = {}
-    for run in said["runs"]:
+    for run in stored["runs"]:
         if "error" in run:
             continue
         points.setdefault(run["variant"], {})[run["seed"]] = {
@@ -93,4 +93,4 @@ def read(path: Path) -> Runs:
             )
             for at, one in run["points"].items()
         }  # fmt: skip
-    return Runs(said["heading"], points, {run["variant"]: run["error"] for run in said["runs"] if "error" in run})
+    return Runs(stored["heading"], points, {run["variant"]: run["error"] for run in stored["runs"] if "error" in run})

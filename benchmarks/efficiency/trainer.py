@@ -48,14 +48,14 @@ class Job:
 
     def settings(self, steps: int) -> dict[str, Any]:
         """Of the trainer, for a run of so many steps."""
-        said: dict[str, Any] = {
+        found: dict[str, Any] = {
             "micro_batch": self.batch, "warmup_steps": round(self.baseline.warmup * self.variant.warmup),
             **self.baseline.training, **self.variant.training, "seed": self.seed,
         }  # fmt: skip
-        if said.get("lr_decay_style") == "cosine":
+        if found.get("lr_decay_style") == "cosine":
             parts = [p.share for p in self.variant.phases if p.on_entry == "restart schedule"]
-            said["lr_total_steps"] = max(1, round(steps * (parts[0] if parts else 1)))
-        return said
+            found["lr_total_steps"] = max(1, round(steps * (parts[0] if parts else 1)))
+        return found
 
 
 class _Both:

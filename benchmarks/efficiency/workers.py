@@ -189,9 +189,9 @@ def appended(path: Path) -> Callable[[dict[str, Any]], None]:
     def take(result: dict[str, Any]) -> None:
         with path.open("a") as file:
             file.write(json.dumps(result, separators=(",", ":")) + "\n")
-        said = result.get("error", "").strip().splitlines()[-1:] or [
+        summary = result.get("error", "").strip().splitlines()[-1:] or [
             f"{p['at']} {p['tokens']}" for p in result["points"]
         ]
-        print(result["variant"], result["seed"], *said, flush=True)
+        print(result["variant"], result["seed"], *summary, flush=True)
 
     return take

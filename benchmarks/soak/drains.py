@@ -97,8 +97,8 @@ def drained(seconds: float) -> float:
         path = "jsonpath={.spec.unschedulable}"
         wait("the node is closed", lambda: kubectl("get", node, "-o", path) == "true" or drain.poll() is not None, 30)
         kubectl("uncordon", node)
-        said = drain.stdout.read() if drain.stdout else ""
-    print("   " + said.strip().replace("\n", "\n   "), flush=True)
+        output = drain.stdout.read() if drain.stdout else ""
+    print("   " + output.strip().replace("\n", "\n   "), flush=True)
     if drain.returncode:
         sys.exit(f"the drain did not end within {seconds:.0f} s")
     return time.monotonic() - began

@@ -4,7 +4,7 @@ A real API server and operator; agent and store are real, in this process, and i
 verifies and serves what it is asked for. Before each loss a new version is published and promoted by a person. Then
 the status is cleared, or the resource deleted and applied again; or the volume's versions and record go, or others take
 their place under the same numbers. Meanwhile a trainer's pruning runs by what the operator says is in use. Afterwards
-stable must be what it was, its files whole, and nothing may have been served that was not published here.
+stable must be what it was, its files verified, and nothing may have been served that was not published here.
 
 Run by tools/workshop.sh soak --api-only losses, which brings up the API server.
 """

@@ -8,7 +8,7 @@ each turn would restart is printed: pods' templates and Jobs that changed, and w
     tools/workshop.sh soak --api-only previous --before COMMIT
 
 The earlier commit is checked out in a worktree of its own, and runs with the environment of this one. No controllers
-run: what the Job controller would say of the init Job is said for it, and there are no pods.
+run: what the Job controller would report of the init Job is written in its place, and there are no pods.
 """
 
 import argparse
@@ -228,9 +228,9 @@ def turns(space: str, earlier: Path, folder: Path, options: argparse.Namespace) 
         if number == 0:
             kubectl("create", "namespace", space)
             for one, spec in SPECS.items():
-                whole = {"mode": "ExternalWithoutDraft", "target": {"model": "org/model"}, **spec}
+                full = {"mode": "ExternalWithoutDraft", "target": {"model": "org/model"}, **spec}
                 body: dict[str, Any] = {"apiVersion": "aurora-operator.io/v1alpha1", "kind": "SpeculatorDeployment"}
-                body |= {"metadata": {"name": one}, "spec": whole | {"promotion": {"prometheus": {"url": URL}}}}
+                body |= {"metadata": {"name": one}, "spec": full | {"promotion": {"prometheus": {"url": URL}}}}
                 kubectl("apply", "-n", space, "-f", "-", stdin=json.dumps(body))
         out.append(turned(space, root, name, folder / f"{number}.log", options))
     return out

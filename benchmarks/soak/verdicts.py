@@ -1,7 +1,7 @@
 """The gate's verdicts on the real node, again and again: a damaged draft, an identical one, a better one.
 
 In each round, under live traffic and with training quiet: a damaged copy of stable, or an older version, must be
-rejected; a whole copy must not be promoted; and after a person promoted a damaged copy, a whole copy of the good
+rejected; an intact copy must not be promoted; and after a person promoted a damaged copy, an intact copy of the good
 version must be promoted over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at
 random moments meanwhile, and their pods deleted, as a node that fails would; no verdict may change or fall twice by
 that, and no object be there twice. On SIGTERM it reports the rounds that it finished. --speculation asks

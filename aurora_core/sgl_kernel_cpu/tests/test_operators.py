@@ -245,8 +245,8 @@ def test_extend_attention_sees_prefix_and_what_the_mask_allows(with_tree, window
         own = blocks[b] if with_tree else torch.ones(n, n, dtype=torch.bool).tril()
         visible = torch.cat([torch.ones(n, length - n, dtype=torch.bool), own], 1)
         if window:
-            places = [*range(length - n), *(length - n + depth for depth in depths[b])]
-            near = [[place > length - n + depth - window for place in places] for depth in depths[b]]
+            positions = [*range(length - n), *(length - n + depth for depth in depths[b])]
+            near = [[position > length - n + depth - window for position in positions] for depth in depths[b]]
             visible &= torch.tensor(near)
         expected = naive(q[b * n : b * n + n], k[slot], v[slot], visible, sinks)
         assert torch.allclose(out[b * n : b * n + n], expected, atol=1e-5)

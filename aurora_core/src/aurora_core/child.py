@@ -109,7 +109,7 @@ class Process:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, at once, the whole group."""
+        """SIGKILL to the process group, at once."""
         self._signal(signal.SIGKILL)
         self._child.wait()
 

@@ -223,7 +223,7 @@ class Exchange:
         finally:
             BUDGET.reset(token)
         if failed is not None:
-            # Raised out here: not even the context of the error holds what the request carried.
+            # Raised out here: not even the context of the error has what the request carried.
             raise failed
         return Answer(answer.status, named, data)
 

@@ -1,4 +1,4 @@
-"""How much memory this process may use: no file that is larger is ever ours to read whole."""
+"""How much memory this process may use: a larger file is never one of ours, and is not read."""
 
 import functools
 import os

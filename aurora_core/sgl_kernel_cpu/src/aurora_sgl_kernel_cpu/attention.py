@@ -73,10 +73,10 @@ def _visible(length: int, new: int, block: Tensor | None, window: int, *, is_cau
         block = block.tril() if is_causal else block
     seen = torch.cat([torch.ones((new, before), dtype=torch.bool), block], dim=1)
     if window > 0:
-        # A node's place is its depth: siblings of a tree stand at the same one.
+        # A node's position is its depth: siblings of a tree have the same one.
         own = before + block.sum(1) - 1
-        places = torch.cat([torch.arange(before), own])
-        seen &= places[None] > own[:, None] - window
+        positions = torch.cat([torch.arange(before), own])
+        seen &= positions[None] > own[:, None] - window
     return seen
 
 

@@ -1,4 +1,4 @@
-"""Bookkeeping of KV slots: which slot of the KV pool holds which token of which request.
+"""Bookkeeping of KV slots: which slot of the KV pool has which token of which request.
 
 All functions write into tensors that the caller made, as the compiled operators do.
 """
@@ -72,7 +72,7 @@ def fill_bonus_tokens_cpu(accept_tokens: Tensor, accept_lens: Tensor, bonus_toke
 
 
 def fill_accept_out_cache_loc_cpu(accept_index: Tensor, out_cache_loc: Tensor, accept_out_cache_loc: Tensor) -> None:
-    """Pack the slots of the accepted nodes; ``accept_index`` holds -1 where nothing was accepted."""
+    """Pack the slots of the accepted nodes; ``accept_index`` is -1 where nothing was accepted."""
     accepted = accept_index.reshape(-1)
     accepted = accepted[accepted > -1].long()
     accept_out_cache_loc[: accepted.numel()] = out_cache_loc[accepted]

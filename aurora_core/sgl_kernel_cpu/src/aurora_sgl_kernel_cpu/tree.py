@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 FULL_MASK = 0
-"""Tree mask mode: rows over the whole sequence (L + N columns); otherwise over the N tree nodes alone."""
+"""Tree mask mode: rows over the full sequence (L + N columns); otherwise over the N tree nodes alone."""
 
 
 def _parents(parent_list: list[int], selected: list[int], topk: int) -> list[int | None]:

@@ -49,7 +49,7 @@ async def _check_body(request: Request, digest: str) -> None:
         Refused: it is another one, or longer than anything that is sent to an agent.
     """
     if int(request.headers.get("content-length", "0")) > _BODY_BYTES or "transfer-encoding" in request.headers:
-        message = f"the request's body is longer than {_BODY_BYTES} bytes, or of a length that is not said"
+        message = f"the request's body is longer than {_BODY_BYTES} bytes, or its length is not stated"
         raise signatures.Refused(message)
     if sha256(await request.body()).hexdigest() != digest:
         message = "the request's body is not the one that was signed"

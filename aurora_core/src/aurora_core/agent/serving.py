@@ -37,7 +37,7 @@ class ServingCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One scrape."""
         try:
-            # All of it before the first sample goes out: what is malformed is left out as a whole.
+            # All of it before the first sample goes out: a malformed answer is left out entirely.
             yield from list(self._known(self._read()))
         except (EngineError, ValueError):
             return

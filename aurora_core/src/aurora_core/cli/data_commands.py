@@ -1,4 +1,4 @@
-"""What can be said on the command line about data sets and what drafts make of them."""
+"""The commands about data sets and what drafts make of them, and their options."""
 
 import argparse
 from pathlib import Path
@@ -8,14 +8,14 @@ from aurora_core.cli.draft_commands import FORMS, Add
 
 
 def count(text: str) -> int:
-    """A whole number from 1.
+    """An integer from 1.
 
     Raises:
         ArgumentTypeError: it is none.
     """
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
+        raise argparse.ArgumentTypeError(f"expected an integer from 1, got {text}")
     return number
 
 

@@ -1,4 +1,4 @@
-"""What can be said on the command line about drafts."""
+"""The commands about drafts, and their options."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What can be said on the command line, and which function carries it out."""
+"""The commands and their options, and which function carries each out."""
 
 import argparse
 from pathlib import Path

@@ -14,10 +14,10 @@ EFFECT = "x-effect"
 
 
 class Effect(StrEnum):
-    """What a change of a field does; declared at the field, it holds for all that is inside.
+    """What a change of a field does; declared at the field, it applies to all that is inside.
 
     The resource's descriptions, the rules that refuse a change, the page of every field and the stamps by which pods
-    are replaced are made of it, and a test holds what is rendered to it.
+    are replaced are made of it, and a test checks what is rendered against it.
     """
 
     IN_PLACE = "Changed in place."

@@ -48,7 +48,7 @@ def tokenizer_of(target: Target) -> Any:  # noqa: ANN401 (transformers')
 
 
 def generated_text(rendered: str, prompt: str, content: str, end: str | None) -> str:
-    """What an engine generated of an answer, of the text of the whole conversation.
+    """What an engine generated of an answer, of the text of the full conversation.
 
     Args:
         rendered: prompt and answer, by the chat template.

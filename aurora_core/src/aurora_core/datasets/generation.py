@@ -84,18 +84,18 @@ def finished(out: Path) -> set[str]:
     """The ids that an earlier run has written; what was cut when that ended is taken off the file.
 
     Raises:
-        ConfigError: the file holds something else, or cannot be read or written.
+        ConfigError: the file contains something else, or cannot be read or written.
     """
     try:
         content = out.read_bytes() if out.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
+        complete = content[: content.rfind(b"\n") + 1]
         try:
-            ids = {str(json.loads(line)["id"]) for line in whole.splitlines()}
+            ids = {str(json.loads(line)["id"]) for line in complete.splitlines()}
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{out} was not written by this command: name another file") from error
-        if len(whole) < len(content):
+        if len(complete) < len(content):
             with out.open("r+b") as file:
-                file.truncate(len(whole))
+                file.truncate(len(complete))
     except OSError as error:
         raise ConfigError(f"{out} cannot be read or written: {error.strerror}") from error
     return ids
@@ -137,12 +137,12 @@ async def answer(
         ConfigError: no message is a user's.
         HTTPError, ValueError, KeyError, IndexError, TypeError: there is no answer.
     """
-    said: list[Message] = []
+    messages: list[Message] = []
     for part in turns(conversation.messages):
-        said += part
+        messages += part
         body = {
             "model": model,
-            "messages": said,
+            "messages": messages,
             "max_tokens": requesting.max_tokens,
             "temperature": requesting.temperature,
         }
@@ -152,8 +152,8 @@ async def answer(
         content = response.json()["choices"][0]["message"]["content"]
         if not isinstance(content, str) or not content:
             raise ValueError("the answer is empty")
-        said.append({"role": "assistant", "content": content})
-    return said
+        messages.append({"role": "assistant", "content": content})
+    return messages
 
 
 async def _generate(

@@ -81,7 +81,7 @@ class Teacher:
     Attributes:
         embedding: the target's, [target vocabulary, H].
         head: its head's rows of the draft's vocabulary, [V, H].
-        soft_cap: what the target holds its logits within, or None.
+        soft_cap: bound of the target's logits, or None.
         to_draft: int64 [target vocabulary], draft id of each target token, -1 where it has none.
         dtype: arithmetic of the forward and backward pass.
         device: where.
@@ -130,7 +130,7 @@ class Unrolled:
     """How far a draft is trained.
 
     Attributes:
-        steps: draft steps, one after the other or places of a block.
+        steps: draft steps, one after the other or proposals of a block.
         decay: weight of each further one's loss relative to the one before.
     """
 

@@ -1,8 +1,8 @@
-"""What drafts of others may say of themselves, whatever their family: numbers, rope, and keys without meaning.
+"""What drafts of others may say of themselves, whatever their family: numbers, rope, and fields without meaning.
 
-A key of config.json that is not known here may change the draft's arithmetic, and a draft that computes something else
-than its authors trained is worse than none. So keys are allowed, not forbidden: one without meaning passes, one with a
-single supported value passes with it, and any other that is set is refused by name.
+A field of config.json that is not known here may change the draft's arithmetic, and a draft that computes something
+else than its authors trained is worse than none. So fields are allowed, not forbidden: one without meaning passes, one
+with a single supported value passes with it, and any other that is set is refused by name.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ def _set(value: Any) -> bool:
 
 
 def unsupported(values: Mapping[str, Any], only: Only, neutral: frozenset[str]) -> list[str]:
-    """Keys that are set to what may change the arithmetic; null is as if a key were not there."""
+    """Fields that are set to what may change the arithmetic; null is as if a field were not there."""
     return [
         name
         for name, value in values.items()
@@ -46,7 +46,7 @@ def refuse(found: Mapping[str, Any]) -> None:
         found: values by what names them; where it is empty, nothing is wrong.
 
     Raises:
-        ConfigError: names the keys and their values.
+        ConfigError: names the fields and their values.
     """
     if found:
         shown = ", ".join(f"{path} {value!r:.60}" for path, value in sorted(found.items()))

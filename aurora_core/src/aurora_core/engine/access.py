@@ -1,6 +1,6 @@
 """Who may call what of the engine's HTTP server: an allow-list for users, everything else for the admin key alone.
 
-SGLang itself is started without keys, so that none can show in its arguments, its log or its ``/server_info``. This
+SGLang itself is started without API keys, so that none can show in its arguments, its log or its ``/server_info``. This
 middleware stands before all of its routes; what is on no list is refused, so that a route which an upgrade adds is
 closed until it was decided about.
 """
@@ -71,7 +71,7 @@ def audience(path: str) -> Audience:
 
 @dataclass(frozen=True)
 class Access:
-    """The keys of one engine.
+    """The API keys of one engine.
 
     Attributes:
         admin_key: opens every route.

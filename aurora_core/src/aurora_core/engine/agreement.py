@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 Agree = Callable[[bool], bool]
-"""Whether it holds on every rank; all ranks must ask."""
+"""Whether it is true on every rank; all ranks must ask."""
 
 
 def alone(own: bool) -> bool:  # noqa: FBT001 (the only thing that is asked)

@@ -44,7 +44,7 @@ def _cpu_arguments(serving: ServingConfig) -> tuple[str, ...]:
     return (
         "--prefill-attention-backend", "intel_amx",
         "--decode-attention-backend", "intel_amx",
-        # The tokens below bound what it takes. SGLang's share is of the whole machine's free memory, and it does not
+        # The tokens below bound what it takes. SGLang's share is of the machine's free memory, and it does not
         # start where other processes took that meanwhile.
         "--mem-fraction-static", "0.9",
         "--max-total-tokens", str(serving.max_total_tokens or _GENEROUS_CPU_TOKENS),
@@ -78,7 +78,7 @@ def _base(target: Path, config: TargetConfig, serving: ServingConfig) -> list[st
 
 @dataclass(frozen=True)
 class Secrets:
-    """Keys of the engine's HTTP endpoints.
+    """API keys of the engine's HTTP endpoints.
 
     They reach the engine through its environment: arguments are in every process list, and SGLang writes its arguments
     into its log and into ``/server_info``.

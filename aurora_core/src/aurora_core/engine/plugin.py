@@ -123,7 +123,7 @@ class _Plugin:
 
     @property
     def access(self) -> Access:
-        """The engine's keys; without an admin key it must not start."""
+        """The engine's API keys; without an admin key it must not start."""
         if self._access is None:
             raise ConfigError(f"the engine needs an admin key in {ADMIN_KEY}: its control routes would be open")
         return self._access
@@ -171,7 +171,7 @@ class _Plugin:
     # --- prefix cache ----------------------------------------------------------------------------------------
 
     def before_queueing(self, _scheduler: Any, req: Any) -> None:
-        """A cached prefix holds the draft's keys and values too: only what the same draft computed may be shared.
+        """A cached prefix has the draft's keys and values too: only what the same draft computed may be shared.
 
         Without this a new draft would attend over the prefix of the draft before it, or, after speculation was off,
         over nothing at all, and its accept length would be lower than it is.
@@ -232,7 +232,7 @@ class _Plugin:
 
 
 def _taken_access() -> Access | None:
-    """The keys, in the process that serves HTTP; the first to read them leaves none to those that it starts."""
+    """The API keys, in the process that serves HTTP; the first to read them leaves none to those that it starts."""
     admin_key, api_key = credentials.taken(ADMIN_KEY), credentials.taken(API_KEY)
     return Access(admin_key, api_key) if admin_key else None
 

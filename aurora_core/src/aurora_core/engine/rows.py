@@ -1,6 +1,6 @@
 """Hidden states of every token that the engine has in its KV cache, on the host, by KV slot.
 
-The KV cache already says which slot holds which token of which request, through chunked prefill, shared
+The KV cache already says which slot has which token of which request, through chunked prefill, shared
 prefixes, verification of drafts, retraction and reuse. Rows kept by the same slots inherit all of that: a
 request's states are the rows at its slots. Each row also remembers its token, and a request is only collected
 where every one of its tokens agrees, so a row can be missing but never be another token's.

@@ -137,7 +137,7 @@ class Runtime:
             self.sender.drop("opted_out")
             return
         if request.input_embeds is not None or request.positional_embed_overrides is not None:
-            # SGLang says token 1, or what the client said, where the target was given vectors instead.
+            # SGLang reports token 1, or what the client sent, where the target was given vectors instead.
             self.sender.drop("embeddings")
             return
         if request.multimodal_inputs is not None and request.multimodal_inputs.mm_items:
@@ -152,7 +152,7 @@ class Runtime:
 
     @property
     def prefix_namespace(self) -> str:
-        """Whose keys and values of the draft a cached prefix holds: a version's, or nobody's with speculation off."""
+        """Whose keys and values of the draft a cached prefix has: a version's, or nobody's with speculation off."""
         return f"draft={self.swap.state.live}" if self.steps else "draft=off"
 
     def activate(self, version: int, scheduler: Any) -> None:

@@ -15,7 +15,7 @@ from aurora_core.weights.signing import Signing
 
 VARIABLE = "AURORA_ENGINE"
 ADMIN_KEY, API_KEY = "AURORA_ADMIN_KEY", "AURORA_API_KEY"
-"""Environment variables of the engine's keys."""
+"""Environment variables of the engine's API keys."""
 
 
 _DESIRED_BYTES = 1 << 16
@@ -41,7 +41,7 @@ class Desired(Config):
         """From a folder with a file for each field, as a ConfigMap is mounted.
 
         Raises:
-            ConfigError: a file is missing or holds no number.
+            ConfigError: a file is missing or contains no number.
         """
         try:
             names = [name for name in cls.model_fields if name != "digest" or (folder / name).exists()]
@@ -73,7 +73,7 @@ class EngineSettings(Config):
     strata: StrataConfig | None = None
     """Kinds of requests whose work is counted apart."""
     signing_keys: tuple[str, ...] = ()
-    """Keys of which one must have signed a version; empty where versions are not signed."""
+    """Signing keys, one of which must have signed a version; empty where versions are not signed."""
     signing_required: bool = True
     """Whether a version without any signature is refused."""
     sample_token: str = ""

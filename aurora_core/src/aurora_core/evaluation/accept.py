@@ -120,7 +120,7 @@ def simulate(
 
 
 def coverage(samples: Sequence[Sample], ids: Tensor, vocab_size: int) -> float:
-    """Share of generated tokens that a draft vocabulary holds; no draft can accept the others."""
+    """Share of generated tokens that a draft vocabulary contains; no draft can accept the others."""
     return vocabulary.coverage(generated_counts(samples, vocab_size), ids)
 
 

@@ -6,7 +6,7 @@ adds to the difference of two of them
 
     ψ = (t_1 - L_1 v_1) / mean(v_1) - (t_0 - L_0 v_0) / mean(v_0),
 
-and the difference has the standard error sqrt(Σψ² / (n (n - 1))). Cycles are whole numbers: no request is known better
+and the difference has the standard error sqrt(Σψ² / (n (n - 1))). Cycles are integers: no request is known better
 than to the rounding of one, whose variance of 1/12 of a cycle for either draft is the least that is assumed.
 
 Training evaluates again and again, with other weights each time. The k-th evaluation since the last publication may be
@@ -44,7 +44,7 @@ class Gain:
     requests: int
 
     def proved(self, least: float, alpha: float) -> bool:
-        """Whether the gain is more than ``least``, said wrongly with a probability of at most ``alpha``."""
+        """Whether the gain is more than ``least``, reported wrongly with a probability of at most ``alpha``."""
         if not math.isfinite(self.error):
             return False
         return tail((self.now - self.before - least) / self.error, self.requests - 1) <= alpha
@@ -78,7 +78,7 @@ def paired(before: Accepted, now: Accepted) -> Gain:
 
 
 def tail(t: float, freedom: int) -> float:
-    """P(T > t) of Student's t with a whole number of degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    """P(T > t) of Student's t with an integer number of degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     if t < 0:
         return 1.0 - tail(-t, freedom)
     angle = math.atan2(t, math.sqrt(freedom))

@@ -1,8 +1,8 @@
 """Are two greedy answers the same, and where they are not, was it a tie?
 
 Speculation changes no distribution, but it changes the shapes of the target's matrix products, and with them the
-order in which low-precision sums are rounded. Two tokens whose logits lie closer than that rounding can then change
-places. An answer that differs is harmless where its first differing token is such a tie, and a bug where it is not.
+order in which low-precision sums are rounded. Two tokens whose logits lie closer than that rounding can then swap
+ranks. An answer that differs is harmless where its first differing token is such a tie, and a bug where it is not.
 
 What rounding does is measured and not assumed: the target is computed once more in the engine's dtype and once more
 precisely, both by another implementation (transformers), for the very prefix at which the answers part. What the two

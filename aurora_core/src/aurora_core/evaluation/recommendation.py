@@ -38,7 +38,7 @@ class Costs:
     verify: float = 0.0
 
     def cycle(self, steps: int, tokens: int) -> float:
-        """Milliseconds of a whole cycle, which without draft steps is the target's pass alone."""
+        """Milliseconds of a full cycle, which without draft steps is the target's pass alone."""
         return self.target + steps * self.draft + (tokens - 1) * self.verify
 
 

@@ -59,7 +59,7 @@ def speed(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> Sp
 def cycle_milliseconds(url: str, prompts: Sequence[str], concurrency: int, tokens: int) -> float:
     """How long a verify cycle takes in a running engine; without speculation each token is one.
 
-    Every prompt is asked for one token, twice, and then for the whole answer: what the second round takes, with the
+    Every prompt is asked for one token, twice, and then for the full answer: what the second round takes, with the
     prompts in the engine's prefix cache, is taken off the third.
 
     Args:

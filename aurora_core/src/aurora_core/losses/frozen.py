@@ -61,7 +61,7 @@ def forward_kl(
         hidden_ND: the draft's output after its final norm.
         head_VD: the target's head, in the same type.
         last_RD: the target's last hidden states at some rows.
-        soft_cap: what the target holds its logits within, or None.
+        soft_cap: bound of the target's logits, or None.
         row_N: int64, which of those rows each row is compared with.
         weight_N: of each row in the sum.
     """

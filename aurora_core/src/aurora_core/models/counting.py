@@ -22,12 +22,12 @@ def _entry(name: str, count: object, vocab_size: int) -> tuple[int, int]:
     if not (name.isascii() and name.isdecimal() and len(name) < 11 and int(name) < vocab_size):  # noqa: PLR2004
         raise ConfigError(f"{name!r:.40} is no token: they are 0 to {vocab_size - 1}")
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST:
-        raise ConfigError(f"the count of token {name} is {count!r:.40}: expected a whole number from 0")
+        raise ConfigError(f"the count of token {name} is {count!r:.40}: expected an integer from 0")
     return int(name), count
 
 
 def of_json(content: bytes, vocab_size: int) -> Tensor:
-    """Counts that were written elsewhere, int64 [vocab]: a JSON object of token ids and whole numbers.
+    """Counts that were written elsewhere, int64 [vocab]: a JSON object of token ids and integers.
 
     Raises:
         ConfigError: it is another thing; says what is wrong.

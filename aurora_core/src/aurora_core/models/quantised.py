@@ -18,7 +18,7 @@ _FURTHER = ("_zero_point", "_offset", "_scale_2")
 def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | None) -> Tensor | None:
     """A tensor as the numbers that it stands for.
 
-    FP8 and INT8 weights are multiplied by the scale beside them, of the whole tensor, of each row, or of each block.
+    FP8 and INT8 weights are multiplied by the scale beside them, of the tensor, of each row, or of each block.
 
     Args:
         name: of the tensor.

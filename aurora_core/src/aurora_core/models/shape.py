@@ -13,7 +13,7 @@ _ROPE_KEYS = {
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     "yarn": ("factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate"),
 }
-"""Scalings that training and SGLang compute alike, and what defines them. The rest of a target's keys stays behind:
+"""Scalings that training and SGLang compute alike, and what defines them. The rest of a target's fields stays behind:
 sections of images and partial rotation are for other layers than a draft's, and magnitudes are read in two ways."""
 
 

@@ -263,5 +263,5 @@ class Target:
 
 
 def capped(logits: Tensor, cap: float | None) -> Tensor:
-    """Logits after a soft-cap, which holds them within plus and minus ``cap``."""
+    """Logits after a soft-cap, which bounds them by plus and minus ``cap``."""
     return logits if cap is None else cap * torch.tanh(logits / cap)

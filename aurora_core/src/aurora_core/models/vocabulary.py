@@ -24,7 +24,7 @@ def choose(token_counts: Tensor, size: int) -> Tensor:
 
 
 def coverage(token_counts: Tensor, ids: Tensor) -> float:
-    """Share of the counted tokens that a draft vocabulary holds; no draft can accept the others."""
+    """Share of the counted tokens that a draft vocabulary contains; no draft can accept the others."""
     return float(token_counts[ids].sum() / token_counts.sum().clamp(min=1))
 
 

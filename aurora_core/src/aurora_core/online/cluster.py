@@ -214,7 +214,7 @@ class Cluster:
             one.failures += 1
             self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
             one.again = now + min(_MOST_AGAIN_SECONDS, _AGAIN_SECONDS * 2 ** (one.failures - 1))
-            log.warning("%s ended and is started again: %s", one.name, _said(error))
+            log.warning("%s ended and is started again: %s", one.name, _summary(error))
         else:
             if one.name == TRAINER and ended:
                 log.info("the trainer took all steps; serving continues")
@@ -269,8 +269,8 @@ class Cluster:
         self._groups.clear()
 
 
-def _said(error: BaseException) -> str:
-    """The error of the actor's own, or what Ray says of the actor, in a few lines."""
+def _summary(error: BaseException) -> str:
+    """The error of the actor's own, or what Ray reports of the actor, in a few lines."""
     cause = getattr(error, "cause", None) or error
     return str(cause)[-2000:]
 
@@ -282,7 +282,7 @@ def _ended(name: str, handle: Any, call: Any) -> None:  # noqa: ANN401 (Ray's)
         if call is not None:
             ray.get(call, timeout=_STOP_SECONDS)
     except (AuroraError, RayError) as error:
-        log.warning("%s did not end in good order: %s", name, _said(error))
+        log.warning("%s did not end in good order: %s", name, _summary(error))
 
 
 def _digest(of: object) -> str:

@@ -1,6 +1,6 @@
 """One endpoint for users before several engines of one machine: to the one with the fewest requests, streamed through.
 
-It knows nothing of what passes: who may call what is decided by each engine, with the keys that requests bring along.
+It knows nothing of what passes: who may call what is decided by each engine, with the API keys that requests bring.
 """
 
 import threading

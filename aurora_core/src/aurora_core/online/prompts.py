@@ -152,7 +152,7 @@ class Feed:
         self._stop.set()
         self._thread.join()
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """Where it is, for a line."""
         room, everything = self._room, len(self.asked.conversations)
         parts = [f"prompts: {self.answered} of {everything} answered", f"{room.running if room else 0} under way"]

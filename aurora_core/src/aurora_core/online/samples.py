@@ -1,7 +1,7 @@
 """Samples between engine actors and the trainer's: by reference, acknowledged, and bounded at both ends.
 
 An engine's files stay in its spool until the trainer's pool lets go of them, as in the other modes; what travels is an
-object of Ray. So a trainer that is killed is offered its whole pool again, and an engine's end loses nothing that had
+object of Ray. So a trainer that is killed is offered its full pool again, and an engine's end loses nothing that had
 arrived. The engine calls, and both directions are in that one call: offers there, and names to delete back.
 """
 
@@ -44,7 +44,7 @@ class Receipt:
         room: samples that it takes now.
         taken: names of the offers that it has from now on.
         again: names whose bytes it could not get.
-        released: names that its pool let go of, until they are said to be gone.
+        released: names that its pool let go of, until they are reported gone.
         largest: bytes of a sample that it can use, at most; 0 while that is not known.
     """
 
@@ -179,7 +179,7 @@ class RaySource:
 class Collector:
     """An engine's end: what is in its spool, and what of that the trainer has.
 
-    A file is read once the trainer said how large a sample can be: a larger one is none, and is not read into memory.
+    A file is read once the trainer reported how large a sample can be: a larger one is none, and is never read.
 
     Attributes:
         most_bytes: of the spool.
@@ -229,7 +229,7 @@ class Collector:
         return offers, list(self._gone)
 
     def answered(self, gone: Sequence[str], receipt: Receipt, lost: Mapping[str, int] = NOTHING) -> None:
-        """Take in what the trainer answered, to a call that said that these are gone, and those lost."""
+        """Take in what the trainer answered, to a call that reported these as gone, and those as lost."""
         self._gone = self._gone[len(gone) :]
         self.unreported -= Counter(lost)
         if receipt.trainer != self._trainer:

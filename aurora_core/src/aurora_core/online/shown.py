@@ -20,7 +20,7 @@ def line(cluster: Cluster, training: TrainerStatus, activation: Activation | Non
     parts.append(f"trained {training.step} steps on {training.received} samples, holdout accept length {accepted}")
     parts.append(f"{sum(found.waiting for found in up)} samples wait, {lost} lost")
     if feed is not None:
-        parts.append(feed.said())
+        parts.append(feed.summary())
     if cluster.restarts:
         parts.append("restarts " + ", ".join(f"{name} {n}" for name, n in cluster.restarts.items()))
     return "; ".join(parts)

@@ -61,7 +61,7 @@ class Refusal(Message):
 
 
 class Volume(Message):
-    """Bytes of the file system that holds versions, samples and training state."""
+    """Bytes of the file system that contains versions, samples and training state."""
 
     free: Annotated[Number, metrics.VOLUME_FREE_BYTES]
     total: Annotated[Number, metrics.VOLUME_BYTES]

@@ -1,4 +1,4 @@
-"""What can be set in a running engine: the keys that the plugin adds to SGLang's ``set_internal_state``."""
+"""What can be set in a running engine: the fields that the plugin adds to SGLang's ``set_internal_state``."""
 
 from enum import StrEnum
 

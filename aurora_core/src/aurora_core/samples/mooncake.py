@@ -1,6 +1,6 @@
 """Samples through a Mooncake store (TCP or RDMA): bytes in the engine's own memory, fetched by the trainer.
 
-The store holds the bytes; a small authenticated request to the trainer's endpoint names it. A sample that
+The store keeps the bytes; a small authenticated request to the trainer's endpoint names it. A sample that
 cannot be announced is removed again. What a dead engine held is lost: the trainer counts it and continues.
 """
 

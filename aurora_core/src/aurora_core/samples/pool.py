@@ -183,7 +183,7 @@ class Pool:
     def _say_short(self) -> None:
         if not self._short:
             log.warning(
-                "the pool holds %d samples, not %d: they have %.0f MiB, which is what there is room for. Raise "
+                "the pool keeps %d samples, not %d: they have %.0f MiB, which is what there is room for. Raise "
                 "samples.spoolBytes, or lower samples.maxTokens",
                 len(self.training), self._size, self._max_bytes / 2**20,
             )  # fmt: skip
@@ -212,7 +212,7 @@ class Pool:
         if not self._replay_fraction:
             return []
         used = [entry for entry in self.training if entry.uses]
-        # A share that is no whole number of samples is met on average.
+        # A share that is not an integer number of samples is met on average.
         number = int(count * self._replay_fraction + float(torch.rand((), generator=generator)))
         return [used[at] for at in torch.randperm(len(used), generator=generator)[:number].tolist()]
 

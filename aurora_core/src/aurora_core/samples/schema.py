@@ -1,6 +1,6 @@
 """A captured request: the tokens of prompt and answer, and the target's hidden states at each of them.
 
-Row t holds what the target computed at token t: the outputs of the auxiliary layers side by side, and the last
+Row t is what the target computed at token t: the outputs of the auxiliary layers side by side, and the last
 hidden state after the final norm, whose product with lm_head is the distribution of token t + 1. The answer's
 last token was never fed to the target, so a request of L tokens has at most L - 1 rows.
 """
@@ -21,7 +21,7 @@ from aurora_core.errors import SampleError
 
 SCHEMA: Final = "aurora-sample/2"
 HEADER_BYTES: Final = 1 << 20
-"""Of what stands before its tensors, at most: a header is parsed whole, and takes many times its size in memory."""
+"""Of what stands before its tensors, at most: a header is parsed at once, and takes many times its size in memory."""
 _CRC: Final = "crc32"
 _CAPTURED: Final = "captured"
 _FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", _CRC)
@@ -142,10 +142,10 @@ def _metadata(payload: bytes) -> dict[str, str]:
         raise SampleError("format", f"no sample of schema {SCHEMA}: {error}") from error
 
 
-def _time(said: str) -> float:
-    """Seconds since the epoch; 0 where what is said is no time."""
+def _time(text: str) -> float:
+    """Seconds since the epoch; 0 where the text is no time."""
     try:
-        seconds = float(said)
+        seconds = float(text)
     except ValueError:
         return 0.0
     return seconds if math.isfinite(seconds) else 0.0

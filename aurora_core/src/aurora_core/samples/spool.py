@@ -1,6 +1,6 @@
 """Samples as files in a folder that engine and trainer share.
 
-A file appears by rename, so it is read whole or not at all. It stays until the trainer's pool lets go of it, so
+A file appears by rename, so it is read completely or not at all. It stays until the trainer's pool lets go of it, so
 that a trainer that is killed finds its pool again. The folder's size is bounded: what finds it full is refused.
 """
 

@@ -15,7 +15,7 @@ class SampleSink(Protocol):
         """
 
     def close(self) -> None:
-        """Release what the sink holds."""
+        """Release the sink's resources."""
 
 
 class Delivery(Protocol):
@@ -53,4 +53,4 @@ class SampleSource(Protocol):
         """What engines had and could not hand over since the source was opened, by reason."""
 
     def close(self) -> None:
-        """Release what the source holds."""
+        """Release the source's resources."""

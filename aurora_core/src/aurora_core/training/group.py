@@ -218,12 +218,12 @@ class Group:
 
 
 def _ranks(environment: Mapping[str, str]) -> int:
-    said = environment.get(_SIZE) or "1"
-    if not said.isdecimal() or int(said) == 0:
+    given = environment.get(_SIZE) or "1"
+    if not given.isdecimal() or int(given) == 0:
         raise ConfigError(
-            f"{_SIZE} is {said!r:.60}, not a number of ranks: start the trainer with torchrun, or unset it"
+            f"{_SIZE} is {given!r:.60}, not a number of ranks: start the trainer with torchrun, or unset it"
         )
-    return int(said)
+    return int(given)
 
 
 def rank_of(environment: Mapping[str, str]) -> int:

@@ -1,12 +1,12 @@
 """The ranks that train one draft together, as the trainer sees them; without a launcher there is one, at no cost.
 
-Every rank has the whole draft and the whole optimizer. Rank 0 is the trainer as it is without others: it alone has the
+Every rank has the full draft and the full optimizer. Rank 0 is the trainer as it is without others: it alone has the
 samples, the lease, the pool and the random order, and it alone evaluates, publishes and saves. For each optimizer step
 it draws the samples that it would draw alone and hands out shares of them; nothing else is split. So no sample can be
 lost between ranks or trained on twice, hyperparameters mean the same at any number of ranks, and a saved state says
 nothing of how many there were.
 
-Gradients are sums over rows, scaled by the rows of the whole step, so that adding them up over ranks weighs every row
+Gradients are sums over rows, scaled by the rows of the full step, so that adding them up over ranks weighs every row
 the same: the loss curve of one rank, but for the order of fp32 sums. They are added with torch's collectives after the
 last micro-batch rather than by ``DistributedDataParallel``, which wraps a module's one forward pass, where a draft
 family runs parts of its draft several times, and averages over ranks, whatever rows each had.
@@ -79,7 +79,7 @@ class Alone:
         return own
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """They are whole."""
+        """They are complete already."""
 
     def of_first(self, own: float) -> float:
         """The same."""

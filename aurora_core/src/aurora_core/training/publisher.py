@@ -168,8 +168,8 @@ class Publisher:
         if self._in_use is None:
             return
         try:
-            said = regular.read(regular.led_to(self._in_use), _IN_USE_BYTES).decode()
-            entries = [entry.strip() for entry in said.split(",")]
+            content = regular.read(regular.led_to(self._in_use), _IN_USE_BYTES).decode()
+            entries = [entry.strip() for entry in content.split(",")]
             if ALL in entries:
                 return
             in_use = [int(entry) for entry in entries if entry]

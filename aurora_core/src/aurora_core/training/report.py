@@ -1,4 +1,4 @@
-"""The trainer's status file: replaced whole, so that a reader never sees half of one."""
+"""The trainer's status file: replaced atomically, so that a reader never sees half of one."""
 
 import logging
 from pathlib import Path

@@ -163,10 +163,10 @@ class TrainingRun:
             proof: publish what is proved to, so that no request is served by noise.
         """
         oldest, newest = self.pool.window()
-        said = json.dumps(self._config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self._config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         provenance = Provenance(
             image=os.environ.get(IMAGE, "")[:500],
-            configuration=hashlib.sha256(said.encode()).hexdigest(),
+            configuration=hashlib.sha256(text.encode()).hexdigest(),
             samples=self.pool.received,
             oldest_sample=oldest,
             newest_sample=newest,

@@ -73,20 +73,20 @@ def device_here() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks = ALONE) -> Start:
+def resume(config: TrainingConfig, target: Target, paths: Paths, ranks: Ranks = ALONE) -> Start:
     """The newest state, or the newest published version where there is none.
 
     Args:
         config: hyperparameters.
         target: whose draft it is.
-        places: where things are.
+        paths: of weights and state, with lease and credentials.
         ranks: those that train together from here on; the state may be of any other number of them.
 
     Raises:
         WeightsError: there is neither, or it cannot be read; or the volume fails.
     """
     device = device_here()
-    states, store = WeightsStore(places.state, places.lease), WeightsStore(places.weights, places.lease, places.signing)
+    states, store = WeightsStore(paths.state, paths.lease), WeightsStore(paths.weights, paths.lease, paths.signing)
     damaged = 0
     while (found := state.load_draft(states, target)) is not None:
         version, draft = found
@@ -102,7 +102,7 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
             damaged += 1
             continue
         log.info("resumed at step %d", trainer.step)
-        return Start(trainer, uses, published, holdout.salt(places.state), damaged)
+        return Start(trainer, uses, published, holdout.salt(paths.state), damaged)
     for version in reversed(store.versions()):
         try:
             manifest, contents = store.read(version)
@@ -112,6 +112,6 @@ def resume(config: TrainingConfig, target: Target, places: Paths, ranks: Ranks =
             damaged += 1
             continue
         trainer = Trainer.of(config, draft, target, device, ranks)
-        return Start(trainer, {}, version, holdout.salt(places.state), damaged)
-    message = f"{places.weights} holds no version that could be started from: publish one first (aurora-core init)"
+        return Start(trainer, {}, version, holdout.salt(paths.state), damaged)
+    message = f"{paths.weights} has no version that could be started from: publish one first (aurora-core init)"
     raise WeightsError(message)

@@ -129,7 +129,7 @@ class Trainer:
 
         Args:
             share: micro-batches of this rank; there may be none.
-            roots: of the whole step, over all ranks.
+            roots: of the full step, over all ranks.
         """
         config = self.config
         lr = learning_rate(config, self.step)

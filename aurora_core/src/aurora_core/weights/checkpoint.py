@@ -80,7 +80,7 @@ class Stored:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The one type of its floating-point weights, or fp32, which holds all that they can."""
+        """The one type of its floating-point weights, or fp32, which represents all that they can."""
         found = {tensor.dtype for tensor in self.tensors.values() if tensor.is_floating_point()}
         return found.pop() if len(found) == 1 else torch.float32
 
@@ -97,7 +97,7 @@ class Stored:
 
 
 def write_new(folder: Path, write_into: Callable[[Path], None]) -> None:
-    """Make a folder of a draft, which is there whole or not at all.
+    """Make a folder of a draft, which is there complete or not at all.
 
     Args:
         folder: must not be there, or be empty.

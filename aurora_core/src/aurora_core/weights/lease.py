@@ -160,8 +160,8 @@ class WriterLease:
     def _is_free(self, number: int, *, locked: bool) -> bool:
         content = self._content(number)
         try:
-            said = json.loads(content)
-            host, released = str(said["host"]), bool(said["released"])
+            record = json.loads(content)
+            host, released = str(record["host"]), bool(record["released"])
         except (ValueError, KeyError, TypeError, RecursionError):
             # What cannot be read is treated like a holder that says nothing: waited for.
             host, released = "", False
@@ -205,10 +205,10 @@ class WriterLease:
 
     def _part(self, *, released: bool) -> Path:
         self._beat += 1
-        said = {"host": self._host, "process": self._process, "beat": self._beat, "released": released}
+        record = {"host": self._host, "process": self._process, "beat": self._beat, "released": released}
         part = self._folder / f".{uuid4().hex}.part"
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:  # noqa: PTH123
-            file.write(json.dumps(said))
+            file.write(json.dumps(record))
             file.flush()
             os.fsync(file.fileno())
         return part

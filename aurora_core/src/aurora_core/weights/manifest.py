@@ -71,14 +71,14 @@ class Manifest(BaseModel):
     """Of the checksum, see :mod:`aurora_core.weights.signing`; empty where versions are not signed."""
 
     @property
-    def _unsaid(self) -> set[str]:
+    def _unstated(self) -> set[str]:
         """What is not in a manifest that does not know it, as those before it have it."""
         return set() if self.holdout_gain_error is not None else {"holdout_gain_error"}
 
     def _own_checksum(self) -> str:
-        left_out = {"checksum", "signature"} | self._unsaid
-        said = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(said.encode()).hexdigest()
+        left_out = {"checksum", "signature"} | self._unstated
+        canonical = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def sealed(self) -> Self:
         """The same, with the checksum of what it says."""
@@ -92,7 +92,7 @@ class Manifest(BaseModel):
     def text(self) -> str:
         """As it is written: without a signature also for readers that know of none."""
         return (
-            self.model_dump_json(indent=2, exclude=self._unsaid | (set() if self.signature else {"signature"})) + "\n"
+            self.model_dump_json(indent=2, exclude=self._unstated | (set() if self.signature else {"signature"})) + "\n"
         )
 
     @property

@@ -23,7 +23,7 @@ _CONTEXT = b"aurora version\n"
 
 @dataclass(frozen=True)
 class Signing:
-    """Keys, and what is refused.
+    """Signing keys, and what is refused.
 
     Attributes:
         keys: the first signs, each is accepted.

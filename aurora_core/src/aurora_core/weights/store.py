@@ -1,7 +1,7 @@
 """A folder of immutable draft versions on a file system that several pods may share.
 
-``versions/000012/`` appears by one rename after everything in it is on disk, so a reader sees a version whole or
-not at all. Nothing here points at a "current" version: which version is stable or candidate is not the store's
+``versions/000012/`` appears by one rename after everything in it is on disk, so a reader sees a complete version
+or none. Nothing here points at a "current" version: which version is stable or candidate is not the store's
 to know. One writer at a time, which :mod:`aurora_core.weights.lease` sees to; readers need no lock. Even without it two
 writers cannot mix their files: each writes in a folder of its own, and no version replaces another.
 """
@@ -182,7 +182,7 @@ class WeightsStore:
     ) -> Manifest:
         """Make the next version of what ``write`` puts into the folder it is given.
 
-        Everything is on disk before the version appears, and a crash at any point leaves either the whole
+        Everything is on disk before the version appears, and a crash at any point leaves either the complete
         version or none of it.
 
         Args:

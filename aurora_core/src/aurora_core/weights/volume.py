@@ -1,4 +1,4 @@
-"""How full the volume is that holds versions, samples and training state."""
+"""How full the volume of versions, samples and training state is."""
 
 import os
 from collections.abc import Callable

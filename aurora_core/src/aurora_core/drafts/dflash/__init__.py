@@ -70,8 +70,8 @@ class DFlashFamily:
     def unrolled(self, draft: DFlashDraft, steps: int, decay: float | None) -> Unrolled:
         """All proposals of a block, whatever number is wished for; by default they weigh as its authors say."""
         del steps
-        places = draft.config.block_size
-        return Unrolled(places - 1, supervision.decay(places) if decay is None else decay)
+        size = draft.config.block_size
+        return Unrolled(size - 1, supervision.decay(size) if decay is None else decay)
 
     def micro_batch(self, loss: Literal["fused", "reference"]) -> MicroBatch[DFlashDraft]:
         """Packed, or every row of padded samples."""
@@ -80,7 +80,7 @@ class DFlashFamily:
     def proposals(
         self, draft: DFlashDraft, teacher: Teacher, batch: Batch, steps: int, width: int = 1
     ) -> Iterator[Tensor]:
-        """The likeliest tokens of each place of the blocks, as far as all before it were right."""
+        """The likeliest tokens of each position of the blocks, as far as all before it were right."""
         rows = Packed.of_batch(batch)
         shape = (*batch.shifted(0).shape, width)
         if rows is None:
@@ -92,7 +92,7 @@ class DFlashFamily:
         where = batch.roots() & batch.supervised(0)
         right = torch.ones_like(anchors.root, dtype=torch.bool)
         for step in range(steps):
-            read = ((anchors.place == step + 1) & right[anchors.anchor]).nonzero()[:, 0]
+            read = ((anchors.offset == step + 1) & right[anchors.anchor]).nonzero()[:, 0]
             logits = linear(hidden[read], teacher.head.to(hidden.dtype))
             found = logits.argmax(-1, keepdim=True) if width == 1 else logits.topk(width).indices
             at, of_root = anchors.anchor[read], anchors.root.new_zeros((anchors.root.shape[0], width))

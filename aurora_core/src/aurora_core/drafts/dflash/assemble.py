@@ -44,7 +44,7 @@ def assemble(config: DFlashConfig, tensors: Mapping[str, Tensor]) -> DFlashDraft
         if tensor.shape != expected[name].shape:
             raise ConfigError(f"{name} is {list(tensor.shape)}, and config.json says {list(expected[name].shape)}")
         if not tensor.is_floating_point():
-            raise ConfigError(f"{name} holds {tensor.dtype}, not floating-point numbers")
+            raise ConfigError(f"{name} is {tensor.dtype}, not floating-point numbers")
     draft = DFlashDraft(config)
     draft.load_state_dict(given)
     return draft

@@ -1,8 +1,8 @@
 """The blocks of padded samples: what DFlash is, row by row, and the definition of what training computes.
 
 A verify cycle that starts at row t knows token t + 1, the anchor of a block, and the target's states at rows 0 to t,
-its context. The block's place j stands for token t + 1 + j at that position; place 0 is the anchor, and the output at
-each further place is a proposal. Letters in shapes: B samples, T rows of the longest, Q places of a block, D width, K
+its context. Token j of the block stands for token t + 1 + j at that position; token 0 is the anchor, and the output at
+each further one is a proposal. Letters in shapes: B samples, T rows of the longest, Q tokens of a block, D width, K
 head width, H heads of queries.
 """
 
@@ -22,22 +22,22 @@ def _turned(draft: DFlashDraft, x: Tensor, positions: Tensor) -> Tensor:
     return rotate(x, cos.view(shape).to(x.dtype), sin.view(shape).to(x.dtype))
 
 
-def blocks(draft: DFlashDraft, embedding_VD: Tensor, batch: Batch, places: int) -> Tensor:
+def blocks(draft: DFlashDraft, embedding_VD: Tensor, batch: Batch, block_size: int) -> Tensor:
     """The block of every row.
 
     Args:
         draft: the draft.
         embedding_VD: the target's embedding.
         batch: the samples.
-        places: of a block.
+        block_size: tokens of a block.
 
     Returns:
         The draft's output after its final norm, [B, T, Q, D].
     """
     context = draft.context(batch.aux)
     rows = torch.arange(context.shape[1], device=context.device)
-    positions = rows[:, None] + 1 + torch.arange(places, device=context.device)
-    tokens = torch.full((*batch.shifted(1).shape, places), draft.config.mask_token_id, device=context.device)
+    positions = rows[:, None] + 1 + torch.arange(block_size, device=context.device)
+    tokens = torch.full((*batch.shifted(1).shape, block_size), draft.config.mask_token_id, device=context.device)
     tokens[..., 0] = batch.shifted(1)
     stream = F.embedding(tokens, embedding_VD).to(context.dtype)
     hidden = rows[None] > rows[:, None]
@@ -51,7 +51,7 @@ def blocks(draft: DFlashDraft, embedding_VD: Tensor, batch: Batch, places: int) 
         own = torch.einsum("btqhk,btrhk->bthqr", q, k)
         seen = torch.einsum("btqhk,bshk->bthqs", q, ck).masked_fill(hidden[:, None, None], -torch.inf)
         weights = (torch.cat((seen, own), -1).float() * q.shape[-1] ** -0.5).softmax(-1).to(q.dtype)
-        of_context, of_block = weights.split((seen.shape[-1], places), -1)
+        of_context, of_block = weights.split((seen.shape[-1], block_size), -1)
         attended = torch.einsum("bthqs,bshk->btqhk", of_context, cv) + torch.einsum("bthqr,btrhk->btqhk", of_block, v)
         stream = layer.after(stream, attended.flatten(-2))
     out: Tensor = draft.norm(stream)

@@ -131,9 +131,9 @@ class DFlashConfig:
         strange = unsupported(inner, _OF_DFLASH_ONLY, _OF_DFLASH)
         refuse(found | {f"dflash_config.{name}": inner[name] for name in strange})
         # As SGLang reads them: what stands in dflash_config comes first.
-        said = {name: raw.get(name) for name in _OF_DFLASH} | {k: v for k, v in inner.items() if v is not None}
+        stated = {name: raw.get(name) for name in _OF_DFLASH} | {k: v for k, v in inner.items() if v is not None}
         hidden, heads = integer(raw, "hidden_size"), integer(raw, "num_attention_heads")
-        depth, vocabulary, mask = integer(raw, "num_hidden_layers"), integer(raw, "vocab_size"), said["mask_token_id"]
+        depth, vocabulary, mask = integer(raw, "num_hidden_layers"), integer(raw, "vocab_size"), stated["mask_token_id"]
         if depth > _MOST_LAYERS:
             message = f"num_hidden_layers is {depth}: drafts of up to {_MOST_LAYERS} layers are supported"
             raise ConfigError(message)
@@ -143,11 +143,11 @@ class DFlashConfig:
         if isinstance(mask, bool) or not isinstance(mask, int) or not 0 <= mask < vocabulary:
             message = f"mask_token_id is {mask!r:.60}, not a token of a vocabulary of {vocabulary}"
             raise ConfigError(message)
-        block = integer(said, "block_size", BLOCK)
+        block = integer(stated, "block_size", BLOCK)
         if not 1 < block <= 256:  # noqa: PLR2004 (a block has a proposal, and SGLang's limit is far below)
             message = f"block_size is {block}: supported are 2 to 256"
             raise ConfigError(message)
-        of_target = None if said["num_target_layers"] is None else integer(said, "num_target_layers")
+        of_target = None if stated["num_target_layers"] is None else integer(stated, "num_target_layers")
         return cls(
             hidden_size=hidden,
             intermediate_size=integer(raw, "intermediate_size"),
@@ -162,7 +162,7 @@ class DFlashConfig:
             max_position_embeddings=integer(raw, "max_position_embeddings", 32768),
             rope_parameters=rope(raw),
             num_target_layers=of_target,
-            aux_layers=feeding.named(said["target_layer_ids"], of_target, depth),
+            aux_layers=feeding.named(stated["target_layer_ids"], of_target, depth),
         )
 
     def to_hf(self, dtype: str) -> dict[str, Any]:

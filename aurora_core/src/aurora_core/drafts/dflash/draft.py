@@ -1,7 +1,7 @@
 """The DFlash draft (Chen et al., 2026, arXiv 2602.06036), with the names that SGLang's checkpoints use.
 
 A few layers like Qwen3's run over a block: the last token that is known, at its position, and the mask token at each
-position after it. Every row of the block sees the whole block and, as keys and values of every layer, the target's own
+position after it. Every row of the block sees the full block and, as keys and values of every layer, the target's own
 hidden states at all rows before it. One pass gives all proposals: the output at each mask, through the target's head.
 Letters in shapes: D width, K head width.
 """

@@ -49,6 +49,6 @@ def named(layers: Any, of_target: int | None, count: int) -> tuple[int, ...]:
         or not layers
         or not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers)
     ):
-        message = f"target_layer_ids are {layers!r:.60}, not whole numbers, and num_target_layers is {of_target}"
+        message = f"target_layer_ids are {layers!r:.60}, not integers, and num_target_layers is {of_target}"
         raise ConfigError(message)
     return tuple(layers)

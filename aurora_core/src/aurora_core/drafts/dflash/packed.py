@@ -1,12 +1,12 @@
 """The blocks of :mod:`aurora_core.drafts.dflash.blocks`, computing only what is read.
 
 The reference runs every row of padded samples. Here the target's rows give each layer's keys and values once; blocks
-begin at anchors alone; the first layer projects one mask token and not one for each place; the last layer runs over
-the places that are read; queries of a group share their keys without copies; and no matrix product has a padded row.
-Attention runs over some anchors at a time, whose blocks lie side by side behind the rows before them. The test holds
-both to the same outputs and gradients.
+begin at anchors alone; the first layer projects one mask token and not one for each position; the last layer runs
+over the positions that are read; queries of a group share their keys without copies; and no matrix product has a padded
+row. Attention runs over some anchors at a time, whose blocks lie side by side behind the rows before them. The test
+requires the same outputs and gradients of both.
 
-Letters in shapes: N committed rows, A anchors, Q places of a block, M places that are read, D width, K head width.
+Letters in shapes: N committed rows, A anchors, Q tokens of a block, M positions that are read, D width, K head width.
 """
 
 import torch
@@ -19,7 +19,7 @@ from aurora_core.drafts.modules import rotate
 from aurora_core.samples.packed import Packed
 
 _TOGETHER = 128
-"""Places of blocks that attend together: each sees the others' keys, and does not count them."""
+"""Tokens of blocks that attend together: each sees the others' keys, and does not count them."""
 
 _KeysValues = tuple[Tensor, Tensor]
 
@@ -32,20 +32,20 @@ def _turned(draft: DFlashDraft, x: Tensor, position: Tensor) -> Tensor:
 def _attend(
     q: Tensor, q_anchor: Tensor, ends: tuple[int, ...], context: _KeysValues, own: _KeysValues, anchors: Anchors
 ) -> Tensor:
-    """Attention of places over their samples' rows and their own blocks.
+    """Attention of tokens of blocks over their samples' rows and their own blocks.
 
     Args:
-        q: [places, heads, K], in the anchors' order.
-        q_anchor: int64 [places].
-        ends: of each anchor, how many of those places there are up to its last one.
+        q: [tokens, heads, K], in the anchors' order.
+        q_anchor: int64 [tokens].
+        ends: of each anchor, how many of those tokens there are up to its last one.
         context: keys and values of the target's rows, [N, kv heads, K].
         own: of the blocks, [A * Q, kv heads, K].
         anchors: whose blocks these are.
 
     Returns:
-        [places, heads * K].
+        [tokens, heads * K].
     """
-    (ck, cv), (k, v), size = context, own, anchors.places
+    (ck, cv), (k, v), size = context, own, anchors.block_size
     kv_heads, width = ck.shape[1:]
     seen_by = torch.tensor(anchors.seen, device=q.device)[q_anchor]
     at_once, out = max(1, _TOGETHER // size), []
@@ -78,19 +78,19 @@ def outputs(draft: DFlashDraft, embedding_VD: Tensor, rows: Packed, anchors: Anc
         anchors: the blocks.
 
     Returns:
-        The draft's output after its final norm at the places that are read, [M, D].
+        The draft's output after its final norm at the positions that are read, [M, D].
     """
-    size, count, device = anchors.places, anchors.root.numel(), rows.aux.device
+    size, count, device = anchors.block_size, anchors.root.numel(), rows.aux.device
     context = draft.context(rows.aux)
     start = rows.root_row[anchors.root]
     mask = torch.full((1,), draft.config.mask_token_id, device=device)
     embedded = F.embedding(torch.cat((rows.next_token[start], mask)), embedding_VD).to(context.dtype)
-    # Of the embedded tokens, the anchors and one mask, which one stands at each place.
+    # Of the embedded tokens, the anchors and one mask, which one stands at each position.
     which = torch.full((count, size), count, device=device)
     which[:, 0] = torch.arange(count, device=device)
     which = which.flatten()
     position = (rows.position[start][:, None] + 1 + torch.arange(size, device=device)).flatten()
-    read = anchors.anchor * size + anchors.place
+    read = anchors.anchor * size + anchors.offset
     every = torch.arange(count, device=device).repeat_interleave(size)
     every_end = tuple(range(size, count * size + 1, size))
     stream, source = embedded[which], embedded
@@ -99,7 +99,7 @@ def outputs(draft: DFlashDraft, embedding_VD: Tensor, rows: Packed, anchors: Anc
         k, v = attention.keys_values(normed)
         ck, cv = attention.keys_values(context)
         if number == 0:
-            # Places with the same token have the same projections.
+            # Positions with the same token have the same projections.
             k, v, asked = k[which], v[which], which
         else:
             asked = torch.arange(count * size, device=device)

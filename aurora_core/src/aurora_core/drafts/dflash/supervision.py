@@ -1,6 +1,6 @@
 """Forward and backward of one micro-batch: plainly, as the definition of what is meant, and packed, which is fast.
 
-Each place of a block is held to the target's own distribution there. Places weigh less the further they are, as a
+Each proposal of a block learns the target's own distribution there. Proposals weigh less the further they are, as a
 proposal only counts where all before it were right: exp(-1 / gamma) for each further one (Chen et al., 2026), with a
 gamma that grows with the block.
 """
@@ -26,12 +26,12 @@ from aurora_core.samples.schema import Sample
 _MOST = 512
 """Anchors of a sample; the authors take as many."""
 _GAMMAS = ((16, 7.0), (10, 5.0), (8, 4.0))
-"""The authors', by the places of a block."""
+"""The authors', by the size of a block."""
 
 
-def decay(places: int) -> float:
-    """Weight of each further place relative to the one before, of blocks of so many places."""
-    gamma = next((gamma for size, gamma in _GAMMAS if places >= size), places / 2)
+def decay(block_size: int) -> float:
+    """Weight of each further proposal relative to the one before, of blocks of so many tokens."""
+    gamma = next((gamma for size, gamma in _GAMMAS if block_size >= size), block_size / 2)
     return math.exp(-1 / gamma)
 
 
@@ -85,15 +85,15 @@ def packed(
     decay: float,
     scale: float,
 ) -> StepSums:
-    """The same sums and gradients as :func:`plain`, computing only what a loss needs, with one head for all places."""
+    """The same sums and gradients as :func:`plain`, computing only what a loss needs; all positions share one head."""
     if not any(s.roots for s in samples):
         return sums.nothing(steps)
     rows = Packed.of(samples, teacher.dtype, pinned=teacher.device.type == "cuda")
     anchors = Anchors.of(rows.spans, steps + 1, _MOST).to(teacher.device)
     rows = rows.to(teacher.device)
-    # The target's row of each place: those with the same one side by side.
+    # The target's row of each position: those with the same one side by side.
     row, order = anchors.answer.sort(stable=True)
-    step = anchors.place[order] - 1
+    step = anchors.offset[order] - 1
     weight = anchors.weight[order] * decay ** step.float()
     with teacher.autocast():
         hidden = outputs(draft, teacher.embedding, rows, anchors)[order].to(teacher.dtype)

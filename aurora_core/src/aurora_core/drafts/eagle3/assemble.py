@@ -20,7 +20,7 @@ def _check_shapes(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> None:
         if name in expected and tensor.shape != expected[name].shape:
             raise ConfigError(f"{name} is {list(tensor.shape)}, and config.json says {list(expected[name].shape)}")
         if name in expected and name not in _MAPS and not tensor.is_floating_point():
-            raise ConfigError(f"{name} holds {tensor.dtype}, not floating-point numbers")
+            raise ConfigError(f"{name} is {tensor.dtype}, not floating-point numbers")
 
 
 def assemble(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> Eagle3Draft:

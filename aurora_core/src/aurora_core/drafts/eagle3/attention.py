@@ -4,7 +4,7 @@ A chain's query sees its sample's committed rows up to the one it starts at, and
 is left to a fused kernel, which gives its output and the logarithm of its softmax's sum; the few keys of the chain
 itself are merged into both (the online softmax, Milakov and Gimelshein 2018). Backwards the kernel is called with the
 *merged* output and logarithm: what it computes then, p = exp(score - logsum) and dscore = p * (dp - sum(dout * out)),
-is the rows' share of the whole softmax (as ring attention does, Liu et al. 2023). No score of a row is kept.
+is the rows' share of the full softmax (as ring attention does, Liu et al. 2023). No score of a row is kept.
 
 Letters in shapes: N committed rows, R roots, m earlier steps, K head width.
 """

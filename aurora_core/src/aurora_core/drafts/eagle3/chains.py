@@ -3,7 +3,7 @@
 The reference runs every row of every sample through every step. Here the prompt's rows give keys and values once, and
 all else runs over roots alone, fewer with each step; the half of the projections that reads a token's embedding is
 computed once for each position and not once for each step; queries of a group share their keys without copies; and no
-matrix product has a padded row. The test holds both to the same outputs and gradients.
+matrix product has a padded row. The test requires the same outputs and gradients of both.
 
 Letters in shapes: N committed rows, R roots, S roots that are left at a step, D draft width, G queries of a key, K
 head width.

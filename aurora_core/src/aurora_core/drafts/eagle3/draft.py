@@ -90,7 +90,7 @@ class Eagle3Config:
         if ARCHITECTURE not in (raw.get("architectures") or []):
             message = f"the draft's architectures are {raw.get('architectures')}, not {ARCHITECTURE}"
             raise ConfigError(message)
-        foreign.check_keys(raw)
+        foreign.check_fields(raw)
         hidden, heads = published.integer(raw, "hidden_size"), published.integer(raw, "num_attention_heads")
         if published.integer(raw, "target_hidden_size", hidden) != hidden:
             message = f"hidden_size {hidden} is not target_hidden_size: a draft shares its target's embedding here"
@@ -105,7 +105,7 @@ class Eagle3Config:
             raise ConfigError(message)
         layers = (raw.get("eagle_config") or {}).get("eagle_aux_hidden_state_layer_ids") or ()
         if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
-            message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not whole numbers"
+            message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not integers"
             raise ConfigError(message)
         vocabulary = published.integer(raw, "vocab_size")
         return cls(

@@ -36,11 +36,11 @@ _PREFIXES = ("model.", "draft_model.")
 LAYER, LAYER_OF_LLAMA = "midlayer.", "layers.0."
 
 
-def check_keys(raw: Mapping[str, Any]) -> None:
+def check_fields(raw: Mapping[str, Any]) -> None:
     """Refuse a configuration with anything that is not known to leave the arithmetic as it is here.
 
     Raises:
-        ConfigError: names the keys and their values.
+        ConfigError: names the fields and their values.
     """
     eagle = raw.get("eagle_config") or {}
     if not isinstance(eagle, Mapping):
@@ -71,13 +71,13 @@ def check_maps(tensors: Mapping[str, Tensor], vocab_size: int) -> None:
     """Whether d2t (offsets of draft tokens to the target's) and t2d (which of the target's are proposed) are maps.
 
     Raises:
-        ConfigError: not whole numbers, out of range, not ascending, or two that disagree.
+        ConfigError: not integers, out of range, not ascending, or two that disagree.
     """
     d2t, t2d = tensors.get("d2t"), tensors.get("t2d")
     if d2t is None:
         return
     if d2t.is_floating_point() or d2t.is_complex() or d2t.dtype == torch.bool or d2t.dim() != 1:
-        message = f"d2t holds {d2t.dtype} of shape {list(d2t.shape)}, not a row of whole numbers"
+        message = f"d2t is {d2t.dtype} of shape {list(d2t.shape)}, not a row of integers"
         raise ConfigError(message)
     ids = d2t.to(torch.int64) + torch.arange(d2t.numel(), device=d2t.device)
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):

@@ -56,7 +56,7 @@ def to_sglang(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(message)
     layers = raw.get(_LAYERS)
     if layers is not None and not (isinstance(layers, list) and all(type(found) is int for found in layers)):
-        message = f"{_LAYERS} are {layers!r:.60}, not whole numbers"
+        message = f"{_LAYERS} are {layers!r:.60}, not integers"
         raise ConfigError(message)
     default = LlamaConfig().to_dict()
     filled = {name: default[name] for name in _DEFAULTS if layer.get(name) is None}
