@@ -14,7 +14,7 @@ from rich.table import Table
 
 from aurora_demo.timeline import Comparison, Timeline
 
-_COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba"}
+_COLOURS = {"target-only": "#8c8c8c", "static draft": "#d98c2b", "adapted draft": "#2b7bba", "at the end": "#9ecae1"}
 
 
 def cores() -> int:
@@ -56,16 +56,17 @@ def speed(path: Path, results: dict[str, Comparison]) -> None:
             "target-only": comparison.target_only.tokens_per_second,
             "static draft": comparison.static.tokens_per_second if comparison.static else None,
             "adapted draft": comparison.adapted.tokens_per_second,
+            "at the end": comparison.kept.tokens_per_second if comparison.kept else None,
         }
         for j, (name, value) in enumerate(bars.items()):
             if value is not None:
-                bar = axes.bar(
-                    i + (j - 1) * 0.27, value, 0.25, color=_COLOURS[name], label=name if i == len(results) - 1 else None
-                )
+                bar = axes.bar(i + (j - 1.5) * 0.22, value, 0.2, color=_COLOURS[name], label=name)
                 axes.bar_label(bar, fmt="%.0f")
     axes.set_xticks(range(len(results)), [f"{name} domain" for name in results])
     axes.set_ylabel("tokens per second, one request at a time")
-    axes.legend(frameon=False)
+    handles, names = axes.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    axes.legend(list(once.values()), list(once), frameon=False)
     figure.savefig(path, dpi=140)
     plt.close(figure)
 
@@ -104,6 +105,10 @@ def table(results: dict[str, Comparison], identity: dict[str, Identity]) -> str:
             f"{c.adapted.accept_length:.2f}",
             answers,
         )
+        if c.kept is not None:
+            length = f"{c.kept.accept_length:.2f} ({c.kept_share:.0%})"
+            speed_ = c.kept.tokens_per_second
+            out.add_row(name, "at the end", f"{speed_:.1f}", f"{speed_ / base:.2f}", "", length, "")
     console = Console(file=StringIO(), width=110)
     console.print(out)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]

@@ -6,8 +6,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -31,6 +31,9 @@ SPECULATE_AT = 1.35
 _TICK_SECONDS = 2.0
 _PROBE_SECONDS = 40.0
 _PROBES = 4
+
+_Prompts = Mapping[str, tuple[list[str], list[str]]]
+"""Prompts of each domain's traffic, and those that are held out."""
 
 
 def _split(prompts: Sequence[str], heldout: int) -> tuple[list[str], list[str]]:
@@ -79,6 +82,45 @@ def _phase(
     timeline.failures += stream.stop().failures
 
 
+@dataclass
+class _Drafts:
+    """What drafts made of one domain's held-out prompts; see :class:`Comparison`."""
+
+    static: Measured | None
+    adapted: Measured
+    kept: Measured | None = None
+
+
+def _drafts(stack: Stack, timeline: Timeline, view: View, split: _Prompts) -> dict[str, _Drafts]:
+    """The traffic of one domain after the other, and each one's drafts measured after it, the trainer paused."""
+    config, began = stack.config, time.monotonic()
+    out: dict[str, _Drafts] = {}
+
+    def measured(heldout: list[str]) -> Measured:
+        return measure(stack.url, heldout, 1, config.traffic.max_new_tokens)
+
+    for name, (texts, heldout) in split.items():
+        before = stack.live
+        stack.pinned = {before}
+        _phase(stack, timeline, view, name, texts, heldout, began)
+        view.say(f"measuring the {name} domain, the trainer paused")
+        trainer = stack.trainer
+        trainer.pause()
+        stack.set_steps(config.draft.num_steps)
+        static = None
+        if out:
+            adapted = stack.live
+            stack.load(before)
+            static = measured(heldout)
+            stack.load(adapted)
+        out[name] = _Drafts(static, measured(heldout))
+        if len(out) == len(split):
+            for earlier in out.keys() - {name}:
+                out[earlier].kept = measured(split[earlier][1])
+        trainer.resume()
+    return out
+
+
 def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: type[Stack] = Stack) -> None:
     """Run the demonstration; prints a table and, last, one line of JSON.
 
@@ -103,28 +145,11 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: typ
     split = {name: _split(read_prompts(path, tokenizer), traffic.heldout) for name, path in domains.items()}
     timeline = Timeline()
     stack = kind.prepared(config, target, Work(root))
-    speculated: dict[str, Measured] = {}
-    static: dict[str, Measured] = {}
     with View(live=live) as view:
         try:
             view.say("starting SGLang, the sync agent and the trainer")
             stack.start()
-            began = time.monotonic()
-            for name, (texts, heldout) in split.items():
-                before = stack.live
-                stack.pinned = {before}
-                _phase(stack, timeline, view, name, texts, heldout, began)
-                view.say(f"measuring the {name} domain, the trainer paused")
-                trainer = stack.trainer
-                trainer.pause()
-                stack.set_steps(config.draft.num_steps)
-                if name != "first":
-                    adapted = stack.live
-                    stack.load(before)
-                    static[name] = measure(stack.url, heldout, 1, traffic.max_new_tokens)
-                    stack.load(adapted)
-                speculated[name] = measure(stack.url, heldout, 1, traffic.max_new_tokens)
-                trainer.resume()
+            drafts = _drafts(stack, timeline, view, split)
             state = stack.agent.live()
             training = stack.training()
             stack.stop("trainer", "agent", "engine")
@@ -133,7 +158,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: typ
             plain = {n: measure(stack.url, held, 1, traffic.max_new_tokens) for n, (_, held) in split.items()}
         finally:
             stack.stop()
-    results = {n: Comparison(plain[n], static.get(n), speculated[n]) for n in split}
+    results = {n: Comparison(plain[n], d.static, d.adapted, d.kept) for n, d in drafts.items()}
     checker = LogitChecker.load(target.path, stack.dtype)
     identity = {n: checker.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
     _finish(root, config, timeline, results, identity, {"engine": state.plain(), "training": training.plain()})
@@ -173,6 +198,8 @@ def _finish(
             "adapted_over_static": c.static and round(c.adapted.tokens_per_second / c.static.tokens_per_second, 2),
             "static_accept_length": c.static and round(c.static.accept_length, 2),
             "adapted_accept_length": round(c.adapted.accept_length, 2),
+            "kept_accept_length": c.kept and round(c.kept.accept_length, 2),
+            "kept_share": c.kept_share and round(c.kept_share, 3),
             "answers_compared": i.compared,
             "answers_identical": i.same,
             "answers_differing_at_a_tie": i.ties,

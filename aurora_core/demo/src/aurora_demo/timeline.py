@@ -38,8 +38,21 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One domain's measurements, the trainer standing still."""
+    """One domain's measurements, the trainer standing still.
+
+    Attributes:
+        target_only: without a draft.
+        static: the draft of the domain before.
+        adapted: the draft that this domain's traffic trained.
+        kept: the draft of the last domain, for domains before it.
+    """
 
     target_only: Measured
     static: Measured | None
     adapted: Measured
+    kept: Measured | None
+
+    @property
+    def kept_share(self) -> float | None:
+        """Accept length that is left of the adapted draft's at the end."""
+        return None if self.kept is None else self.kept.accept_length / self.adapted.accept_length

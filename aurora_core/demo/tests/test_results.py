@@ -1,0 +1,31 @@
+"""The demonstration's table and pictures, of measurements as a run makes them."""
+
+from dataclasses import replace
+
+import pytest
+from aurora_core.evaluation.identity import Identity
+from aurora_core.evaluation.requests import Measured
+from aurora_demo import plots
+from aurora_demo.timeline import Comparison
+
+PLAIN = Measured(tokens_per_second=10.0, accept_length=1.0, answers={}, failures=())
+RESULTS = {
+    "first": Comparison(
+        PLAIN, None, replace(PLAIN, tokens_per_second=20.0, accept_length=2.5), replace(PLAIN, accept_length=2.4)
+    ),
+    "shifted": Comparison(PLAIN, PLAIN, replace(PLAIN, tokens_per_second=15.0, accept_length=2.0), None),
+}
+
+
+def test_a_table_shows_what_is_left_of_the_first_domain_at_the_end():
+    lines = plots.table(RESULTS, dict.fromkeys(RESULTS, Identity(()))).splitlines()
+    (kept,) = [line for line in lines if "at the end" in line]
+    assert "first" in kept
+    assert "2.40 (96%)" in kept
+    assert RESULTS["first"].kept_share == pytest.approx(0.96)
+    assert RESULTS["shifted"].kept_share is None
+
+
+def test_the_speeds_are_drawn(tmp_path):
+    plots.speed(tmp_path / "speed.png", RESULTS)
+    assert (tmp_path / "speed.png").stat().st_size > 1000
