@@ -7,7 +7,7 @@ help:
 	@echo "                    DASHBOARDS=FOLDER draws its Grafana dashboards there"
 	@echo "make loop           the learning loop alone, without Kubernetes"
 	@echo "make online         the same in mode Online: engine and trainer in one Ray cluster"
-	@echo "make test           every check: lint, types, contracts, unit, API server, engine and whole node"
+	@echo "make test           every check: lint, types, contracts, unit, API server, engine and node"
 	@echo "make lint           lint, types, import contracts and generated files alone"
 	@echo "make unit T=FILE    unit tests of one file, or of several; without T all of the operator's"
 	@echo "make dev            the environment that make unit uses, in .venv; make dev E=core the core's, in .venv-core"

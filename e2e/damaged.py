@@ -1,4 +1,4 @@
-"""Publishes a copy of a version, whole or damaged.
+"""Publishes a copy of a version, intact or damaged.
 
 A damaged one has the rows of its head shuffled, or of its vocabulary: it loads and verifies, and proposes nonsense,
 which only live traffic shows. ``python - VERSION [rows|vocabulary] < damaged.py`` in a pod that has the volume

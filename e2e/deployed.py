@@ -103,7 +103,7 @@ def quieten() -> None:
 
 
 def publish_copy(version: int, damage: str | None = None) -> int:
-    """Publish a copy of a version on its volume, whole or damaged; returns the copy's version."""
+    """Publish a copy of a version on its volume, intact or damaged; returns the copy's version."""
     words = ["python", "-", str(version), *([damage] if damage else [])]
     (trainer,) = pods("trainer")
     return int(kubectl("exec", "-i", trainer, "--", *words, stdin=DAMAGED.read_text()))

@@ -21,7 +21,7 @@ from aurora_operator.render.identity import Images
 from hostile import mutated
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-KEYS = {"admin": "1", "agent": "2", "samples": "3"}
+CREDENTIALS = {"admin": "1", "agent": "2", "samples": "3"}
 IMAGES = Images("registry/engine:1", "registry/trainer:1")
 AT = "2026-01-01T11:00:00Z"
 
@@ -114,14 +114,14 @@ def body(spec: Any, status: Any = None) -> dict[str, Any]:
 def children() -> list[dict[str, Any]]:
     """What a reconcile of SPEC makes, as an API server would have it later."""
     reading = read(body(SPEC, STATUS))
-    snapshot = Snapshot(body(SPEC), reading.spec, reading.status, NOW, IMAGES, new_keys=KEYS)
+    snapshot = Snapshot(body(SPEC), reading.spec, reading.status, NOW, IMAGES, new_credentials=CREDENTIALS)
     first = [dict(one) for one in plan(snapshot).apply]
     for one in first:
         if one["kind"] == "Job":
             one["status"] = {"succeeded": 1, "startTime": AT, "conditions": [{"type": "Complete", "status": "True"}]}
     prepared = Snapshot(
         body(SPEC), reading.spec, reading.status, NOW, IMAGES, children={key(one): one for one in first},
-        new_keys=KEYS,
+        new_credentials=CREDENTIALS,
     )  # fmt: skip
     return [*first, *(dict(one) for one in plan(prepared).apply)]
 
@@ -155,7 +155,7 @@ def planned(rng: random.Random, spec: Any, status: Any, rate: float) -> Plan | N
         body=resource, spec=reading.spec, status=reading.status, now=NOW + timedelta(seconds=rng.randrange(100_000)),
         images=IMAGES, children={key(one): one for one in found}, engine_pods=tuple(pods), trainer_pods=tuple(pods),
         pods=tuple(reported), versions=versions, training=training, ignored=reading.ignored,
-        new_keys=KEYS,
+        new_credentials=CREDENTIALS,
     )  # fmt: skip
     made = plan(snapshot)
     for condition in (made.status or {}).get("conditions", ()):

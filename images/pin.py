@@ -64,11 +64,11 @@ def place(name: str) -> Place:
 
 def _token(challenge: str) -> str:
     """What a registry's token server gives anyone."""
-    said = dict(_CHALLENGE.findall(challenge))
-    realm = said.pop("realm", "")
+    query = dict(_CHALLENGE.findall(challenge))
+    realm = query.pop("realm", "")
     if not realm.startswith(("https://", "http://127.0.0.1", "http://localhost")):
         raise PinError("it asks for a login")
-    with urllib.request.urlopen(f"{realm}?{urllib.parse.urlencode(said)}", timeout=_SECONDS) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"{realm}?{urllib.parse.urlencode(query)}", timeout=_SECONDS) as answer:  # noqa: S310
         found = json.loads(answer.read(_TOKEN_BYTES))
     return str(found.get("token") or found.get("access_token") or "")
 
@@ -107,10 +107,10 @@ def read(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
-            name, _, said = line.strip().partition(" ")
-            if said and not _DIGEST.fullmatch(said):
-                raise PinError(f"{name}: {said!r} is no digest")
-            found[name] = said
+            name, _, digest = line.strip().partition(" ")
+            if digest and not _DIGEST.fullmatch(digest):
+                raise PinError(f"{name}: {digest!r} is no digest")
+            found[name] = digest
     return found
 
 

@@ -42,8 +42,8 @@ def licences(about: metadata.PackageMetadata) -> list[Json]:
     """What a distribution says of its licence: an expression, or the names of its classifiers, or a line of its own."""
     for expression in about.get_all("License-Expression") or ():
         return [{"expression": expression}]
-    said = about.get_all("Classifier") or ()
-    names = [one.rsplit(" :: ", 1)[1] for one in said if one.startswith("License ::")]
+    classifiers = about.get_all("Classifier") or ()
+    names = [one.rsplit(" :: ", 1)[1] for one in classifiers if one.startswith("License ::")]
     line = next(iter("\n".join(about.get_all("License") or ()).strip().splitlines()), "")
     if not names and 0 < len(line) <= _MOST_NAME:
         names = [line]

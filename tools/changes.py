@@ -8,7 +8,7 @@ from aurora_core.config.effect import Effect
 BEGIN, END = "<!-- made of the fields by tools/generate.py -->", "<!-- end -->"
 _THEN = {
     Effect.IN_PLACE: "takes effect in place, no pod restarts",
-    Effect.ENGINES: "engine pods are replaced one by one in their places; with one replica that is a gap",
+    Effect.ENGINES: "engine pods are replaced one by one, without extra pods; with one replica that is a gap",
     Effect.TRAINER: "the trainer restarts and resumes from its last state",
     Effect.BOTH: "both",
     Effect.REFUSED: "refused: every version depends on them; make another resource",
@@ -25,7 +25,7 @@ def _leaves(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Effect]
 
 
 def _collapsed(schema: Mapping[str, Any], path: str, most: Effect | None) -> Iterator[tuple[str, Effect]]:
-    """Names of fields and of whole blocks, but for those with the effect that most of their block have."""
+    """Names of fields and of entire blocks, but for those with the effect that most of their block have."""
     effects = {effect for _, effect in _leaves(schema, path)}
     if len(effects) == 1:
         [effect] = effects

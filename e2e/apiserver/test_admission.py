@@ -110,8 +110,8 @@ BAD = [
     ("spec.serving", {"extraArgs": ["--log-level=sk-abcdefghij"]}, "resembles a key or token"),
     ("spec.serving", {"extraArgs": ["a", "eyJhbGciOiJI.eyJzdWIi.c2ln"]}, "resembles a key or token"),
     ("spec.serving", {"extraArgs": ["https://user:pass@host"]}, "resembles a key or token"),
-    ("spec.samples", {"mooncakeMetadata": "http://user:password@m/x"}, "holds a user or password"),
-    ("spec.samples", {"mooncakeMetadata": "https://token@m"}, "holds a user or password"),
+    ("spec.samples", {"mooncakeMetadata": "http://user:password@m/x"}, "contains a user or password"),
+    ("spec.samples", {"mooncakeMetadata": "https://token@m"}, "contains a user or password"),
     ("spec.serving", {"replica": 2}, "unknown field"),
     ("spec.serving", {"adopt": {"selector": {"app": "x"}}, "replicas": 2}, "leaves the engine pods to who made them"),
     (

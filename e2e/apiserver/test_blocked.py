@@ -96,9 +96,9 @@ def snapshot(namespace):
     body = GOOD | {"metadata": {"name": "chat", "namespace": namespace}}
     made = json.loads(kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(body)).stdout)
     seen = read(made)
-    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chat-keys", "namespace": namespace}}
-    keys["stringData"] = {"agent": KEY}
-    children = {("v1", "Secret", "chat-keys"): keys}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chat-keys", "namespace": namespace}}
+    secret["stringData"] = {"agent": KEY}
+    children = {("v1", "Secret", "chat-keys"): secret}
     now, images = datetime.now(UTC), Images("e", "t")
     return Snapshot(body=made, spec=seen.spec, status=seen.status, now=now, images=images, children=children)
 

@@ -137,7 +137,7 @@ def test_the_operator_runs_restricted():
         kubectl("delete", "namespace", "restricted", "--wait=false")
 
 
-def test_the_dashboards_are_shipped_whole():
+def test_the_dashboards_are_shipped_unchanged():
     found = {b["metadata"]["name"]: b["data"] for b in yaml.safe_load_all(rendered("--set", "dashboards.enabled=true"))
              if b and b["kind"] == "ConfigMap"}  # fmt: skip
     shipped = {f"aurora-dashboard-{path.stem}": path.read_text() for path in Path(CHART, "dashboards").glob("*.json")}
@@ -145,7 +145,7 @@ def test_the_dashboards_are_shipped_whole():
     assert len(shipped) == 3
 
 
-def test_the_rules_are_shipped_whole():
+def test_the_rules_are_shipped_unchanged():
     rules = Path(CHART, "rules", "aurora.yaml")
     values = ("--set", "prometheusRule.enabled=true")
     wrapped = next(b for b in yaml.safe_load_all(rendered(*values)) if b and b["kind"] == "PrometheusRule")

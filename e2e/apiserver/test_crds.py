@@ -12,7 +12,7 @@ from apiserver_support import GOOD, ROOT, helm, kubectl, with_the_charts_role
 from host import wait
 from operated import Operator, prepare
 
-pytestmark = pytest.mark.whole_cluster
+pytestmark = pytest.mark.exclusive
 SPACE, NAME = f"defined-{secrets.token_hex(4)}", "speculatordeployments.aurora-operator.io"
 """A namespace of its own: without controllers one that is deleted never goes."""
 CRD = ROOT / "crds" / "speculatordeployments.yaml"

@@ -32,7 +32,7 @@ def rendered(path):
             training.claim(resource),
             config.config_map(resource),
             config.desired_map(resource, 0, 0, "", None),
-            config.keys(resource, {"admin": "1", "agent": "2", "samples": "3"}),
+            config.secret(resource, {"admin": "1", "agent": "2", "samples": "3"}),
             training.init_job(resource, IMAGES),
             serving.service(resource),
             serving.disruption_budget(resource),
@@ -79,11 +79,11 @@ def test_what_the_chart_makes_of_an_examples_values_is_taken():
         text = rendered_chart("--set", "crds.install=false", "--values", str(values))
         done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
         assert done.returncode == 0, done.stderr
-        said = yaml.safe_load(values.read_text())["networkPolicy"]["prometheus"]
+        peer = yaml.safe_load(values.read_text())["networkPolicy"]["prometheus"]
         policies = [body for body in yaml.safe_load_all(text) if body and body["kind"] == "NetworkPolicy"]
         rules = [rule for policy in policies for rule in policy["spec"].get("egress", [])]
-        ports = [{"port": port, "protocol": "TCP"} for port in said["ports"]]
-        assert {"to": said["to"], "ports": ports} in rules
+        ports = [{"port": port, "protocol": "TCP"} for port in peer["ports"]]
+        assert {"to": peer["to"], "ports": ports} in rules
 
 
 def test_nothing_is_stored():

@@ -14,7 +14,7 @@ from hostile import mutated
 from hostile_rounds import SPEC, STATUS
 from operated import Operator, prepare
 
-pytestmark = pytest.mark.whole_cluster
+pytestmark = pytest.mark.exclusive
 
 SPACE = ("-n", "hostile")
 ROUNDS, EACH = 8, 40

@@ -25,8 +25,8 @@ OPENSHIFT_ALONE = ("oc new-project", "oc adm", "oc create route")
 def commands():
     """Each kubectl, oc, helm and aurora of the pages as its words; values that a shell fills in stay as they are."""
     for name, text in BLOCKS:
-        whole = re.sub(r" - <<EOF\n.*?^EOF$", " -", text.replace("\\\n", " "), flags=re.DOTALL | re.MULTILINE)
-        for line in whole.splitlines():
+        joined = re.sub(r" - <<EOF\n.*?^EOF$", " -", text.replace("\\\n", " "), flags=re.DOTALL | re.MULTILINE)
+        for line in joined.splitlines():
             if line.startswith(("kubectl ", "oc ", "helm ")) and not line.startswith(OPENSHIFT_ALONE):
                 yield name, shlex.split(line, comments=True)
 

@@ -8,7 +8,7 @@ from host import wait
 from kubernetes import client, config
 from operated import Operator
 
-pytestmark = pytest.mark.whole_cluster
+pytestmark = pytest.mark.exclusive
 
 SPACE = "crowded"
 LABELS = {"app.kubernetes.io/managed-by": "aurora-operator", "app.kubernetes.io/instance": "chat"}

@@ -8,7 +8,7 @@ from apiserver_support import apply, changed, kubectl
 from host import wait
 from test_chart import rendered
 
-pytestmark = pytest.mark.whole_cluster
+pytestmark = pytest.mark.exclusive
 
 OWN = "templates"
 

@@ -68,7 +68,7 @@ def test_a_condition_that_another_controller_adds_makes_no_fight(here):
     assert here.condition("Ready")
 
 
-def test_a_status_that_a_client_emptied_in_part_is_whole_again(here):
+def test_a_status_that_a_client_emptied_in_part_is_complete_again(here):
     here.status("chat", {"conditions": None, "serving": None})
     wait("conditions", lambda: here.condition("Degraded"), 20)
     assert here.read("specdep", "chat")["status"]["stable"]["version"] == 4

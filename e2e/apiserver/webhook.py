@@ -25,7 +25,7 @@ def certificate(folder):
 
 
 def patch(before, after, at=""):
-    """The JSON patch between two objects; lists are replaced whole."""
+    """The JSON patch between two objects; a list is one value."""
     if isinstance(before, dict) and isinstance(after, dict):
         steps = {name: f"{at}/{name.replace('~', '~0').replace('/', '~1')}" for name in {*before, *after}}
         gone = [{"op": "remove", "path": steps[name]} for name in before if name not in after]

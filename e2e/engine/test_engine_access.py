@@ -1,4 +1,4 @@
-"""A real engine with both keys: who reaches what, and that no key shows anywhere."""
+"""A real engine with an API key and an admin key: who reaches what, and that no key shows anywhere."""
 
 import json
 from pathlib import Path

@@ -93,10 +93,10 @@ def read(folder):
 
 def check_rows(model, sample, answer, gone=0):
     """Tokens and states are those of the request, after so many of its first tokens; gives what is likeliest there."""
-    whole = answer["prompt"] + answer["output"]
-    assert sample.tokens.tolist() == whole[gone:]
+    tokens = answer["prompt"] + answer["output"]
+    assert sample.tokens.tolist() == tokens[gone:]
     assert sample.prompt_tokens == len(answer["prompt"]) - gone
-    outputs, last, logits = computed(model, torch.tensor(whole[:-1]), gone)
+    outputs, last, logits = computed(model, torch.tensor(tokens[:-1]), gone)
     aux = torch.cat([outputs[layer] for layer in AUX], -1)
     torch.testing.assert_close(sample.aux.float(), aux, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(sample.last.float(), last, rtol=1e-3, atol=1e-3)
@@ -110,11 +110,11 @@ def test_a_family_is_served_and_captured_row_by_row_and_swapped(served, name):
     assert samples.keys() == answers.keys() - {"uncaptured", "picture"}
     head = Target(folder / TARGET).lm_head.float()
     for request, sample in samples.items():
-        said = check_rows(model, sample, answers[request], answers[request]["cached"] if request == "rest" else 0)
-        clear = said.values[:, 0] - said.values[:, 1] > 1e-2
-        assert (said.indices[:, 0] == sample.tokens[sample.prompt_tokens :])[clear].all(), request
+        likeliest = check_rows(model, sample, answers[request], answers[request]["cached"] if request == "rest" else 0)
+        clear = likeliest.values[:, 0] - likeliest.values[:, 1] > 1e-2
+        assert (likeliest.indices[:, 0] == sample.tokens[sample.prompt_tokens :])[clear].all(), request
         own = F.linear(sample.last.float(), head)
-        assert (own[sample.prompt_tokens - 1 :].argmax(-1) == said.indices[:, 0])[clear].all()
+        assert (own[sample.prompt_tokens - 1 :].argmax(-1) == likeliest.indices[:, 0])[clear].all()
     assert min(answers[name]["cached"] for name in ("prefix-1", "rest")) >= 64
     assert (state["capture"]["cut"], state["capture"]["dropped"]) == (1, {"media": 1} if name == SEEING else {})
     check_counters(state, answers, samples)

@@ -76,7 +76,7 @@ def sample(name="r", rows=100):
     return Sample(name, torch.arange(rows + 1), 5, aux, last, 0, "t")
 
 
-def test_samples_arrive_whole(settings, source):
+def test_samples_arrive_intact(settings, source):
     sink = MooncakeSink(settings, TOKEN)
     for i in range(20):
         sink.put(f"s{i}", encode(sample(f"s{i}")))
@@ -157,7 +157,7 @@ def test_a_sample_that_the_trainer_cannot_hear_of_is_taken_back(settings):
 
 
 def test_a_full_store_loses_samples_and_says_so(settings, source):
-    """The store makes room or refuses; whatever it does, a sample is whole, or gone with a reason."""
+    """The store makes room or refuses; whatever it does, a sample is intact, or gone with a reason."""
     small = settings.model_copy(update={"mooncake_segment_bytes": 16 << 20})
     sink = MooncakeSink(small, TOKEN)
     payload, outcomes = bytes(4 << 20), []
@@ -169,13 +169,13 @@ def test_a_full_store_loses_samples_and_says_so(settings, source):
     for delivery in source.poll():
         try:
             assert delivery.read() == payload
-            outcomes.append("whole")
+            outcomes.append("intact")
         except TransportError as error:
             outcomes.append(error.reason)
     sink.close()
     assert len(outcomes) == 10
-    assert set(outcomes) <= {"whole", "gone", "store_full"}
-    assert outcomes.count("whole") <= 4
+    assert set(outcomes) <= {"intact", "gone", "store_full"}
+    assert outcomes.count("intact") <= 4
 
 
 def test_without_a_store_the_sender_is_refused():
@@ -227,7 +227,7 @@ def test_capture_pauses_while_there_is_no_store_and_resumes_when_it_is_back(tmp_
     sender.start()
 
     def offered(until):
-        """Offers ten samples a second until that holds; returns the longest that an offer took, in seconds."""
+        """Offers ten samples a second until that is true; returns the longest that an offer took, in seconds."""
         longest, deadline = 0.0, time.monotonic() + patience(90)
         while not until():
             began = time.monotonic()

@@ -175,7 +175,7 @@ def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_t
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "problem"),
     [
         ({}, ""),
         # As a labelmap of the pods' labels does.
@@ -188,7 +188,7 @@ def test_a_canarys_blocks_are_those_of_engines_that_took_turns_and_an_operator_t
         ),
     ],
 )
-def test_counters_that_relabelling_changed_or_dropped_are_no_data(exporter, serve, how, said):
+def test_counters_that_relabelling_changed_or_dropped_are_no_data(exporter, serve, how, problem):
     server = serve([exporter.port], **how)
     resource, status = trial(server.url, datetime.now(UTC))
     for _ in range(3):
@@ -196,9 +196,9 @@ def test_counters_that_relabelling_changed_or_dropped_are_no_data(exporter, serv
         exporter.finish(20, 10, OLD)
     time.sleep(SCRAPED)
     found = measure(None, resource, status, datetime.now(UTC), {}, {exporter.engine})
-    assert said in found.evidence.problem
-    assert bool(said) == bool(found.evidence.problem)
-    assert found.evidence.candidate_requests == (0 if said else 3)
+    assert problem in found.evidence.problem
+    assert bool(problem) == bool(found.evidence.problem)
+    assert found.evidence.candidate_requests == (0 if problem else 3)
 
 
 def test_without_a_candidate_stable_is_watched_and_its_pace_found_and_an_operator_that_starts_finds_the_same(serve):

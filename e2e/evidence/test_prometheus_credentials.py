@@ -78,5 +78,5 @@ def test_a_server_that_wants_a_certificate(exporter, serve, tmp_path):
     stranger = server.client(Credentials(authority=authority))
     with pytest.raises(PrometheusError, match="does not answer"):
         stranger.number("vector(1)", time.time())
-    with pytest.raises(PrometheusError, match="caSecret holds no certificate"):
+    with pytest.raises(PrometheusError, match="caSecret contains no certificate"):
         server.client(Credentials(authority="no certificate"))

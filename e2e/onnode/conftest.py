@@ -1,4 +1,4 @@
-"""The product on a whole node: kubelet, containers, SGLang, the trainer, Prometheus; and real requests."""
+"""The product on a node: kubelet, containers, SGLang, the trainer, Prometheus; and real requests."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Reading and waiting on a whole node."""
+"""Reading and waiting on a node."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Mode Online on a whole node: KubeRay's own operator, Ray in real pods, the same gate; in this order."""
+"""Mode Online on a node: KubeRay's own operator, Ray in real pods, the same gate; in this order."""
 
 import contextlib
 import json

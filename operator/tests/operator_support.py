@@ -45,7 +45,7 @@ def a_snapshot(spec=None, status=None, annotations=None, children=(), **more):
         now=more.pop("now", NOW),
         images=IMAGES,
         children={key(child): child for child in children},
-        new_keys={"admin": "1", "agent": "2", "samples": "3"},
+        new_credentials={"admin": "1", "agent": "2", "samples": "3"},
         **more,
     )
 

@@ -149,12 +149,12 @@ def test_the_command_prints_the_patch(tmp_path, monkeypatch, capsys, spec, argum
     )
     words = ["aurora", "adopt", "chat", "--deployment", "sglang", "--container", "main", *arguments]
     monkeypatch.setattr("sys.argv", words)
-    said = ""
+    refusal = ""
     try:
         main()
     except SystemExit as end:
-        said = str(end.code)
+        refusal = str(end.code)
     out, err = capsys.readouterr()
-    assert part in said + out + err
-    if not said:
+    assert part in refusal + out + err
+    if not refusal:
         assert yaml.safe_load(out) == patch(RESOURCE, Images("mine:1", ""), "sglang", "main")

@@ -39,7 +39,7 @@ def serving(status, body, seen=None):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "credentials", "said"),
+    ("status", "body", "credentials", "parts"),
     [
         (401, NO_ORG, Credentials(), ("401 Unauthorized", "none were sent", "promotion.prometheus.tenant")),
         (401, b'{"status": "error", "error": "no org id"}', Credentials(), ("401", "tenant", "it says: no org id")),
@@ -54,13 +54,13 @@ def serving(status, body, seen=None):
         (599, b"odd", Credentials(), ("answers 599; its answer is not JSON",)),
     ],
 )
-def test_it_says_what_the_answer_was_and_what_to_do(status, body, credentials, said):
+def test_it_says_what_the_answer_was_and_what_to_do(status, body, credentials, parts):
     with serving(status, body) as url, closing(Prometheus(url, credentials)) as prometheus:
         with pytest.raises(PrometheusError) as caught:
             prometheus.number("up", 0.0)
-        for part in said:
+        for part in parts:
             assert part in str(caught.value)
-        assert ("tenant" in str(caught.value)) == any("tenant" in part for part in said)
+        assert ("tenant" in str(caught.value)) == any("tenant" in part for part in parts)
 
 
 def test_the_tenant_is_sent_with_each_query():
@@ -110,7 +110,7 @@ def test_what_is_no_finite_number_breaks_no_guard(value):
 
 
 @pytest.mark.parametrize("value", ['"many"', "null", "[]", "{}", "1"])
-def test_what_is_no_number_at_all_is_said(value):
+def test_what_is_no_number_at_all_is_reported(value):
     answer = f'{{"status": "success", "data": {{"resultType": "scalar", "result": [0, {value}]}}}}'.encode()
     with (
         serving(200, answer) as url,
@@ -139,7 +139,7 @@ LABELS = {"__name__": "aurora_accept_tokens_total", "pod": "a"}
         {"metric": LABELS, "values": [[10**400, "1"]]},
     ],
 )
-def test_series_that_are_none_are_said_to_be_none(one):
+def test_series_that_are_none_are_reported_as_none(one):
     body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [one]}}).encode()
     with (
         serving(200, body) as url,

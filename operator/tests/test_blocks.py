@@ -219,11 +219,11 @@ def test_a_block_that_was_cut_short_is_lost_and_none_of_its_work_is_compared():
         return candidate_slice("t", at)
 
     pair = served(8, lambda _, at: mine(at), lambda *_: 2.0)
-    whole, cut = switchback(*pair, mine, 8), switchback(*pair, mine, 8, [2])
+    uncut, cut = switchback(*pair, mine, 8), switchback(*pair, mine, 8, [2])
     assert [block.lost for block in cut.blocks] == [False, True, False]
-    assert (len(cut.counted), cut.void, len(whole.counted)) == (2, 0, 3)
-    assert cut.candidate.x < whole.candidate.x
-    assert math.exp(log_e_up(cut.blocks, 0.0)) < math.exp(log_e_up(whole.blocks, 0.0))
+    assert (len(cut.counted), cut.void, len(uncut.counted)) == (2, 0, 3)
+    assert cut.candidate.x < uncut.candidate.x
+    assert math.exp(log_e_up(cut.blocks, 0.0)) < math.exp(log_e_up(uncut.blocks, 0.0))
     canary = served(8, lambda engine, at: engine in canaries("t", at, ["a", "b"], 1), lambda *_: 2.0, ("a", "b"))
     found = measured(blocks.crossover(*canary, 8, [2]), MEASURES["AcceptLength"])
     assert [block.lost for block in found.blocks] == [False, True, False]

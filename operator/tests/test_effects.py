@@ -133,6 +133,6 @@ def test_what_cannot_change_is_refused_by_a_rule_of_its_object():
                if text.endswith("cannot change: make another resource")]  # fmt: skip
     named = {f"{names.split(', ')[0].rpartition('.')[0]}.{name.rpartition('.')[2]}".lstrip(".")
              for names in refused for name in names.split(", ")}  # fmt: skip
-    said = {path for path, part in LEAVES.items() if effect_of(part) == Effect.REFUSED}
-    assert {path for path in said if not any(path == one or path.startswith(f"{one}.") for one in named)} == set()
+    fixed = {path for path, part in LEAVES.items() if effect_of(part) == Effect.REFUSED}
+    assert {path for path in fixed if not any(path == one or path.startswith(f"{one}.") for one in named)} == set()
     assert len(named) > 10

@@ -89,7 +89,7 @@ def test_a_block_that_no_counter_can_make_is_left_out(bad):
     assert interval([bad] * 50, ALPHA) is None
 
 
-def test_the_interval_holds_what_is_true_at_all_analyses():
+def test_the_interval_contains_the_true_ratio_at_all_analyses():
     """Given 200 trials of a draft 5 % better on bursty traffic, then an end is ever wrong in at most 2 alpha."""
     rng = random.Random(5)
     truth, wrong = math.log(1.05), 0

@@ -71,7 +71,7 @@ def test_a_draft_that_is_two_percent_worse_has_an_error_of_one_percent_in_the_wi
     assert "99% that it is not 2% worse than 1.000" in early.message
     assert early.interval.lower > 1
     assert early.progress < 1
-    # A trial with less than that as its whole error needs no second proof, and a lenient end asks for none.
+    # A trial with less than that as its full error needs no second proof, and a lenient end asks for none.
     assert decide(GATE, wild((1,) * 16), (), 100, alpha=0.005).reason == "ProvedBetter"
     lenient = Gate(on_inconclusive="Promote")
     assert decide(lenient, wild((1,) * 6), (), lenient.max_duration_seconds).reason == "Inconclusive"
@@ -90,7 +90,7 @@ def test_it_says_how_far_a_proof_has_come():
     assert decide(Gate(min_worthwhile=0), evidence(2.0), (), 100).progress == 0
 
 
-def test_what_did_not_count_is_said():
+def test_what_did_not_count_is_reported():
     decision = decide(GATE, Evidence(Trial(void=3), candidate_requests=500, stable_requests=500), (), 100)
     assert decision.reason == "CollectingEvidence"
     assert "3 did not count" in decision.message
@@ -123,7 +123,7 @@ def test_a_longer_wait_for_the_first_token_rejects_where_it_is_proved_and_only_b
     assert decide(GATE, evidence(2.4, first_token=same(math.log(1.6), 5)), (), 100).verdict is Verdict.PROMOTE
 
 
-def test_a_breached_guard_rejects_and_an_unknown_one_holds_back():
+def test_a_breached_guard_rejects_and_an_unknown_one_keeps_a_promotion_back():
     better = evidence(2.4)
     assert decide(GATE, better, (GuardResult("errors", True, "0.2 is above 0.1"),), 1).reason == "GuardBreached"
     unknown = decide(GATE, better, (GuardResult("errors", None, "no number"),), 1)
@@ -147,7 +147,7 @@ def test_a_margin_is_asked_of_the_lower_end():
     assert decide(Gate(min_improvement=0.05), evidence(2.4), (), 1).verdict is Verdict.PROMOTE
 
 
-def test_what_traffic_said_nothing_of_has_no_verdict_when_its_time_is_over():
+def test_a_candidate_with_too_little_traffic_has_no_verdict_when_its_time_is_over():
     for few in (evidence(2.4, requests=3), evidence(2.4, n=0)):
         assert decide(GATE, few, (), GATE.max_duration_seconds - 1).verdict is Verdict.WAIT
         over = decide(GATE, few, (), GATE.max_duration_seconds)
@@ -166,7 +166,7 @@ def test_a_longer_accept_length_at_a_proved_lower_speed_is_no_gain():
     assert decide(GATE, evidence(2.0, speed=blocks(0.96)), (), 100).reason == "Undecided"
 
 
-def test_harm_that_is_measured_and_not_proved_yet_holds_a_promotion_back():
+def test_harm_that_is_measured_and_not_proved_yet_keeps_a_promotion_back():
     slower = evidence(2.4, n=8, speed=same(math.log(0.97), 8))
     assert (decide(GATE, slower, (), 100).verdict, decide(GATE, slower, (), 100).reason) == (
         Verdict.WAIT,

@@ -52,7 +52,7 @@ def elections(*names, clock=lambda: 0.0):
     return server, *(Election(server, "ns", "lease", clock, name) for name in names)
 
 
-def test_the_first_holds_it_and_the_second_stands_by_while_it_is_renewed():
+def test_the_first_has_it_and_the_second_stands_by_while_it_is_renewed():
     now = [0.0]
     server, a, b = elections("a", "b", clock=lambda: now[0])
     for _ in range(20):

@@ -34,7 +34,7 @@ def test_a_paused_deployment_is_reported_while_a_change_waits_for_its_pods(updat
     [("example.org/hold", 61, True), ("example.org/hold", 59, False), ("foregroundDeletion", 61, False),
      ("batch.kubernetes.io/job-tracking", 61, False)],
 )  # fmt: skip
-def test_an_object_whose_deletion_another_client_holds_up_is_named_with_that_client(finalizer, seconds, named):
+def test_an_object_whose_deletion_another_client_blocks_is_named_with_that_client(finalizer, seconds, named):
     def hold(body):
         body["metadata"] |= {"deletionTimestamp": "2026-01-01T12:00:00Z", "finalizers": [finalizer]}
 
@@ -45,14 +45,14 @@ def test_an_object_whose_deletion_another_client_holds_up_is_named_with_that_cli
     assert (finalizer in message) == named
 
 
-def test_no_pod_is_made_of_keys_that_cannot_be_stored():
-    """Given a Secret of that name that another has, when keys are made at each reconcile, then no pod restarts."""
+def test_no_pod_is_made_of_credentials_that_cannot_be_stored():
+    """Given a Secret of that name that another has, when some are made at each reconcile, then no pod restarts."""
     snapshot, children = settled()
     without = [body for body in children if body["kind"] != "Secret"]
     taken = frozenset({("v1", "Secret", "chat-keys")})
-    for keys in ("a", "b"):
+    for value in ("a", "b"):
         seen = replace(
-            a_snapshot(children=without, pods=snapshot.pods, taken=taken), new_keys=dict.fromkeys(NAMES, keys)
+            a_snapshot(children=without, pods=snapshot.pods, taken=taken), new_credentials=dict.fromkeys(NAMES, value)
         )
         found = plan(seen)
         assert [body["kind"] for body in found.apply] == []

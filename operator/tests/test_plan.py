@@ -200,7 +200,7 @@ def test_suspend_stops_training_and_capture_and_nothing_else():
     children = [as_applied(todo.apply[0]) if key(c) == key(todo.apply[0]) else c for c in children]
     assert plan(a_snapshot(a_spec(suspend=True), pods=snapshot.pods, children=children)).apply == ()
     assert [load.rate for load in todo.loads] == [0.0]
-    # Not said at all otherwise: a queue may suspend it.
+    # Not set at all otherwise: a queue may suspend it.
     todo = plan(a_snapshot(pods=snapshot.pods, children=children))
     assert (kinds(todo.apply), todo.delete) == ({("Job", "chat-trainer")}, ())
     assert "suspend" not in todo.apply[0]["spec"]

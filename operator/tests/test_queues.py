@@ -58,7 +58,7 @@ def test_a_job_that_another_cluster_runs_is_as_its_manager_reports_it(ready, rea
     assert trainer_changes(plan(a_snapshot(spec, pods=snapshot.pods, children=children))) == []
 
 
-def test_where_a_queue_places_pods_is_neither_put_back_nor_sent_again():
+def test_what_a_queue_sets_of_where_pods_run_is_neither_put_back_nor_sent_again():
     spec = a_spec(training={"queueName": "night", **PLACED})
     snapshot, children, job = of_queue(spec, suspend=False)
     at = children.index(job)

@@ -98,7 +98,7 @@ def test_each_node_has_what_its_actor_asks_for_and_the_head_nothing():
         assert json.loads(given) == {resource: 1}
 
 
-def test_the_driver_finds_its_node_and_reads_the_whole_configuration():
+def test_the_driver_finds_its_node_and_reads_the_full_configuration():
     resource = a_resource(serving={"replicas": 2})
     head = groups(ray.cluster(resource, IMAGES, "stamp"))["head"]["template"]
     driver = containers({"template": head})["driver"]

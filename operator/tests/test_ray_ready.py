@@ -98,7 +98,7 @@ class Kinds(Cluster):
 def test_what_the_cluster_offers_is_asked_for_and_only_in_mode_online(cluster, reason):
     found = observed.offered(cluster, a_resource())
     assert (found.problem and found.problem[0]) == reason
-    assert found.keys == ((AT,) if reason is None else ())
+    assert found.also == ((AT,) if reason is None else ())
     assert observed.offered(cluster, Resource("chat", "ns", "u-1", a_spec())) == observed.Offered()
 
 

@@ -46,8 +46,10 @@ def test_a_field_of_a_newer_resource_is_left_out_and_named(path, value):
 def test_a_field_that_was_left_out_shows_in_a_condition_and_the_resource_is_reconciled():
     resource = body(having(SPEC, ("serving", "max\x1b[2JSurge"), 3), STATUS)
     found = read(resource)
-    keys = {"admin": "1", "agent": "2", "samples": "3"}
-    made = plan(Snapshot(resource, found.spec, found.status, NOW, IMAGES, new_keys=keys, ignored=found.ignored))
+    credentials = {"admin": "1", "agent": "2", "samples": "3"}
+    made = plan(
+        Snapshot(resource, found.spec, found.status, NOW, IMAGES, new_credentials=credentials, ignored=found.ignored)
+    )
     degraded = next(one for one in made.status["conditions"] if one["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "FieldsIgnored")
     assert r"spec.serving.max\x1b[2JSurge" in degraded["message"]

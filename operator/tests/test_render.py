@@ -136,7 +136,7 @@ def budget(spec):
     return next((body["spec"] for body in children if body["kind"] == "PodDisruptionBudget"), None)
 
 
-def test_a_budget_holds_no_drain_up_that_it_cannot_help():
+def test_a_budget_blocks_no_drain_that_it_cannot_help():
     two = {"replicas": 2}
     assert budget(a_spec(serving=two))["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
     assert budget(a_spec()) is None

@@ -40,7 +40,7 @@ def workloads(children):
     return {c["metadata"]["name"]: c for c in children if c["kind"] in {"Deployment", "Job"}}
 
 
-def test_every_process_that_reads_or_writes_versions_gets_the_keys_and_none_without_signing():
+def test_every_process_that_reads_or_writes_versions_gets_the_signing_keys_and_none_without_signing():
     _, signed = settled(SIGNED)
     _, plain = settled()
     everything = {"AURORA_SIGNING_KEY", "AURORA_SIGNING_KEY_PREVIOUS", "AURORA_SIGNING_REQUIRED"}
@@ -80,7 +80,7 @@ def test_keys_that_cannot_be_used_start_nothing_and_stop_nothing(stored, message
     assert reported("Degraded", spec=SIGNED, **refused)[0] == "CredentialRefused"
 
 
-def test_another_key_means_other_pods_and_an_upgrade_without_keys_the_same_ones():
+def test_another_key_means_other_pods_and_an_upgrade_without_signing_the_same_ones():
     def stamps(spec, **more):
         _, children = settled(spec, **more)
         every = workloads(children)

@@ -1,4 +1,4 @@
-"""A person's switch of speculation: it holds for every engine until it is taken back, and shows."""
+"""A person's switch of speculation: it applies to every engine until it is taken back, and shows."""
 
 import pytest
 from aurora_operator import metrics

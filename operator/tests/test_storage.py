@@ -50,7 +50,7 @@ def pending(snapshot, kind, maker):
 
 
 @pytest.mark.parametrize(
-    ("mode", "kind", "maker", "reason", "said"),
+    ("mode", "kind", "maker", "reason", "part"),
     [
         ("ReadWriteMany", None, "", "ClaimClassless", "the cluster has no default: delete the resource"),
         (
@@ -64,16 +64,16 @@ def pending(snapshot, kind, maker):
         ("ReadWriteOnce", "gp3", "ebs.csi.aws.com", "ClaimPending", "kubectl describe pvc chat-weights says why"),
     ],
 )
-def test_a_claim_without_a_volume_says_what_is_known_of_why(mode, kind, maker, reason, said):
+def test_a_claim_without_a_volume_says_what_is_known_of_why(mode, kind, maker, reason, part):
     snapshot, _ = settled(a_spec(weights={"template": {"accessMode": mode}}))
     status, found, message = pending(snapshot, kind, maker)
     assert (status, found) == ("False", reason)
-    assert said in message
+    assert part in message
     assert ("ReadWriteMany" in message) == (reason == "ClaimUnshareable" or maker == AWAY[1])
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason", "said"),
+    ("kind", "reason", "part"),
     [
         ("Resizing", "Growing", "claim chat-weights of 20Gi grows to 40Gi: the storage expands its volume"),
         ("FileSystemResizePending", "Growing", "its file system grows once a pod mounts it"),
@@ -81,14 +81,14 @@ def test_a_claim_without_a_volume_says_what_is_known_of_why(mode, kind, maker, r
         ("ModifyingVolume", "Bound", "claim chat-weights is bound"),
     ],
 )
-def test_a_claim_that_grows_says_so(kind, reason, said):
+def test_a_claim_that_grows_says_so(kind, reason, part):
     snapshot, _ = settled()
     condition = {"type": kind, "status": "True", "message": "quota exceeded"}
     status = {"phase": "Bound", "capacity": {"storage": "20Gi"}, "conditions": [condition]}
     size = {"resources": {"requests": {"storage": "40Gi"}}}
     found = storage(snapshot, claim_of(snapshot, status=status, spec=size))
     assert found[:2] == ("True", reason)
-    assert said in found[2]
+    assert part in found[2]
 
 
 def test_a_claim_that_is_being_deleted_is_no_longer_ready():

@@ -49,7 +49,7 @@ def test_a_stratum_that_decodes_slower_rejects_though_its_accept_length_does_not
     assert decided(of("code", 1.1, speed=0.99)).verdict is Verdict.PROMOTE
 
 
-def test_a_stratum_of_which_too_little_is_known_holds_a_promotion_back_and_one_without_requests_does_not():
+def test_a_stratum_of_which_too_little_is_known_keeps_a_promotion_back_and_one_without_requests_does_not():
     few = decided(of("code", 1.1), of("law", 1.0, n=3))
     assert (few.verdict, few.reason) == (Verdict.WAIT, "StratumUndecided")
     assert "law" in few.message
@@ -57,14 +57,14 @@ def test_a_stratum_of_which_too_little_is_known_holds_a_promotion_back_and_one_w
 
 
 @pytest.mark.parametrize("policy", ["KeepStable", "Promote"])
-def test_what_holds_a_promotion_back_holds_at_the_end_too(policy):
+def test_what_keeps_a_promotion_back_does_so_at_the_end_too(policy):
     gate = Gate(on_inconclusive=policy)
     over = decided(of("law", 1.0, n=3), gate=gate, elapsed=gate.max_duration_seconds)
     assert (over.verdict, over.reason) == (Verdict.REJECT, "Inconclusive")
     assert "law" in over.message
 
 
-def test_each_stratum_answers_for_the_trials_whole_alpha_and_rejections_share_theirs():
+def test_each_stratum_answers_for_the_trials_full_alpha_and_rejections_share_theirs():
     one = of("law", 1.0, n=14)
     assert undecided([one], 0.05) is None
     assert undecided([one], 1e-9) is not None

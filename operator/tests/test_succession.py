@@ -43,7 +43,7 @@ def test_gains_are_chained_along_the_ancestry():
         [version(6, None)],
     ],
 )
-def test_where_a_link_or_its_uncertainty_is_missing_nothing_is_said(versions):
+def test_where_a_link_or_its_uncertainty_is_missing_nothing_is_reported(versions):
     assert over(TRIAL, versions[-1], versions) is None
 
 

@@ -135,7 +135,7 @@ def test_a_breached_guard_undoes_a_promotion_while_it_is_on_probation():
 GUARDED = {"prometheus": {"url": "http://p"}, "guards": [{"name": "errors", "query": "q", "max": 1}]}
 
 
-def test_a_breach_counts_once_it_lasted_for_three_analyses_and_holds_a_promotion_back_until_then():
+def test_a_breach_counts_once_it_lasted_for_three_analyses_and_keeps_a_promotion_back_until_then():
     breach = (GuardResult("errors", breached=True, message="5 is above 1"),)
     status, reasons = on_trial(), []
     for results in (breach, breach, (), breach, breach, breach):

@@ -12,7 +12,7 @@ from trial_support import STABLE, after, analyse, evidence, on_trial
 VERSIONS = [Published(v, 2.0) for v in range(6)]
 
 
-def said(annotations, status=None, versions=VERSIONS):
+def analysed(annotations, status=None, versions=VERSIONS):
     return analyse(status or on_trial(), annotations, found=evidence(1.0), versions=versions)
 
 
@@ -35,14 +35,14 @@ def said(annotations, status=None, versions=VERSIONS):
     ],
 )
 def test_a_value_that_cannot_be_meant_is_named(name, value, text):
-    at = said({name: value})
+    at = analysed({name: value})
     assert f"annotation {name}={value!r} {text}" in at.unheeded
     assert at.message.startswith(at.unheeded)
     assert at.stable.version == 2
 
 
 def test_a_name_that_is_misspelt_is_named_with_those_that_exist():
-    at = said({"aurora-operator.io/rolback": "2", "argocd.argoproj.io/tracking-id": "x"})
+    at = analysed({"aurora-operator.io/rolback": "2", "argocd.argoproj.io/tracking-id": "x"})
     assert at.unheeded.startswith("annotation aurora-operator.io/rolback is not known: promote, reject, rollback, ")
     assert "argocd" not in at.unheeded
 
@@ -56,36 +56,37 @@ def test_a_name_that_is_misspelt_is_named_with_those_that_exist():
     ],
 )  # fmt: skip
 def test_what_was_carried_out_or_came_too_late_is_not(annotations):
-    assert said(annotations).unheeded == ""
+    assert analysed(annotations).unheeded == ""
 
 
 def test_false_does_not_pause():
-    assert said({PAUSE: "false"}).reason != "Paused"
-    assert said({PAUSE: "no"}).reason == "Paused"
+    assert analysed({PAUSE: "false"}).reason != "Paused"
+    assert analysed({PAUSE: "no"}).reason == "Paused"
 
 
 def test_a_rollback_without_a_version_before_asks_for_one():
     status = Status(stable=Stable(version=2, steps=3, since=NOW), decided=4)
     assert (
-        "needs a target, because the version before 2 is not known: as 2:0" in said({ROLL_BACK: "2"}, status).unheeded
+        "needs a target, because the version before 2 is not known: as 2:0"
+        in analysed({ROLL_BACK: "2"}, status).unheeded
     )
 
 
 def test_no_rollback_goes_to_a_version_that_comes_later():
     """Given a version that is missing, when training publishes one of that number, then stable stays what it is."""
-    early = said({ROLL_BACK: "2:6"})
+    early = analysed({ROLL_BACK: "2:6"})
     assert early.unheeded.startswith("no rollback to version 6: the volume does not have it")
-    later = said({ROLL_BACK: "2:6"}, after(early), [*VERSIONS, Published(6, 2.0)])
+    later = analysed({ROLL_BACK: "2:6"}, after(early), [*VERSIONS, Published(6, 2.0)])
     assert later.stable.version == 2
     assert later.unheeded.startswith("no rollback to version 6: it had no verdict yet")
 
 
 def test_while_the_volume_is_not_known_no_version_is_called_missing():
-    assert said({PROMOTE: "7"}, versions=None).unheeded == ""
+    assert analysed({PROMOTE: "7"}, versions=None).unheeded == ""
 
 
 def test_many_are_counted():
-    assert " and 3 more: correct or remove it" in said({f"aurora-operator.io/x{i}": "" for i in range(5)}).unheeded
+    assert " and 3 more: correct or remove it" in analysed({f"aurora-operator.io/x{i}": "" for i in range(5)}).unheeded
 
 
 def test_it_degrades_and_is_an_event_of_its_reconcile():
@@ -97,7 +98,7 @@ def test_it_degrades_and_is_an_event_of_its_reconcile():
 
 
 def test_it_is_an_event_once_and_a_condition_until_it_is_gone():
-    at = said({PROMOTE: "abc" * 300})
+    at = analysed({PROMOTE: "abc" * 300})
     first = reported.notes(Status(), at)
     assert [(one.kind, one.reason, one.message) for one in first] == [("Warning", "AnnotationIgnored", at.unheeded)]
     shown = Condition(

@@ -22,7 +22,7 @@ class Span(NamedTuple):
     Attributes:
         start, end: of the range; numbers of now are those of its end.
         scrape: seconds between two scrapes, as set in Grafana's data source; 15 where it is not set.
-        width: pixels of the whole dashboard.
+        width: pixels of the entire dashboard.
     """
 
     start: datetime

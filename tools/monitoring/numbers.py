@@ -15,7 +15,7 @@ def plain(value: float) -> str:
     >>> plain(1.5), plain(0.0321), plain(1234.0), plain(-0.0)
     ('1.5', '0.0321', '1234', '0')
     """
-    if value == int(value) and abs(value) < 1e6:  # noqa: PLR2004 (whole numbers are whole)
+    if value == int(value) and abs(value) < 1e6:  # noqa: PLR2004 (integers have no decimals)
         return str(int(value))
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:.{digits}f}"

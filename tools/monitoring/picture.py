@@ -1,4 +1,4 @@
-"""A dashboard as a picture: its panels at their places, drawn with matplotlib."""
+"""A dashboard as a picture: its panels at their positions, drawn with matplotlib."""
 
 import json
 import math
@@ -92,18 +92,18 @@ def _columns(panel: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _table(sheet: _Sheet, one: Answered, x: float, y: float, width: float) -> None:
     defaults, columns = _defaults(one.panel), _columns(one.panel)
     each = width / (len(columns) + 1.5)
-    places = [x + 14, *(x + each * (i + 1.5) + 14 for i in range(len(columns)))]
-    for place, title in zip(places, ["speculator", *(title for title, _ in columns)], strict=True):
-        sheet.text(place, y + 36, title, 9, color=_NAMED["blue"], weight="bold")
+    columns_at = [x + 14, *(x + each * (i + 1.5) + 14 for i in range(len(columns)))]
+    for left, title in zip(columns_at, ["speculator", *(title for title, _ in columns)], strict=True):
+        sheet.text(left, y + 36, title, 9, color=_NAMED["blue"], weight="bold")
     rows = sorted({number.labels["speculator"] for answer in one.numbers for number in answer})
     for i, row in enumerate(rows):
         line = y + 64 + 30 * i
-        sheet.text(places[0], line, row, 9.5, color=_NAMED["blue"])
-        for place, (_, properties), answer in zip(places[1:], columns, one.numbers, strict=True):
+        sheet.text(columns_at[0], line, row, 9.5, color=_NAMED["blue"])
+        for left, (_, properties), answer in zip(columns_at[1:], columns, one.numbers, strict=True):
             value = next((number.value for number in answer if number.labels["speculator"] == row), math.nan)
             unit = properties.get("unit", defaults["unit"])
             text, colour = mapped(value, unit, properties.get("mappings", []), [])
-            sheet.text(place, line, defaults["noValue"] if math.isnan(value) else text, 9.5, color=_colour(colour))
+            sheet.text(left, line, defaults["noValue"] if math.isnan(value) else text, 9.5, color=_colour(colour))
 
 
 def _days(times: Sequence[datetime]) -> list[float]:
@@ -162,13 +162,13 @@ def _course(sheet: _Sheet, one: Answered, board: Board, place: tuple[float, floa
 
 def draw(file: Path, board: Board) -> None:
     """Write a dashboard's picture: PNG, SVG or PDF, by its suffix."""
-    places = [one.panel["gridPos"] for one in board.panels]
-    sheet = _Sheet(24 * _COLUMN, _HEAD + _LINE * max(place["y"] + place["h"] for place in places) + 8)
+    positions = [one.panel["gridPos"] for one in board.panels]
+    sheet = _Sheet(24 * _COLUMN, _HEAD + _LINE * max(at["y"] + at["h"] for at in positions) + 8)
     sheet.text(14, 16, board.title, 13, weight="bold")
     start, end = (f"{time:%Y-%m-%d %H:%M:%S}" for time in (board.span.start, board.span.end))
     chosen = ", ".join(board.chosen) or "none"
     sheet.text(sheet.width - 14, 18, f"SpeculatorDeployment: {chosen}    {start} to {end} UTC", 9.5, ha="right")
-    for one, at in zip(board.panels, places, strict=True):
+    for one, at in zip(board.panels, positions, strict=True):
         x, y = at["x"] * _COLUMN + 4, _HEAD + at["y"] * _LINE + 4
         width, height = at["w"] * _COLUMN - 8, at["h"] * _LINE - 8
         if one.panel["type"] == "row":

@@ -112,7 +112,7 @@ def volume(target: Target, draft_parameters: int, version_bytes: int, keep: int,
 def gpu(target: Target, draft_parameters: int, draft_kv: int, kv_tokens: int, gpus: int, verified: int) -> int:
     """Memory of each of the engine's GPUs for weights, the draft and the KV cache of both.
 
-    The draft and its keys are counted on each GPU as a whole. A running request's state beside the KV cache is there
+    Each GPU has all of the draft, its keys and values. A running request's state beside the KV cache is there
     once, and once for each token of a verify cycle.
     """
     keys = kv_tokens * (target.kv_bytes // min(gpus, target.kv_parts) + draft_kv)

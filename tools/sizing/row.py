@@ -83,7 +83,7 @@ class Row:
 
     @cached_property
     def spool_bytes(self) -> int:
-        """samples.spoolBytes: what the loop needs, in whole GiB."""
+        """samples.spoolBytes: what the loop needs, in GiB, rounded up."""
         return formulas.in_gib(formulas.spool(self.target, self.pool, self.holdout, self.max_tokens)) * GIB
 
     @cached_property

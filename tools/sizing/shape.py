@@ -33,7 +33,7 @@ class Target:
         model: as target.model names it.
         kind: transformers' model type, whose configuration class knows the model.
         hidden, layers, vocabulary: of its text model.
-        parameters: of all tensors that the engine holds.
+        parameters: of all tensors that the engine loads.
         quantised: how many of them are stored in ``bits`` each, scales included; the rest takes two bytes.
         bits: see ``quantised``.
         tied: whether the embedding is the head too.
@@ -61,7 +61,7 @@ class Target:
 
     @property
     def weight_bytes(self) -> int:
-        """The checkpoint, and what the engine holds of it."""
+        """The checkpoint, and what the engine loads of it."""
         return ceil(self.quantised * self.bits / 8) + 2 * (self.parameters - self.quantised)
 
     @property

@@ -129,7 +129,7 @@ SMOLLM2 = Target(
     vocabulary=49152,
     parameters=134_515_008,
     tied=True,
-    # As a CPU without bf16 units holds them.
+    # As a CPU without bf16 units stores them.
     kv_bytes=2 * kv_of_heads(30, 3, 64),
     kv_parts=1,
     number_bytes=4,

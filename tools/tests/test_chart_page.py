@@ -33,8 +33,8 @@ def test_every_value_is_on_the_page_with_its_default_and_what_it_is_for(path, de
 
 def test_the_page_says_of_each_value_what_the_values_file_says():
     comments = re.findall(r"# -- (.*(?:\n\s*# (?!--).*)*)", VALUES)
-    said = {re.sub(r"\s*\n\s*# ", " ", comment) for comment in comments}
-    assert {text for _, text in ROWS.values()} == said
+    written = {re.sub(r"\s*\n\s*# ", " ", comment) for comment in comments}
+    assert {text for _, text in ROWS.values()} == written
 
 
 def test_artifact_hub_shows_the_resource_as_it_is():

@@ -62,13 +62,13 @@ def opened(source: str) -> list[str]:
     [
         ("self.thread.start()", ["One: self.thread.start"]),
         ("self._begin()", ["One: path.open"]),
-        ("whole(path)", ["One: path.read_text"]),
+        ("read_all(path)", ["One: path.read_text"]),
         ("self.later = lambda: path.open()", []),
     ],
 )
 def test_what_a_constructor_opens_is_seen_through_its_own_functions(body, expected):
     source = (
-        f"def whole(path): path.read_text()\nclass One:\n def _begin(self): path.open()\n def __init__(self): {body}"
+        f"def read_all(path): path.read_text()\nclass One:\n def _begin(self): path.open()\n def __init__(self): {body}"
     )
     assert opened(source) == expected
 

@@ -26,16 +26,16 @@ def test_every_package_of_the_product_is_in_the_architecture():
 
 
 def test_every_module_of_the_product_is_on_the_map_with_what_it_says_of_itself():
-    said = {}
+    summaries = {}
     for line in file_map.lines(ROOT):
         if line.endswith("/"):
             folder = line.strip("\n/")
         elif found := re.fullmatch(r"  (\w+\.py) +(.+)", line):
-            said[f"{folder}/{found[1]}"] = found[2]
+            summaries[f"{folder}/{found[1]}"] = found[2]
     modules = {str(path.relative_to(ROOT)) for package in PACKAGES for path in package.rglob("*.py")}
     assert len(modules) > 250
-    assert modules - said.keys() == set()
-    assert said["aurora_core/src/aurora_core/samples/spool.py"].startswith("Samples as files in a folder")
+    assert modules - summaries.keys() == set()
+    assert summaries["aurora_core/src/aurora_core/samples/spool.py"].startswith("Samples as files in a folder")
 
 
 def test_readme_says_of_each_field_what_the_field_says():

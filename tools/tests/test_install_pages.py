@@ -30,7 +30,7 @@ def test_a_page_is_listed_and_says_what_was_and_was_not_tried(name):
     assert "**Not tried:**" in PAGES[name]
 
 
-def test_resources_are_read_whole_and_without_a_fault():
+def test_resources_are_read_completely_and_without_a_fault():
     found = [(name, body) for name, body in bodies() if body.get("kind") == "SpeculatorDeployment"]
     assert len(found) > 5
     for name, body in found:

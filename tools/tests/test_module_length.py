@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MOST = 300
-"""Lines of a module. One that grows beyond them holds two concepts: give the second a module of its own."""
+"""Lines of a module. One that grows beyond them has two concepts: give the second a module of its own."""
 
 
 def test_no_module_is_longer_than_300_lines():

@@ -139,7 +139,7 @@ def test_a_peer_is_there_when_all_of_it_is(tmp_path: Path, monkeypatch: pytest.M
         ("read line; sleep 60", {"error": "not done in its time"}),
     ],
 )
-def test_a_trainer_answers_or_it_is_said_why_not(script: str, expected: dict[str, object], tmp_path: Path) -> None:
+def test_a_trainer_answers_or_the_reason_is_given(script: str, expected: dict[str, object], tmp_path: Path) -> None:
     peer = Peer.start(["/bin/sh", "-c", script], {"PATH": "/usr/bin:/bin"}, tmp_path / "log")
     try:
         peer.order(case=1)

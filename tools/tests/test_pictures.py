@@ -94,11 +94,11 @@ def test_the_fleet_is_every_deployment_and_names_are_no_regular_expressions():
 
 @pytest.mark.parametrize("name", ["deployment", "fleet", "training"])
 def test_panels_fit_into_their_rows_and_lie_on_no_other(name):
-    places = {panel["title"]: panel["gridPos"] for panel in board(name)["panels"]}
-    assert [title for title, at in places.items() if at["x"] + at["w"] > 24] == []
+    positions = {panel["title"]: panel["gridPos"] for panel in board(name)["panels"]}
+    assert [title for title, at in positions.items() if at["x"] + at["w"] > 24] == []
     cells = {
         title: {(at["x"] + i, at["y"] + j) for i in range(at["w"]) for j in range(at["h"])}
-        for title, at in places.items()
+        for title, at in positions.items()
     }
     assert [pair for pair in combinations(cells, 2) if cells[pair[0]] & cells[pair[1]]] == []
 

@@ -53,7 +53,7 @@ def test_the_closing_line_of_pytest_is_the_result(processes, progress):
     assert "==== 22 passed in 1469.20s (0:24:29) ====\x1b[0m\n" in progress.out.getvalue()
 
 
-def test_what_runs_beside_another_step_gives_its_output_whole_at_its_end(processes, progress, tmp_path):
+def test_what_runs_beside_another_step_gives_all_its_output_at_its_end(processes, progress, tmp_path):
     begun, go = tmp_path / "begun", tmp_path / "go"
     script = f"echo one; touch {begun}; until [ -e {go} ]; do sleep 0.05; done; echo two"
 

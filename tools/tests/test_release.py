@@ -20,7 +20,7 @@ def test_notes_are_the_version_s_own_section():
 
 
 @pytest.mark.parametrize(
-    ("tag", "stated", "changelog", "said"),
+    ("tag", "stated", "changelog", "part"),
     [
         ("0.2.0", STATED, CHANGELOG, "no release's tag"),
         ("v0.2.0-rc1", STATED, CHANGELOG, "no release's tag"),
@@ -29,9 +29,9 @@ def test_notes_are_the_version_s_own_section():
         ("v0.2.0", STATED, CHANGELOG.replace("- New.\n", ""), "no section"),
     ],
 )
-def test_what_keeps_a_checkout_from_being_the_release_is_named(tag, stated, changelog, said):
+def test_what_keeps_a_checkout_from_being_the_release_is_named(tag, stated, changelog, part):
     (problem,) = problems(tag, stated, changelog)
-    assert said in problem
+    assert part in problem
 
 
 def test_a_checkout_that_agrees_is_the_release():

@@ -134,7 +134,7 @@ def through_a_spool(folder, spool_bytes, pool, payload, max_bytes=math.inf):
     return taken.received, dropped
 
 
-def test_a_spool_that_holds_the_pool_loses_nothing_and_a_smaller_one_never_stalls(tmp_path):
+def test_a_spool_as_large_as_the_pool_loses_nothing_and_a_smaller_one_never_stalls(tmp_path):
     payload = encode(a_sample(9, TINY.hidden))
     assert len(payload) <= formulas.sample(TINY, 9)
     assert through_a_spool(tmp_path / "a", formulas.spool(TINY, 20, 4, 9), 20, payload) == (200, 0)
@@ -229,7 +229,7 @@ def test_an_examples_loop_can_run(row):
     assert spec.weights.template is not None
     assert spec.weights.template.size == f"{row.volume_gib}Gi"
     assert samples.spool_bytes < row.volume_gib * GIB
-    # Training begins before the pool is full, and never needs more than it holds.
+    # Training begins before the pool is full, and never needs more than fit in it.
     assert training.start_samples <= samples.pool_size
 
 

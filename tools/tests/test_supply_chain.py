@@ -113,7 +113,7 @@ def test_a_base_is_asked_for_once_and_then_taken_by_its_digest(lock, registry):
     assert pin.check() == []
 
 
-def test_what_is_not_pinned_or_gone_is_said(lock, registry):
+def test_what_is_not_pinned_or_gone_is_reported(lock, registry):
     assert pin.check() == [f"{lock} has no digest in base.lock: run images/pin.py update, and commit"]
     pin.LOCK.write_text(pin.written({lock: "sha256:" + "cd" * 32}))
     assert "no answer of its registry" in pin.check()[0]

@@ -13,7 +13,7 @@ ROWS = [
     if line.startswith("| ") and not line.startswith("| threat ")
 ]
 SUBJECTS = {
-    "keys of an engine": "server_info",
+    "credentials of an engine": "server_info",
     "values of Secrets": "test_secrets.py",
     "borrowed rights": "podTemplate that borrows rights",
     "hostile resources": "fuzz.py",

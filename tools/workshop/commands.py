@@ -86,15 +86,15 @@ def test(session: Session, arguments: Sequence[str]) -> None:
     session.closing.append(beside.close)
     _node(session, api_only=True)
     apiserver = (NODE, "enter", folder / "pytest", "-v", "e2e/apiserver", "-m")
-    several = ("not whole_cluster", "-n", "2", "--dist", "loadfile")
+    several = ("not exclusive", "-n", "2", "--dist", "loadfile")
     _stage(session, "API-server tests, side by side", 325, *apiserver, *several)
     beside.join()
-    _stage(session, "API-server tests, one by one", 75, *apiserver, "whole_cluster")
+    _stage(session, "API-server tests, one by one", 75, *apiserver, "exclusive")
     _stop_node(session)
     _stage(session, "real engine", 480, "pytest", "-v", "--durations", "12", "e2e/engine")
     _node(session)
     _stage(session, "product on the node", 120, INSTALL)
-    _stage(session, "whole-node tests", 1600, NODE, "enter", folder / "pytest", "-v", "--durations", "20", "e2e/onnode")
+    _stage(session, "node tests", 1600, NODE, "enter", folder / "pytest", "-v", "--durations", "20", "e2e/onnode")
 
 
 def quickstart(session: Session, arguments: Sequence[str]) -> None:

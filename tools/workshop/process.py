@@ -120,7 +120,7 @@ class Processes:
         return str(out.decode(errors="replace"))
 
     def shown(self, step: Step, *command: str | Path, at_end: bool = False, **environment: str) -> None:
-        """Run a command whose output is for the reader, as it comes, or whole at its end where other steps run beside.
+        """Run a command whose output is for the reader, as it comes, or at its end where other steps run beside.
 
         Raises:
             StepError: it failed.

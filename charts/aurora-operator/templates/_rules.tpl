@@ -49,7 +49,7 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch]
-# Keys of its own making, and tokens that a resource names: each by its name, never all.
+# Credentials of its own making, and tokens that a resource names: each by its name, never all.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]

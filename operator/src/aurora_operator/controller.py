@@ -83,7 +83,7 @@ class Controller:
             self._progress = time.monotonic()
         self._due += 1
         try:
-            # What changed does not wait for a whole fleet that is at rest.
+            # What changed does not wait for an entire fleet that is at rest.
             found = self._threads.submit(name.namespace, lambda: self._reconcile(name), first=woken)
             return await asyncio.wrap_future(found)
         finally:

@@ -30,7 +30,7 @@ class Settings(Config):
     watch_namespaces: tuple[str, ...] = ()
     """Namespaces to watch, with commas between them in the environment; all where empty."""
     lease: str = ""
-    """Name of the Lease that the acting operator holds; none is used where empty."""
+    """Name of the Lease that the acting operator has; none is used where empty."""
     lease_namespace: str = ""
     """Its namespace."""
     health_port: int = Field(8080, ge=1, le=65535)

@@ -12,7 +12,7 @@ from aurora_operator.api.fields import Name, SecretKey, rules
 
 
 class ModelVolume(Config):
-    """A volume that holds the target's checkpoint, mounted read-only at /model."""
+    """A volume with the target's checkpoint, mounted read-only at /model."""
 
     claim_name: Name
     """PersistentVolumeClaim."""
@@ -26,7 +26,7 @@ class TargetSpec(TargetConfig):
     model_config = rules(
         (
             "!self.model.startsWith('/') || has(self.volume)",
-            "target.model is a path: name the volume that holds it in target.volume, which is mounted at /model",
+            "target.model is a path: name the volume with it in target.volume, which is mounted at /model",
         ),
         (
             "!has(self.volume) || self.model == '/model' || self.model.startsWith('/model/')",

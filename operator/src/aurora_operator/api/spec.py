@@ -108,7 +108,7 @@ class ServingSpec(Serving):
     """Key that requests must show as a bearer token."""
     pod_template: PodTemplate | None = None
     """Merged into the engine pods' template: lists of containers, env, volumes, mounts and ports item by item, by name;
-    other lists are replaced whole, and null says nothing. There is no $patch."""
+    any other list replaces the one that is there, and null changes nothing. There is no $patch."""
 
 
 class TrainingSpec(Config):
@@ -157,7 +157,7 @@ class SamplesSpec(Samples):
         ),
         (
             "!has(self.mooncakeMetadata) || !self.mooncakeMetadata.matches('^https?://[^/?#]*@')",
-            "samples.mooncakeMetadata holds a user or password, for all to see who may read this resource: remove it",
+            "samples.mooncakeMetadata contains a user or password, which all readers of this resource see: remove it",
         ),
     )
 
@@ -179,7 +179,7 @@ class Spec(Config):
         ),
         (
             "!has(self.draft.checkpoint) || !self.draft.checkpoint.startsWith('/') || has(self.target.volume)",
-            "draft.checkpoint is a path: name the volume that holds it in target.volume, which is mounted at /model",
+            "draft.checkpoint is a path: name the volume with it in target.volume, which is mounted at /model",
         ),
         (
             f"!({_DAY_ZERO}) || self.draft.topK == 1",

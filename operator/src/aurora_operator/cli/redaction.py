@@ -8,7 +8,7 @@ REMOVED = "<removed>"
 _KEYS = r"api[-_]?key|private[-_]?key|access[-_]?key"
 _SENSITIVE = re.compile(rf"(?i)(token|secret|passw|passphrase|credential|auth|{_KEYS})")
 _NAMED = re.compile(rf"(?i)(token|passw(or)?d|passphrase|credentials?|{_KEYS})$")
-"""A field with such a name holds one itself; ``secretName`` and ``tokenSecret`` name one."""
+"""A field with such a name has one itself; ``secretName`` and ``tokenSecret`` name one."""
 _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"),

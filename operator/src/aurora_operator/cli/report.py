@@ -80,10 +80,10 @@ def _events(answer: Answer, prefix: str) -> Answer:
 def _objects(kubectl: Kubectl, name: str) -> Iterator[tuple[str, Answer]]:
     """Each kind and what there is of it: in one call, or one of each kind where some may not be read."""
     chosen = ("-l", f"app.kubernetes.io/name=aurora,{INSTANCE}={name}", "-o", "json")
-    whole = kubectl.attempt("get", ",".join(_KINDS), *chosen)
-    if whole.failure is None:
+    all_kinds = kubectl.attempt("get", ",".join(_KINDS), *chosen)
+    if all_kinds.failure is None:
         for plural, kind in _KINDS.items():
-            items = [one for one in _items(whole) if one.get("kind") == kind]
+            items = [one for one in _items(all_kinds) if one.get("kind") == kind]
             yield plural, Answer(json.dumps({"items": items}))
         return
     for plural in _KINDS:

@@ -54,8 +54,8 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Lines of a stream, none longer than an event may be."""
     rest = b""
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
         if len(rest) > _MOST_LINE:
             raise _ExpiredError
 

@@ -77,7 +77,7 @@ class Election:
         self._thread: threading.Thread | None = None
 
     def attempt(self) -> bool:
-        """Acquire or renew the Lease once; returns whether this process holds it.
+        """Acquire or renew the Lease once; returns whether this process has it.
 
         Raises:
             ClusterError: the API server refuses or does not answer.
@@ -96,7 +96,7 @@ class Election:
         return self._write(self._leases.replace, self._body(found, transitions))
 
     def acquire(self) -> None:
-        """Wait until this process holds the Lease."""
+        """Wait until this process has the Lease."""
         log.info("waiting for the lease %s/%s as %s", self._namespace, self._name, self.identity)
         while True:
             try:

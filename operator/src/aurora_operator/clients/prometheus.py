@@ -80,7 +80,7 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
     except (ssl.SSLError, OSError, ValueError, TypeError):
         context = None
     if context is None:
-        raise PrometheusError("promotion.prometheus.caSecret holds no certificate that can be used")
+        raise PrometheusError("promotion.prometheus.caSecret contains no certificate that can be used")
     if credentials.certificate is None:
         return context
     try:

@@ -35,7 +35,7 @@ def _flaw(text: str, form: Form) -> str:
         ),
         "basic": (
             (len(text.splitlines()) > 1, "has several lines, where one line is needed"),
-            (not text.isprintable(), "holds control characters"),
+            (not text.isprintable(), "contains control characters"),
         ),
     }
     found = ((not text, "is empty"), *checks[form])

@@ -5,7 +5,7 @@ Only a gate that allows a version to be worse (minImprovement below 0, or onInco
 each step within what one trial allows. So from the first such promotion on, the best version is kept as the anchor, and
 the lower ends of the intervals are added up, on the log scale, into a lower end of stable over it. Each of them is
 wrong with a probability of at most the trial's own, and so the sum with at most theirs together. It is assumed that
-what a trial measured holds under the traffic of the next; a direct comparison, which a doubt begins, assumes nothing.
+what a trial measured is true under the traffic of the next; a direct comparison, which a doubt begins, assumes nothing.
 """
 
 import math

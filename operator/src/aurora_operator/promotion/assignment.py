@@ -79,7 +79,7 @@ def _digest(*parts: object) -> bytes:
 
 
 def _coin(trial: str, number: int) -> bool:
-    """A trial's toss of a coin; a digest holds 512 of them."""
+    """A trial's toss of a coin; a digest has 512 of them."""
     block, bit = divmod(number, 512)
     return bool(_digest(trial, "coins", block)[bit // 8] >> (bit % 8) & 1)
 

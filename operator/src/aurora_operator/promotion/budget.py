@@ -1,6 +1,6 @@
 """How often a draft that is not better may be promoted, over an endless sequence of trials: a bucket of probability.
 
-The bucket holds at most A = 1 - confidence and fills at a rate of r per second. A trial that begins takes half of what
+The bucket has at most A = 1 - confidence and fills at a rate of r per second. A trial that begins takes half of what
 is in it, α, for itself, and promotes with a probability of at most α where the draft is not better. α is fixed before
 the trial, so the expected number of such promotions in a time T is at most the sum of all α that were taken in it, and
 that is at most A + r T: by linearity of expectation alone, however trials depend on each other, whoever chooses which

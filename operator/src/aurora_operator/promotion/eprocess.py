@@ -1,6 +1,6 @@
 """Whether a candidate is better, by the coin alone: an e-process over randomised blocks, valid at every analysis.
 
-A block b holds both sides, and a fair coin, tossed apart from all traffic, says which of its two halves is the
+A block b has both arms, and a fair coin, tossed apart from all traffic, says which of its two halves is the
 candidate's. Its difference is d_b = log(candidate's ratio of sums / stable's). The bet on "better by more than δ" is
 
     E_up(δ) = mean over λ of Π_b (1 + λ f_b),   f_b = clip(v_b (d_b - δ) / (2 s_b), -1, 1),   0 < λ < 1,

@@ -191,7 +191,7 @@ def decide(
 def _weigh(
     gate: Gate, found: Interval, progress: float, held: tuple[str, str] | None, *, over: bool, slower: bool, sure: bool
 ) -> Decision:
-    """Decide by an interval; what is not known of a guard or a stratum holds back a promotion, never a rejection.
+    """Decide by an interval; what is not known of a guard or a stratum keeps a promotion back, never a rejection.
 
     ``slower`` is whether decode speed is proved lower by anything: then a gain of another metric is none for users.
     ``sure`` is whether it is proved that the candidate is not far below the bar.

@@ -13,13 +13,13 @@ PROMOTE, REJECT, ROLL_BACK, PAUSE, SPECULATION = (
     f"aurora-operator.io/{word}" for word in ("promote", "reject", "rollback", "pause", "speculation")
 )
 """Annotations by which a person decides. The value of the first three is the version that is meant, so that each acts
-once; that of a rollback may name where to, as ``stable:target``. Any value of ``pause`` but ``false`` holds all trials,
-and the value ``off`` of ``speculation`` keeps engines from drafting, until it is removed."""
+once; that of a rollback may name where to, as ``stable:target``. Any value of ``pause`` but ``false`` pauses all
+trials, and the value ``off`` of ``speculation`` keeps engines from drafting, until it is removed."""
 OFF = "off"
 
 
 def is_paused(annotations: Mapping[str, str]) -> bool:
-    """Whether a person holds all trials."""
+    """Whether a person has paused all trials."""
     return annotations.get(PAUSE, "false") != "false"
 
 

@@ -130,7 +130,7 @@ def withheld(at: Progress, candidate: Candidate, reason: str, now: datetime) -> 
 
 
 def unproved(at: Progress, candidate: Candidate, reason: str, now: datetime) -> Progress:
-    """The trial ends without a verdict, because traffic said nothing of the candidate; it may be tried again."""
+    """The trial ends without a verdict, because there was too little traffic; it may be tried again."""
     at = replace(at, candidate=None).recorded(entry_of("NoEvidence", reason, candidate, now))
     return at.reported("NoEvidence", f"version {candidate.version} had no verdict and may be tried again: {reason}")
 

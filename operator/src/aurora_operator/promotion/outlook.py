@@ -48,7 +48,7 @@ def on_trial(spec: Spec, at: Progress, candidate: Candidate, evidence: Evidence,
     return replace(at, reason="NotDecidable", message=f"{at.message}; {why}")
 
 
-def holds_back(spec: Spec, at: Progress, candidate: Candidate) -> str | None:
+def why_not_yet(spec: Spec, at: Progress, candidate: Candidate) -> str | None:
     """Why a new version's trial does not begin, if so."""
     if at.forecast is None or candidate.kind != "NewVersion" or candidate.metric != at.forecast.metric:
         return None

@@ -5,7 +5,7 @@ made of its own requests alone, so that the coin decides the sign of its differe
 (:mod:`aurora_operator.promotion.eprocess`). Two questions are asked of each, with l the largest regression allowed:
 
 - A promotion needs E_up(log(1 - l)) >= 1/α of every stratum in which requests ran, beside the proof of the mean. Each
-  is a test at the trial's whole α, and the promotion needs all. If stratum g loses more than l, then the promotion
+  is a test at the trial's full α, and the promotion needs all. If stratum g loses more than l, then the promotion
   is an error, and it needs the one false rejection at g: its probability is at most α, whatever the others do and
   however strata depend on each other (an intersection-union test; nothing is divided among strata).
 - A rejection needs E_down(log(1 - l)) of any: one of two tests for each of G strata, each at h / 2G, so that a

@@ -278,7 +278,7 @@ def _begin(spec: Spec, at: Progress, seen: Seen) -> Progress:
         return replace(at, reason="RouteNotReady", message=f"version {candidate.version} waits: {seen.held}")
     if strategy(spec) not in {"Immediate", "Manual"}:
         alpha, left = budget.taken(spec.promotion.gate, at.budget, seen.now)
-        why = outlook.holds_back(spec, at, candidate)
+        why = outlook.why_not_yet(spec, at, candidate)
         if why is not None:
             return replace(at, reason="NotDecidable", message=f"version {candidate.version} waits: {why}")
         candidate = outlook.sliced(spec, candidate, seen.found.watch, alpha)

@@ -59,7 +59,7 @@ def _unfit(names: Sequence[str], secret: str) -> str:
 
 def _nothing_adopted(snapshot: Snapshot) -> str:
     labels = ",".join(f"{name}={value}" for name, value in (snapshot.resource.adopted or {}).items())
-    found = _unfit(snapshot.unfit, snapshot.resource.keys)
+    found = _unfit(snapshot.unfit, snapshot.resource.secret)
     return found or f"serving.adopt.selector matches no pod of this namespace: none has the labels {labels}"
 
 
@@ -138,7 +138,7 @@ def _degraded(snapshot: Snapshot, taken: Collection[Key], unheeded: str) -> Seen
         ("ServingTargetOnly", _first({pod.name: pod.fallback for pod in pods})),
         ("StableRefused", _first(refused)),
         ("ForeignPods", _strange(snapshot.strangers)),
-        ("AgentMissing", _unfit(snapshot.unfit, snapshot.resource.keys)),
+        ("AgentMissing", _unfit(snapshot.unfit, snapshot.resource.secret)),
         ("FieldContested", contest.message(snapshot.applied, snapshot.resource.namespace, snapshot.now)),
         ("FieldsIgnored", _ignored(snapshot.ignored)),
         ("AnnotationIgnored", unheeded),

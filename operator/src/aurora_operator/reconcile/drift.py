@@ -56,9 +56,9 @@ def _item(item: Any, fields: Mapping[str, Any]) -> str:  # noqa: ANN401 (JSON)
     if not isinstance(item, Mapping):
         step = f"v:{json.dumps(item, separators=(',', ':'))}"
         return step if step in fields else ""
-    whole = {**_DEFAULT_KEYS, **item}
+    complete = {**_DEFAULT_KEYS, **item}
     steps = (step for step in fields if step.startswith("k:"))
-    return next((step for step in steps if all(whole.get(k) == value for k, value in _keys(step).items())), "")
+    return next((step for step in steps if all(complete.get(k) == value for k, value in _keys(step).items())), "")
 
 
 def lacking(desired: Any, fields: Mapping[str, Any], at: Path = ()) -> Iterator[Path]:  # noqa: ANN401 (JSON)
@@ -70,7 +70,7 @@ def lacking(desired: Any, fields: Mapping[str, Any], at: Path = ()) -> Iterator[
         at: the path.
     """
     if not fields:
-        # A leaf, or one that is applied as a whole.
+        # A leaf, or one that is applied as one value.
         return
     if isinstance(desired, Mapping):
         for name, value in desired.items():

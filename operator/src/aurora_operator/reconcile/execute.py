@@ -175,7 +175,7 @@ def execute(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> tuple[Problem, 
             resource.namespace, resource.name, plan.status, snapshot.body["metadata"]["resourceVersion"]
         )
         metrics.writes.labels("status").inc()
-    token = snapshot.own_keys.get("agent", "")
+    token = snapshot.own_credentials.get("agent", "")
     if not (plan.loads or plan.record):
         return tuple(_reported(cluster, name, snapshot.body, plan, resource.namespace))
     with ThreadPoolExecutor(1) as other:

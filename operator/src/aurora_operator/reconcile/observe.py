@@ -47,7 +47,7 @@ def _children(
         ("v1", "PersistentVolumeClaim", resource.claim),
         ("v1", "ConfigMap", resource.config),
         ("v1", "ConfigMap", resource.desired),
-        ("v1", "Secret", resource.keys),
+        ("v1", "Secret", resource.secret),
         ("v1", "Service", resource.name),
         ("v1", "Service", resource.stable_pods),
         ("v1", "Service", resource.canary_pods),
@@ -203,8 +203,8 @@ def observe(
     metadata = body["metadata"]
     resource = Resource(metadata["name"], metadata["namespace"], metadata["uid"], spec)
     kuberay = ray.offered(cluster, resource)
-    children, taken, illegible = _children(cluster, resource, kuberay.keys)
-    token = decoded(children.get(("v1", "Secret", resource.keys)), "agent").strip()
+    children, taken, illegible = _children(cluster, resource, kuberay.also)
+    token = decoded(children.get(("v1", "Secret", resource.secret)), "agent").strip()
     now = datetime.now(UTC)
     pods, others = _pods(cluster, resource, children, now)
     engines = [pod for pod in pods.own if pod["metadata"]["labels"].get(COMPONENT) == "engine"]
@@ -243,7 +243,7 @@ def observe(
         problems=(*problems, *illegible),
         strangers=pods.strangers,
         unfit=others.unfit,
-        new_keys={name: secrets.token_urlsafe(24) for name in NAMES},
+        new_credentials={name: secrets.token_urlsafe(24) for name in NAMES},
         api_key=credentials.api_key,
         signing=credentials.signing,
         credential_problem=credentials.problem,

@@ -88,7 +88,7 @@ def adopted(resource: Resource, pods: Sequence[dict[str, Any]], makers: frozense
         makers: UIDs of the objects whose pods are the resource's own.
     """
     others = [pod for pod in pods if controller(pod) not in makers]
-    fit = tuple(pod for pod in others if _has_agent(pod, resource.keys))
+    fit = tuple(pod for pod in others if _has_agent(pod, resource.secret))
     names = {pod["metadata"]["name"] for pod in fit}
     unfit = sorted(one for pod in others if (one := pod["metadata"]["name"]) not in names)
     return Adopted(fit, tuple(unfit))

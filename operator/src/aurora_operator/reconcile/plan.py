@@ -80,7 +80,7 @@ def _stamp(snapshot: Snapshot, at: Key, *values: str) -> str:
     """What pods were started with; a credential that cannot work restarts no pod that still has one that does."""
     if snapshot.credential_problem:
         return credentials.started_with(snapshot.children.get(at) or {})
-    return credentials.stamp(snapshot.keys, *values, *snapshot.signing)
+    return credentials.stamp(snapshot.credentials, *values, *snapshot.signing)
 
 
 def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
@@ -110,16 +110,16 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
             snapshot.operator,
         ),
     )
-    stored = snapshot.own_keys.keys() == snapshot.keys.keys()
+    stored = snapshot.own_credentials.keys() == snapshot.credentials.keys()
     if not stored:
-        children.add(config.keys(resource, snapshot.keys))
+        children.add(config.secret(resource, snapshot.credentials))
     unsigned = "weights.signing" in snapshot.unusable
     if "target.tokenSecret" not in snapshot.unusable and not unsigned:
         # Where engines have run, their volume is, and they may hold the GPUs that this pod would wait for.
         engines = any(at[1] in {"Deployment", KIND} for at in snapshot.children)
-        places = resource.one_node and not engines and resource.adopted is None
-        children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid, places_volume=places))
-    # Keys that are not stored are others at every reconcile: pods that were made with them would never settle.
+        decides_node = resource.one_node and not engines and resource.adopted is None
+        children.add(training.init_job(resource, snapshot.images, snapshot.claim_uid, decides_node=decides_node))
+    # Credentials that are not stored are others at every reconcile: pods that were made with them would never settle.
     engines_wait = "serving.apiKeySecret" in snapshot.unusable or unsigned or not stored
     if snapshot.prepared:
         if resource.adopted is None:
@@ -129,7 +129,7 @@ def _children(snapshot: Snapshot, progress: Progress) -> list[dict[str, Any]]:
             children.add(serving.disruption_budget(resource))
         children.add(training.trainer_service(resource), ranks.service(resource))
         if stored and not (resource.online or unsigned or jobs.leaves_queue(snapshot)):
-            stamp = _stamp(snapshot, ("batch/v1", "Job", resource.trainer), snapshot.keys["samples"])
+            stamp = _stamp(snapshot, ("batch/v1", "Job", resource.trainer), snapshot.credentials["samples"])
             children.add(training.trainer_job(resource, snapshot.images, stamp))
     return children.desired
 
@@ -138,7 +138,7 @@ def _serving(snapshot: Snapshot) -> list[dict[str, Any]]:
     """What makes engine pods; in mode Online the trainer's as well."""
     resource, images = snapshot.resource, snapshot.images
     at: Key = (API, KIND, resource.ray) if resource.online else ("apps/v1", "Deployment", resource.engine)
-    stamp = _stamp(snapshot, at, *snapshot.keys.values(), snapshot.api_key)
+    stamp = _stamp(snapshot, at, *snapshot.credentials.values(), snapshot.api_key)
     if not resource.online:
         return [serving.deployment(resource, images, stamp)]
     return [ray.cluster(resource, images, stamp)] if snapshot.kuberay is None else []
@@ -161,7 +161,7 @@ def _must_apply(snapshot: Snapshot, body: Mapping[str, Any]) -> bool:
     if body["kind"] == "Job" and succeeded(live):
         return False
     if body["kind"] == "Secret" or jobs.rendered_as(snapshot, at, live) != rendered(body):
-        # Keys are only rendered where some are missing.
+        # Credentials are only rendered where some are missing.
         return True
     # A bound claim's spec is settled but for its size, which its owner may have grown: ours is asked for
     # once, when it changes, and not held against theirs.

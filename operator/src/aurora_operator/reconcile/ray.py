@@ -28,11 +28,11 @@ class Offered(NamedTuple):
     """What the cluster has for mode Online.
 
     Attributes:
-        keys: what is to be read beside the objects of every mode.
+        also: what is to be read beside the objects of every mode.
         problem: why there can be no Ray cluster, reason and message; None where there can.
     """
 
-    keys: tuple[Key, ...] = ()
+    also: tuple[Key, ...] = ()
     problem: tuple[str, str] | None = None
 
 
@@ -55,7 +55,7 @@ def offered(cluster: Cluster, resource: Resource) -> Offered:
             raise
         text = f"{error}: set ray.enabled of this operator's chart, which gives it the right to RayClusters"
         return Offered(problem=("KubeRayForbidden", text))
-    return Offered(keys=((API, KIND, resource.ray),))
+    return Offered(also=((API, KIND, resource.ray),))
 
 
 def key(snapshot: Snapshot) -> Key:

@@ -7,7 +7,7 @@ Truth = Literal["True", "False", "Unknown"]
 
 
 class Seen(NamedTuple):
-    """An observation: whether it holds, why as one CamelCase identifier, and why in a sentence."""
+    """An observation: whether it is true, why as one CamelCase identifier, and why in a sentence."""
 
     status: Truth
     reason: str

@@ -35,12 +35,12 @@ def _training(snapshot: Snapshot) -> dict[str, Any]:
 
 def notes(before: Status, progress: Progress) -> tuple[Note, ...]:
     """An Event of annotations by which nothing happens, once."""
-    said = any(one.type == "PromotionProgressing" and progress.unheeded in one.message for one in before.conditions)
-    return () if said or not progress.unheeded else (Note("Warning", "AnnotationIgnored", progress.unheeded),)
+    known = any(one.type == "PromotionProgressing" and progress.unheeded in one.message for one in before.conditions)
+    return () if known or not progress.unheeded else (Note("Warning", "AnnotationIgnored", progress.unheeded),)
 
 
 def status(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> Status:
-    """The whole of it; ``taken`` are desired names that others have."""
+    """The new status; ``taken`` are desired names that others have."""
     resource = snapshot.resource
     ready = sum(is_ready(pod) for pod in snapshot.engine_pods)
     selector = ",".join(f"{k}={v}" for k, v in (resource.adopted or resource.selector(serving.ENGINE)).items())

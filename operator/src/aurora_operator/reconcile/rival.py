@@ -12,7 +12,7 @@ from typing import Any
 STAMP = "aurora-operator.io/operator"
 """Annotation with the installation that acts."""
 MARK = "aurora-operator.io/rival"
-"""Annotation with the installation that stands back, and when it last said so."""
+"""Annotation with the installation that stands back, and when it last did."""
 STAND_BACK = timedelta(minutes=10)
 _FRESH = timedelta(minutes=15)
 _AGAIN = timedelta(minutes=5)

@@ -125,7 +125,7 @@ class Snapshot:
         operator: the installation that acts, stamped on NAME-desired; empty where none is to be distinguished.
         network: who may reach pods; None where that is not limited.
         problems: what the last reconcile could not do.
-        new_keys: fresh random keys, used for those that the Secret lacks.
+        new_credentials: fresh random ones, used for those that the Secret lacks.
         api_key: value of serving.apiKeySecret; empty where there is none.
         signing: the keys that weights.signing names, the one that signs first; empty where it names none.
         credential_problem: what is wrong with a Secret of the user; empty where nothing is.
@@ -157,7 +157,7 @@ class Snapshot:
     applied: Mapping[Key, Applied] = field(default_factory=dict)
     operator: str = ""
     network: NetworkPeers | None = None
-    new_keys: Mapping[str, str] = field(default_factory=dict)
+    new_credentials: Mapping[str, str] = field(default_factory=dict)
     api_key: str = field(default="", repr=False)
     signing: tuple[str, ...] = field(default=(), repr=False)
     credential_problem: str = ""
@@ -174,16 +174,16 @@ class Snapshot:
         return replace(made, one_node="ReadWriteMany" not in modes)
 
     @property
-    def own_keys(self) -> dict[str, str]:
+    def own_credentials(self) -> dict[str, str]:
         """The credentials that the Secret NAME-keys has; one that is empty or no credential counts as missing."""
-        secret = self.children.get(("v1", "Secret", self.resource.keys))
+        secret = self.children.get(("v1", "Secret", self.resource.secret))
         values = {name: decoded(secret, name) for name in credentials.NAMES}
         return {name: value for name, value in values.items() if is_credential(value)}
 
     @property
-    def keys(self) -> dict[str, str]:
+    def credentials(self) -> dict[str, str]:
         """The credentials that should be."""
-        return credentials.complete(self.own_keys, self.new_keys)
+        return credentials.complete(self.own_credentials, self.new_credentials)
 
     @property
     def claim_uid(self) -> str:

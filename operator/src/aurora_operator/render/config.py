@@ -1,4 +1,4 @@
-"""What the processes read: their configuration, what is desired now, and the keys between them."""
+"""What the processes read: their configuration, what is desired now, and the credentials between them."""
 
 import functools
 import json
@@ -131,12 +131,12 @@ def desired_map(
     }
 
 
-def keys(resource: Resource, make: dict[str, str]) -> dict[str, Any]:
-    """The Secret of the keys; made once."""
+def secret(resource: Resource, make: dict[str, str]) -> dict[str, Any]:
+    """The Secret of the credentials; made once."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": resource.metadata(resource.keys, "config"),
+        "metadata": resource.metadata(resource.secret, "config"),
         "type": "Opaque",
         "stringData": make,
     }

@@ -148,8 +148,8 @@ class Resource:
         return f"{self.name}-{CANARY}"
 
     @property
-    def keys(self) -> str:
-        """Name of the Secret with the keys between operator, agent, engine and trainer."""
+    def secret(self) -> str:
+        """Name of the Secret with the credentials between operator, agent, engine and trainer."""
         return f"{self.name}-keys"
 
     @property

@@ -14,13 +14,13 @@ _KEYS = {
     "hostAliases": "ip",
     "topologySpreadConstraints": "topologyKey",
 }
-"""Lists whose items are merged by a key; any other list is replaced whole (tolerations, args, command ...)."""
+"""Lists whose items are merged by a key; any other replaces the one that is there (tolerations, args, command ...)."""
 
 
 def merge(base: Any, patch: Any, key: str = "") -> Any:  # noqa: ANN401 (JSON)
     """``base`` with ``patch`` laid over it.
 
-    None in a patch says nothing, as to the API server, which drops it: it must not take away what protects a pod.
+    None in a patch changes nothing, as to the API server, which drops it: it must not take away what protects a pod.
     """
     if isinstance(base, Mapping) and isinstance(patch, Mapping):
         merged = dict(base)

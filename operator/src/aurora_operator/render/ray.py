@@ -1,6 +1,6 @@
 """Mode Online: one RayCluster, which KubeRay runs, with engines and trainer as nodes of one Ray.
 
-Its head has no engine: Ray's services, and in the same pod the driver, which places the actors on the nodes and
+Its head has no engine: Ray's services, and in the same pod the driver, which schedules the actors on the nodes and
 replaces them. Engine pods have the same labels, ports, probes and agent as those of a Deployment, so that requests,
 promotion and metrics do not depend on who made them. The driver is a container and no RayJob: a job's pods are all made
 again whenever its driver ends, and it needs Ray's dashboard, which runs what anybody sends it.
@@ -39,7 +39,7 @@ API, KIND = "ray.io/v1", "RayCluster"
 HEAD = "ray-head"
 """Component of the head's pod, and name of its container of Ray's services."""
 DRIVER = "driver"
-"""Container of the head's pod whose process places and watches the actors."""
+"""Container of the head's pod whose process schedules and watches the actors."""
 ENGINES, TRAINERS = "engines", "trainer"
 """Names of the worker groups."""
 GCS, LAST_PORT = RAY_PORTS
@@ -74,7 +74,7 @@ def _ray_env(resource: Resource) -> list[dict[str, Any]]:
     """Who has no token is no part of this Ray; nothing is reported to anybody outside."""
     return [
         {"name": "RAY_AUTH_MODE", "value": "token"},
-        secret_env("RAY_AUTH_TOKEN", resource.keys, "samples"),
+        secret_env("RAY_AUTH_TOKEN", resource.secret, "samples"),
         {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"},
     ]
 

@@ -67,7 +67,7 @@ def _of_gateway(backend: Mapping[str, Any], namespace: str, at: str) -> Backend:
 
 
 def _of_istio(backend: Mapping[str, Any], namespace: str, at: str) -> Backend:
-    """An HTTPRouteDestination; its host is NAME, NAME.NAMESPACE, NAME.NAMESPACE.svc or the whole domain name."""
+    """An HTTPRouteDestination; its host is NAME, NAME.NAMESPACE, NAME.NAMESPACE.svc or the full domain name."""
     found, weight = backend.get("destination"), backend.get("weight", 0)
     destination = found if isinstance(found, Mapping) else {}
     host = str(destination.get("host"))

@@ -33,8 +33,8 @@ _AGENT_RESOURCES = Resources(requests={"cpu": "50m", "memory": "128Mi"})
 
 def engine(resource: Resource, images: Images) -> dict[str, Any]:
     """The container that serves."""
-    spec, keys = resource.spec.serving, resource.keys
-    env = [secret_env("AURORA_ADMIN_KEY", keys, "admin"), secret_env("AURORA_SAMPLE_TOKEN", keys, "samples")]
+    spec, secret = resource.spec.serving, resource.secret
+    env = [secret_env("AURORA_ADMIN_KEY", secret, "admin"), secret_env("AURORA_SAMPLE_TOKEN", secret, "samples")]
     if spec.api_key_secret is not None:
         env.append(secret_env("AURORA_API_KEY", spec.api_key_secret.name, spec.api_key_secret.key))
     env += signing_env(resource)
@@ -71,10 +71,10 @@ def engine(resource: Resource, images: Images) -> dict[str, Any]:
 
 def agent(resource: Resource, images: Images) -> dict[str, Any]:
     """The sidecar by which the operator reads and sets what an engine does."""
-    spec, keys = resource.spec.serving, resource.keys
+    spec, secret = resource.spec.serving, resource.secret
     env = [
-        secret_env("AURORA_ADMIN_KEY", keys, "admin"),
-        secret_env("AURORA_AGENT_TOKEN", keys, "agent"),
+        secret_env("AURORA_ADMIN_KEY", secret, "admin"),
+        secret_env("AURORA_AGENT_TOKEN", secret, "agent"),
         {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         *signing_env(resource),
     ]
@@ -139,7 +139,7 @@ def deployment(resource: Resource, images: Images, stamp: str) -> dict[str, Any]
             "replicas": resource.spec.serving.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": START_SECONDS,
-            # A GPU to spare is rare: replace pods one by one in the places that they have.
+            # A spare GPU is rare: replace pods one by one, without an extra pod.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "selector": {"matchLabels": resource.selector(ENGINE)},
             "template": pod_template(template(resource, images, stamp), resource.spec.serving.pod_template),
@@ -176,7 +176,7 @@ def _service(resource: Resource, name: str, selector: dict[str, str]) -> dict[st
 
 
 def disruption_budget(resource: Resource) -> dict[str, Any] | None:
-    """At most one engine pod is evicted at a time; what serves nothing anyway never holds a drain up.
+    """At most one engine pod is evicted at a time; what serves nothing anyway never blocks a drain.
 
     None where it would only block drains: with a single pod, and where all pods must be on the node that is drained, so
     that the first one could not come back before the last one has gone.

@@ -108,14 +108,14 @@ def _init_resources(resource: Resource) -> Resources:
     return theirs if _given(theirs) else _INIT_RESOURCES
 
 
-def init_job(resource: Resource, images: Images, claim_uid: str = "", *, places_volume: bool = False) -> dict[str, Any]:
+def init_job(resource: Resource, images: Images, claim_uid: str = "", *, decides_node: bool = False) -> dict[str, Any]:
     """Fetches the target once for all pods, and publishes version 0.
 
     Args:
         resource: whose.
         images: what runs where the spec names none.
         claim_uid: of the claim that it does that on, as far as it is known: another one of the same name is empty.
-        places_volume: whether the volume may be made where this pod runs, and all others must follow it: then it asks
+        decides_node: whether the volume may be made where this pod runs, and all others must follow it: then it asks
             for the GPUs of an engine, so that there are some.
     """
     target, serving = resource.spec.target, resource.spec.serving
@@ -131,7 +131,7 @@ def init_job(resource: Resource, images: Images, claim_uid: str = "", *, places_
         + config_mounts(desired=False)
         + model_mounts(resource),
         resources=_init_resources(resource),
-        gpus=gpus.asked(serving, ENGINE, serving.tensor_parallel_size) if places_volume else None,
+        gpus=gpus.asked(serving, ENGINE, serving.tensor_parallel_size) if decides_node else None,
     )
     template = pod(resource, images, "init", [made], "", grace=30, restart="OnFailure")
     template["metadata"]["annotations"] = dict(_NO_SIDECAR)
@@ -156,7 +156,7 @@ def trainer(resource: Resource, images: Images) -> dict[str, Any]:
             "--label", f"speculator={resource.full_name}",
         ],
         env=[
-            secret_env("AURORA_SAMPLE_TOKEN", resource.keys, "samples"),
+            secret_env("AURORA_SAMPLE_TOKEN", resource.secret, "samples"),
             {"name": "AURORA_IMAGE", "value": spec.image or images.trainer},
             *signing_env(resource),
         ],
