@@ -39,7 +39,7 @@ BAD = [
     ("spec.draft", {"checkpoint": "/etc/passwd"}, "checkpoint"),
     ("spec.draft", {"checkpoint": "a/b/c"}, "checkpoint"),
     ("spec.draft", {"checkpoint": "org/draft; true"}, "checkpoint"),
-    ("spec.draft", WITH_DRAFT, "name the volume"),
+    ("spec.draft", WITH_DRAFT, "name its volume"),
     ("spec.draft", {"revision": "$(reboot)"}, "revision"),
     ("spec.draft", {"steps": 3}, "unknown field"),
     ("spec.target", None, "spec.target"),

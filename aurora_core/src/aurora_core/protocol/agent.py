@@ -60,11 +60,26 @@ class Refusal(Message):
     error: Text
 
 
+FULL = 0.03
+"""Share of a volume's bytes: with less free it counts as full."""
+
+
 class Volume(Message):
-    """Bytes of the file system that contains versions, samples and training state."""
+    """Bytes of the file system with versions, samples and training state.
+
+    Where it is full, engines serve on and drop samples (``samples/spool.py``, counted with the reason ``spool_error``),
+    training continues without the versions and states that it cannot write (``training/publisher.py`` and
+    ``training/run.py``, counted as failures ``publish`` and ``save``), and the operator reports ``VolumeFull``
+    (``reconcile/storage.py``).
+    """
 
     free: Annotated[Number, metrics.VOLUME_FREE_BYTES]
     total: Annotated[Number, metrics.VOLUME_BYTES]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether less than the share ``FULL`` is free."""
+        return self.free < FULL * self.total
 
 
 class VersionInfo(Message):

@@ -26,7 +26,7 @@ class TargetSpec(TargetConfig):
     model_config = rules(
         (
             "!self.model.startsWith('/') || has(self.volume)",
-            "target.model is a path: name the volume with it in target.volume, which is mounted at /model",
+            "target.model is a path: name its volume in target.volume, which is mounted at /model",
         ),
         (
             "!has(self.volume) || self.model == '/model' || self.model.startsWith('/model/')",

@@ -179,7 +179,7 @@ class Spec(Config):
         ),
         (
             "!has(self.draft.checkpoint) || !self.draft.checkpoint.startsWith('/') || has(self.target.volume)",
-            "draft.checkpoint is a path: name the volume with it in target.volume, which is mounted at /model",
+            "draft.checkpoint is a path: name its volume in target.volume, which is mounted at /model",
         ),
         (
             f"!({_DAY_ZERO}) || self.draft.topK == 1",

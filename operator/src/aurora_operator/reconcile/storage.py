@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from aurora_core.protocol.agent import FULL
+
 from aurora_operator.reconcile.readiness import Seen
 from aurora_operator.reconcile.snapshot import Snapshot
 
-FULL = 0.03
-"""A volume with a smaller share of its bytes free counts as full."""
 _PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 """Annotations of a claim in which Kubernetes says who is to make its volume."""
 _FOR_ONE_NODE = frozenset(
@@ -120,7 +120,7 @@ def _failing(snapshot: Snapshot) -> Seen | None:
     replaced = _replaced(snapshot)
     if replaced is not None:
         return replaced
-    if any(pod.volume and pod.volume.free < FULL * pod.volume.total for pod in snapshot.pods):
+    if any(pod.volume and pod.volume.is_full for pod in snapshot.pods):
         left = f"less than {FULL:.0%} of claim {name} is free"
         return Seen("False", "VolumeFull", f"{left}: samples are dropped and training cannot save; expand the claim")
     return None
