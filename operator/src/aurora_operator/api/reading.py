@@ -144,7 +144,7 @@ def _status(data: object) -> tuple[Status, tuple[str, ...]]:
     """The status without what cannot be read of it.
 
     Raises:
-        SpecError: what serves, or what had its verdict, cannot be read.
+        SpecError: what serves, or what was decided, cannot be read.
     """
     if data is None:
         return Status(), ()

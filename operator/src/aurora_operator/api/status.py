@@ -270,7 +270,7 @@ class Status(Part):
     training: Training = Training()
     """The trainer."""
     decided: Version = 0
-    """Newest version that had its verdict; neither it nor an older one is tried again."""
+    """Newest version whose trial has ended; neither it nor an older one is tried again."""
     budget: Budget | None = None
     """For false promotions; full before the first trial."""
     challenged: AwareDatetime | None = None

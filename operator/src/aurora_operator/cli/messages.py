@@ -49,7 +49,7 @@ def explain(name: str, spec: Spec, status: Status, now: datetime) -> list[str]:
     if candidate is None:
         newest = status.training.last_published
         lines.append(
-            f"No candidate: the newest published version is {newest}, and {status.decided} had its verdict already. "
+            f"No candidate: the newest published version is {newest}, and {status.decided} is decided. "
             "The next one that training publishes goes on trial."
         )
     else:
