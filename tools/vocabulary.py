@@ -30,9 +30,18 @@ INSTEAD = {
     r"by hand": "manually",
     r"(?:has the|with) words(?! below)|a problem in words": "message",
     r"(?:goes|go|went) on(?! trial| counting)": "continue, resume",
+    r"whole": "complete, full, entire, intact, verified; integer for a whole number",
+    r"said": "reported, stated, given, documented; generated for tokens",
+    r"holds(?! kv)": "contains, has, stores, keeps; is true, applies",
+    r"places": "paths, positions, locations",
+    r"(?:engines?(?:'s)?|random|users?') keys": "credentials",
+    r"(?<!API )(?<!admin )(?<!signing )keys (?:between|of (?:an|one|the|each) engine|leak)": "credentials",
+    r"main models?|base models?": "target",
+    r"cohorts?": "stratum",
+    r"ha[ds] its verdict": "decided",
     r"a second(?=[,.|]| at| per|$)": "per second",
 }
-"""Pattern of whole words, and what to write instead."""
+"""Pattern of complete words, and what to write instead. SGLang's own names stay, as ``holds_kv``."""
 
 SKIPPED = {
     "docs/glossary.md",
@@ -40,7 +49,9 @@ SKIPPED = {
     "tools/tests/test_vocabulary.py",
     "CHANGELOG.md",
     "LICENSE",
+    # Kubernetes' own descriptions, and prompts.
     "operator/src/aurora_operator/api/pod_template.json",
+    "examples/prompts/make.py",
 }
 TEXT = {".py", ".md", ".sh", ".yaml", ".yml", ".toml", ".json", ".txt", ".tpl", ""}
 
