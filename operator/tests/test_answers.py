@@ -147,3 +147,22 @@ def test_series_that_are_none_are_reported_as_none(one):
         pytest.raises(PrometheusError, match="not as a Prometheus answers"),
     ):
         prometheus.raw("x", 0.0, 60.0)
+
+
+def answering(monkeypatch, *samples):
+    """A Prometheus with one series."""
+    prometheus = Prometheus("http://prometheus")
+    series = {"metric": LABELS, "values": [[time, "1"] for time in samples]}
+    monkeypatch.setattr(prometheus, "query", lambda _query, _time: ("matrix", [series]))
+    return prometheus
+
+
+@pytest.mark.parametrize("time", [38.0, 102.0, 4e9, 1e300, -1.0, float("inf"), float("nan")])
+def test_samples_of_a_time_that_was_not_asked_for_are_refused(monkeypatch, time):
+    """One of the far future would be as many time slices as lie between, in the operator's memory."""
+    with pytest.raises(PrometheusError, match="a time that was not asked for"):
+        answering(monkeypatch, 99.9, time).raw("x", 40.5, 100.0)
+
+
+def test_samples_at_the_ends_of_what_was_asked_for_count(monkeypatch):
+    assert len(answering(monkeypatch, 40.4, 100.0004).raw("x", 40.5, 100.0)[0].samples) == 2

@@ -23,6 +23,8 @@ _MOST_TEXT = 300
 """Characters of a server's own error text that are passed on."""
 LIMIT = 200_000
 """Samples of an answer at most."""
+_ROUNDED_SECONDS = 1.0
+"""By how much times of an answer may lie outside of those that were asked for, which are rounded."""
 LONGEST_SECONDS, SHORTEST_SECONDS = 1200.0, 30.0
 """Of a piece of time that is asked for at once."""
 
@@ -195,7 +197,8 @@ class Prometheus:
 
         Raises:
             TooManySamplesError: more samples than an answer may have.
-            PrometheusError: no answer, or a refusal.
+            PrometheusError: no answer, or a refusal, or samples of another time: all that is counted by time slice
+                would have as many slices as lie between.
         """
         seconds = max(1, math.ceil(end - start))
         _, result = self.query(f"{selector}[{seconds}s]", end)
@@ -204,6 +207,9 @@ class Prometheus:
             raise self._strange(http.HTTPStatus.OK, "its answer is JSON, but not as a Prometheus answers")
         if sum(len(one.samples) for one in series) > LIMIT:
             raise TooManySamplesError(f"{selector} has more than {LIMIT} samples in {seconds} s")
+        first, last = end - seconds - _ROUNDED_SECONDS, end + _ROUNDED_SECONDS
+        if not all(first <= time <= last for one in series for time, _ in one.samples):
+            raise self._strange(http.HTTPStatus.OK, "its answer has samples of a time that was not asked for")
         return series
 
     def pieces(self, selector: str, start: float, end: float) -> Iterator[list[Series]]:
