@@ -1,6 +1,7 @@
 """How a pod template of the resource is merged into the pods that the operator renders."""
 
 import pytest
+from aurora_operator.render.merge import merge
 from operator_support import a_spec, settled
 
 
@@ -67,3 +68,21 @@ def test_null_in_a_template_takes_nothing_away(template):
         for more in ({}, {"serving": {"podTemplate": template}})
     )
     assert given["spec"]["template"]["spec"] == plain["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("field", "base", "patch", "made"),
+    [
+        (
+            "ports",
+            [{"containerPort": 53, "name": "http"}],
+            [{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}],
+            [{"containerPort": 53, "name": "http", "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}],
+        ),
+        ("containers", [], [{"name": "a", "image": "x"}, {"name": "a", "image": "y"}], None),
+        ("topologySpreadConstraints", [{"topologyKey": "h"}], [{"topologyKey": "z"}, {"topologyKey": "z", "x": 1}],
+         [{"topologyKey": "h"}, {"topologyKey": "z"}, {"topologyKey": "z", "x": 1}]),
+    ],
+)  # fmt: skip
+def test_none_of_several_with_one_key_is_lost(field, base, patch, made):
+    assert merge(base, patch, field) == (patch if made is None else made)

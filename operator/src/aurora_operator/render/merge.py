@@ -30,9 +30,12 @@ def merge(base: Any, patch: Any, key: str = "") -> Any:  # noqa: ANN401 (JSON)
         return merged
     by = _KEYS.get(key)
     if isinstance(base, list) and isinstance(patch, list) and by:
-        theirs = {item[by]: item for item in patch}
-        mine = [merge(item, theirs.pop(item[by])) if item.get(by) in theirs else item for item in base]
-        return [*mine, *theirs.values()]
+        # The first of several with one key is merged, the others stay, as ports of two protocols do. What Kubernetes
+        # does not take twice, it refuses.
+        first = {item[by]: item for item in reversed(patch)}
+        mine = [merge(item, first[item[by]]) if item.get(by) in first else item for item in base]
+        there = {item.get(by) for item in base}
+        return [*mine, *(item for item in patch if item is not first[item[by]] or item[by] not in there)]
     return patch
 
 
