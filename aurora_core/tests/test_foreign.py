@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
-from aurora_core.drafts.published import ROPES
 from aurora_core.errors import WeightsError
+from aurora_core.models import rope
 from aurora_core.weights import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ CONFIG = {
     "eagle_config": {"eagle_aux_hidden_state_layer_ids": [1, 2, 3]},
 }
 IDS = torch.arange(0, 64, 4)
+YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048}
 
 
 def published(folder, config=None, tensors=lambda found: found, vocabulary=IDS):
@@ -55,6 +56,8 @@ def same(one, other):
         {"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}},
         {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                              "original_max_position_embeddings": 8192}},
+        {"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 1.0, "attention_factor": None}},
+        {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "mrope_interleaved": True}},
         {"something_new": None, "something_else": False, "pruned_heads": {}},
     ],
 )  # fmt: skip
@@ -93,9 +96,23 @@ def test_what_leaves_the_arithmetic_as_it_is_passes(tmp_path, config):
         ({"num_key_value_heads": 3}, "3 key heads"),
         ({"head_dim": 5}, "head_dim 5"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "partial_rotary_factor": 0.5}}, "partial_rotary"),
+        ({"rope_scaling": YARN | {"attention_factor": 1.0}}, "attention_factor"),
+        ({"rope_scaling": YARN | {"attn_factor": 2.0}}, "attn_factor"),
+        ({"rope_scaling": YARN | {"extrapolation_factor": 0.5}}, "extrapolation_factor"),
+        ({"rope_scaling": YARN | {"mscale": 0, "mscale_all_dim": 1.0}}, "mscale is 0"),
+        ({"rope_scaling": YARN | {"truncate": 1}}, "truncate is 1"),
+        ({"rope_scaling": {"type": "default", "alpha": 1000.0}}, "alpha"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "factor is 0"),
+        ({"rope_scaling": {"type": "linear", "factor": 0.5}}, "factor is 0.5"),
+        ({"rope_scaling": {"type": "linear", "factor": "8"}}, "factor is '8'"),
+        ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "factor is nan"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": -1.0}}, "rope_theta is -1.0"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": True}}, "rope_theta is True"),
+        ({"rope_scaling": {"type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 1.0}},
+         "high_freq_factor 1.0 is not above"),
         ({"architectures": ["Qwen3ForCausalLMEagle3"]}, "Qwen3ForCausalLMEagle3"),
     ],
-)
+)  # fmt: skip
 def test_what_would_compute_something_else_is_refused_by_name(tmp_path, config, name):
     published(tmp_path, config)
     with pytest.raises(WeightsError, match=name):
@@ -154,6 +171,89 @@ def test_a_map_that_is_none_is_refused(tmp_path, maps, words):
         checkpoint.read(tmp_path, "EAGLE3")
 
 
+@pytest.mark.parametrize(
+    ("edited", "words"),
+    [
+        (
+            lambda t: {"layers.0.mlp.up_proj.weight": t["midlayer.mlp.up_proj.weight"].clone()},
+            "twice, under two names: midlayer.mlp.up_proj.weight",
+        ),
+        (lambda t: {"model.norm.weight": t["norm.weight"].clone()}, "twice, under two names: norm.weight"),
+        (
+            lambda t: {"norm.weight": t["norm.weight"] * float("nan")},
+            "norm.weight has numbers that are NaN or infinite",
+        ),
+        (
+            lambda t: {"norm.weight": t["norm.weight"].double() * 1e300},
+            "norm.weight has numbers that are NaN or infinite",
+        ),
+    ],
+)
+def test_tensors_that_are_ambiguous_or_no_numbers_are_refused_by_name(tmp_path, edited, words):
+    published(tmp_path, tensors=lambda found: found | edited(found))
+    with pytest.raises(WeightsError, match=words):
+        checkpoint.read(tmp_path, "EAGLE3")
+
+
+def test_a_mask_that_leaves_out_tokens_without_a_map_is_refused(tmp_path):
+    def edited(found):
+        return {name: t for name, t in found.items() if name != "d2t"} | {"t2d": torch.arange(64) % 2 == 0}
+
+    published(tmp_path, {"draft_vocab_size": None}, edited, torch.arange(64))
+    with pytest.raises(WeightsError, match="t2d leaves out tokens"):
+        checkpoint.read(tmp_path, "EAGLE3")
+
+
+def split(folder, *, twice=False, stale=False, gone=False, index=True):
+    """A draft's one file as two, with the index that names them."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"model-00001-of-00002.safetensors": names[:6], "model-00002-of-00002.safetensors": names[6:]}
+    for name, inside in parts.items():
+        more = {names[0]: tensors[names[0]]} if twice else {}
+        save_file({one: tensors[one] for one in inside} | more, folder / name)
+    if stale:
+        save_file({names[7]: torch.zeros_like(tensors[names[7]])}, folder / "model-00003-of-00003.safetensors")
+    if gone:
+        (folder / "model-00002-of-00002.safetensors").unlink()
+    if index:
+        named = {one: name for name, inside in parts.items() for one in inside}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}))
+
+
+def test_of_several_files_those_count_that_the_index_names(tmp_path):
+    draft = published(tmp_path)
+    split(tmp_path, stale=True)
+    assert same(checkpoint.read(tmp_path, "EAGLE3"), draft)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"gone": True}, "lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names"),
+        ({"twice": True}, "is in .*model-00001-of-00002.safetensors and in model-00002-of-00002.safetensors"),
+        ({"stale": True, "index": False}, "and in model-00003-of-00003.safetensors"),
+    ],
+)
+def test_files_that_are_missing_or_ambiguous_are_named(tmp_path, how, words):
+    published(tmp_path)
+    split(tmp_path, **how)
+    with pytest.raises(WeightsError, match=words):
+        checkpoint.read(tmp_path, "EAGLE3")
+
+
+@pytest.mark.parametrize(
+    "index", ["{", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}', '{"weight_map": {"a": []}}']
+)
+def test_an_index_that_is_none_is_named(tmp_path, index):
+    published(tmp_path)
+    split(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(WeightsError, match=r"model.safetensors.index.json"):
+        checkpoint.read(tmp_path, "EAGLE3")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -176,4 +276,4 @@ def test_no_value_of_a_known_key_does_either(changes):
     except WeightsError:
         return
     assert config.hidden_size > 0
-    assert config.rope_parameters["rope_type"] in ROPES
+    assert config.rope_parameters["rope_type"] in rope.KEYS

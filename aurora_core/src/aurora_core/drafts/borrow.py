@@ -20,11 +20,26 @@ def at_random(draft: nn.Module, seed: int) -> None:
             nn.init.normal_(parameter, std=scale * 0.6, generator=generator)
 
 
-def norm(weight: Tensor, target: Target, name: str) -> None:
-    """Copy a norm's weight where the target has it and it fits."""
+def norm(weight: Tensor, target: Target, name: str, *, of_heads: bool = False) -> None:
+    """Copy a norm's weight where the target has it.
+
+    Args:
+        weight: of the draft.
+        target: the target.
+        name: of its norm, in the text model.
+        of_heads: whether it is a norm of queries or keys, which not all targets have in the same width.
+
+    Raises:
+        ConfigError: a norm of the target's own width has another one.
+    """
     found = target.norm_weight(name)
-    if found is not None and found.shape == weight.shape:
+    if found is None:
+        if not of_heads:
+            log.warning("the new draft's %s starts as 1: %s has none", name, target.path)
+    elif found.shape == weight.shape:
         weight.copy_(found)
+    elif not of_heads:
+        raise ConfigError(f"{target.path}: {name}.weight is {list(found.shape)}, and must be {list(weight.shape)}")
 
 
 def copied(target: Target, part: str, weights: dict[str, Tensor]) -> bool:

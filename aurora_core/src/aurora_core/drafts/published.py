@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aurora_core.errors import ConfigError
+from aurora_core.models.rope import KEYS, checked
 
 WITHOUT_MEANING = frozenset(
     {
@@ -22,8 +23,10 @@ PICKLED_WEIGHTS = ("mask_embedding.pt",)
 """Weights that authors publish as a pickle beside the safetensors; without them a draft computes something else."""
 Only = Mapping[str, Callable[[Any], bool]]
 """Whether a key's value is the one that is supported."""
-ROPES = frozenset({"default", "linear", "llama3", "yarn"})
-"""Rope types whose tables are the same here and in SGLang."""
+_OF_IMAGES = frozenset({"mrope_section", "mrope_interleaved"})
+"""Of a rope: a draft's positions are of text."""
+_MAGNITUDES = ("mscale", "mscale_all_dim")
+"""Of yarn: the two that training and SGLang read alike."""
 
 
 def _set(value: Any) -> bool:
@@ -98,16 +101,14 @@ def rope(raw: Mapping[str, Any]) -> dict[str, Any]:
     if nested:
         message = f"a draft with a rope for each kind of layer ({', '.join(map(str, nested))}): one is supported"
         raise ConfigError(message)
-    found = {name: value for name, value in found.items() if name not in {"type", "mrope_section"}} | {
-        "rope_type": found.get("rope_type") or found.get("type") or "default"
-    }
-    if found["rope_type"] == "mrope":
-        # The sections are those of images; a draft's positions are of text.
-        found["rope_type"] = "default"
-    if found["rope_type"] not in ROPES:
-        message = f"rope of type {found['rope_type']!r:.60}; supported are {', '.join(sorted(ROPES))}"
+    kind = found.get("rope_type") or found.get("type") or "default"
+    kind = "default" if kind == "mrope" else kind
+    if kind not in KEYS:
+        message = f"rope of type {kind!r:.60}; supported are {', '.join(sorted(KEYS))}"
         raise ConfigError(message)
-    if found.get("partial_rotary_factor") not in {None, 1}:
-        message = f"a draft with partial_rotary_factor {found['partial_rotary_factor']!r:.60}: only 1 is supported"
-        raise ConfigError(message)
-    return {"rope_theta": real(raw, "rope_theta", 10000.0), **found}
+    names = {"rope_theta", *KEYS[kind], *(_MAGNITUDES if kind == "yarn" else ())}
+    allowed = _OF_IMAGES | names | {"rope_type", "type"}
+    only: Only = {"partial_rotary_factor": lambda value: value == 1}
+    refuse({f"rope's {name}": found[name] for name in unsupported(found, only, allowed)})
+    given = {name: found[name] for name in names if found.get(name) is not None}
+    return checked({"rope_theta": raw.get("rope_theta"), **given, "rope_type": kind})

@@ -1,6 +1,6 @@
 """Tensors of quantised checkpoints, as the numbers that they stand for, or an error: never the stored numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | 
         bf16, fp16 or fp32; None where the checkpoint has no such tensor in any form.
 
     Raises:
-        ConfigError: it is there in a form that is not read here.
+        ConfigError: it is there in a form that is not read here, or is not finite.
     """
     stored = get(name)
     if stored is None:
@@ -39,7 +39,7 @@ def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | 
             raise ConfigError(f"{packed} is quantised in a way that is not read here")
         return None
     if stored.dtype in _PLAIN:
-        return stored
+        return _finite(name, stored)
     scale = next((s for s in (get(name + suffix) for suffix in _SCALES) if s is not None), None)
     if stored.dtype not in _SCALED or scale is None:
         beside = "without a scale beside it" if scale is None else "packed"
@@ -53,7 +53,31 @@ def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | 
     spread = _spread(scale.to(torch.float32), stored.shape, block)
     if spread is None:
         raise ConfigError(f"{name} is {list(stored.shape)} and its scale {list(scale.shape)}, which fit no rule here")
-    return stored.to(torch.float32) * spread
+    return _finite(name, stored.to(torch.float32) * spread)
+
+
+def _finite(name: str, tensor: Tensor) -> Tensor:
+    # A single NaN or infinity survives the sum; nothing as large as the tensor is made for it.
+    if not tensor.sum(dtype=torch.float32).isfinite():
+        raise ConfigError(f"{name} has numbers that are NaN or infinite")
+    return tensor
+
+
+def block(quantisation: object) -> tuple[int, int] | None:
+    """Rows and columns of a block by the ``quantization_config`` of config.json; None where no blocks are named.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if quantisation is None:
+        return None
+    size = quantisation.get("weight_block_size") if isinstance(quantisation, Mapping) else quantisation
+    if size is None:
+        return None
+    match size:
+        case [int(rows), int(columns)] if rows > 0 and columns > 0:
+            return rows, columns
+    raise ConfigError(f"quantization_config's weight_block_size is {size!r:.60}, not two integers above 0")
 
 
 def _counts(found: Tensor | None) -> bool:

@@ -5,16 +5,10 @@ from typing import Any
 
 from aurora_core.config.parts import DraftShape
 from aurora_core.errors import ConfigError
+from aurora_core.models.rope import KEYS, checked
 from aurora_core.models.target import Target
 
 _KEY_HEADS = 8
-_ROPE_KEYS = {
-    "linear": ("factor",),
-    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
-    "yarn": ("factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate"),
-}
-"""Scalings that training and SGLang compute alike, and what defines them. The rest of a target's fields stays behind:
-sections of images and partial rotation are for other layers than a draft's, and magnitudes are read in two ways."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +63,20 @@ def mlp_width(target: Target) -> int:
 
 
 def rope(target: Target) -> dict[str, Any]:
-    """A new draft's ``rope_parameters``: the target's of full attention, without what only the target's layers read."""
+    """A new draft's ``rope_parameters``: the target's of full attention, without what only the target's layers read.
+
+    Sections of images and partial rotation are for other layers than a draft's; a scaling that is not known here leaves
+    it without one.
+
+    Raises:
+        ConfigError: a number of the target's is none, or out of range.
+    """
     given: dict[str, Any] = getattr(target.shape, "rope_parameters", None) or {}
     given = given.get("full_attention", given)
     kind = given.get("rope_type", "default")
-    keys = _ROPE_KEYS.get(kind, ())
-    kept = {key: given[key] for key in keys if given.get(key) is not None}
-    return {"rope_type": kind if keys else "default", "rope_theta": float(given.get("rope_theta", 10000.0)), **kept}
+    keys = KEYS.get(kind, ())
+    kept = {key: given.get(key) for key in ("rope_theta", *keys)}
+    try:
+        return checked({"rope_type": kind if keys else "default", **kept})
+    except ConfigError as error:
+        raise ConfigError(f"{target.path / 'config.json'}: {error}") from error

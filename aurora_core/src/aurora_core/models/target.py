@@ -6,6 +6,7 @@ Names and rules are those of its family (:mod:`aurora_core.models.families`).
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,16 @@ from transformers import CONFIG_MAPPING, PretrainedConfig
 
 from aurora_core import regular
 from aurora_core.errors import ConfigError
-from aurora_core.models import quantised
+from aurora_core.models import quantised, shards
 from aurora_core.models.families import Family, family, text_of
 
 _EDGE = 1 << 20
-_CONFIG_BYTES = 1 << 24
+_COUNTS = (
+    "hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "intermediate_size", "max_position_embeddings",
+)  # fmt: skip
+"""What a configuration counts by, where it has it at all."""
+_CONFIG_BYTES, _SHARD_BYTES = 1 << 24, 1 << 44
 
 
 @contextmanager
@@ -36,6 +42,8 @@ def _opened(shard: Path) -> Iterator[Any]:
         ConfigError: it cannot be read.
     """
     try:
+        # A pipe would be waited for, and is refused.
+        regular.opened(regular.led_to(shard), _SHARD_BYTES).close()
         with safe_open(shard, framework="pt") as tensors:
             yield tensors
     except (OSError, SafetensorError) as error:
@@ -89,6 +97,10 @@ class Target:
             # Written by others and checked by transformers, which raises whatever it meets.
             message = f"{self.path / 'config.json'} is no {self.family.model_type} configuration: {error}"
             raise ConfigError(message) from error
+        for name in _COUNTS:
+            value = getattr(found, name, None)
+            if value is not None and not (isinstance(value, int) and value > 0):
+                raise ConfigError(f"{self.path / 'config.json'}: {name} is {value!r:.60}, not an integer above 0")
         return found
 
     @property
@@ -108,9 +120,17 @@ class Target:
 
     @property
     def soft_cap(self) -> float | None:
-        """The target's logits are ``cap * tanh(x / cap)`` of its head's product x; None where they are x."""
+        """The target's logits are ``cap * tanh(x / cap)`` of its head's product x; None where they are x.
+
+        Raises:
+            ConfigError: the configuration has something else than a number above 0.
+        """
         cap = getattr(self.shape, "final_logit_softcapping", None)
-        return float(cap) if cap else None
+        if not cap:
+            return None
+        if not isinstance(cap, int | float) or not 0 < cap < float("inf"):
+            raise ConfigError(f"{self.path / 'config.json'}: final_logit_softcapping is {cap!r:.60}, not above 0")
+        return float(cap)
 
     @property
     def embedding_scale(self) -> float:
@@ -138,8 +158,8 @@ class Target:
         digest.update(json.dumps(shape, sort_keys=True).encode())
         for shard in self._shards():
             try:
-                with shard.open("rb") as file:
-                    size = shard.stat().st_size
+                with regular.opened(regular.led_to(shard), _SHARD_BYTES) as file:
+                    size = os.fstat(file.fileno()).st_size
                     header = int.from_bytes(file.read(8), "little")
                     if header > size:
                         raise ConfigError(f"{shard} is damaged or cut: fetch it again")
@@ -155,10 +175,12 @@ class Target:
     def _index(self) -> dict[str, Path]:
         """The file of each tensor."""
         index: dict[str, Path] = {}
-        for shard in self._shards():
+        for shard in shards.of_index(self.path, self._shards()):
             with _opened(shard) as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (safe_open is no mapping)
-                    index.setdefault(name, shard)
+                    if name in index:
+                        raise shards.twice(name, index[name], shard)
+                    index[name] = shard
         return index
 
     def _stored(self, name: str) -> Tensor | None:
@@ -169,9 +191,9 @@ class Target:
         return tensor
 
     def _tensor(self, name: str) -> Tensor | None:
-        quantisation = self._raw.get("quantization_config") or self.config.get("quantization_config") or {}
+        quantisation = self._raw.get("quantization_config") or self.config.get("quantization_config")
         try:
-            return quantised.read(name, self._stored, quantisation.get("weight_block_size"))
+            return quantised.read(name, self._stored, quantised.block(quantisation))
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}") from error
 
@@ -196,7 +218,7 @@ class Target:
         return self._tensor(self._prefix + name)
 
     def norm_weight(self, name: str) -> Tensor | None:
-        """What a norm multiplies by, such as ``norm`` or ``layers.0.input_layernorm``, fp32 [hidden]."""
+        """What a norm multiplies by, such as ``norm`` or ``layers.0.input_layernorm``, fp32 [width]."""
         stored = self.tensor(f"{name}.weight")
         return None if stored is None else stored.to(torch.float32) + self.family.norm_offset
 

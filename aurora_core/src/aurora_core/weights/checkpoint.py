@@ -18,6 +18,7 @@ from aurora_core.drafts.family import CheckpointConfig, Draft
 from aurora_core.drafts.published import PICKLED_WEIGHTS
 from aurora_core.drafts.registry import family
 from aurora_core.errors import AuroraError, ConfigError, WeightsError
+from aurora_core.models import shards
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -134,18 +135,29 @@ def read_config(folder: Path) -> bytes:
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
     """A folder's draft; big drafts of others come in several files. What else lies there is not the draft's."""
     single = folder / MODEL
-    shards = [single] if single.exists() else sorted(folder.glob("model-*.safetensors"))
-    if not shards:
-        message = f"the draft in {folder} has no .safetensors file: only safetensors are read, as pickles can run code"
+    try:
+        files = [single] if single.exists() else shards.of_index(folder, sorted(folder.glob("model-*.safetensors")))
+    except ConfigError as error:
+        raise WeightsError(f"the draft cannot be read: {error}") from error
+    if not files:
+        message = (
+            f"the draft in {folder} has neither {MODEL} nor model-*.safetensors: only safetensors are read, as pickles "
+            "can run code"
+        )
         raise WeightsError(message)
     tensors: dict[str, torch.Tensor] = {}
-    for shard in shards:
+    origin: dict[str, Path] = {}
+    for file in files:
         try:
             # A hub's cache has links. A pipe would be waited for, and is refused.
-            regular.opened(regular.led_to(shard), _SHARD_BYTES).close()
-            tensors |= load_file(shard)
+            regular.opened(regular.led_to(file), _SHARD_BYTES).close()
+            found = load_file(file)
         except Exception as error:  # files of others: whatever it is, this file is the reason
-            raise WeightsError(f"{shard} cannot be read, it is damaged or cut: {error}"[:_MOST_TEXT]) from error
+            raise WeightsError(f"{file} cannot be read, it is damaged or cut: {error}"[:_MOST_TEXT]) from error
+        for name in origin.keys() & found.keys():
+            raise WeightsError(f"the draft's {shards.twice(name, origin[name], file)}")
+        tensors |= found
+        origin |= dict.fromkeys(found, file)
     return tensors
 
 
@@ -204,6 +216,13 @@ def from_parts(config: bytes, tensors: Mapping[str, torch.Tensor], algorithm: st
     return _assembled(raw, tensors, algorithm, where)
 
 
+def _check_finite(draft: Draft) -> None:
+    for name, weight in draft.named_parameters():
+        # A single NaN or infinity survives the sum; nothing as large as the weight is made for it.
+        if not weight.detach().sum(dtype=torch.float64).isfinite():
+            raise WeightsError(f"{name} has numbers that are NaN or infinite")
+
+
 def _assembled(
     raw: Mapping[str, Any],
     tensors: Mapping[str, torch.Tensor],
@@ -213,6 +232,7 @@ def _assembled(
 ) -> Draft:
     try:
         draft: Draft = family(algorithm).assemble(raw, tensors, unnamed_layers)
+        _check_finite(draft)
     except Exception as error:  # files of others: whatever does not fit is this checkpoint's own problem
         kind = "" if isinstance(error, AuroraError) else f"{type(error).__name__}: "
         raise WeightsError(f"cannot load {where}: {kind}{error}"[:_MOST_TEXT]) from error

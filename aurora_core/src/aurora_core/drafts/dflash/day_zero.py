@@ -10,7 +10,7 @@ from aurora_core.models.target import Target
 _FAINT = 0.1
 _MLP = ("gate_proj", "up_proj", "down_proj")
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-_NORMS = ("input_layernorm", "self_attn.q_norm", "self_attn.k_norm")
+_OF_HEADS = ("self_attn.q_norm", "self_attn.k_norm")
 
 
 def mask_token(target: Target) -> int:
@@ -50,8 +50,9 @@ def initialise(draft: DFlashDraft, target: Target, seed: int) -> None:
         borrow.norm(draft.hidden_norm.weight, target, f"layers.{target.num_layers - 1}.input_layernorm")
         for layer, number in zip(draft.stack, range(target.num_layers - depth, target.num_layers), strict=True):
             of_target, weights = f"layers.{number}", dict(layer.named_parameters())
-            for name in _NORMS:
-                borrow.norm(weights[f"{name}.weight"], target, f"{of_target}.{name}")
+            borrow.norm(layer.input_layernorm.weight, target, f"{of_target}.input_layernorm")
+            for name in _OF_HEADS:
+                borrow.norm(weights[f"{name}.weight"], target, f"{of_target}.{name}", of_heads=True)
             borrow.norm(layer.post_attention_layernorm.weight, target, f"{of_target}.{target.family.mlp_norm}")
             for part, names in (("mlp", _MLP), ("self_attn", _ATTENTION)):
                 some: dict[str, Tensor] = {name: weights[f"{part}.{name}.weight"] for name in names}

@@ -55,14 +55,20 @@ def check_fields(raw: Mapping[str, Any]) -> None:
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by the names that are used here: others call the layer layers.0, and put model. before everything."""
-    out = {}
+    """Tensors by the names that are used here: others call the layer layers.0, and put model. before everything.
+
+    Raises:
+        ConfigError: two of them have the same name here.
+    """
+    out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         short = name
         for prefix in _PREFIXES:
             short = short.removeprefix(prefix)
         if short.startswith(LAYER_OF_LLAMA):
             short = LAYER + short.removeprefix(LAYER_OF_LLAMA)
+        if short in out:
+            raise ConfigError(f"it has a tensor twice, under two names: {short}")
         out[short] = tensor
     return out
 
@@ -75,6 +81,8 @@ def check_maps(tensors: Mapping[str, Tensor], vocab_size: int) -> None:
     """
     d2t, t2d = tensors.get("d2t"), tensors.get("t2d")
     if d2t is None:
+        if t2d is not None and not bool(t2d.to(torch.bool).all()):
+            raise ConfigError("it lacks d2t, and t2d leaves out tokens: which row proposes which token is not stated")
         return
     if d2t.is_floating_point() or d2t.is_complex() or d2t.dtype == torch.bool or d2t.dim() != 1:
         message = f"d2t is {d2t.dtype} of shape {list(d2t.shape)}, not a row of integers"

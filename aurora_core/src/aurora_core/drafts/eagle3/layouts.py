@@ -61,9 +61,6 @@ def converted(
         message = f"EAGLE3 has no layout {to!r:.60}: there are {', '.join(get_args(Layout))}"
         raise ConfigError(message)
     ours = foreign.renamed(tensors)
-    if len(ours) != len(tensors):
-        message = "it has a tensor twice, under two names"
-        raise ConfigError(message)
     layer = foreign.LAYER if to == "sglang" else foreign.LAYER_OF_LLAMA
     named = {
         layer + name.removeprefix(foreign.LAYER) if name.startswith(foreign.LAYER) else name: tensor
