@@ -1,4 +1,4 @@
-"""Mode Online on a local Ray: served, trained on, swapped; and what is killed comes back."""
+"""Mode Online on a local Ray: served, trained on by two ranks, swapped; and what is killed comes back."""
 
 import json
 import os
@@ -24,6 +24,7 @@ from workshop.waiting import wait
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 TRAINER, ENGINE = "ray::TrainerActor", "ray::EngineActor"
+RANKS = 2
 
 
 class Running:
@@ -42,6 +43,8 @@ class Running:
             "training.save_every_steps": 2,
             "training.holdout_fraction": 0.3,
             "online.temp": work / "ray",
+            "online.trainers": 2,
+            "online.training_cpus": 0.5,
         }
         arguments = ["online", "--config", str(ROOT / "examples" / "smollm2-online.yaml"), "--work", str(work)]
         asked = work / "asked.jsonl"
@@ -75,7 +78,8 @@ class Running:
         return found
 
     def kill(self, name):
-        [pid] = self.pids(name)
+        """The process of an actor, of the oldest one where there are several."""
+        pid = min(self.pids(name))
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -156,11 +160,12 @@ def test_a_killed_trainer_resumes_and_finds_its_pool_again(online):
     online.wait_for("a state is saved", lambda: online.status().step >= 2)
     before = online.status()
     killed = online.kill(TRAINER)
-    online.wait_for("another trainer", lambda: online.pids(TRAINER) not in ([], [killed]))
+    online.wait_for("two ranks again", lambda: len(pids := online.pids(TRAINER)) == RANKS and killed not in pids, 120)
     after = online.wait_for(
         "training resumes", lambda: (now := online.status()).step > before.step and now.loss is not None and now
     )
     assert after.samples >= before.samples, "the pool is offered again"
+    assert after.ranks == RANKS
     assert not online.traffic.record.failures
 
 

@@ -13,15 +13,17 @@ class OnlineConfig(Config):
 
     engines: PositiveInt = 1
     """Engines; several of one machine answer behind one endpoint at the engine's port."""
+    trainers: PositiveInt = 1
+    """Ranks that train one draft together, an actor and at most one GPU each."""
     serving_gpus: tuple[NonNegativeInt, ...] | None = None
     """GPUs of this machine for the engines, by their numbers; by default the first ones. Not for a joined cluster:
     its nodes bring theirs."""
     training_gpus: tuple[NonNegativeInt, ...] | None = None
-    """The GPU of this machine for the trainer, one rank in this mode; by default the one after the engines'."""
+    """GPUs of this machine for the trainer, one for each of its ranks; by default those after the engines'."""
     serving_cpus: PositiveFloat = 1.0
     """CPUs that an engine reserves in the cluster."""
     training_cpus: PositiveFloat = 1.0
-    """CPUs that the trainer reserves."""
+    """CPUs that each rank of the trainer reserves."""
     colocate: bool = False
     """The trainer is on one of the engines' GPUs, on which its engine must leave it memory (--mem-fraction-static)."""
     serving_share: float = Field(0.5, gt=0, lt=1)
@@ -47,8 +49,11 @@ class OnlineConfig(Config):
         if both and not self.colocate:
             message = f"servingGpus and trainingGpus overlap in {both}: give each GPU to one of them, or set colocate"
             raise ValueError(message)
-        if len(training) > 1:
-            message = f"trainingGpus names {len(training)} GPUs: in this mode the trainer is on one"
+        if training and len(training) != self.trainers:
+            message = f"trainingGpus names {len(training)} GPUs for {self.trainers} trainers: each has one"
+            raise ValueError(message)
+        if self.colocate and self.trainers > 1:
+            message = f"colocate is for one trainer, and trainers is {self.trainers}: give each a GPU of its own"
             raise ValueError(message)
         if self.colocate and serving and training - serving:
             message = f"with colocate trainingGpus must be one of servingGpus, and {sorted(training)} is not"

@@ -1,9 +1,7 @@
-"""The Ray cluster of mode Online: started or joined, its actors placed, watched and restarted."""
+"""The actors of mode Online in their Ray cluster: placed, watched and restarted."""
 
 import hashlib
 import logging
-import os
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +12,8 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from aurora_core.config.online import OnlineConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import AuroraError, ConfigError, EngineError
-from aurora_core.online import LOOPBACK
 from aurora_core.online.engine_actor import EngineActor, EngineReport, EngineSetup
 from aurora_core.online.placement import Placement, Seat
 from aurora_core.online.trainer_actor import TrainerActor, TrainerSetup
@@ -25,8 +21,6 @@ from aurora_core.waiting import wait
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = "aurora"
-"""Ray's namespace of the actors' names."""
 TRAINER = "trainer-0"
 _PLACED_SECONDS = 30.0
 _STOP_SECONDS = 60.0
@@ -35,50 +29,12 @@ _MOST_FAILURES = 3
 _MOST_AGAIN_SECONDS = 60.0
 
 
-def start_ray(online: OnlineConfig, cpus: int, gpus: int) -> None:
-    """Start a cluster of this machine alone: on the loopback, behind a token of its own, without telemetry.
-
-    Raises:
-        EngineError: nobody called :func:`aurora_core.online.on_loopback` before Ray was imported.
-    """
-    if os.environ.get(LOOPBACK) != "0":
-        raise EngineError("Ray would listen on the network: call aurora_core.online.on_loopback before it is imported")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Its workers would be at a lower priority than everything else of the machine, users' requests with them.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling)
-    # Ray protects a cluster by the token that it finds, and would otherwise leave one in the home folder.
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    _join(
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=online.dashboard,
-        dashboard_host="127.0.0.1",
-        **({"_temp_dir": str(online.temp)} if online.temp else {}),
-    )
-
-
-def join_ray(address: str) -> None:
-    """Join a cluster that is there.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        _join(address=address)
-    except (ConnectionError, RayError, RuntimeError) as error:
-        raise ConfigError(f"there is no Ray cluster at {address}: {error}") from error
-
-
-def _join(**arguments: Any) -> None:
-    ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **arguments)
-
-
 @dataclass
 class _Watched:
     """An actor whose ``run`` is under way.
 
     Attributes:
+        trains: whether it is a rank of the trainer.
         run: calls it; None where nothing is to be called any more.
         call: the call that is under way.
         again: when to call next, after one that failed.
@@ -87,7 +43,7 @@ class _Watched:
 
     name: str
     handle: Any
-    arguments: tuple[Any, ...] = ()
+    trains: bool
     call: Any = None
     again: float = 0.0
     failures: int = 0
@@ -100,7 +56,7 @@ class Cluster:
 
     Attributes:
         engines: of each engine, what it needs.
-        trainer: what the trainer needs.
+        trainers: of each of the trainer's ranks, what it needs.
         placement: where they go.
         joined: whether the cluster is there without this process.
         restarts: actors started again, by name.
@@ -108,7 +64,7 @@ class Cluster:
     """
 
     engines: Sequence[EngineSetup]
-    trainer: TrainerSetup
+    trainers: Sequence[TrainerSetup]
     placement: Placement
     joined: bool
     restarts: dict[str, int] = field(default_factory=dict)
@@ -127,20 +83,24 @@ class Cluster:
         Raises:
             ConfigError: the cluster does not have it.
         """
-        names = [f"aurora-{n}-{_digest(bundles)}" for n, bundles in enumerate(self.placement.groups)]
+        names = _group_names(self.placement.groups)
         if self.joined:
             self._remove_others(names)
         for name, bundles in zip(names, self.placement.groups, strict=True):
             self._groups.append(self._group(name if self.joined else "", [dict(bundle) for bundle in bundles]))
-        trainer = self._actor(TrainerActor, self.trainer, self.placement.trainer)
-        self._watched[TRAINER] = _Watched(TRAINER, trainer)
-        for setup, seat in zip(self.engines, self.placement.engines, strict=True):
-            self._watched[setup.name] = _Watched(setup.name, self._actor(EngineActor, setup, seat))
+        for setup, seat in zip(self.trainers, self.placement.trainers, strict=True):
+            self._watch(setup, self._actor(TrainerActor, setup, seat), trains=True)
+        for engine, seat in zip(self.engines, self.placement.engines, strict=True):
+            self._watch(engine, self._actor(EngineActor, engine, seat), trains=False)
+
+    def _watch(self, setup: EngineSetup | TrainerSetup, handle: Any, *, trains: bool) -> None:  # noqa: ANN401
+        self._watched[setup.name] = _Watched(setup.name, handle, trains)
 
     def _remove_others(self, groups: Sequence[str]) -> None:
         """What an earlier process with another configuration left."""
-        kept = {_name(self.trainer), *map(_name, self.engines)}
-        for name in ray.util.list_named_actors():
+        kept = {*map(_name, self.trainers), *map(_name, self.engines)}
+        # Of the trainer's ranks the first one goes first, and saves what all of them trained.
+        for name in sorted(ray.util.list_named_actors(), key=lambda name: (not name.startswith(TRAINER), name)):
             if name not in kept:
                 log.info("%s is of another configuration, and ends", name)
                 handle = ray.get_actor(name)
@@ -192,13 +152,13 @@ class Cluster:
         Args:
             desired: what an engine starts with that starts now, where no folder says it.
         """
-        trainer = self._watched[TRAINER].handle
+        first = self._watched[TRAINER].handle
         now = time.monotonic()
         for one in self._watched.values():
             if one.call is not None:
                 self._take_in(one, now)
-            if one.call is None and now >= one.again and not (self.finished and one.handle is trainer):
-                arguments = () if one.handle is trainer else (desired, trainer)
+            if one.call is None and now >= one.again and not (self.finished and one.trains):
+                arguments = (desired, first) if not one.trains else () if one.name == TRAINER else (first,)
                 one.call, one.began = one.handle.run.remote(*arguments), now
 
     def _take_in(self, one: _Watched, now: float) -> None:
@@ -215,6 +175,9 @@ class Cluster:
             self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
             one.again = now + min(_MOST_AGAIN_SECONDS, _AGAIN_SECONDS * 2 ** (one.failures - 1))
             log.warning("%s ended and is started again: %s", one.name, _summary(error))
+            if one.trains and len(self.trainers) > 1 and isinstance(error, AuroraError):
+                # A process that was one of several ranks meets others again only from its start.
+                ray.kill(one.handle, no_restart=False)
         else:
             if one.name == TRAINER and ended:
                 log.info("the trainer took all steps; serving continues")
@@ -244,7 +207,7 @@ class Cluster:
             if all(found is not None and found.up for found in self.reports().values()):
                 return True
             # Without a trainer users are served all the same.
-            failed = [x for x in self._watched.values() if x.failures >= _MOST_FAILURES and x.name != TRAINER]
+            failed = [x for x in self._watched.values() if x.failures >= _MOST_FAILURES and not x.trains]
             if failed:
                 raise EngineError(f"{failed[0].name} ended {_MOST_FAILURES} times; its log says why")
             return False
@@ -289,6 +252,12 @@ def _digest(of: object) -> str:
     return hashlib.sha256(repr(of).encode()).hexdigest()[:12]
 
 
+def _group_names(groups: Sequence[object]) -> list[str]:
+    """A name for each placement group: the same one whatever other kinds there are."""
+    digests = [_digest(bundles) for bundles in groups]
+    return [f"aurora-{digest}-{digests[:n].count(digest)}" for n, digest in enumerate(digests)]
+
+
 def _name(setup: EngineSetup | TrainerSetup) -> str:
     """An actor's name: one for each configuration of it."""
-    return f"{getattr(setup, 'name', TRAINER)}-{_digest(setup)}"
+    return f"{setup.name}-{_digest(setup)}"

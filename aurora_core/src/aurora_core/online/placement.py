@@ -50,12 +50,12 @@ class Placement:
     Attributes:
         groups: bundles of each placement group.
         engines: seat of each engine.
-        trainer: the trainer's seat.
+        trainers: seat of each of the trainer's ranks.
     """
 
     groups: tuple[tuple[Mapping[str, float], ...], ...]
     engines: tuple[Seat, ...]
-    trainer: Seat
+    trainers: tuple[Seat, ...]
 
 
 def _bundle(cpus: float, gpus: float, node: str | None) -> dict[str, float]:
@@ -63,7 +63,7 @@ def _bundle(cpus: float, gpus: float, node: str | None) -> dict[str, float]:
 
 
 def _sets(config: OnlineConfig, each: int, machine: Machine) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """GPUs of all engines, and the one of the trainer."""
+    """GPUs of all engines, and of all ranks of the trainer."""
     needed = config.engines * each
     serving = config.serving_gpus if config.serving_gpus is not None else tuple(range(needed))
     if len(serving) != needed:
@@ -73,11 +73,12 @@ def _sets(config: OnlineConfig, each: int, machine: Machine) -> tuple[tuple[int,
             "(serving.tensorParallelSize): name as many as they use"
         )
     free = tuple(gpu for gpu in range(machine.gpus) if gpu not in serving)
-    training = config.training_gpus if config.training_gpus is not None else (serving if config.colocate else free)[:1]
-    if not training:
+    others = serving if config.colocate else free
+    training = config.training_gpus if config.training_gpus is not None else others[: config.trainers]
+    if len(training) < config.trainers:
         raise ConfigError(
-            f"no GPU is left for the trainer: the engines have {list(serving)} of {machine.gpus}. Name fewer in "
-            "online.servingGpus, or set online.colocate"
+            f"{len(training) or 'no'} GPU is left for {config.trainers} trainers: the engines have {list(serving)} of "
+            f"{machine.gpus}. Name fewer in online.servingGpus, lower online.trainers, or set online.colocate for one"
         )
     for name, gpus in (("servingGpus", serving), ("trainingGpus", training)):
         missing = [gpu for gpu in gpus if gpu >= machine.gpus]
@@ -114,23 +115,27 @@ def here(config: OnlineConfig, tensor_parallel_size: int, machine: Machine, *, g
             f"GPUs {named} are named, and this machine has {machine.gpus} that the engine may use (serving.device): "
             "leave online.servingGpus and online.trainingGpus out to serve and train on CPUs"
         )
-    needed = config.engines * config.serving_cpus + config.training_cpus
+    needed = config.engines * config.serving_cpus + config.trainers * config.training_cpus
     if needed > machine.cpus:
         raise ConfigError(
-            f"{config.engines} engines and the trainer reserve {needed:g} CPUs, and there are {machine.cpus}: lower "
-            "online.servingCpus, online.trainingCpus or online.engines"
+            f"engines ({config.engines}) and trainers ({config.trainers}) reserve {needed:g} CPUs, and there are "
+            f"{machine.cpus}: lower online.servingCpus, online.trainingCpus, online.engines or online.trainers"
         )
     each = tensor_parallel_size if gpus else 0
     shares = [serving[i * each : (i + 1) * each] if gpus else None for i in range(config.engines)]
     if config.colocate:
         return _colocated(config, each, shares, training)
+    own = float(gpus)
     return Placement(
         (
             tuple(_bundle(config.serving_cpus, each, None) for _ in shares),
-            (_bundle(config.training_cpus, len(training), None),),
+            tuple(_bundle(config.training_cpus, own, None) for _ in range(config.trainers)),
         ),
-        tuple(Seat(0, i, config.serving_cpus, each, own) for i, own in enumerate(shares)),
-        Seat(1, 0, config.training_cpus, len(training), training or None),
+        tuple(Seat(0, i, config.serving_cpus, each, share) for i, share in enumerate(shares)),
+        tuple(
+            Seat(1, rank, config.training_cpus, own, training[rank : rank + 1] or None)
+            for rank in range(config.trainers)
+        ),
     )
 
 
@@ -146,7 +151,7 @@ def _colocated(
     )
     engines = tuple(Seat(0, i, config.serving_cpus, each * part, own) for i, own in enumerate(shares))
     trainer = Seat(0, host, config.training_cpus, 1 - part if training else 0.0, training or None)
-    return Placement((bundles,), engines, trainer)
+    return Placement((bundles,), engines, (trainer,))
 
 
 def joined(
@@ -173,11 +178,13 @@ def joined(
     training = float(any(node.get(_GPU) for node in trainers) if trainers else gpus)
     each = float(tensor_parallel_size) if gpus else 0.0
     # A group for each: with another number of engines those that stay keep theirs.
+    rank = (_bundle(config.training_cpus, training, TRAINER_NODE),)
+    first = config.trainers
     return Placement(
         (
-            (_bundle(config.training_cpus, training, TRAINER_NODE),),
+            *(rank for _ in range(first)),
             *((_bundle(config.serving_cpus, each, ENGINE_NODE),) for _ in range(config.engines)),
         ),
-        tuple(Seat(i + 1, 0, config.serving_cpus, each, None) for i in range(config.engines)),
-        Seat(0, 0, config.training_cpus, training, None),
+        tuple(Seat(first + i, 0, config.serving_cpus, each, None) for i in range(config.engines)),
+        tuple(Seat(i, 0, config.training_cpus, training, None) for i in range(first)),
     )

@@ -23,11 +23,12 @@ from aurora_core.engine.settings import ADMIN_KEY, Desired
 from aurora_core.errors import ConfigError
 from aurora_core.online import placement
 from aurora_core.online.activation import Activation
-from aurora_core.online.cluster import Cluster, join_ray, start_ray
+from aurora_core.online.cluster import Cluster
+from aurora_core.online.connection import join_ray, start_ray
 from aurora_core.online.endpoint import Endpoint
 from aurora_core.online.engine_actor import START_SECONDS
 from aurora_core.online.prompts import Feed
-from aurora_core.online.setup import Options, engine_setups, trainer_setup
+from aurora_core.online.setup import Options, engine_setups, trainer_setups
 from aurora_core.online.shown import line
 from aurora_core.protocol.trainer import STATUS_FILE, TrainerStatus
 from aurora_core.training.init import first_version
@@ -87,7 +88,7 @@ class Online:
             seats = placement.joined(config.online, each, nodes, gpus=cuda)
         cluster = Cluster(
             engine_setups(config, options, seats),
-            trainer_setup(config, options, seats),
+            trainer_setups(config, options, seats),
             seats,
             options.address is not None,
         )

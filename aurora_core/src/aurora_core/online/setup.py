@@ -82,19 +82,27 @@ def engine_setups(config: DeploymentConfig, options: Options, seats: placement.P
     return setups
 
 
-def trainer_setup(config: DeploymentConfig, options: Options, seats: placement.Placement) -> TrainerSetup:
-    """What the trainer's actor needs."""
-    return TrainerSetup(
-        # Nothing of the engines': a change there leaves it as it is.
-        config=config.model_copy(
-            update={"serving": ServingConfig(), "online": config.online.model_copy(update={"engines": 1})}
-        ),
-        work=options.work,
-        models=options.models,
-        gpus=seats.trainer.numbers,
-        in_use=options.in_use or (options.work / "in-use" if options.own_agents else None),
-        log=options.work / "logs" / "trainer.log" if options.own_agents else None,
-        nice=0 if options.address else _TRAINER_NICE,
-        metrics_port=options.metrics_port,
-        labels=options.labels,
+def trainer_setups(config: DeploymentConfig, options: Options, seats: placement.Placement) -> list[TrainerSetup]:
+    """What the actor of each of the trainer's ranks needs."""
+    # Nothing of the engines': a change there leaves them as they are.
+    shared = config.model_copy(
+        update={"serving": ServingConfig(), "online": config.online.model_copy(update={"engines": 1})}
     )
+    logs = options.work / "logs" if options.own_agents else None
+    return [
+        TrainerSetup(
+            rank=rank,
+            ranks=len(seats.trainers),
+            local=options.address is None,
+            config=shared,
+            work=options.work,
+            models=options.models,
+            gpus=seat.numbers,
+            in_use=options.in_use or (options.work / "in-use" if options.own_agents else None),
+            log=logs and logs / ("trainer.log" if rank == 0 else f"trainer-{rank}.log"),
+            nice=0 if options.address else _TRAINER_NICE,
+            metrics_port=options.metrics_port,
+            labels=options.labels,
+        )
+        for rank, seat in enumerate(seats.trainers)
+    ]

@@ -1,29 +1,44 @@
-"""The trainer's actor: the training loop of the other modes, on samples that engine actors offer."""
+"""The trainer's actors: the training loop of the other modes, on samples that engine actors offer to the first one."""
 
+import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from aurora_core.config import DeploymentConfig
+from aurora_core.online.meeting import Meeting, Roll, listening, meet
 from aurora_core.online.samples import Offer, RaySource, Receipt
 from aurora_core.weights.lease import WriterLease
 from aurora_core.weights.signing import Signing
 
 if TYPE_CHECKING:
+    from aurora_core.models.target import Target
+    from aurora_core.training.follower import Follower
+    from aurora_core.training.parallel import Ranks
     from aurora_core.training.run import TrainingRun
+
+_TICK_SECONDS = 0.5
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainerSetup:
-    """What the trainer's actor needs.
+    """What an actor of the trainer needs.
 
     Attributes:
+        rank: its number; the first one, 0, has the samples, and publishes.
+        ranks: how many there are.
+        local: whether all are on this machine.
         config: of the deployment.
         work: folder of weights and training state.
         models: folder of fetched models.
@@ -35,6 +50,9 @@ class TrainerSetup:
         labels: of every metric.
     """
 
+    rank: int
+    ranks: int
+    local: bool
     config: DeploymentConfig
     work: Path
     models: Path
@@ -45,16 +63,22 @@ class TrainerSetup:
     metrics_port: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The actor's."""
+        return f"trainer-{self.rank}"
+
 
 class TrainerActor:
-    """The trainer. Its methods are called from several threads."""
+    """A rank of the trainer. Its methods are called from several threads."""
 
     def __init__(self, setup: TrainerSetup) -> None:
         self._setup = setup
         self._stopping = threading.Event()
         self._source = RaySource(setup.config.online.in_flight, ray.get)
         self._running = threading.Lock()
-        self._training: TrainingRun | None = None
+        self._roll = Roll(setup.ranks)
+        self._training: TrainingRun | Follower | None = None
 
     def pid(self) -> int:
         """Id of this process."""
@@ -64,19 +88,28 @@ class TrainerActor:
         """See :meth:`RaySource.exchange`."""
         return self._source.exchange(engine, offers, gone, lost)
 
-    def run(self) -> bool:
+    def meet(self, rank: int) -> Meeting | None:
+        """Where another rank is to come, None as long as it is to ask again."""
+        return self._roll.ask(rank, time.monotonic())
+
+    def run(self, first: Any = None) -> bool:  # noqa: ANN401 (an actor's handle)
         """Train; returns whether all steps were taken that were asked for, and False where it was stopped.
 
         A call while another one runs waits for its end.
 
+        Args:
+            first: the actor of the first rank, for the others.
+
         Raises:
-            TrainingError: training cannot continue by itself.
+            TrainingError: training cannot continue by itself, or another rank is gone.
             WeightsError: nothing to start from, or the volume is another trainer's.
         """
         with self._running:
-            return self._train()
+            target = self._target()
+            return self._train(target) if first is None else self._follow(target, first)
 
-    def _train(self) -> bool:
+    def _target(self) -> "Target":
+        """The target, with this process as it is to train."""
         setup, config = self._setup, self._setup.config
         os.nice(setup.nice)
         if setup.log is not None:
@@ -89,18 +122,57 @@ class TrainerActor:
         import torch  # noqa: PLC0415
 
         from aurora_core.models.source import resolve  # noqa: PLC0415
-        from aurora_core.samples.open import largest  # noqa: PLC0415
-        from aurora_core.training.assembled import assembled  # noqa: PLC0415
-        from aurora_core.training.parallel import ALONE  # noqa: PLC0415
-        from aurora_core.training.start import Paths  # noqa: PLC0415
 
         if config.training.threads:
             torch.set_num_threads(config.training.threads)
-        target = resolve(config.target, setup.models, download=False)
+        return resolve(config.target, setup.models, download=False)
+
+    def _gathered(self) -> "Ranks | None":
+        """All ranks, led by this one; None where it is to stop before they are there."""
+        from aurora_core.training.parallel import ALONE  # noqa: PLC0415
+
+        if self._setup.ranks == 1:
+            return ALONE
+        while missing := self._roll.missing(time.monotonic()):
+            if self._stopping.wait(_TICK_SECONDS):
+                return None
+            log.debug("ranks %s are still to come", missing)
+        meeting, server = listening(local=self._setup.local)
+        self._roll.open(meeting)
+        try:
+            return meet(meeting, 0, self._setup.ranks, server=server)
+        finally:
+            self._roll.close()
+
+    def _follow(self, target: "Target", first: Any) -> bool:  # noqa: ANN401 (an actor's handle)
+        from aurora_core.training.follower import Follower  # noqa: PLC0415
+
+        meeting: Meeting | None = None
+        while meeting is None:
+            if self._stopping.wait(_TICK_SECONDS):
+                return False
+            # The first rank may be about to start again.
+            with contextlib.suppress(RayActorError):
+                meeting = ray.get(first.meet.remote(self._setup.rank))
+        group = meet(meeting, self._setup.rank, self._setup.ranks)
+        self._training = following = Follower(self._setup.config.training, target, group)
+        if self._stopping.is_set():
+            following.stop()
+        return following.run()
+
+    def _train(self, target: "Target") -> bool:
+        setup, config = self._setup, self._setup.config
+        from aurora_core.samples.open import largest  # noqa: PLC0415
+        from aurora_core.training.assembled import assembled  # noqa: PLC0415
+        from aurora_core.training.start import Paths  # noqa: PLC0415
+
         self._source.largest = largest(config.samples.max_tokens, target.hidden_size)
         with WriterLease(setup.work / "training", on_lost=self.stop) as lease:
+            ranks = self._gathered()
+            if ranks is None:
+                return False
             paths = Paths.below(setup.work, setup.in_use, lease, Signing.from_environment())
-            training = assembled(config, target, self._source, paths, ALONE, setup.metrics_port, setup.labels)
+            training = assembled(config, target, self._source, paths, ranks, setup.metrics_port, setup.labels)
             self._training = training
             if self._stopping.is_set():
                 training.stop()

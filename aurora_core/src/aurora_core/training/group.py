@@ -16,6 +16,7 @@ from enum import Enum
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import Store  # type: ignore[attr-defined]  # exported without being declared
 
 from aurora_core.arithmetic import short_name
 from aurora_core.errors import ConfigError, TrainingError
@@ -258,15 +259,25 @@ def join(environment: Mapping[str, str]) -> Group:
         ConfigError: the launcher's variables are not all there, or there are more ranks than GPUs on this machine.
         TrainingError: the others do not come.
     """
-    rank, size, backend = rank_of(environment), _ranks(environment), "gloo"
+    rank = rank_of(environment)
     if torch.cuda.is_available():
-        backend, local, gpus = "cpu:gloo,cuda:nccl", int(environment.get(_LOCAL) or 0), torch.cuda.device_count()
+        local, gpus = int(environment.get(_LOCAL) or 0), torch.cuda.device_count()
         if local >= gpus:
             message = f"this machine has {gpus} GPUs, too few for rank {rank}: give torchrun --nproc-per-node={gpus}"
             raise ConfigError(message)
         torch.cuda.set_device(local)
+    return met(None, rank, _ranks(environment))
+
+
+def met(store: Store | None, rank: int, size: int) -> Group:
+    """Join the ranks that meet at a store, or with None at the address that the environment has, and wait for all.
+
+    Raises:
+        TrainingError: the others do not come.
+    """
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, timeout=PATIENCE, rank=rank, world_size=size)
+        dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=size)
     except RuntimeError as error:
         message = f"rank {rank} does not reach the other ones of {size}: {str(error)[:300]}"
         raise TrainingError(message) from error
