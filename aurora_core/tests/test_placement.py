@@ -105,3 +105,14 @@ def test_no_gpu_is_given_twice_and_none_is_oversubscribed(engines, each, gpus, c
             there = [s for s in (*seats.engines, *seats.trainers) if (s.group, s.bundle) == (group, index)]
             assert sum(seat.gpus for seat in there) <= bundle["GPU"] + 1e-9
             assert sum(seat.cpus for seat in there) == pytest.approx(bundle["CPU"])
+
+
+def test_several_trainers_have_a_gpu_each_and_no_engine_notices_how_many():
+    here_ = here(OnlineConfig(trainers=2), 1, Machine(3, 3), gpus=True)
+    assert [seat.numbers for seat in here_.trainers] == [(1,), (2,)]
+    with pytest.raises(ConfigError, match="1 GPU is left for 2 trainers"):
+        here(OnlineConfig(trainers=2), 1, Machine(3, 2), gpus=True)
+    nodes = [{"CPU": 8.0, "GPU": 1.0, ENGINE_NODE: 1.0}, {"CPU": 8.0, "GPU": 4.0, TRAINER_NODE: 4.0}]
+    one, four = (joined(OnlineConfig(trainers=trainers), 1, nodes, gpus=True) for trainers in (1, 4))
+    assert [four.groups[seat.group] for seat in four.trainers] == [one.groups[0]] * 4
+    assert [four.groups[seat.group] for seat in four.engines] == [one.groups[one.engines[0].group]]

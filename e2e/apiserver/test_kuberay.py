@@ -23,6 +23,7 @@ READY = {"status": "True", "reason": "Failed", "lastTransitionTime": "2026-01-01
 SPECS = [
     {},
     {"suspend": True, "training": {"queueName": "night"}},
+    {"training": {"nodes": 2, "gpus": 4}},
     {
         "serving": {"replicas": 4, "tensorParallelSize": 8, "podTemplate": {"spec": {"nodeSelector": {"gpu": "h100"}}}},
         "training": {"gpuResource": "nvidia.com/mig-1g.10gb", "resources": {"limits": {"memory": "64Gi"}}},
@@ -32,8 +33,6 @@ SPECS = [
 
 
 REFUSED = [
-    ({"training": {"nodes": 2}}, "trains with one rank"),
-    ({"training": {"gpus": 2}}, "trains with one rank"),
     ({"training": {"device": "cpu"}}, "engines and trainer compute on the same"),
     ({"samples": {}}, "samples.transport Ray is that of mode Online"),
     ({"mode": "ExternalWithoutDraft"}, "samples.transport Ray is that of mode Online"),

@@ -98,6 +98,23 @@ def test_each_node_has_what_its_actor_asks_for_and_the_head_nothing():
         assert json.loads(given) == {resource: 1}
 
 
+def test_a_trainer_node_takes_as_many_ranks_as_it_has_gpus_and_they_reach_each_other():
+    resource = a_resource(training={"nodes": 2, "gpus": 4})
+    trainers = groups(ray.cluster(resource, IMAGES, "stamp"))["trainer"]
+    assert trainers["replicas"] == 2
+    assert trainers["rayStartParams"]["num-cpus"] == "4"
+    assert json.loads(shlex.split(trainers["rayStartParams"]["resources"])[0]) == {"aurora_trainer": 4}
+    [trainer] = [one for one in trainers["template"]["spec"]["containers"] if one["name"] == "trainer"]
+    assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert yaml.safe_load(config_map(resource)["data"]["online.yaml"])["online"]["trainers"] == 8
+    policy = next(
+        one for one in policies(resource, NetworkPeers(operator=({"podSelector": {}},))) if one["metadata"]["name"] == resource.trainer
+    )
+    mine = [{"podSelector": {"matchLabels": resource.selector("trainer")}}]
+    assert {"from": mine} in policy["spec"]["ingress"]
+    assert {"to": mine} in policy["spec"]["egress"]
+
+
 def test_the_driver_finds_its_node_and_reads_the_full_configuration():
     resource = a_resource(serving={"replicas": 2})
     head = groups(ray.cluster(resource, IMAGES, "stamp"))["head"]["template"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -175,8 +175,8 @@ class Cluster:
             self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
             one.again = now + min(_MOST_AGAIN_SECONDS, _AGAIN_SECONDS * 2 ** (one.failures - 1))
             log.warning("%s ended and is started again: %s", one.name, _summary(error))
-            if one.trains and len(self.trainers) > 1 and isinstance(error, AuroraError):
-                # A process that was one of several ranks meets others again only from its start.
+            if one.trains and isinstance(error, RayTaskError):
+                # What trained has memory, ports and a group of ranks that another attempt must not meet.
                 ray.kill(one.handle, no_restart=False)
         else:
             if one.name == TRAINER and ended:

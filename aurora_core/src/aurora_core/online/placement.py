@@ -7,7 +7,7 @@ from aurora_core.config.online import OnlineConfig
 from aurora_core.errors import ConfigError
 
 ENGINE_NODE, TRAINER_NODE = "aurora_engine", "aurora_trainer"
-"""Ray's custom resources: a node has 1 of the first for each engine that it takes, 1 of the second for the trainer."""
+"""Ray's custom resources: a node has 1 of the first for each engine that it takes, of the second for each trainer."""
 _CPU, _GPU = "CPU", "GPU"
 
 

@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from aurora_core.config import DeploymentConfig
+from aurora_core.listening import wildcard
 from aurora_core.online.meeting import Meeting, Roll, listening, meet
 from aurora_core.online.samples import Offer, RaySource, Receipt
 from aurora_core.weights.lease import WriterLease
@@ -29,6 +30,10 @@ _TICK_SECONDS = 0.5
 
 
 log = logging.getLogger(__name__)
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,10 @@ class TrainerActor:
         """See :meth:`RaySource.exchange`."""
         return self._source.exchange(engine, offers, gone, lost)
 
+    def node(self) -> str:
+        """Id of the node that this process is on."""
+        return _node()
+
     def meet(self, rank: int) -> Meeting | None:
         """Where another rank is to come, None as long as it is to ask again."""
         return self._roll.ask(rank, time.monotonic())
@@ -133,10 +142,11 @@ class TrainerActor:
 
         if self._setup.ranks == 1:
             return ALONE
-        while missing := self._roll.missing(time.monotonic()):
+        if missing := self._roll.missing(time.monotonic()):
+            log.info("waiting for ranks %s", ", ".join(map(str, missing)))
+        while self._roll.missing(time.monotonic()):
             if self._stopping.wait(_TICK_SECONDS):
                 return None
-            log.debug("ranks %s are still to come", missing)
         meeting, server = listening(local=self._setup.local)
         self._roll.open(meeting)
         try:
@@ -155,10 +165,20 @@ class TrainerActor:
             with contextlib.suppress(RayActorError):
                 meeting = ray.get(first.meet.remote(self._setup.rank))
         group = meet(meeting, self._setup.rank, self._setup.ranks)
+        if self._setup.metrics_port is not None and ray.get(first.node.remote()) != _node():
+            self._serve_metrics(self._setup.metrics_port)
         self._training = following = Follower(self._setup.config.training, target, group)
         if self._stopping.is_set():
             following.stop()
         return following.run()
+
+    def _serve_metrics(self, port: int) -> None:
+        """Answer scrapes of this node, of its process alone: what training reports is the first rank's."""
+        from prometheus_client import start_http_server  # noqa: PLC0415
+
+        # Another rank of this node answers already.
+        with contextlib.suppress(OSError):
+            start_http_server(port, wildcard())
 
     def _train(self, target: "Target") -> bool:
         setup, config = self._setup, self._setup.config

@@ -95,7 +95,7 @@ def configured(resource: Resource, process: Literal["engine", "trainer"]) -> str
 
 def online_part(resource: Resource) -> dict[str, Any]:
     """What the driver of mode Online reads of it: all, and how many actors there are."""
-    online = OnlineConfig(engines=resource.spec.serving.replicas)
+    online = OnlineConfig(engines=resource.spec.serving.replicas, trainers=resource.spec.training.ranks)
     return {**_plain(resource, {}), "online": online.model_dump(mode="json", by_alias=True)}
 
 

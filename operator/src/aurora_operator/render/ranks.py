@@ -68,8 +68,8 @@ def indexed(spec: TrainingSpec, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def service(resource: Resource) -> dict[str, Any] | None:
-    """What gives each pod its name in DNS; None where one process trains."""
-    if not several(resource.spec.training):
+    """What gives each pod its name in DNS; None where one process trains, or Ray knows where each is."""
+    if resource.online or not several(resource.spec.training):
         return None
     return {
         "apiVersion": "v1",

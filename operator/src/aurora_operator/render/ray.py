@@ -34,7 +34,7 @@ from aurora_operator.render.pods import (
 from aurora_operator.render.training import QUEUE
 
 ENGINE_RESOURCE, TRAINER_RESOURCE = "aurora_engine", "aurora_trainer"
-"""Ray's custom resources, one of each node: by them the driver finds where an actor belongs."""
+"""Ray's custom resources, which a node has for each actor: by them the driver finds where one belongs."""
 API, KIND = "ray.io/v1", "RayCluster"
 HEAD = "ray-head"
 """Component of the head's pod, and name of its container of Ray's services."""
@@ -157,16 +157,19 @@ def _head(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
     }
 
 
-def _group(name: str, replicas: int, resource_name: str, store_bytes: int, template: dict[str, Any]) -> dict[str, Any]:
+def _group(
+    name: str, replicas: int, resource_name: str, actors: int, store_bytes: int, template: dict[str, Any]
+) -> dict[str, Any]:
+    """A worker group; ``actors`` is how many of them each of its nodes takes."""
     return {
         "groupName": name,
         "replicas": replicas,
         "minReplicas": 0,
         "maxReplicas": max(1, replicas),
         "rayStartParams": {
-            "num-cpus": "1",
+            "num-cpus": str(actors),
             "object-store-memory": str(store_bytes),
-            "resources": shlex.quote(json.dumps({resource_name: 1})),
+            "resources": shlex.quote(json.dumps({resource_name: actors})),
             **_ports(),
         },
         "template": template,
@@ -201,6 +204,7 @@ def cluster(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
                     ENGINES,
                     spec.serving.replicas,
                     ENGINE_RESOURCE,
+                    1,
                     store,
                     pod_template(engines, spec.serving.pod_template),
                 ),
@@ -208,6 +212,7 @@ def cluster(resource: Resource, images: Images, stamp: str) -> dict[str, Any]:
                     TRAINERS,
                     0 if spec.suspend else spec.training.nodes,
                     TRAINER_RESOURCE,
+                    spec.training.gpus,
                     store,
                     pod_template(trainers, spec.training.pod_template),
                 ),
