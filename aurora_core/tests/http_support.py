@@ -1,5 +1,6 @@
 """A server's answers, for tests that need one."""
 
+import contextlib
 import json
 
 
@@ -11,4 +12,6 @@ class Replies:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        # Who asked may have gone.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(content)

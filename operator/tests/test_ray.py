@@ -108,7 +108,9 @@ def test_a_trainer_node_takes_as_many_ranks_as_it_has_gpus_and_they_reach_each_o
     assert trainer["resources"]["limits"]["nvidia.com/gpu"] == "4"
     assert yaml.safe_load(config_map(resource)["data"]["online.yaml"])["online"]["trainers"] == 8
     policy = next(
-        one for one in policies(resource, NetworkPeers(operator=({"podSelector": {}},))) if one["metadata"]["name"] == resource.trainer
+        one
+        for one in policies(resource, NetworkPeers(operator=({"podSelector": {}},)))
+        if one["metadata"]["name"] == resource.trainer
     )
     mine = [{"podSelector": {"matchLabels": resource.selector("trainer")}}]
     assert {"from": mine} in policy["spec"]["ingress"]
