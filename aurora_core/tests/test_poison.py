@@ -11,10 +11,11 @@ from aurora_core.config.parts import SamplesConfig
 from aurora_core.errors import SampleError
 from aurora_core.samples.open import largest, open_source
 from aurora_core.samples.pool import Pool
-from aurora_core.samples.schema import HEADER_BYTES, decode, encode
+from aurora_core.samples.schema import HEADER_BYTES, SCHEMA, _checksum, decode, encode
 from aurora_core.samples.spool import SpoolSink, SpoolSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 MOST = 1 << 22
 
@@ -147,3 +148,21 @@ def test_no_sample_that_may_be_captured_is_too_large(make_sample, spool):
     tokens, width = len(sample.tokens), sample.last.shape[1]
     assert len(encode(sample)) <= largest(tokens, width)
     assert largest(8192, 4096) < 4 << 30
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.uint8])
+def test_tokens_that_are_no_integers_are_not_rounded(target, make_sample, dtype):
+    """A cut to integers would be a plausible text that nobody wrote."""
+    sample = make_sample("odd")
+    tensors = {"tokens": sample.tokens.to(dtype), "aux": sample.aux, "last": sample.last}
+    labels = {"schema": SCHEMA, "request": "odd", "prompt_tokens": "1", "draft_version": "0", "target": sample.target}
+    payload = save(tensors, metadata=labels | {"crc32": _checksum(tensors, labels)})
+    with pytest.raises(SampleError, match="are no integers") as caught:
+        read(payload, target)
+    assert caught.value.reason == "dtype"
+
+
+def test_a_number_that_no_engine_counts_to_leaves_room_for_the_next(make_sample, spool):
+    (spool / f"{'9' * 240}-x.sample").write_bytes(b"junk")
+    SpoolSink(spool, 1 << 40).put("good", encode(make_sample("good")))
+    assert [path.name for path in spool.glob("*good*")] == ["000000000001-good.sample"]

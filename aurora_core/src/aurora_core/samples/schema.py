@@ -22,6 +22,7 @@ from aurora_core.errors import SampleError
 SCHEMA: Final = "aurora-sample/2"
 HEADER_BYTES: Final = 1 << 20
 """Of what stands before its tensors, at most: a header is parsed at once, and takes many times its size in memory."""
+_TOKENS: Final = (torch.int32, torch.int64)
 _CRC: Final = "crc32"
 _CAPTURED: Final = "captured"
 _FIELDS: Final = ("schema", "request", "prompt_tokens", "draft_version", "target", _CRC)
@@ -148,7 +149,7 @@ def _time(text: str) -> float:
         seconds = float(text)
     except ValueError:
         return 0.0
-    return seconds if math.isfinite(seconds) else 0.0
+    return seconds if 0 < seconds < math.inf else 0.0
 
 
 def _is_finite(states: Tensor) -> bool:
@@ -194,6 +195,8 @@ def decode(
             "dtype",
             f"sample {request} is {aux.dtype} and {last.dtype}, this trainer reads {readable}: set samples.dtype",
         )
+    if tokens.dtype not in _TOKENS:
+        raise SampleError("dtype", f"sample {request} has tokens of {tokens.dtype}, which are no integers")
     if aux.shape[-1] != aux_width or last.shape[-1] != hidden:
         raise SampleError(
             "shape",

@@ -21,6 +21,7 @@ from aurora_core.errors import SampleError, TransportError
 log = logging.getLogger(__name__)
 
 _SUFFIX, _PART = ".sample", ".part"
+_MOST_DIGITS = 18
 _ABANDONED_SECONDS = 3600.0
 """A part that was not touched for so long is of an engine that was killed while it wrote."""
 
@@ -109,7 +110,8 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
     for path in folder.glob(f"*{_SUFFIX}"):
         order = path.name.split("-", 1)[0]
         if order.isdecimal():
-            found.append((int(order), path))
+            # One that no engine counts to is none of ours: the next number would not fit into a file's name.
+            found.append((int(order) if len(order) <= _MOST_DIGITS else 0, path))
     return sorted(found)
 
 
