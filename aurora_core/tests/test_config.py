@@ -106,6 +106,13 @@ def test_an_argument_under_which_the_loop_would_break_is_refused_with_the_reason
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",),
         ("-----BEGIN PRIVATE KEY-----",),
         ("--tokenizer-path", "https://user:pass@host/x"),
+        ("--api-k", "a"),
+        ("--api=a",),
+        ("--admin-api", "a"),
+        ("--hicache-storage-backend-extra-config", '{"master": "m:1", "password": "a"}'),
+        ("--model-loader-extra-config", '{"aws_secret_access_key" : "a"}'),
+        ("--tokenizer-path", "https://host/x?a=1&sig=abc"),
+        ("--log-level", "github_pat_abcdefgh"),
     ],
 )
 def test_an_argument_that_shows_a_credential_is_refused_and_not_quoted(arguments):
@@ -123,6 +130,8 @@ def test_an_argument_that_shows_a_credential_is_refused_and_not_quoted(arguments
         ("--max-total-tokens", "4096", "--speculative-token-map", "/data/map.pt"),
         ("--prompt-tokens-buckets", "tse", "1", "2"),
         ("--tokenizer-metrics-custom-labels-header", "x-team"),
+        ("--json-model-override-args", '{"eos_token": "x", "key": "y", "api_key": ""}'),
+        ("--load-format", "https://host/x?a=1"),
         ("--served-model-name", "basic_model", "--dist-init-addr", "http://a:80/b@c"),
     ],
 )

@@ -113,6 +113,8 @@ FORBIDDEN = [
     (container(envFrom=[{"secretRef": {"name": "other"}}]), "Secret"),
     (container(env=[{"name": "X", "valueFrom": {"secretKeyRef": {"name": "o", "key": "k"}}}]), "Secret"),
     ({"initContainers": [{"name": "x", "image": "i", "envFrom": [{"secretRef": {"name": "o"}}]}]}, "Secret"),
+    (container(env=[{"name": "X_API_KEY", "value": "abc"}]), "resembles a credential"),
+    ({"initContainers": [{"name": "x", "args": ["--log-level", "hf_abcdefgh"]}]}, "resembles a credential"),
 ]
 ALLOWED = [
     ephemeral(storageClassName="fast"),
@@ -124,6 +126,7 @@ ALLOWED = [
     container(
         readinessProbe={"httpGet": {"port": 80, "path": "/ready"}}, lifecycle={"preStop": {"sleep": {"seconds": 1}}}
     ),
+    container(env=[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "TOKEN", "value": "/run/token"}]),
     container(env=[{"name": "NCCL_DEBUG", "value": "INFO"}], resources={"limits": {"cpu": 2, "memory": "1Gi"}}),
     {"securityContext": {"runAsUser": 1000, "fsGroup": 1000, "runAsNonRoot": True}},
     {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
@@ -180,6 +183,9 @@ def test_a_template_s_fields_are_explained():
         "iam.amazonaws.com/role",
         "sidecar.istio.io/userVolume",
         "sidecar.istio.io/userVolumeMount",
+        "v1.multus-cni.io/default-network",
+        "cdi.k8s.io/gpus",
+        "devices.nri.io/container.engine",
     ],
 )
 def test_an_annotation_borrows_no_rights(key):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import yaml
+from aurora_core.config.arguments import CREDENTIAL
 from aurora_operator.api.schema import crd
 from aurora_operator.api.spec import Spec
 
@@ -63,3 +64,8 @@ def test_the_examples_are_read_by_the_models():
     body = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     spec = Spec.model_validate(body["spec"])
     assert spec.training.hyperparameters.ttt_length == spec.draft.num_steps
+
+
+def test_the_chart_s_policy_knows_a_credential_as_arguments_do():
+    policy = (ROOT / "charts" / "aurora-operator" / "templates" / "admission.yaml").read_text()
+    assert f"t.matches('{CREDENTIAL}')" in policy

@@ -23,11 +23,18 @@ _REFUSED = {
 CREDENTIAL_NAME = "^--([a-zA-Z0-9_-]*[-_])?(key|apikey|token|secret|password|passwd|passphrase|credentials?)(=|$)"
 """What an argument's name is where its value is a credential. In the syntax that Python and RE2 share, as the next."""
 CREDENTIAL = (
-    "(^|[^A-Za-z0-9_./-])((hf_|sk-|gh[pousr]_|glpat-|xox[abprs]-|nvapi-|AKIA|ASIA)[A-Za-z0-9_-]{6,}|"
-    "eyJ[A-Za-z0-9_-]{6,}[.][A-Za-z0-9_-]+|([Bb]earer|[Bb]asic) +[A-Za-z0-9._~+/=-]{6,})|"
-    "-----BEGIN [A-Z ]*PRIVATE KEY|://[^/@ ]*:[^/@ ]*@"
+    "(^|[^A-Za-z0-9_./-])((hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|nvapi-|gsk_|xai-|npm_|pypi-|dckr_pat_|AIza|"
+    "hvs[.]|AKIA|ASIA)[A-Za-z0-9_-]{6,}|eyJ[A-Za-z0-9_-]{6,}[.][A-Za-z0-9_-]+|"
+    "([Bb]earer|[Bb]asic) +[A-Za-z0-9._~+/=-]{6,})|"
+    "-----BEGIN [A-Z ]*PRIVATE KEY|://[^/@ ]*:[^/@ ]*@|"
+    "[?&](token|sig|signature|api_?key|access_?token|password|X-Amz-Signature)=[^&]|"
+    '"([A-Za-z0-9_-]*[-_])?(api[-_]?key|access[-_]?key|auth[-_]?token|access[-_]?token|secret|password|passwd|'
+    'passphrase)" *: *"[^"]'
 )
-"""What resembles a credential in a value: a known service's token, a JWT, a header, a private key, a URL's password."""
+"""What resembles a credential in a value: a known service's token, a JWT, a header, a private key, a password of a URL
+or of JSON. The chart's admission policy has the same for podTemplates."""
+_KEYS = (("--ap", "--api-key"), ("--admin", "--admin-api-key"))
+"""The shortest abbreviation of SGLang's own keys, and their names."""
 SHOWN = (
     "contains what resembles a key or token: arguments are stored, logged and listed as processes, where others read "
     "them; use serving.apiKeySecret or target.tokenSecret"
@@ -41,7 +48,9 @@ def _name(argument: str) -> str:
 def credential(arguments: Sequence[str]) -> str | None:
     """Which of an engine's further arguments would show a credential, without its value; None where none does."""
     for at, argument in enumerate(arguments):
-        if re.search(f"{CREDENTIAL_NAME}|{CREDENTIAL}", argument):
+        # SGLang takes abbreviations.
+        short = any(full.startswith(_name(argument)) and argument.startswith(least) for least, full in _KEYS)
+        if short or re.search(f"{CREDENTIAL_NAME}|{CREDENTIAL}", argument):
             return f"argument {at + 1} {SHOWN}"
     return None
 
