@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import command_line
 import parallel_support as support
@@ -166,9 +165,8 @@ def test_a_rank_that_dies_ends_the_other_and_a_rerun_resumes(make_work, target, 
     work = make_work("killed")
     ranks = support.launch(2, support.train, work, target.path, {}, (dies, 7))
     ranks[dies].join(60)
-    began = time.monotonic()
-    codes = support.ended(ranks)
-    assert time.monotonic() - began < 20
+    # Long before the ten minutes that a rank waits for one that is there.
+    codes = support.ended(ranks, 60)
     assert codes == [-signal.SIGKILL if rank == dies else support.LOST for rank in (0, 1)]
     assert support.ended(support.launch(2, support.train, work, target.path, {"num_train_steps": 8})) == [0, 0]
     steps = [step for step, _ in map(json.loads, (work / "losses.jsonl").read_text().splitlines())]
