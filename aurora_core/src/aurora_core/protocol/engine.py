@@ -34,8 +34,9 @@ class StratumCounters(Message):
 class ArmCounters(Message):
     """What one engine counted under one draft version and number of draft steps.
 
-    Another counter is a field here and a metric in :mod:`aurora_core.protocol.metrics`: the plugin fills it, the agent
-    exports it, the gate may read it.
+    Another counter is a field here, with its metric of :mod:`aurora_core.protocol.metrics`. ``engine/counters.py``
+    counts it, the agent exports every field alike under its metric's name, and the operator's ``promotion/counters.py``
+    names those that the gate reads.
     """
 
     version: Number
