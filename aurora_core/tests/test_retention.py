@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from aurora_core.config.strata import StrataConfig
 from aurora_core.engine import sender as sender_module
 from aurora_core.engine.counters import CycleCounters
 from aurora_core.engine.runtime import Runtime
@@ -142,14 +143,24 @@ def test_a_request_that_opted_out_or_gave_more_than_tokens_is_counted_and_leaves
     runtime.sender = SimpleNamespace(drop=dropped.append)
     runtime.capture = Capture()
     runtime.swap = SimpleNamespace(state=SimpleNamespace(live=0))
-    given = {"private": {"params": dict(NOT_CAPTURED)}, "vectors": {"input_embeds": [[0.5], [0.5]]},
-             "replaced": {"positional_embed_overrides": object()}, "usual": {},
-             "image": {"multimodal_inputs": SimpleNamespace(mm_items=[object()])},
-             "text": {"multimodal_inputs": SimpleNamespace(mm_items=[])}}  # fmt: skip
+    named = ({"name": "law", "values": ["1"], "capture": False}, {"name": "sales", "values": ["2"]})
+    runtime._strata = StrataConfig(by="Header", header="x-customer", named=named)
+    given = {
+        "private": {"params": dict(NOT_CAPTURED)},
+        "law": {"key": "aurora/law/"},
+        "sales": {"key": "aurora/sales/"},
+        "forged": {"key": "aurora/other/aurora/law/"},
+        "vectors": {"input_embeds": [[0.5], [0.5]]},
+        "replaced": {"positional_embed_overrides": object()},
+        "usual": {},
+        "image": {"multimodal_inputs": SimpleNamespace(mm_items=[object()])},
+        "text": {"multimodal_inputs": SimpleNamespace(mm_items=[])},
+    }
     for rid, what in given.items():
         request = SimpleNamespace(
             rid=rid,
             sampling_params=SimpleNamespace(custom_params=what.get("params")),
+            routing_key=what.get("key"),
             input_embeds=what.get("input_embeds"),
             positional_embed_overrides=what.get("positional_embed_overrides"),
             multimodal_inputs=what.get("multimodal_inputs"),
@@ -158,8 +169,8 @@ def test_a_request_that_opted_out_or_gave_more_than_tokens_is_counted_and_leaves
             kv=SimpleNamespace(req_pool_idx=0),
         )
         runtime.released(request, torch.zeros(1, 8, dtype=torch.int64), "finished")
-    assert runtime.capture.got == ["usual", "text"]
-    assert dropped == ["opted_out", "embeddings", "embeddings", "media"]
+    assert runtime.capture.got == ["sales", "forged", "usual", "text"]
+    assert dropped == ["opted_out", "opted_out", "embeddings", "embeddings", "media"]
 
 
 @given(st.text(max_size=40))

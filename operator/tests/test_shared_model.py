@@ -93,3 +93,5 @@ def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is
     assert (shown["by"], shown["header"], shown["named"]) == ("Header", "x-team", [named])
     heavier = {**strata, "named": [{**named, "weight": 3, "maxRegression": 0.2}], "other": {"weight": 0}}
     assert engine(strata=heavier)["strata"] == shown
+    kept_out = {**named, "capture": False}
+    assert engine(strata={**strata, "named": [kept_out]})["strata"]["named"] == [kept_out]

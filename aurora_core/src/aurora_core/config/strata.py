@@ -23,6 +23,8 @@ class StratumConfig(Config):
     """Its name, in status, messages and metrics."""
     values: tuple[StratumValue, ...] = Field(min_length=1, max_length=32)
     """What its requests show: values of the header, their hashes, or names of adapters."""
+    capture: bool = True
+    """Whether its requests may become samples: false keeps a customer, known by its API key, out of training."""
 
 
 class StrataConfig(Config):
@@ -44,6 +46,10 @@ class StrataConfig(Config):
     def names(self) -> tuple[str, ...]:
         """Names of all strata, ``other`` last."""
         return (*(one.name for one in self.named), OTHER)
+
+    def may_be_captured(self, name: str) -> bool:
+        """Whether requests of a stratum may become samples."""
+        return all(one.capture for one in self.named if one.name == name)
 
     def of(self, value: str) -> str:
         """The stratum of what a request shows."""

@@ -133,7 +133,7 @@ class Runtime:
         if how != "finished":
             self.sender.drop("aborted")
             return
-        if not may_be_captured(request.sampling_params.custom_params):
+        if not (may_be_captured(request.sampling_params.custom_params) and self._stratum_may_be(request)):
             self.sender.drop("opted_out")
             return
         if request.input_embeds is not None or request.positional_embed_overrides is not None:
@@ -147,6 +147,10 @@ class Runtime:
         tokens = torch.tensor([*request.origin_input_ids, *request.output_ids_through_stop], dtype=torch.int64)
         slots = req_to_token[request.kv.req_pool_idx, : tokens.shape[0] - 1].to("cpu", torch.int64)
         self.capture.collect(request.rid, tokens, len(request.origin_input_ids), slots, self.swap.state.live)
+
+    def _stratum_may_be(self, request: Any) -> bool:
+        """Whether what a request shows, an API key or a header, lets it be captured."""
+        return self._strata is None or self._strata.may_be_captured(stratum_of(self._strata, request.routing_key))
 
     # --- what the outside may ask ----------------------------------------------------------------------------
 

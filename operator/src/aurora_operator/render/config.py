@@ -70,6 +70,9 @@ def _plain(resource: Resource, exclude: dict[str, Any]) -> dict[str, Any]:
     serving = part.get("serving", {})
     if serving.get("strata", ...) is None:
         del serving["strata"]
+    for stratum in serving.get("strata", {}).get("named", ()):
+        if stratum["capture"]:
+            del stratum["capture"]
     samples = part.get("samples", {})
     for field in _LATER:
         name = to_camel(field)
