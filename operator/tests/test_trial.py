@@ -57,6 +57,16 @@ def test_without_evidence_nothing_happens_but_a_reason(found):
     assert (at.stable.version, at.candidate.version, at.reason) == (2, 5, "NoData")
 
 
+def test_a_trial_that_began_in_the_future_begins_again_and_not_only_then():
+    def begun(since):
+        status = Status(stable=STABLE, candidate=TRIAL.model_copy(update={"since": since}), decided=4)
+        return analyse(status, versions=[Published(5, 2.0)])
+
+    at = begun(later(1e9))
+    assert (at.candidate.version, at.candidate.since, at.decided) == (5, NOW, 4)
+    assert begun(later(300)).candidate.since == later(300)
+
+
 def test_a_day_without_traffic_ends_the_trial_and_burns_no_version():
     late = NOW + timedelta(days=1)
     quiet, versions = Evidence(candidate_requests=3, stable_requests=2), [Published(5, 2.0)]

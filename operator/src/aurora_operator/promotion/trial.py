@@ -24,6 +24,9 @@ better at all."""
 SUPERSEDE_YOUNG = 1.03
 """The same, while the candidate has too little evidence for any estimate: then little is lost."""
 
+_CLOCKS = timedelta(hours=1)
+"""By how much clocks of two operators may differ."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -75,13 +78,18 @@ def on_probation(spec: Spec, stable: Stable, now: datetime) -> bool:
     return stable.previous is not None and now - stable.since < timedelta(seconds=spec.promotion.probation_seconds)
 
 
+def _begun(candidate: Candidate | None, now: datetime) -> Candidate | None:
+    """A trial, unless its beginning lies in the future, where it would stay until then: it begins again."""
+    return None if candidate is not None and candidate.since > now + _CLOCKS else candidate
+
+
 def advance(spec: Spec, status: Status, seen: Seen) -> Progress:
     """One analysis."""
     now = seen.now
     stable = status.stable or first_stable(spec, now)
     at = Progress(
         stable,
-        status.candidate,
+        _begun(status.candidate, now),
         status.decided,
         tuple(status.history),
         (),
