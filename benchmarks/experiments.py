@@ -3,8 +3,8 @@
 ``measure`` makes data once (prompts of four domains, answered by the target), trains every variant of
 ``efficiency/variants.py`` from the same start on equally many tokens with several seeds, dealt to processes that share
 one device, and simulates accept lengths on held-out prompts. Each run is appended to a file at once, so that one that
-is cut off loses only what was not finished; how many tokens a run has follows from a calibration, so that all fit the
-time. ``pages`` compares, with paired intervals, and writes ``docs/experiments``.
+is cut off loses only what was not finished, and ``--resume`` does the rest; how many tokens a run has follows from a
+calibration, so that all fit the time. ``pages`` compares, with paired intervals, and writes ``docs/experiments``.
 
 On a GPU: python benchmarks/experiments.py measure --model FOLDER --device cuda --workers 8 --seconds 220 --out FOLDER
 On a CPU, with less of all: python benchmarks/experiments.py measure --small --seconds 1800 --out FOLDER
@@ -16,7 +16,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from efficiency.trainer import Job
 from efficiency.variants import VARIANTS, Baseline, Variant
 from efficiency.workers import OneProcess, Workers, appended, tokens_of_a_run
 
-SMALL = Amount(prompts=32, heldout=12, tokens=40, domains=2, together=32, kinds=("greedy",))
+SMALL = Amount(prompts=56, heldout=20, tokens=40, domains=2, together=32)
 OF_CPU = Baseline(vocabulary=2048, batch=4, warmup=5)
 """Shorter steps than those of ``examples/smollm2.yaml``, so that a run of a minute has enough of them."""
 ROOT = Path(__file__).parent.parent
@@ -65,6 +65,23 @@ def _heading(options: argparse.Namespace, device: torch.device, amount: Amount, 
     }
 
 
+def _earlier(found: Path, options: argparse.Namespace, alike: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What an earlier call of the same kind measured, its heading first; nothing where there is nothing to resume.
+
+    Raises:
+        SystemExit: it measured something else.
+    """
+    if not (options.resume and found.exists()):
+        return []
+    lines: list[dict[str, Any]] = [json.loads(line) for line in found.read_text().splitlines()]
+    wished = ("tokens",) if options.tokens else ()
+    for key in ("machine", "torch", "transformers", "model", "workers", "seeds", "amount", "baseline", *wished):
+        if json.dumps(lines[0][key]) != json.dumps(alike[key]):
+            message = f"{found} has {key} {lines[0][key]}, not {alike[key]}: measure into another --out"
+            raise SystemExit(message)
+    return lines
+
+
 def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
     """Make data, calibrate, and run what fits."""
     began = time.monotonic()
@@ -88,14 +105,20 @@ def measure(options: argparse.Namespace, variants: Sequence[Variant]) -> None:
             left = options.seconds - (time.monotonic() - began)
             fitting = tokens_of_a_run(variants, options.seeds, left * options.workers * _RESERVE, calibration)
             tokens = options.tokens or max(fitting, options.least_tokens)
-            seconds = tokens / calibration[0]
-            heading = {**_heading(options, device, amount, baseline), "tokens": tokens, "seconds": round(seconds, 2),
-                       "data_seconds": round(made, 1), "calibration": [round(x, 3) for x in calibration]}  # fmt: skip
-            found.write_text(json.dumps(heading) + "\n")
+            heading = {**_heading(options, device, amount, baseline), "tokens": tokens,
+                       "seconds": round(tokens / calibration[0], 2), "data_seconds": round(made, 1),
+                       "calibration": [round(x, 3) for x in calibration]}  # fmt: skip
+            earlier = _earlier(found, options, heading)
+            if earlier:
+                heading = earlier[0]
+            else:
+                found.write_text(json.dumps(heading) + "\n")
             print(json.dumps(heading), flush=True)
+            there = {(run["variant"], run["seed"]) for run in earlier[1:]}
             jobs = [
-                Job(one, seed, tokens, seconds, baseline) for one in variants for seed in _seeds(one, options.seeds)
-            ]
+                Job(one, seed, heading["tokens"], heading["seconds"], baseline)
+                for one in variants for seed in _seeds(one, options.seeds) if (one.name, seed) not in there
+            ]  # fmt: skip
             done = workers.run(jobs, began + options.seconds, appended(found))
             print(f"{done} of {len(jobs)} runs in {time.monotonic() - began:.0f} s", flush=True)
         finally:
@@ -124,6 +147,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="of a run; by default what fits")
     parser.add_argument("--least-tokens", type=int, default=0, help="of a run, even if not all runs fit")
     parser.add_argument("--only", nargs="*", help="names of variants")
+    parser.add_argument("--resume", action="store_true", help="run what an earlier call in --out has not finished")
     parser.add_argument("--small", action="store_true", help="what a CPU has time for")
     parser.add_argument("--data", type=Path, help="folder of data that an earlier call has made, or that is kept")
     parser.add_argument("--out", type=Path, default=Path("experiments"), help="folder of what was measured")

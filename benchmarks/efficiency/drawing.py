@@ -6,7 +6,8 @@ from efficiency.variants import Policy
 
 _REUSE = 4
 """How often a sample that arrived is drawn, on average."""
-_NEWEST, _POOL = 64, 600
+_NEWEST, _POOL = 4, 600
+"""The newest are one in so many of those that are there; and how many are there at most."""
 
 
 class Order:
@@ -53,7 +54,8 @@ class Order:
         new, self._coming = self._coming[: max(0, due)], self._coming[max(0, due) :]
         self._arrived += len(new)
         self._waiting = [*self._waiting, *new][-_POOL:]
-        pool = self._waiting[-_NEWEST:] if self._policy == "newest" else self._waiting
+        newest = max(count, len(self._waiting) // _NEWEST)
+        pool = self._waiting[-newest:] if self._policy == "newest" else self._waiting
         noise = dict(zip(pool, torch.rand(len(pool), generator=self._generator).tolist(), strict=True))
         fresh = self._policy == "least used"
         found = sorted(pool, key=lambda at: (self._uses[at] if fresh else 0, noise[at]))[:count]

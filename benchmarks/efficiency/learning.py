@@ -14,13 +14,15 @@ from aurora_core.samples.batch import Batch
 from aurora_core.samples.schema import Sample
 from torch import Tensor
 
-from efficiency.data import Recorded, on, recorded, with_prompt_rows
+from efficiency.data import Kind, Recorded, on, recorded, with_prompt_rows
 from efficiency.drawing import Order
 from efficiency.trainer import Job, VariantTrainer
 from efficiency.variants import Phase, Variant
 
 STEPS = {"cpu": (3,), "cuda": (3, 7)}
 """Draft steps of the simulated engine: what is decided on, and a longer chain where there is time for it."""
+_HELD: dict[str, tuple[Kind, ...]] = {"cpu": ("greedy",), "cuda": ("greedy", "sampled")}
+"""Held-out answers that are measured: those that are decided on, and sampled ones where there is time for it."""
 _TOGETHER = 64
 _MOST_SECONDS = 2.5
 """Of the seconds that all are given, until a faster variant is no longer trained."""
@@ -40,7 +42,7 @@ class Setup:
         self._all = recorded(folder, device)
         self.domains = list(dict.fromkeys(one.domain for one in self._all))
         self._held: dict[str, list[tuple[list[int], Batch]]] = {}
-        for kind in ("greedy", "sampled"):
+        for kind in _HELD[device.type]:
             for domain in self.domains:
                 some = [r.sample for r in self._all if r.heldout and r.domain == domain and r.kind == kind]
                 if not some:

@@ -110,14 +110,15 @@ def _method(runs: Runs) -> str:
     base = head["baseline"]
     domains = ("two domains (python, email)", "four domains")[amount["domains"] > _FEW_DOMAINS]
     settings = ", ".join(f"{key} {value:g}" for key, value in base["training"].items())
+    sampled = ", and once more at temperature 0.8" if "sampled" in amount["kinds"] else ""
     how = (
         f"SmolLM2-135M-Instruct answered {amount['prompts']} prompts of each of {domains} greedily, up to "
-        f"{amount['tokens']} tokens each; {amount['heldout']} prompts of each domain are held out. Every variant "
-        f"trains an EAGLE3 draft from nothing with the project's own trainer on the same {head['tokens']:,} generated "
-        f"tokens, counted each time that they are drawn; {head['seeds']} seeds. The accept length is simulated on "
-        "held-out prompts with three draft steps: the verify cycles of greedy serving. The baseline has a draft "
-        f"vocabulary of {base['vocabulary']}, {base['batch']} samples a step, {base['warmup']} steps of warm-up, and "
-        f"{settings}."
+        f"{amount['tokens']} tokens each{sampled}; {amount['heldout']} prompts of each domain are held out. Every "
+        f"variant trains an EAGLE3 draft from nothing with the project's own trainer on the same {head['tokens']:,} "
+        f"generated tokens, counted each time that they are drawn; {head['seeds']} seeds. The accept length is "
+        "simulated on held-out prompts with three draft steps: the verify cycles of greedy serving. The baseline has "
+        f"a draft vocabulary of {base['vocabulary']} tokens, {base['batch']} samples a step, {base['warmup']} "
+        f"steps of warm-up, and {settings}."
     )
     reading = (
         "*At equal tokens* is the difference to the variant beside it, over all seeds together, with the interval that "

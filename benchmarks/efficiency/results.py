@@ -62,9 +62,6 @@ def compacted(lines: Sequence[str]) -> dict[str, Any]:
         for point in run["points"]:
             three, seven = point["counts"]["3"], point["counts"].get("7", {})
             kinds = {
-                kind: {n.split()[0]: p for n, p in three.items() if n.endswith(kind)} for kind in ("greedy", "sampled")
-            }
-            kinds = {
                 kind: {name.split()[0]: pairs for name, pairs in three.items() if name.endswith(kind)}
                 for kind in ("greedy", "sampled")
             }

@@ -198,15 +198,19 @@ _ABA = [
 
 _ALL = (*_RATES, *_LOSSES, *_UNROLL, *_WEIGHTS, *_OPTIMIZERS, *_TRAFFIC, *_DRIFT, *_ABA)
 _FIRST = (
-    "lr 0.002", "lr 0.0003", "unroll 5", "unroll 1", "loss: log acceptance", "loss: adaptive mixture", "frozen head",
-    "random layer and head", "A, B, A, replay 0%", "A, B, A, replay 25%", "A, B, A, replay 50%", "prompt rows",
-    "Muon, lr 1e-3", "batch doubled", "batch halved", "betas 0.9, 0.999", "averaged weights 0.98", "vocabulary smaller",
-    "cosine to 0", "loss: rejected 0.1", "loss: hardness 0.5", "step weights 1.0", "loss: survival", "lr 0.004",
-    "loss: total variation", "loss: KL and cross entropy", "no warm-up", "arriving, least used first",
-    "arriving, newest first", "drift, constant rate", "drift, a new draft", "drift, vocabulary kept",
-    "vocabulary larger", "loss: reverse KL", "unroll 2", "batch doubled, lr 2e-3", "Muon, lr 3e-3",
-    "drift, cosine over all of it", "drift, cosine, restarted", "arriving, uniform", "python alone", "email alone",
-    "loss: forward KL", "trained on sampled answers", "unroll 7", "A, B, A, the pool's order", "lr 1e-05", "lr 0.0001",
+    "Muon, lr 1e-3", "prompt rows", "arriving, least used first", "arriving, newest first", "arriving, uniform",
+    "batch doubled", "batch halved", "averaged weights 0.98", "step weights 1.0", "betas 0.9, 0.999",
+    "vocabulary smaller", "vocabulary larger", "gradient norm 2.5", "gradient norm 0.3", "cosine to 0", "no warm-up",
+    "weight decay 0.1", "drift, constant rate", "drift, vocabulary kept", "drift, a new draft", "python alone",
+    "email alone", "trained on sampled answers", "lr 0.002", "lr 0.0003", "unroll 5", "unroll 1",
+    "loss: log acceptance", "loss: adaptive mixture", "loss: total variation", "loss: reverse KL",
+    "loss: cross entropy", "loss: rejected 0.1", "loss: hardness 0.5", "loss: survival", "frozen head",
+    "random layer and head", "A, B, A, replay 0%", "A, B, A, replay 25%", "Muon, lr 3e-3", "step weights 0.6",
+    "averaged weights 0.995", "batch doubled, lr 2e-3", "batch halved, lr 5e-4", "drift, cosine over all of it",
+    "drift, cosine, restarted", "drift, warm-up again", "drift, moments reset", "trained on both", "unroll 2",
+    "random layer, borrowed head", "A, B, A, replay 50%", "A, B, A, the pool's order", "lr 0.004",
+    "loss: KL and total variation", "loss: KL and cross entropy", "loss: sharpened", "cosine to a tenth",
+    "betas 0.9, 0.99", "batch fourfold, lr 2e-3", "unroll 7", "lr 1e-05", "lr 0.0001",
 )  # fmt: skip
 VARIANTS: tuple[Variant, ...] = (
     Variant("baseline", "baseline"),
