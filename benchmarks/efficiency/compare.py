@@ -9,7 +9,8 @@ from aurora_core.evaluation.intervals import Estimate, difference
 from efficiency.results import Pairs, Point, Runs
 
 Verdict = Literal["better", "worse", "not resolved"]
-_FEWEST_SEEDS = 2
+FEWEST_SEEDS = 2
+"""Of both variants, without which there is no verdict."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ def effect(
     seeds = [sorted(seed for seed, points in runs.items() if when in points)
              for runs, when in zip((one, other), at, strict=True)]  # fmt: skip
     shared = sorted(set(seeds[0]) & set(seeds[1]))
-    if len(shared) >= _FEWEST_SEEDS:
+    if len(shared) >= FEWEST_SEEDS:
         seeds = [shared, shared]
-    if min(map(len, seeds)) < _FEWEST_SEEDS:
+    if min(map(len, seeds)) < FEWEST_SEEDS:
         return None
     pairs = [[_requests(runs[seed][when], domains) for seed in of]
              for runs, when, of in zip((one, other), at, seeds, strict=True)]  # fmt: skip

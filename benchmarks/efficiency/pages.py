@@ -17,6 +17,8 @@ from efficiency.variants import VARIANTS, A, B, Variant
 _COLOURS = {"better": "#2b7bba", "worse": "#b03030", "not resolved": "#8c8c8c"}
 _FEW_DOMAINS = 2
 """Of what a CPU has time for."""
+_SAME_STEPS = ("baseline", "noise", "learning rate", "step weights", "betas", "gradient norm", "weight decay")
+"""Groups whose variants cost what the baseline costs, but for unrolls of another length."""
 Notes = Mapping[str, str]
 """By group, what was concluded and done; written by people."""
 
@@ -44,14 +46,14 @@ def _seeds(found: Effect) -> str:
     return ", ".join(f"{one:+.3f}" for one in found.by_seed)
 
 
-def _table(runs: Runs, group: str) -> list[str]:
+def _table(runs: Runs, question: Question) -> list[str]:
     rows = ["| variant | beside | accept length | at equal tokens | each seed | at equal seconds | verdict |",
             "|---|---|---|---|---|---|---|"]  # fmt: skip
     for variant in VARIANTS:
-        found = _effects(runs, variant, "tokens") if variant.group == group else None
+        found = _effects(runs, variant, "tokens") if variant.group == question.group else None
         if found is None:
             continue
-        timed = None if group == "loss" else _effects(runs, variant, "seconds")
+        timed = _effects(runs, variant, "seconds") if question.timed else None
         rows.append(
             f"| {variant.name} | {variant.against}: {found.before:.3f} | {found.after:.3f} | {_shown(found)} "
             f"{_seeds(found)} | {_shown(timed)} {found.verdict} |"
@@ -91,7 +93,7 @@ def command(runs: Runs, names: list[str]) -> str:
 
 def _part(runs: Runs, question: Question, notes: Notes) -> list[str]:
     mine = [one for one in VARIANTS if one.group == question.group]
-    rows = _table(runs, question.group)
+    rows = _table(runs, question)
     lines = [f"## {question.title}", "", _filled(question.text), ""]
     phases = _forgetting(runs) if question.group == "forgetting" else []
     compared = [*rows, ""] if len(rows) > 2 else []
@@ -103,6 +105,13 @@ def _part(runs: Runs, question: Question, notes: Notes) -> list[str]:
     lines += _missing(runs, question.group)
     names = list(dict.fromkeys([name for one in mine if one.name in runs.points for name in (one.against, one.name)]))
     return [*lines, "```", command(runs, names), "```", ""]
+
+
+def _range(runs: Runs) -> str:
+    """Seconds of the same steps, from the least to the most."""
+    names = [one.name for one in VARIANTS if one.group in _SAME_STEPS and "ttt_length" not in one.training]
+    found = [of_seed["tokens"].seconds for name in names for of_seed in runs.points.get(name, {}).values()]
+    return f"{min(found):.1f} to {max(found):.1f}"
 
 
 def _method(runs: Runs) -> str:
@@ -125,7 +134,9 @@ def _method(runs: Runs) -> str:
         "covers it with 95 % confidence over requests (paired, bias-corrected and accelerated bootstrap). It knows "
         "nothing of the seeds, so a difference is called better or worse only where the interval leaves zero out and "
         "every seed agrees; all else is not resolved. Of many comparisons some are resolved by chance. *At equal "
-        f"seconds* each is measured when it was trained for {head['seconds']:.1f} seconds of its process."
+        f"seconds* each is measured when it was trained for {head['seconds']:.1f} seconds of its process. That is "
+        f"rough, for other work on the machine made the same steps take {_range(runs)} seconds, and given only where "
+        "a variant costs clearly more or less."
     )
     where = (
         f"{head['machine']}, torch {head['torch']}, transformers {head['transformers']}, {head['date'][:10]}; other "
