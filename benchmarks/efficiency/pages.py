@@ -9,7 +9,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from efficiency.compare import Effect, effect, length
+from efficiency.compare import FEWEST_SEEDS, Effect, effect, length
 from efficiency.questions import QUESTIONS, Question
 from efficiency.results import Runs
 from efficiency.variants import VARIANTS, A, B, Variant
@@ -114,6 +114,12 @@ def _range(runs: Runs) -> str:
     return f"{min(found):.1f} to {max(found):.1f}"
 
 
+def _seeds_of(runs: Runs) -> str:
+    """How many the compared variants have."""
+    counts = sorted({max(FEWEST_SEEDS, len(of_one)) for of_one in runs.points.values()})
+    return " or ".join(map(str, counts))
+
+
 def _method(runs: Runs) -> str:
     head, amount = runs.heading, runs.heading["amount"]
     base = head["baseline"]
@@ -124,7 +130,7 @@ def _method(runs: Runs) -> str:
         f"SmolLM2-135M-Instruct answered {amount['prompts']} prompts of each of {domains} greedily, up to "
         f"{amount['tokens']} tokens each{sampled}; {amount['heldout']} prompts of each domain are held out. Every "
         f"variant trains an EAGLE3 draft from nothing with the project's own trainer on the same {head['tokens']:,} "
-        f"generated tokens, counted each time that they are drawn; {head['seeds']} seeds. The accept length is "
+        f"generated tokens, counted each time that they are drawn; {_seeds_of(runs)} seeds. The accept length is "
         "simulated on held-out prompts with three draft steps: the verify cycles of greedy serving. The baseline has "
         f"a draft vocabulary of {base['vocabulary']} tokens, {base['batch']} samples a step, {base['warmup']} "
         f"steps of warm-up, and {settings}."
