@@ -91,7 +91,11 @@ def engine(start):
     return start(
         "engine",
         extra=("--chunked-prefill-size", "64", "--max-total-tokens", "700", "--schedule-conservativeness", "0.01"),
-        strata=StrataConfig(by="Header", header="x-team", named=({"name": "law", "values": ("law-eu",)},)),
+        strata=StrataConfig(
+            by="Header",
+            header="x-team",
+            named=({"name": "law", "values": ("law-eu",)}, {"name": "health", "values": ("clinic",), "capture": False}),
+        ),
     )
 
 

@@ -69,6 +69,20 @@ def test_the_strata_of_an_arm_add_up_to_it_and_each_has_its_own_requests(engine,
         assert sum(getattr(one, name) for one in after.strata.values()) - was == pytest.approx(found[name])
 
 
+def test_a_stratum_that_is_kept_out_of_training_is_answered_and_counted_and_never_captured(engine, prompts):
+    before = engine.control.state()
+    sampling = {"temperature": 0, "max_new_tokens": 24}
+    for rid, team in (("kept-out", "clinic"), ("captured", "law-eu")):
+        body = {"rid": rid, "text": prompts[152], "sampling_params": sampling}
+        answer = httpx.post(f"{engine.url}/generate", json=body, headers={"x-team": team}, timeout=120)
+        assert answer.raise_for_status().json()["meta_info"]["completion_tokens"] > 1
+    wait("the other one's sample", lambda: "captured" in engine.samples(), 30)
+    assert "kept-out" not in engine.samples()
+    after = engine.control.state()
+    assert after.arm(after.draft.live, after.steps).strata["health"].accept_tokens > 0
+    assert after.capture.dropped["opted_out"] == before.capture.dropped.get("opted_out", 0) + 1
+
+
 def test_a_request_that_runs_has_counted_already_and_an_abort_takes_nothing_back(engine, prompts):
     live = engine.control.state().draft.live
     engine.control.set_steps(3)
