@@ -51,6 +51,14 @@ def test_what_is_older_than_the_limit_is_deleted_and_nothing_else(spool):
     assert names(spool) == ["000000000002-new.sample", "kept.txt"]
 
 
+def test_what_is_dated_in_the_future_does_not_stay_until_then(spool):
+    age(spool / "000000000001-old.sample", -2 * HOUR)
+    assert expire(spool, 9 * HOUR) == 1
+    # Two machines' clocks may differ.
+    age(spool / "000000000002-new.sample", -HOUR / 2)
+    assert expire(spool, 9 * HOUR) == 0
+
+
 def test_a_trainer_never_reads_what_is_too_old(spool):
     assert [delivery.name for delivery in SpoolSource(spool, max_age_seconds=HOUR).poll()] == [
         "000000000002-new.sample"

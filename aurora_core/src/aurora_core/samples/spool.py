@@ -25,9 +25,14 @@ _MOST_DIGITS = 18
 _ABANDONED_SECONDS = 3600.0
 """A part that was not touched for so long is of an engine that was killed while it wrote."""
 
+_SKEW_SECONDS = 3600.0
+"""By which two machines' clocks may differ; a file of a later time than that would never be old."""
+
 
 def expire(folder: Path, max_age_seconds: float) -> int:
-    """Delete all samples of a spool, also those half written, that are older; returns how many.
+    """Delete all samples of a spool, also those half written, that are older, or dated later than any clock shows.
+
+    Returns how many there were.
 
     Engines and the trainer both do, so that it happens wherever one of them runs.
 
@@ -41,7 +46,7 @@ def expire(folder: Path, max_age_seconds: float) -> int:
         if not entry.name.endswith((_SUFFIX, _PART)):
             continue
         with contextlib.suppress(FileNotFoundError):
-            if now - entry.stat(follow_symlinks=False).st_mtime < max_age_seconds:
+            if -_SKEW_SECONDS < now - entry.stat(follow_symlinks=False).st_mtime < max_age_seconds:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
