@@ -15,8 +15,9 @@ from pathlib import Path
 from aurora_core.datasets.conversations import read_prompts
 from aurora_core.errors import ConfigError
 from aurora_core.evaluation.identity import Identity, LogitChecker
-from aurora_core.evaluation.requests import Measured, Stream, accept_length, measure
+from aurora_core.evaluation.requests import Measured, Stream, measure
 from aurora_core.models.target import Target
+from aurora_core.protocol.engine import EngineState
 from transformers import AutoTokenizer
 
 from aurora_demo import plots
@@ -46,6 +47,17 @@ def _split(prompts: Sequence[str], heldout: int) -> tuple[list[str], list[str]]:
     return kept, [p for i, p in enumerate(prompts) if not i % stride and i // stride < heldout]
 
 
+def drafted_length(before: EngineState, now: EngineState) -> float | None:
+    """Accept length of the cycles between two reads in which a draft proposed; None where there was no such cycle."""
+    tokens = cycles = 0.0
+    for arm in now.arms:
+        if arm.steps:
+            old = before.arm(arm.version, arm.steps)
+            tokens += max(0.0, arm.accept_tokens - old.accept_tokens)
+            cycles += max(0.0, arm.accept_cycles - old.accept_cycles)
+    return tokens / cycles if cycles else None
+
+
 def _phase(
     stack: Stack, timeline: Timeline, view: View, domain: str, texts: list[str], probes: list[str], began: float
 ) -> None:
@@ -56,6 +68,7 @@ def _phase(
     seen = failed = 0
     last = time.monotonic()
     next_probe = last + _PROBE_SECONDS
+    counted = stack.agent.live()
     while time.monotonic() < deadline:
         time.sleep(_TICK_SECONDS)
         stack.check()
@@ -67,16 +80,17 @@ def _phase(
         answers = stream.record.answers[seen:]
         seen += len(answers)
         failed = len(stream.record.failures)
+        before, counted = counted, stack.agent.live()
+        length = drafted_length(before, counted)
         heldout = None
         if stack.steps and now >= next_probe:
             heldout = measure(stack.url, probes[:_PROBES], 2, config.max_new_tokens).accept_length
             next_probe = time.monotonic() + _PROBE_SECONDS
+            counted = stack.agent.live()
             if heldout >= 2.0 and timeline.reached_two is None:  # noqa: PLR2004 (the figure of the README)
                 timeline.reached_two = time.monotonic() - began
-        verified = [a for a in answers if a.cycles]
         rate = sum(len(a.ids) for a in answers) / max(1e-9, now - last)
         last = now
-        length = accept_length(verified) if verified and stack.steps else None
         timeline.points.append(Point(now - began, domain, length, rate, heldout, stack.live))
         view.show(timeline, stack, domain, deadline - now, failed)
     timeline.failures += stream.stop().failures

@@ -12,8 +12,8 @@ class Point:
     Attributes:
         seconds: since the first request.
         domain: whose traffic it is.
-        accept_length: of the live traffic answered since the last poll, None where nothing was verified.
-        tokens_per_second: of the same.
+        accept_length: of the cycles since the last poll in which a draft proposed, None where none did.
+        tokens_per_second: of the answers that ended since then.
         heldout: accept length on held-out prompts in the engine, where this poll measured it.
         version: the live draft.
     """
