@@ -58,6 +58,28 @@ def test_fresh_samples_are_drawn_first(tmp_path, target, make_sample):
     assert pool.draws() == 8
 
 
+def test_what_is_drawn_again_is_spread_over_steps_and_one_used_less_is_likelier(tmp_path, target, make_sample):
+    fill(tmp_path, [make_sample(f"r{i}", seed=i) for i in range(40)])
+    pool = make_pool(tmp_path, target, heldout_fraction=1e-9)
+    pool.refill()
+    generator = torch.Generator().manual_seed(0)
+    for entry in pool.training:
+        entry.uses = 1 if entry.sample.request in {"r0", "r1"} else 4
+    counts = Counter(s.request for _ in range(200) for s in _drawn(pool, generator))
+    # 2 of weight 1 and 38 of weight 1/16, 4 at a time, without replacement.
+    assert 100 < counts["r0"] < 180
+    assert 3 < counts["r9"] < 35
+
+
+def _drawn(pool, generator):
+    """Four, without a trace."""
+    before = {entry.name: entry.uses for entry in pool.training}
+    found = pool.draw(4, generator)
+    for entry in pool.training:
+        entry.uses = before[entry.name]
+    return found
+
+
 def test_the_lag_of_a_sample_ends_with_its_first_draw(tmp_path, target, make_sample):
     now = time.time()
     fill(tmp_path, [replace(make_sample(f"r{i}", seed=i), captured=now - 100 * i if i else 0.0) for i in range(4)])

@@ -1,5 +1,7 @@
 """Which samples a step draws: epochs over all of them, or of those that have arrived."""
 
+import math
+
 import torch
 
 from efficiency.variants import Policy
@@ -49,6 +51,17 @@ class Order:
         found, self._waiting = self._waiting[:count], self._waiting[count:]
         return found
 
+    def _rank(self, uses: int, noise: float) -> tuple[float, float]:
+        """Those of the lowest ranks are drawn; ``noise`` is uniform from 0 to 1."""
+        if self._policy == "least used":
+            return uses, noise
+        if self._policy == "unused first":
+            return min(uses, 1), noise
+        if self._policy == "less used likelier":
+            # Without replacement with weights of 1 / uses^2, by exponential clocks.
+            return min(uses, 1), -math.log(max(noise, 1e-12)) * uses**2
+        return 0, noise
+
     def _of_pool(self, count: int) -> list[int]:
         due = max(2 * count, (self._drawn + count) // _REUSE) - self._arrived
         new, self._coming = self._coming[: max(0, due)], self._coming[max(0, due) :]
@@ -57,8 +70,7 @@ class Order:
         newest = max(count, len(self._waiting) // _NEWEST)
         pool = self._waiting[-newest:] if self._policy == "newest" else self._waiting
         noise = dict(zip(pool, torch.rand(len(pool), generator=self._generator).tolist(), strict=True))
-        fresh = self._policy == "least used"
-        found = sorted(pool, key=lambda at: (self._uses[at] if fresh else 0, noise[at]))[:count]
+        found = sorted(pool, key=lambda at: self._rank(self._uses[at], noise[at]))[:count]
         for place in found:
             self._uses[place] += 1
         return found

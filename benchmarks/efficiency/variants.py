@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Policy = Literal["epochs", "least used", "uniform", "newest"]
+Policy = Literal["epochs", "least used", "uniform", "newest", "unused first", "less used likelier"]
 Entry = Literal["", "warm up again", "restart schedule", "reset moments", "new draft", "choose vocabulary"]
 
 
@@ -158,11 +158,18 @@ _TRAFFIC = [
     Variant("arriving, least used first", "replay", policy="least used"),
     Variant("arriving, newest first", "replay", policy="newest", against="arriving, least used first"),
     Variant("arriving, uniform", "replay", policy="uniform", against="arriving, least used first"),
+    Variant("arriving, unused first", "replay", policy="unused first", against="arriving, least used first"),
+    Variant(
+        "arriving, less used likelier", "replay", policy="less used likelier", against="arriving, least used first"
+    ),
     Variant("trained on sampled answers", "answers", answers="sampled"),
     Variant("trained on both", "answers", answers="both"),
     Variant("python alone", "domains", phases=(Phase(A),), measured=A),
     Variant("email alone", "domains", phases=(Phase(B),), measured=B),
 ]
+_DRAWN: tuple[tuple[str, Policy], ...] = (
+    ("uniform", "uniform"), ("unused first", "unused first"), ("less used likelier", "less used likelier"),
+)  # fmt: skip
 _DRIFT_BASE = Variant(
     "drift, constant rate", "drift", phases=_ab(Phase(B, 0.5, on_entry="choose vocabulary")), measured=B
 )
@@ -173,6 +180,15 @@ def _drift(name: str, entry: Entry, training: Mapping[str, object] | None = None
     return replace(_DRIFT_BASE, name=f"drift, {name}", training=training or {}, phases=phases, against=_DRIFT_BASE.name)
 
 
+_ARRIVING = [
+    replace(_DRIFT_BASE, name="drift, arriving, least used first", policy="least used"),
+    *(
+        replace(
+            _DRIFT_BASE, name=f"drift, arriving, {name}", policy=policy, against="drift, arriving, least used first"
+        )
+        for name, policy in _DRAWN
+    ),
+]
 _COSINE = {"lr_decay_style": "cosine"}
 _DRIFT = [
     _DRIFT_BASE,
@@ -196,9 +212,11 @@ _ABA = [
             against="A, B, A, replay 0%", cost=1.05),
 ]  # fmt: skip
 
-_ALL = (*_RATES, *_LOSSES, *_UNROLL, *_WEIGHTS, *_OPTIMIZERS, *_TRAFFIC, *_DRIFT, *_ABA)
+_ALL = (*_RATES, *_LOSSES, *_UNROLL, *_WEIGHTS, *_OPTIMIZERS, *_TRAFFIC, *_DRIFT, *_ARRIVING, *_ABA)
 _FIRST = (
     "Muon, lr 1e-3", "prompt rows", "arriving, least used first", "arriving, newest first", "arriving, uniform",
+    "arriving, unused first", "arriving, less used likelier", "drift, arriving, least used first",
+    "drift, arriving, uniform", "drift, arriving, unused first", "drift, arriving, less used likelier",
     "batch doubled", "batch halved", "averaged weights 0.98", "step weights 1.0", "betas 0.9, 0.999",
     "vocabulary smaller", "vocabulary larger", "gradient norm 2.5", "gradient norm 0.3", "cosine to 0", "no warm-up",
     "weight decay 0.1", "drift, constant rate", "drift, vocabulary kept", "drift, a new draft", "python alone",

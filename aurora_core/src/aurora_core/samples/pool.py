@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -19,6 +20,19 @@ from aurora_core.samples.transport import Delivery, SampleSource
 log = logging.getLogger(__name__)
 
 
+def _rank(uses: int, noise: float) -> float:
+    """Samples of the lowest ranks are drawn: those never used, and of the others with weights of 1 / uses².
+
+    Args:
+        uses: how often it was drawn.
+        noise: uniform from 0 to 1.
+
+    The smallest of exponential clocks of these rates draw without replacement: Efraimidis and Spirakis, Weighted random
+    sampling with a reservoir (2006).
+    """
+    return -math.log(max(noise, sys.float_info.min)) * uses**2 if uses else noise - 1.0
+
+
 @dataclass
 class Entry:
     """A sample in the pool."""
@@ -27,7 +41,7 @@ class Entry:
     name: str
     release: Callable[[], None]
     uses: int = 0
-    """How often it was drawn as one of those used least."""
+    """How often it was drawn, replay left aside."""
     sent: float = 0.0
     """When it was sent, in seconds of the pool's clock."""
     size: int = 0
@@ -190,7 +204,10 @@ class Pool:
         self._short = True
 
     def draw(self, count: int, generator: torch.Generator) -> list[Sample]:
-        """Samples for one micro-batch: of those used least, at random, so that fresh traffic is learned first.
+        """Samples for one micro-batch: those never used, and others at random, one used less being likelier.
+
+        So fresh traffic is learned at once, and again with other samples between: were those used least always taken,
+        the newest would be drawn in step after step, and several steps would learn from nearly the same samples.
 
         Some are drawn again instead, of all that were drawn before, and that is no use of theirs: what comes of earlier
         traffic is trained on beside what is fresh, and not in its place.
@@ -198,8 +215,8 @@ class Pool:
         again = self._again(count, generator)
         names = {entry.name for entry in again}
         noise = torch.rand(len(self.training), generator=generator).tolist()
-        least = sorted(zip(self.training, noise, strict=True), key=lambda pair: (pair[0].uses, pair[1]))
-        fresh = [entry for entry, _ in least if entry.name not in names][: count - len(again)]
+        order = sorted(zip(self.training, noise, strict=True), key=lambda pair: _rank(pair[0].uses, pair[1]))
+        fresh = [entry for entry, _ in order if entry.name not in names][: count - len(again)]
         now = time.time()
         for entry in fresh:
             if not entry.uses and entry.sample.captured:
