@@ -72,6 +72,8 @@ def _phase(
     while time.monotonic() < deadline:
         time.sleep(_TICK_SECONDS)
         stack.check()
+        before, counted = counted, stack.agent.live()
+        length = drafted_length(before, counted)
         swapped = stack.follow(SPECULATE_AT)
         stack.keep_faster()
         now = time.monotonic()
@@ -80,8 +82,6 @@ def _phase(
         answers = stream.record.answers[seen:]
         seen += len(answers)
         failed = len(stream.record.failures)
-        before, counted = counted, stack.agent.live()
-        length = drafted_length(before, counted)
         heldout = None
         if stack.steps and now >= next_probe:
             heldout = measure(stack.url, probes[:_PROBES], 2, config.max_new_tokens).accept_length
