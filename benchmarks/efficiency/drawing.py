@@ -18,10 +18,11 @@ class Order:
     Args:
         policy: how.
         seed: of the order.
+        again: share of what is drawn that is of all that were drawn before, at random, and no use of theirs.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy, seed: int, again: float = 0.0) -> None:
+        self._policy, self._again = policy, again
         self._generator = torch.Generator().manual_seed(seed)
         self._uses: list[int] = []
         self._present: list[int] = []
@@ -70,7 +71,9 @@ class Order:
         newest = max(count, len(self._waiting) // _NEWEST)
         pool = self._waiting[-newest:] if self._policy == "newest" else self._waiting
         noise = dict(zip(pool, torch.rand(len(pool), generator=self._generator).tolist(), strict=True))
-        found = sorted(pool, key=lambda at: self._rank(self._uses[at], noise[at]))[:count]
+        again = sorted((at for at in pool if self._uses[at]), key=lambda at: noise[at])[: round(count * self._again)]
+        rest = [at for at in pool if at not in again]
+        found = sorted(rest, key=lambda at: self._rank(self._uses[at], noise[at]))[: count - len(again)]
         for place in found:
             self._uses[place] += 1
-        return found
+        return [*found, *again]

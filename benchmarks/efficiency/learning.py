@@ -99,7 +99,10 @@ class Run:
         self.trainer = self._new_trainer()
         self.tokens, self.seconds = 0, 0.0
         self.points: list[dict[str, Any]] = []
-        self._order, self._drawable = Order(self._variant.policy, 1000 * job.seed), list[Recorded]()
+        self._order, self._drawable = (
+            Order(self._variant.policy, 1000 * job.seed, self._variant.again),
+            list[Recorded](),
+        )
         self._ready: dict[str, Sample] = {}
 
     def _samples(self, phase: Phase) -> list[Recorded]:

@@ -53,7 +53,9 @@ QUESTIONS = (
     Question("answers", "Sampled answers", "Trained on answers at temperature 0.8, measured on greedy ones."),
     Question("replay", "Which samples a step draws", "Samples arrive one after the other and each is drawn four times "
              "on average: those used least first, as the product's pool did, any, of the newest quarter, those never "
-             "used and then any, or those never used and then one used less likelier, as the product's pool does."),
+             "used and then any, or those never used and then one used less likelier, as the product's pool does. "
+             "*Again* is the share that is drawn of all that were drawn before. *Moved* is python first and then "
+             "email, on which it is measured."),
     Question("domains", "Several domains at once", "Trained on one domain alone, and measured on it, beside the "
              "baseline, which has half of its tokens or fewer from each."),
     Question("drift", "Traffic that moves", "The first half of tokens is python, the second email, on which it is "

@@ -43,6 +43,7 @@ class Variant:
         prompt_rows: rows of prompts are learned from too.
         answers: which of the target's answers are trained on.
         policy: how samples are drawn; all but ``epochs`` see them arrive one after the other.
+        again: share of what is drawn that was drawn before, as the product's ``replay_fraction`` is.
         phases: of traffic.
         length: tokens, over those of other runs.
         cost: seconds of a token, over the baseline's; a guess that only shares time out.
@@ -64,6 +65,7 @@ class Variant:
     prompt_rows: bool = False
     answers: Literal["greedy", "sampled", "both"] = "greedy"
     policy: Policy = "epochs"
+    again: float = 0.0
     phases: tuple[Phase, ...] = (Phase(),)
     length: float = 1.0
     cost: float = 1.0
@@ -154,6 +156,14 @@ _OPTIMIZERS = [
     Variant("batch fourfold, lr 2e-3", "batch size", {"lr": 2e-3}, batch=4.0),
     Variant("batch halved, lr 5e-4", "batch size", {"lr": 5e-4}, batch=0.5, cost=1.3),
 ]
+_MOVED = Variant("moved, least used first, 25% again", "replay", policy="least used", again=0.25, measured=B,
+                 phases=_ab(Phase(B, 0.5, on_entry="choose vocabulary")))  # fmt: skip
+_ARRIVING = [
+    *(Variant(f"arriving, least used first, {again:.0%} again", "replay", policy="least used", again=again,
+              against="arriving, least used first") for again in (0.25, 0.5, 0.75)),
+    _MOVED,
+    replace(_MOVED, name="moved, least used first, 50% again", again=0.5, against=_MOVED.name),
+]  # fmt: skip
 _TRAFFIC = [
     Variant("arriving, least used first", "replay", policy="least used"),
     Variant("arriving, newest first", "replay", policy="newest", against="arriving, least used first"),
@@ -162,6 +172,7 @@ _TRAFFIC = [
     Variant(
         "arriving, less used likelier", "replay", policy="less used likelier", against="arriving, least used first"
     ),
+    *_ARRIVING,
     Variant("trained on sampled answers", "answers", answers="sampled"),
     Variant("trained on both", "answers", answers="both"),
     Variant("python alone", "domains", phases=(Phase(A),), measured=A),
