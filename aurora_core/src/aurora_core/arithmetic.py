@@ -77,3 +77,11 @@ def short_name(dtype: torch.dtype) -> str:
 
 STATE_DTYPES: tuple[torch.dtype, ...] = tuple(getattr(torch, name) for name in get_args(ComputeDtype))
 """Types that hidden states may have."""
+
+
+def is_finite(tensor: torch.Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether none of a tensor's numbers is NaN or infinite; their sum is taken in ``dtype``.
+
+    A single NaN or infinity survives the sum, and nothing as large as the tensor is made for it.
+    """
+    return bool(tensor.sum(dtype=dtype).isfinite())

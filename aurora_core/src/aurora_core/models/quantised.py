@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from aurora_core.arithmetic import is_finite
 from aurora_core.errors import ConfigError
 
 _PLAIN = (torch.bfloat16, torch.float16, torch.float32)
@@ -57,8 +58,7 @@ def read(name: str, get: Callable[[str], Tensor | None], block: Sequence[int] | 
 
 
 def _finite(name: str, tensor: Tensor) -> Tensor:
-    # A single NaN or infinity survives the sum; nothing as large as the tensor is made for it.
-    if not tensor.sum(dtype=torch.float32).isfinite():
+    if not is_finite(tensor):
         raise ConfigError(f"{name} has numbers that are NaN or infinite")
     return tensor
 

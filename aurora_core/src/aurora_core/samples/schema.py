@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from aurora_core.arithmetic import is_finite
 from aurora_core.errors import SampleError
 
 SCHEMA: Final = "aurora-sample/2"
@@ -152,11 +153,6 @@ def _time(text: str) -> float:
     return seconds if 0 < seconds < math.inf else 0.0
 
 
-def _is_finite(states: Tensor) -> bool:
-    # A single NaN or infinity survives the sum; nothing as large as the states is made for it.
-    return bool(states.sum(dtype=torch.float32).isfinite())
-
-
 def decode(
     payload: bytes, *, target: str, vocab_size: int, aux_width: int, hidden: int, dtypes: Collection[torch.dtype]
 ) -> Sample:
@@ -204,7 +200,7 @@ def decode(
         )
     if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocab_size:
         raise SampleError("tokens", f"sample {request} has tokens that are none of the target's {vocab_size}")
-    if not (_is_finite(aux) and _is_finite(last)):
+    if not (is_finite(aux) and is_finite(last)):
         raise SampleError(
             "not_finite", f"sample {request} has hidden states that are NaN or infinite: the target overflows its dtype"
         )

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 
 from aurora_core import regular
-from aurora_core.arithmetic import short_name
+from aurora_core.arithmetic import is_finite, short_name
 from aurora_core.drafts.family import CheckpointConfig, Draft
 from aurora_core.drafts.published import PICKLED_WEIGHTS
 from aurora_core.drafts.registry import family
@@ -218,8 +218,7 @@ def from_parts(config: bytes, tensors: Mapping[str, torch.Tensor], algorithm: st
 
 def _check_finite(draft: Draft) -> None:
     for name, weight in draft.named_parameters():
-        # A single NaN or infinity survives the sum; nothing as large as the weight is made for it.
-        if not weight.detach().sum(dtype=torch.float64).isfinite():
+        if not is_finite(weight.detach(), torch.float64):
             raise WeightsError(f"{name} has numbers that are NaN or infinite")
 
 
