@@ -1,8 +1,7 @@
 """Which samples a step draws: epochs over all of them, or of those that have arrived."""
 
-import math
-
 import torch
+from aurora_core.samples.pool import draw_rank
 
 from efficiency.variants import Policy
 
@@ -59,8 +58,7 @@ class Order:
         if self._policy == "unused first":
             return min(uses, 1), noise
         if self._policy == "less used likelier":
-            # Without replacement with weights of 1 / uses^2, by exponential clocks.
-            return min(uses, 1), -math.log(max(noise, 1e-12)) * uses**2
+            return draw_rank(uses, noise), 0.0
         return 0, noise
 
     def _of_pool(self, count: int) -> list[int]:

@@ -20,7 +20,7 @@ from aurora_core.samples.transport import Delivery, SampleSource
 log = logging.getLogger(__name__)
 
 
-def _rank(uses: int, noise: float) -> float:
+def draw_rank(uses: int, noise: float) -> float:
     """Samples of the lowest ranks are drawn: those never used, and of the others with weights of 1 / uses².
 
     Args:
@@ -215,7 +215,7 @@ class Pool:
         again = self._again(count, generator)
         names = {entry.name for entry in again}
         noise = torch.rand(len(self.training), generator=generator).tolist()
-        order = sorted(zip(self.training, noise, strict=True), key=lambda pair: _rank(pair[0].uses, pair[1]))
+        order = sorted(zip(self.training, noise, strict=True), key=lambda pair: draw_rank(pair[0].uses, pair[1]))
         fresh = [entry for entry, _ in order if entry.name not in names][: count - len(again)]
         now = time.time()
         for entry in fresh:
