@@ -16,12 +16,11 @@ from aurora_core.engine.settings import Desired
 from aurora_core.errors import AuroraError, ConfigError, EngineError
 from aurora_core.online.engine_actor import EngineActor, EngineReport, EngineSetup
 from aurora_core.online.placement import Placement, Seat
-from aurora_core.online.trainer_actor import TrainerActor, TrainerSetup
+from aurora_core.online.trainer_actor import TRAINERS, TrainerActor, TrainerSetup
 from aurora_core.waiting import wait
 
 log = logging.getLogger(__name__)
 
-TRAINER = "trainer-0"
 _PLACED_SECONDS = 30.0
 _STOP_SECONDS = 60.0
 _AGAIN_SECONDS = 2.0
@@ -93,6 +92,11 @@ class Cluster:
         for engine, seat in zip(self.engines, self.placement.engines, strict=True):
             self._watch(engine, self._actor(EngineActor, engine, seat), trains=False)
 
+    @property
+    def _first(self) -> _Watched:
+        """The trainer's first rank."""
+        return self._watched[self.trainers[0].name]
+
     def _watch(self, setup: EngineSetup | TrainerSetup, handle: Any, *, trains: bool) -> None:  # noqa: ANN401
         self._watched[setup.name] = _Watched(setup.name, handle, trains)
 
@@ -100,11 +104,12 @@ class Cluster:
         """What an earlier process with another configuration left."""
         kept = {*map(_name, self.trainers), *map(_name, self.engines)}
         # Of the trainer's ranks the first one goes first, and saves what all of them trained.
-        for name in sorted(ray.util.list_named_actors(), key=lambda name: (not name.startswith(TRAINER), name)):
+        for name in sorted(ray.util.list_named_actors(), key=lambda name: (not name.startswith(TRAINERS), name)):
             if name not in kept:
                 log.info("%s is of another configuration, and ends", name)
                 handle = ray.get_actor(name)
-                _ended(name, handle, None)
+                # The process that called its run is gone.
+                _ended(name, handle, handle.wait.remote() if name.startswith(TRAINERS) else None)
                 ray.kill(handle)
         for found in ray.util.placement_group_table().values():
             if found["name"] and found["name"] not in groups and found["state"] != "REMOVED":
@@ -152,13 +157,13 @@ class Cluster:
         Args:
             desired: what an engine starts with that starts now, where no folder says it.
         """
-        first = self._watched[TRAINER].handle
+        first = self._first.handle
         now = time.monotonic()
         for one in self._watched.values():
             if one.call is not None:
                 self._take_in(one, now)
             if one.call is None and now >= one.again and not (self.finished and one.trains):
-                arguments = (desired, first) if not one.trains else () if one.name == TRAINER else (first,)
+                arguments = (desired, first) if not one.trains else () if one is self._first else (first,)
                 one.call, one.began = one.handle.run.remote(*arguments), now
 
     def _take_in(self, one: _Watched, now: float) -> None:
@@ -179,7 +184,7 @@ class Cluster:
                 # What trained has memory, ports and a group of ranks that another attempt must not meet.
                 ray.kill(one.handle, no_restart=False)
         else:
-            if one.name == TRAINER and ended:
+            if one is self._first and ended:
                 log.info("the trainer took all steps; serving continues")
                 self.finished = True
 
@@ -216,7 +221,7 @@ class Cluster:
 
     def trainer_pid(self) -> int:
         """Process id of the trainer's actor, on its node."""
-        found: int = ray.get(self._watched[TRAINER].handle.pid.remote(), timeout=_STOP_SECONDS)
+        found: int = ray.get(self._first.handle.pid.remote(), timeout=_STOP_SECONDS)
         return found
 
     # --- ending ----------------------------------------------------------------------------------------------

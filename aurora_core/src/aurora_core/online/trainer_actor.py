@@ -1,6 +1,7 @@
 """The trainer's actors: the training loop of the other modes, on samples that engine actors offer to the first one."""
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from aurora_core.training.parallel import Ranks
     from aurora_core.training.run import TrainingRun
 
+TRAINERS = "trainer-"
+"""What the names of all of the trainer's actors begin with; its rank follows."""
 _TICK_SECONDS = 0.5
-
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class TrainerSetup:
     @property
     def name(self) -> str:
         """The actor's."""
-        return f"trainer-{self.rank}"
+        return f"{TRAINERS}{self.rank}"
 
 
 class TrainerActor:
@@ -176,9 +178,12 @@ class TrainerActor:
         """Answer scrapes of this node, of its process alone: what training reports is the first rank's."""
         from prometheus_client import start_http_server  # noqa: PLC0415
 
-        # Another rank of this node answers already.
-        with contextlib.suppress(OSError):
+        try:
             start_http_server(port, wildcard())
+        except OSError as error:
+            # Another rank of this node answers already.
+            if error.errno != errno.EADDRINUSE:
+                raise
 
     def _train(self, target: "Target") -> bool:
         setup, config = self._setup, self._setup.config
