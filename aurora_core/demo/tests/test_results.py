@@ -13,9 +13,13 @@ from aurora_demo.timeline import Comparison
 PLAIN = Measured(tokens_per_second=10.0, accept_length=1.0, answers={}, failures=())
 RESULTS = {
     "first": Comparison(
-        PLAIN, None, replace(PLAIN, tokens_per_second=20.0, accept_length=2.5), replace(PLAIN, accept_length=2.4)
+        target_only=PLAIN,
+        adapted=replace(PLAIN, tokens_per_second=20.0, accept_length=2.5),
+        kept=replace(PLAIN, accept_length=2.4),
     ),
-    "shifted": Comparison(PLAIN, PLAIN, replace(PLAIN, tokens_per_second=15.0, accept_length=2.0), None),
+    "shifted": Comparison(
+        target_only=PLAIN, static=PLAIN, adapted=replace(PLAIN, tokens_per_second=15.0, accept_length=2.0)
+    ),
 }
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -23,7 +23,7 @@ from transformers import AutoTokenizer
 from aurora_demo import plots
 from aurora_demo.config import LoopConfig
 from aurora_demo.stack import Stack, Work
-from aurora_demo.timeline import Comparison, Point, Timeline
+from aurora_demo.timeline import Comparison, Drafts, Point, Timeline
 from aurora_demo.view import View
 
 SPECULATE_AT = 1.35
@@ -96,19 +96,10 @@ def _phase(
     timeline.failures += stream.stop().failures
 
 
-@dataclass
-class _Drafts:
-    """What drafts made of one domain's held-out prompts; see :class:`Comparison`."""
-
-    static: Measured | None
-    adapted: Measured
-    kept: Measured | None = None
-
-
-def _drafts(stack: Stack, timeline: Timeline, view: View, split: _Prompts) -> dict[str, _Drafts]:
+def _drafts(stack: Stack, timeline: Timeline, view: View, split: _Prompts) -> dict[str, Drafts]:
     """The traffic of one domain after the other, and each one's drafts measured after it, the trainer paused."""
     config, began = stack.config, time.monotonic()
-    out: dict[str, _Drafts] = {}
+    out: dict[str, Drafts] = {}
 
     def measured(heldout: list[str]) -> Measured:
         return measure(stack.url, heldout, 1, config.traffic.max_new_tokens)
@@ -127,10 +118,10 @@ def _drafts(stack: Stack, timeline: Timeline, view: View, split: _Prompts) -> di
             stack.load(before)
             static = measured(heldout)
             stack.load(adapted)
-        out[name] = _Drafts(static, measured(heldout))
+        out[name] = Drafts(static=static, adapted=measured(heldout))
         if len(out) == len(split):
-            for earlier in out.keys() - {name}:
-                out[earlier].kept = measured(split[earlier][1])
+            earlier = {one: measured(split[one][1]) for one in out if one != name}
+            out |= {one: replace(out[one], kept=kept) for one, kept in earlier.items()}
         trainer.resume()
     return out
 
@@ -172,7 +163,7 @@ def run(config: LoopConfig, target: Target, root: Path, *, live: bool, kind: typ
             plain = {n: measure(stack.url, held, 1, traffic.max_new_tokens) for n, (_, held) in split.items()}
         finally:
             stack.stop()
-    results = {n: Comparison(plain[n], d.static, d.adapted, d.kept) for n, d in drafts.items()}
+    results = {n: Comparison(target_only=plain[n], **vars(d)) for n, d in drafts.items()}
     checker = LogitChecker.load(target.path, stack.dtype)
     identity = {n: checker.identity(c.target_only.ids, c.adapted.ids) for n, c in results.items()}
     _finish(root, config, timeline, results, identity, {"engine": state.plain(), "training": training.plain()})

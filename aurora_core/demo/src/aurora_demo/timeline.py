@@ -36,23 +36,28 @@ class Timeline:
     reached_two: float | None = None
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One domain's measurements, the trainer standing still.
+@dataclass(frozen=True, kw_only=True)
+class Drafts:
+    """What drafts made of one domain's held-out prompts, the trainer standing still.
 
     Attributes:
-        target_only: without a draft.
         static: the draft of the domain before.
         adapted: the draft that this domain's traffic trained.
         kept: the draft of the last domain, for domains before it.
     """
 
-    target_only: Measured
-    static: Measured | None
+    static: Measured | None = None
     adapted: Measured
-    kept: Measured | None
+    kept: Measured | None = None
 
     @property
     def kept_share(self) -> float | None:
         """Accept length that is left of the adapted draft's at the end."""
         return None if self.kept is None else self.kept.accept_length / self.adapted.accept_length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Drafts):
+    """The same, and the target without a draft."""
+
+    target_only: Measured
