@@ -47,7 +47,7 @@ def _seeds(found: Effect) -> str:
 
 
 def _table(runs: Runs, question: Question) -> list[str]:
-    rows = ["| variant | beside | accept length | at equal tokens | each seed | at equal seconds | verdict |",
+    rows = ["| variant | compared with | accept length | at equal tokens | each seed | at equal seconds | verdict |",
             "|---|---|---|---|---|---|---|"]  # fmt: skip
     for variant in VARIANTS:
         found = _effects(runs, variant, "tokens") if variant.group == question.group else None
@@ -136,10 +136,11 @@ def _method(runs: Runs) -> str:
         f"steps of warm-up, and {settings}."
     )
     reading = (
-        "*At equal tokens* is the difference to the variant beside it, over all seeds together, with the interval that "
-        "covers it with 95 % confidence over requests (paired, bias-corrected and accelerated bootstrap). It knows "
-        "nothing of the seeds, so a difference is called better or worse only where the interval leaves zero out and "
-        "every seed agrees; all else is not resolved. Of many comparisons some are resolved by chance. *At equal "
+        "*At equal tokens* is the difference to the variant that it is compared with, over all seeds together, "
+        "with the interval that covers it with 95 % confidence over requests (paired, bias-corrected and accelerated "
+        "bootstrap). It knows nothing of the seeds, so a difference is called better or worse only where the interval "
+        "leaves zero out and every seed agrees; all else is not resolved. Of many comparisons some are resolved by "
+        "chance. *At equal "
         f"seconds* each is measured when it was trained for {head['seconds']:.1f} seconds of its process. That is "
         f"rough, for other work on the machine made the same steps take {_range(runs)} seconds, and given only where "
         "a variant costs clearly more or less."
