@@ -252,6 +252,20 @@ def test_extend_attention_sees_prefix_and_what_the_mask_allows(with_tree, window
         assert torch.allclose(out[b * n : b * n + n], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("new", [1, 2, 16, 17])
+def test_a_prompt_and_a_few_new_tokens_see_alike(new):
+    k, v, table, generator = pool(2)
+    length = 19
+    q = torch.randn(new, H, D, generator=generator)
+    out = torch.empty_like(q)
+    lens, starts = torch.tensor([length]), torch.tensor([0])
+    arguments = (q, None, None, out, k, v, 1.0, 1.0, table, torch.tensor([1]), lens, torch.tensor([new]), starts, new)
+    extend_attention_cpu(*arguments, D**-0.5, 0.0, False, 0, None, None, None, True)
+    slot = table[1, :length].long()
+    visible = torch.ones(new, length, dtype=torch.bool).tril(length - new)
+    assert torch.allclose(out, naive(q, k[slot], v[slot], visible), atol=1e-5)
+
+
 @pytest.mark.parametrize(("window", "sinks"), [(0, None), (4, None), (40, SINKS)])
 def test_decode_attention_stores_the_new_token_and_sees_all_or_a_window(window, sinks):
     k, v, table, generator = pool(1)

@@ -4,6 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_FEW_ROWS = 16
+"""New tokens of a request in decoding and in verification; prompts have more, and keep their heads apart."""
+
 
 def _unsupported(logit_cap: float, k_scale: float, v_scale: float) -> None:
     if logit_cap or k_scale != 1.0 or v_scale != 1.0:
@@ -32,15 +35,21 @@ def _attend(
     """
     if sinks is not None:
         return _attend_with_sinks(q, k, v, scale, mask, sinks)
+    (rows, heads, width), shared = q.shape, k.shape[1]
+    groups = heads // shared if rows <= _FEW_ROWS else 1
+    if groups > 1:
+        # Heads that share keys become rows of one head: in bf16 torch is slow at products of a single row.
+        q = q.view(rows, shared, groups, width).transpose(1, 2).reshape(rows * groups, shared, width)
+        mask = None if mask is None else mask.repeat_interleave(groups, 0)
     out = F.scaled_dot_product_attention(
         q.transpose(0, 1)[None],
         k.transpose(0, 1)[None],
         v.transpose(0, 1)[None],
         attn_mask=mask,
         scale=scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    return out[0].transpose(0, 1)
+        enable_gqa=q.shape[1] != shared,
+    )[0].transpose(0, 1)
+    return out if groups == 1 else out.reshape(rows, groups, shared, width).transpose(1, 2).reshape(rows, heads, width)
 
 
 def _attend_with_sinks(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, sinks: Tensor) -> Tensor:
