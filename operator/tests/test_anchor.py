@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from aurora_operator.api.promotion import Gate
 from aurora_operator.api.status import Anchor, Candidate, Stable, Status
-from aurora_operator.promotion import anchor
+from aurora_operator.promotion import anchor, outcome
 from aurora_operator.promotion.blocks import Trial
 from aurora_operator.promotion.eprocess import Block
 from aurora_operator.promotion.gate import Evidence
-from aurora_operator.promotion.progress import Published
+from aurora_operator.promotion.progress import Progress, Published
 from aurora_operator.promotion.statistics import Sums
 from aurora_operator.promotion.trial import Found, Seen, advance
 from aurora_operator.promotion.watch import Watch, Window
@@ -24,7 +24,7 @@ STABLE = Stable(version=2, steps=3, since=NOW, previous=1, previous_steps=3)
 
 def tried(lower, estimate=None, **more):
     numbers = {"estimate": estimate or lower * 1.01, "lower": lower, "upper": lower * 1.02}
-    return Candidate(version=9, steps=3, since=NOW, **(numbers | more))
+    return Candidate(**({"version": 9, "steps": 3, "since": NOW} | numbers | more))
 
 
 @given(st.lists(st.floats(0.9, 1.1), max_size=30))
@@ -109,3 +109,26 @@ def test_steps_down_end_in_a_comparison_with_the_best_version_so_far(better, sta
         assert end.anchor.compared
         assert end.anchor.lower > first.anchor.lower
     assert analyse(after(end), 5, watch=watching(5)).candidate.kind == "NewVersion"
+
+
+WORN = Anchor(version=2, steps=3, lower=-0.015, estimate=-0.01)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("TargetOnly", 0), ("Again", 3)])
+def test_switching_speculation_off_and_on_forgets_no_best_version(kind, steps):
+    """Else a worse version could become stable with the sum of steps down beginning again."""
+    served = Stable(version=5, steps=3 - steps, since=NOW)
+    won = outcome.won(at(served), tried(1.2, kind=kind, version=5, steps=steps, metric="DecodeSpeed"), "faster", NOW)
+    assert (won.stable.steps, won.anchor) == (steps, WORN)
+
+
+def test_what_a_person_promotes_and_what_a_rollback_restores_is_the_best_from_then_on():
+    served = Stable(version=5, steps=3, since=NOW, previous=2, previous_steps=3)
+    assert outcome.won(at(served), tried(0.99), "manually", NOW, proved=False).anchor is None
+    assert outcome.won(at(served), tried(1.1, kind="Previous", version=2), "fell", NOW).anchor is None
+    assert outcome.rolled_back(at(served), STABLE, "manually", NOW).anchor is None
+
+
+def at(stable):
+    """Where promotion stands after a step down."""
+    return Progress(stable, None, 5, (), (), "", "", anchor=WORN)

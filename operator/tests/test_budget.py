@@ -71,3 +71,16 @@ def test_a_smaller_part_asks_for_more_proof_of_a_promotion_and_not_of_a_rejectio
     assert decide(GATE, evidence(0.5, 8), (), 1, 1e-4).verdict is Verdict.WAIT
     assert decide(GATE, evidence(0.5, 16), (), 1, 1e-4).verdict is Verdict.PROMOTE
     assert decide(GATE, evidence(-0.5, 6), (), 1, 1e-4).verdict is Verdict.REJECT
+
+
+def test_the_tenth_of_trials_in_a_row_needs_about_twice_the_blocks_of_the_first():
+    def verdict(n, alpha):
+        found = Evidence(Trial((Block(0.5, 1000.0),) * n), candidate_requests=100, stable_requests=100)
+        return decide(GATE, found, (), 1, alpha).verdict
+
+    parts, budget = [], None
+    for _ in range(10):
+        alpha, budget = taken(GATE, budget, NOW)
+        parts.append(alpha)
+    for n, alpha in ((8, parts[0]), (17, parts[9])):
+        assert (verdict(n - 1, alpha), verdict(n, alpha)) == (Verdict.WAIT, Verdict.PROMOTE)

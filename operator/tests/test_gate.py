@@ -56,6 +56,7 @@ def test_five_blocks_prove_nothing_however_large_the_effect_and_however_alike_th
 
 @pytest.mark.parametrize(("effect", "n", "verdict"), [(2.0, 8, Verdict.PROMOTE), (0.5, 6, Verdict.REJECT)])
 def test_a_few_blocks_that_agree_decide(effect, n, verdict):
+    assert decide(GATE, evidence(2 * effect, n=n - 1), (), 100).verdict is Verdict.WAIT
     assert decide(GATE, evidence(2 * effect, n=n), (), 100).verdict is verdict
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from aurora_operator.api.status import Candidate, Entry, Stable
+from aurora_operator.api.status import Anchor, Candidate, Entry, Stable
 from aurora_operator.promotion import anchor
 from aurora_operator.promotion.challenge import recheck_after
 from aurora_operator.promotion.progress import Progress, entry_of
@@ -95,14 +95,25 @@ def won(
         # The history names the version that the verdict is about: the one that had to go.
         entry = entry.model_copy(update={"version": stable.version})
     decided = max(at.decided, candidate.version, stable.version)
-    best = anchor.after(at.anchor, stable, candidate) if proved and candidate.kind == "NewVersion" else None
-    at = replace(at, stable=new, candidate=None, decided=decided, anchor=best).recorded(entry)
+    at = replace(at, stable=new, candidate=None, decided=decided, anchor=_best(at, candidate, proved=proved))
+    at = at.recorded(entry)
     how = f"drafting {new.steps} tokens a cycle" if new.steps else "without speculation"
     return at.reported(
         word,
         f"version {new.version} is stable, {how}: {reason}",
         warn=candidate.kind in {"TargetOnly", "Previous", "Best"},
     )
+
+
+def _best(at: Progress, candidate: Candidate, *, proved: bool) -> Anchor | None:
+    """The best version so far once a candidate won; None where it is stable itself."""
+    match candidate.kind:
+        case "NewVersion":
+            return anchor.after(at.anchor, at.stable, candidate) if proved else None
+        case "Previous" | "Best":
+            return None
+        case _:  # speculation on or off, which says nothing of versions
+            return at.anchor
 
 
 def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict: str | None = None) -> Progress:
