@@ -44,6 +44,9 @@ def copied(saved, folder):
         ({"rope_parameters": {"rope_type": "linear", "factor": 0.0}}, "rope's factor is 0.0"),
         ({"rope_parameters": {"rope_type": "linear", "factor": "2"}}, "rope's factor is '2'"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": float("nan")}}, "rope_theta is nan"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 10**400}}, "rope_theta is 1000"),
+        ({"rope_parameters": {"rope_type": ["linear"]}}, "rope_parameters is .*, not an object with a type"),
+        ({"intermediate_size": 2**63}, "intermediate_size is 9223372036854775808"),
     ],
 )
 def test_numbers_of_a_configuration_that_are_none_are_named(saved, tmp_path, changes, words):
@@ -66,6 +69,21 @@ def test_a_tensor_that_would_make_a_dead_draft_is_refused(saved, tmp_path, name,
     edit(folder, tensors=lambda tensors: {**tensors, name: weight})
     with pytest.raises(ConfigError, match=words):
         first_draft(DRAFT, Target(folder), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensors", "words"),
+    [
+        ({}, {"model.norm.weight": torch.ones(1, HIDDEN)}, r"norm is \[1, 64\], and config.json says \[64\]"),
+        ({"rms_norm_eps": float("nan")}, {}, "rms_norm_eps is nan"),
+        ({"rms_norm_eps": -1e-5}, {}, "rms_norm_eps is -1e-05"),
+    ],
+)
+def test_a_final_norm_that_cannot_be_computed_is_named(saved, tmp_path, changes, tensors, words):
+    folder = copied(saved, tmp_path)
+    edit(folder, config=lambda raw: raw.update(changes), tensors=lambda stored: {**stored, **tensors})
+    with pytest.raises(ConfigError, match=words):
+        Target(folder).final_norm(torch.ones(2, HIDDEN))
 
 
 def test_a_file_beside_the_model_counts_by_the_index_alone(saved, tmp_path):

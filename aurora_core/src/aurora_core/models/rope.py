@@ -13,12 +13,14 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """By type. Magnitudes of other names (``attention_factor``, ``attn_factor``) are read in two ways."""
 _DEFAULT_THETA = 10000.0
+_MOST = 2.0**53
+"""A table is made of floating-point numbers, which count integers up to here."""
 
 
 def _check(name: str, value: object) -> None:
-    """Whether it is a finite number above 0; a factor below 1 would make tables shorter than positions are."""
+    """Whether it is a number above 0 that tables can hold; a factor below 1 would make them shorter than positions."""
     least = 1 if name == "factor" else 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf") or value == 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _MOST or value == 0:
         raise ConfigError(f"rope's {name} is {value!r:.60}, not a number {'from 1' if least else 'above 0'}")
 
 

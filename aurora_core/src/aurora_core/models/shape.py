@@ -71,9 +71,11 @@ def rope(target: Target) -> dict[str, Any]:
     Raises:
         ConfigError: a number of the target's is none, or out of range.
     """
-    given: dict[str, Any] = getattr(target.shape, "rope_parameters", None) or {}
-    given = given.get("full_attention", given)
-    kind = given.get("rope_type", "default")
+    given: Any = getattr(target.shape, "rope_parameters", None) or {}
+    given = given.get("full_attention", given) if isinstance(given, dict) else given
+    kind = given.get("rope_type", "default") if isinstance(given, dict) else None
+    if not isinstance(kind, str):
+        raise ConfigError(f"{target.path / 'config.json'}: rope_parameters is {given!r:.60}, not an object with a type")
     keys = KEYS.get(kind, ())
     kept = {key: given.get(key) for key in ("rope_theta", *keys)}
     try:

@@ -31,6 +31,8 @@ _COUNTS = (
     "intermediate_size", "max_position_embeddings",
 )  # fmt: skip
 """What a configuration counts by, where it has it at all."""
+_COUNTLESS = 2**31
+"""No model has as many of anything; larger sizes are none to torch."""
 _CONFIG_BYTES, _SHARD_BYTES = 1 << 24, 1 << 44
 
 
@@ -99,8 +101,9 @@ class Target:
             raise ConfigError(message) from error
         for name in _COUNTS:
             value = getattr(found, name, None)
-            if value is not None and not (isinstance(value, int) and value > 0):
-                raise ConfigError(f"{self.path / 'config.json'}: {name} is {value!r:.60}, not an integer above 0")
+            if value is not None and not (isinstance(value, int) and 0 < value < _COUNTLESS):
+                message = f"{name} is {value!r:.60}, not an integer above 0 and below {_COUNTLESS}"
+                raise ConfigError(f"{self.path / 'config.json'}: {message}")
         return found
 
     @property
@@ -223,11 +226,19 @@ class Target:
         return None if stored is None else stored.to(torch.float32) + self.family.norm_offset
 
     def final_norm(self, hidden: Tensor) -> Tensor:
-        """The last layer's output [..., hidden] after the norm that the head reads through."""
+        """The last layer's output [..., hidden] after the norm that the head reads through.
+
+        Raises:
+            ConfigError: the norm is not there, of another size, or adds something else than a number above 0.
+        """
         weight = self.norm_weight("norm")
-        if weight is None:
-            raise ConfigError(f"{self.path} has no final norm")
-        return F.rms_norm(hidden, (self.hidden_size,), weight.to(hidden), float(self.shape.rms_norm_eps))
+        size = None if weight is None else list(weight.shape)
+        if weight is None or size != [self.hidden_size]:
+            raise ConfigError(f"{self.path}: norm is {size}, and config.json says [{self.hidden_size}]")
+        added = getattr(self.shape, "rms_norm_eps", None)
+        if isinstance(added, bool) or not isinstance(added, int | float) or not 0 < added < 1:
+            raise ConfigError(f"{self.path / 'config.json'}: rms_norm_eps is {added!r:.60}, not above 0 and below 1")
+        return F.rms_norm(hidden, (self.hidden_size,), weight.to(hidden), float(added))
 
     def _of_vocabulary(self, name: str) -> Tensor | None:
         tensor = self._tensor(name)
