@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 def test_defaults_are_those_of_the_external_training_examples():
     c = TrainingConfig()
-    assert (c.ttt_length, c.micro_batch, c.lr, c.max_grad_norm, c.max_seq_length) == (5, 4, 1e-5, 2.5, 2048)
+    assert (c.ttt_length, c.micro_batch, c.lr, c.max_grad_norm, c.max_seq_length) == (5, 4, None, 2.5, 2048)
     assert (c.draft_accumulation_steps, c.seed, c.start_samples) == (1, 42, 32)
     assert DraftConfig().draft_vocab_size == 32000
 

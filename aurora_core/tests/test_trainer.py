@@ -1,5 +1,4 @@
 import copy
-import itertools
 import json
 import math
 from dataclasses import replace
@@ -16,7 +15,6 @@ from aurora_core.training import holdout, state
 from aurora_core.training.init import ensure_first, first_draft
 from aurora_core.training.metrics import TrainingMetrics
 from aurora_core.training.run import TrainingRun
-from aurora_core.training.schedule import learning_rate
 from aurora_core.training.start import Paths, resume
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights.store import WeightsStore
@@ -125,16 +123,6 @@ def test_a_new_vocabulary_keeps_what_was_learned_of_tokens_that_stay(target, sam
             assert torch.equal(row, target.lm_head[token])
             assert not moment.any()
     trainer.train_step([samples[:4]])
-
-
-def test_the_learning_rate_warms_up_and_decays():
-    c = TrainingConfig(lr=1.0, warmup_steps=4, lr_decay_style="cosine", lr_total_steps=14, min_lr=0.1)
-    rates = [learning_rate(c, s) for s in range(20)]
-    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert rates[4] == 1.0
-    assert rates[14] == pytest.approx(0.1)
-    assert rates[19] == pytest.approx(0.1)
-    assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
 
 
 def fill(tmp_path, samples):

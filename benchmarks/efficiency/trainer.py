@@ -110,8 +110,8 @@ class VariantTrainer(Trainer):
         own = {id(p) for p in matrices}
         rest = [p for p in self.draft.parameters() if id(p) not in own]
         return _Both(
-            torch.optim.Muon(matrices, lr=self.config.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=self.config.lr, betas=self.config.betas, weight_decay=0.0, fused=True),
+            torch.optim.Muon(matrices, lr=self.peak, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=self.peak, betas=self.config.betas, weight_decay=0.0, fused=True),
         )
 
     def set_vocabulary(self, ids: Tensor) -> int:

@@ -29,8 +29,9 @@ class TrainingConfig(Config):
     """Samples of one forward and backward pass."""
     draft_accumulation_steps: PositiveInt = 1
     """Micro-batches whose gradients are added before each optimizer step."""
-    lr: PositiveFloat = Field(1e-5, validation_alias=_aliases("lr", "learning_rate", "learningRate"))
-    """Peak learning rate of AdamW."""
+    lr: PositiveFloat | None = Field(None, validation_alias=_aliases("lr", "learning_rate", "learningRate"))
+    """Peak learning rate of AdamW; by default 0.576 over the width of the target's hidden states: 1e-3 for 576, 1.4e-4
+    for 4,096."""
     min_lr: float = Field(0.0, ge=0)
     """Learning rate at the end of a cosine schedule."""
     lr_decay_style: Literal["constant", "cosine"] = "constant"

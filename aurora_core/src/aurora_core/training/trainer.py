@@ -16,7 +16,7 @@ from aurora_core.models import vocabulary
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
 from aurora_core.training.parallel import ALONE, Ranks
-from aurora_core.training.schedule import learning_rate
+from aurora_core.training.schedule import learning_rate, peak
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ class Trainer:
         self.dtype = training_precision(config.precision, device)
         self._target = target
         self.target_fingerprint = target.fingerprint
+        self.peak = peak(config, target.hidden_size)
         self.optimizer = torch.optim.AdamW(
-            draft.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            draft.parameters(), lr=self.peak, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         of_kind = family_of(draft)
         self.unrolled = of_kind.unrolled(draft, config.ttt_length, config.step_weight_decay)
@@ -132,7 +133,7 @@ class Trainer:
             roots: of the full step, over all ranks.
         """
         config = self.config
-        lr = learning_rate(config, self.step)
+        lr = learning_rate(config, self.peak, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         scale = 1.0 / max(1, roots * self.unrolled.steps)
