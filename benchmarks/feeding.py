@@ -98,12 +98,12 @@ def table(ranks: int, link: float, seconds: float, pool: int, rate: float | None
 
 
 def check(path: Path) -> bool:
-    """Hold the simulation to measured runs; returns whether each median lag is within a factor of two."""
-    good = True
+    """Hold the simulation to measured runs; returns whether there are any, each median lag within a factor of two."""
+    good: list[bool] = []
     print("mode      seed  measured s  simulated s  versions")
     for line in path.read_text().splitlines():
         run = json.loads(line)
-        if run.get("benchmark") != "modes" or not run.get("step_seconds"):
+        if run.get("benchmark") != "modes" or not (run["step_seconds"] and run["capture_to_live_median"]):
             continue
         group = Group(
             arrivals=run["samples"] / run["traffic_seconds"],
@@ -123,9 +123,9 @@ def check(path: Path) -> bool:
             for seed in range(20)
         ]
         expected, measured = statistics.median(medians), run["capture_to_live_median"]
-        good &= expected / 2 <= measured <= expected * 2
+        good.append(expected / 2 <= measured <= expected * 2)
         print(f"{run['mode']:<9} {run['seed']:>4} {measured:>11.1f} {expected:>12.1f} {run['versions']:>9}")
-    return good
+    return bool(good) and all(good)
 
 
 def main() -> None:

@@ -3,10 +3,15 @@
 Each mode serves the prompts until the trainer has taken all its steps on all their samples; every version that it
 publishes goes live at once. Then: accept length on held-out prompts with the last version, seconds from the capture of
 the newest sample of a version to its going live, and how long decoding waited.
+
+A line of JSON for each run, with ``--out`` appended to a file as soon as it ends: what that has of the same requests
+and steps is not run again, so that five seeds can be run in pieces, and what was interrupted repeats one run.
 """
 
+import json
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +19,14 @@ from pathlib import Path
 from aurora_core.evaluation.requests import measure
 from aurora_demo.online import OnlineStack
 from aurora_demo.stack import Stack
-from bench import arguments, report, stack
+from bench import arguments, heading, stack
 
+NAME = "modes"
 _KINDS: dict[str, type[Stack]] = {"external": Stack, "online": OnlineStack}
+
+
+def _middle(found: Sequence[float]) -> float | None:
+    return round(statistics.median(found), 2) if found else None
 
 
 @dataclass
@@ -41,13 +51,13 @@ class _Steps:
         ]
         return [seconds for seconds, step in pairs if (step % self.steps == 0) == published]
 
-    def plain(self) -> float:
-        """Seconds of a step without a publication; NaN where none was seen alone."""
-        return statistics.median(self._between(published=False) or [float("nan")])
+    def plain(self) -> float | None:
+        """Seconds of a step without a publication; None where none was seen alone."""
+        return _middle(self._between(published=False))
 
-    def published(self) -> float:
-        """Seconds of a step with one."""
-        return statistics.median(self._between(published=True) or [float("nan")])
+    def publication(self) -> float:
+        """Seconds that a step with one takes beyond that; 0 where none was seen alone."""
+        return max(0.0, (_middle(self._between(published=True)) or 0.0) - (self.plain() or 0.0))
 
 
 def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[str, object]:
@@ -71,8 +81,11 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
         stalls: list[float] = []
         while running.training().step < steps or running.store.versions()[-1] != running.live:
             time.sleep(0.1)
-            running.check()
-            clock.see(running.training().step)
+            step = running.training().step
+            if step < steps:
+                # With the last one the trainer of External ends.
+                running.check()
+            clock.see(step)
             if (swapped := running.follow(speculate_at=1e9)) is not None:
                 newest = running.store.manifest(swapped[0]).provenance.newest_sample
                 stalls.append(swapped[1])
@@ -96,13 +109,20 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
         "start_samples": prompts_ // 3,
         "micro_batch": made.training.micro_batch * made.training.draft_accumulation_steps,
         "publish_every": clock.steps,
-        "step_seconds": round(clock.plain(), 2),
-        "publish_seconds": round(max(0.0, clock.published() - clock.plain()), 2),
+        "step_seconds": clock.plain(),
+        "publish_seconds": round(clock.publication(), 2),
         "capture_to_live_seconds": [round(lag, 2) for lag in lags],
-        "capture_to_live_median": round(statistics.median(lags), 2) if lags else None,
+        "capture_to_live_median": _middle(lags),
         "decoding_waited_ms_max": round(1e3 * max(stalls, default=0.0), 1),
         "failed_requests": failed + len(measured.failures),
     }
+
+
+def done(file: Path | None, requests: int, steps: int) -> set[tuple[str, int]]:
+    """Mode and seed of the runs of so many requests and steps that a file has."""
+    lines = file.read_text().splitlines() if file is not None and file.exists() else []
+    runs = [run for run in map(json.loads, lines) if run["benchmark"] == NAME]
+    return {(run["mode"], run["seed"]) for run in runs if (run["requests"], run["steps"]) == (requests, steps)}
 
 
 def main() -> None:
@@ -111,10 +131,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--out", type=Path, help="file to which each line is appended; what it has is not run again")
     options = parser.parse_args()
+    known = done(options.out, options.requests, options.steps)
     for seed in range(options.seeds):
         for kind in list(_KINDS)[:: 1 if seed % 2 == 0 else -1]:
-            report("modes", **_run(kind, options.config, options.requests, options.steps, seed))
+            if (kind, seed) in known:
+                continue
+            began = time.monotonic()
+            found = _run(kind, options.config, options.requests, options.steps, seed)
+            asked = {"requests": options.requests, "steps": options.steps}
+            seconds = round(time.monotonic() - began, 1)
+            line = json.dumps({**heading(NAME), **found, **asked, "seconds": seconds})
+            print(line, flush=True)
+            if options.out:
+                with options.out.open("a") as out:
+                    out.write(line + "\n")
 
 
 if __name__ == "__main__":
