@@ -15,6 +15,7 @@ import yaml
 from aurora_core.protocol import metrics
 from aurora_operator.api import pod_template
 from aurora_operator.api.schema import crd, spec_schema
+from aurora_operator.render.identity import KEPT
 from monitoring import catalogue
 from monitoring.dashboards import dashboards
 from sizing import files as examples
@@ -31,8 +32,10 @@ def schema_file() -> Path:
 def files() -> dict[Path, str]:
     """Every generated file and its text."""
     text = yaml.safe_dump(crd(), sort_keys=False, width=120)
-    # In the chart the CRD is a template, so that helm upgrade upgrades it, and kept when the chart goes.
-    guarded = text.replace("metadata:\n", "metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n", 1)
+    # In the chart the CRD is a template, so that helm upgrade upgrades it. Whatever takes it away takes every resource:
+    # it is kept where the chart goes, and where the chart is in git without it.
+    kept = "".join(f"    {name}: {value}\n" for name, value in KEPT.items())
+    guarded = text.replace("metadata:\n", f"metadata:\n  annotations:\n{kept}", 1)
     chart = "{{- if .Values.crds.install }}\n" + guarded + "{{- end }}\n"
     return {
         schema_file(): pod_schema.text(),

@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from apiserver_support import helm, kubectl
+from aurora_operator.render.identity import KEPT
 from chart_support import CHART, of_kind, rendered
 
 
@@ -99,10 +100,10 @@ def test_no_right_is_a_wildcard_and_secrets_are_never_listed_or_deleted():
                 assert not {"list", "watch", "delete"} & set(rule["verbs"])
 
 
-def test_the_crd_is_upgraded_by_the_chart_and_kept_when_it_goes():
+def test_the_crd_is_upgraded_by_the_chart_and_kept_by_helm_argo_cd_and_flux_when_it_goes():
     crds = [b for b in yaml.safe_load_all(rendered()) if b and b["kind"] == "CustomResourceDefinition"]
     assert len(crds) == 1
-    assert crds[0]["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert crds[0]["metadata"]["annotations"] == KEPT
 
 
 @pytest.mark.parametrize(
