@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # benchmarks/soak/verdicts.py on a real node, which is started for it and stopped at the end. Arguments go to it.
-exec "$(dirname "$0")/workshop.sh" benchmark verdicts "$@"
+exec "$(dirname "$0")/workshop.sh" soak verdicts "$@"

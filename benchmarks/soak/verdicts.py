@@ -1,11 +1,15 @@
 """The gate's verdicts on the real node, again and again: a damaged draft, an identical one, a better one.
 
-In each round, under live traffic and with training quiet: a damaged copy of stable, or an older version, must be
-rejected; an intact copy must not be promoted; and after a person promoted a damaged copy, an intact copy of the good
-version must be promoted over it. With --kills, the operator, Prometheus and the engine are killed (-9) so often at
-random moments meanwhile, and their pods deleted, as a node that fails would; no verdict may change or fall twice by
-that, and no object be there twice. On SIGTERM it reports the rounds that it finished. --speculation asks
-instead whether a draft that makes serving slower is switched off, and stays off when it is tried again.
+In turn, under live traffic and with training quiet: a damaged copy of stable, or an older version, must be rejected;
+an intact copy must not be promoted; and after a person promoted a damaged copy, an intact copy of the good version must
+be promoted over it. With --kills, the operator, Prometheus and the engine are killed (-9) at random moments meanwhile,
+and their pods deleted, as a node that fails would; no verdict may change or fall twice by that, and no object be there
+twice. --speculation asks instead whether a draft that makes serving slower is switched off, and stays off when it is
+tried again.
+
+Ten of each kind take 80 minutes after the first promotion. With --out FILE each verdict is a line of it at once, and
+the next run, with a node of its own, continues with what FILE lacks; --minutes and --kind bound a piece. On SIGTERM it
+reports what it has.
 
 Run by tools/verdicts.sh, which brings up the node; Services must be reachable.
 """
@@ -14,11 +18,10 @@ import argparse
 import contextlib
 import json
 import signal
-import statistics
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ from transformers import AutoTokenizer
 from workshop.cache import CACHE
 
 from soak.killer import Killer
+from soak.noted import Noted, Notes, Piece
 
 UNDECIDED_SECONDS = {"damaged": 480, "identical": 120, "better": 900}
 """How long a trial may stay undecided. An identical draft's always does; the others must fall on evidence."""
@@ -84,16 +88,6 @@ class Drafts:
     older: int
 
 
-@dataclass
-class Tally:
-    """What happened."""
-
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
-    requests: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in EXPECTED})
-    rejected: Counter[str] = field(default_factory=Counter)
-    wrong: list[dict[str, Any]] = field(default_factory=list)
-
-
 def first_published(good: int) -> int:
     """The oldest version on the volume that has learned something, or the untrained one where that is the good one."""
     (trainer,) = pods("trainer")
@@ -108,22 +102,32 @@ def publish(kind: str, drafts: Drafts, damage: str) -> int:
     return publish_copy(drafts.older) if damage == "older" else publish_copy(drafts.good, damage)
 
 
-def trial(kind: str, drafts: Drafts, damage: str, tally: Tally) -> None:
+def trial(kind: str, drafts: Drafts, notes: Notes) -> None:
     """Publish, wait for the verdict, and note whether it was the right one."""
+    damage = DAMAGES[notes.count(kind) % len(DAMAGES)] if kind == "damaged" else ""
     patch({"promotion": {"gate": {"maxDurationSeconds": UNDECIDED_SECONDS[kind]}}})
     version = publish(kind, drafts, damage)
     began = time.monotonic()
     words = ("Promoted", "Rejected", "Superseded", "Paused")
     entries = until(f"a verdict on version {version}", partial(decisions, version, *words), 1200)
-    seconds = time.monotonic() - began
-    tally.seconds[kind].append(round(seconds, 1))
-    tally.requests[kind].append(entries[0]["requests"])
-    what = f"{kind} ({damage})" if kind == "damaged" else kind
-    tally.rejected[damage] += kind == "damaged" and entries[0]["verdict"] == "Rejected"
+    seconds = round(time.monotonic() - began, 1)
+    what = f"{kind} ({damage})" if damage else kind
     say(f"{what} version {version}: {entries[0]['verdict']} after {seconds:.0f} s, {entries[0]['reason']}")
-    too_late = kind == "damaged" and not entries[0]["reason"].startswith("NotBetter")
-    if too_late or [e["verdict"] for e in entries] != [EXPECTED[kind]]:
-        tally.wrong.append({"kind": kind, "entries": entries})
+    in_time = kind != "damaged" or entries[0]["reason"].startswith("NotBetter")
+    right = in_time and [e["verdict"] for e in entries] == [EXPECTED[kind]]
+    notes.add(Noted(kind, damage, entries, seconds, right))
+
+
+def over_damaged(drafts: Drafts, notes: Notes) -> None:
+    """A better draft's trial, against a damaged one that a person promoted; the good one is stable afterwards."""
+    bad = promote_damaged(drafts.good)
+    try:
+        trial("better", drafts, notes)
+    finally:
+        # Whatever ended it, nothing after it may take the damaged draft for the good one.
+        if status()["stable"]["version"] == bad:
+            annotate("rollback", bad)
+            until("rolled back", lambda: status()["stable"]["version"] != bad, 120)
 
 
 def children() -> dict[str, int]:
@@ -143,7 +147,7 @@ def promote_damaged(good: int) -> int:
     return bad
 
 
-def speculation(tally: Tally) -> None:
+def speculation(notes: Notes) -> None:
     """Where a person took a damaged draft on day-0, target-only must switch speculation off, and keep it off."""
     first = until("a first version", lambda: status().get("candidate"), 900)["version"]
     quieten()
@@ -152,11 +156,9 @@ def speculation(tally: Tally) -> None:
     for word in ("SpeculationOff", "SpeculationStaysOff"):
         began = time.monotonic()
         entry = until(word, partial(decisions, bad, word, "SpeculationOn"), 900)[0]
-        tally.seconds[word] = [round(time.monotonic() - began, 1)]
-        tally.requests[word] = [entry["requests"]]
-        say(f"version {bad}: {entry['verdict']} after {tally.seconds[word][0]:.0f} s, {entry['reason']}")
-        if entry["verdict"] != word:
-            tally.wrong.append({"kind": "speculation", "entries": [entry]})
+        seconds = round(time.monotonic() - began, 1)
+        say(f"version {bad}: {entry['verdict']} after {seconds:.0f} s, {entry['reason']}")
+        notes.add(Noted(word, "", [entry], seconds, entry["verdict"] == word))
 
 
 def serve(folder: Path, prompts: list[str]) -> Stream:
@@ -186,52 +188,51 @@ def promoted(seconds: float) -> Drafts:
 def main() -> None:
     """All rounds; the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--count", type=int, default=10, help="verdicts of each kind, those in FILE included")
+    parser.add_argument("--kind", nargs="+", choices=list(EXPECTED), default=list(EXPECTED), help="only these")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="a line for each verdict; what it has is not run again"
+    )
+    parser.add_argument("--minutes", type=float, default=600, help="after so many no further trial begins")
+    parser.add_argument("--kills", type=int, default=0, help="at most; one each 26 s or so")
     parser.add_argument("--seconds", type=float, default=1500, help="give up after so long without a first promotion")
     parser.add_argument("--speculation", action="store_true", help="instead: is a draft that slows switched off?")
     options = parser.parse_args()
+    last = time.monotonic() + 60 * options.minutes
+    notes = Notes(options.out)
+    if not options.speculation and notes.following(options.kind, options.count) is None:
+        report("verdicts", **notes.summary())
+        return
     folder = smollm2.materialise(CACHE / "models")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stream = serve(folder, read_prompts(ROOT / "examples" / "prompts" / "python.jsonl", tokenizer))
-    tally, finished = Tally(), 0
     drafts = None if options.speculation else promoted(options.seconds)
     before, killer = children(), Killer(options.kills, say)
     killer.start()
     signal.signal(signal.SIGTERM, _terminated)
     with contextlib.suppress(TerminatedError):
         if drafts is None:
-            speculation(tally)
-        while drafts is not None and finished < options.rounds:
-            say(f"round {finished + 1} of {options.rounds}")
+            speculation(notes)
+        while drafts is not None and time.monotonic() < last:
+            kind = notes.following(options.kind, options.count)
+            if kind is None:
+                break
+            say(f"{kind}, {notes.count(kind) + 1} of {options.count}")
             drafts = replace(drafts, good=status()["stable"]["version"])
-            for kind in EXPECTED:
-                if kind == "better":
-                    promote_damaged(drafts.good)
-                trial(kind, drafts, DAMAGES[finished % len(DAMAGES)], tally)
-            finished += 1
+            if kind == "better":
+                over_damaged(drafts, notes)
+            else:
+                trial(kind, drafts, notes)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    not_done = killer.stop()
+    killer.stop()
     until("everything is back", lambda: condition("Available")["status"] == "True", 300)
-    if children() != before:
-        tally.wrong.append({"kind": "children", "before": before, "after": children()})
     record = stream.stop()
-    report(
-        "verdicts",
-        rounds=finished,
-        wrong=tally.wrong,
-        damaged_rejected=tally.rejected,
-        kills=killer.done,
-        kills_not_done=not_done,
-        median_seconds={kind: statistics.median(values) for kind, values in tally.seconds.items() if values},
-        longest_seconds={kind: max(values) for kind, values in tally.seconds.items() if values},
-        median_requests={kind: statistics.median(values) for kind, values in tally.requests.items() if values},
-        requests_answered=len(record.answers),
-        requests_failed=len(record.failures),
-        # A failure reads "ID: what happened".
-        failed_by=Counter(failure.partition(": ")[2].split()[0] for failure in record.failures),
-    )
-    if tally.wrong or not_done:
+    # A failure reads "ID: what happened".
+    failed = Counter(failure.partition(": ")[2].split()[0] for failure in record.failures)
+    notes.add(Piece(killer.done, len(record.answers), dict(failed), children() == before))
+    report("verdicts", **notes.summary())
+    idle = options.kills and not any(killer.done.values())
+    if notes.wrong or idle or not all(piece.children for piece in notes.pieces):
         raise SystemExit(1)
 
 

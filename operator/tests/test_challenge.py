@@ -155,6 +155,16 @@ def test_without_traffic_nothing_is_challenged():
     assert analyse(status, watch=watching(2.0), now=later(99999), promotion=never).candidate is None
 
 
+@pytest.mark.parametrize(("strategy", "begins"), [("Immediate", 0), ("Manual", 0), ("Switchback", 2)])
+def test_where_a_person_or_nobody_decides_nothing_is_challenged(strategy, begins):
+    promotion, late = {"strategy": strategy, "prometheus": {"url": "http://p"}}, later(99999)
+    seen = [
+        analyse(Status(stable=HELD, decided=2), versions=ON_DISK, watch=watch, now=late, promotion=promotion)
+        for watch in (watching(1.5, now=late), watching(2.0, now=late))
+    ]
+    assert sum(at.candidate is not None for at in seen) == begins
+
+
 def test_day_zero_is_not_tried_again_before_there_is_a_draft():
     stable = Stable(version=0, steps=0, since=NOW)
     assert analyse(Status(stable=stable), watch=target_only(later(9999)), now=later(9999)).candidate is None
