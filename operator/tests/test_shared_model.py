@@ -7,7 +7,7 @@ from aurora_operator.api.models import DraftSpec, TargetSpec
 from aurora_operator.api.promotion import Strata, Stratum
 from aurora_operator.api.spec import SamplesSpec, ServingSpec
 from aurora_operator.api.volume import WeightsSpec
-from aurora_operator.render.config import configured, deployment_config, engine_part
+from aurora_operator.render.config import configured, deployment_config, engine_part, trainer_part
 from aurora_operator.render.identity import Resource
 from operator_support import a_spec
 
@@ -79,6 +79,12 @@ def test_fields_of_mooncake_that_came_later_reach_processes_where_they_are_set()
     made = engine_part(Resource("chat", "ns", "u-1", a_spec(samples=given)))["samples"]
     assert made.items() >= given.items()
     assert not engine_part(a_resource())["samples"].keys() & given.keys()
+
+
+def test_a_rate_that_is_left_open_is_left_to_the_trainer_whatever_its_release():
+    assert "lr" not in trainer_part(a_resource())["training"]
+    chosen = a_spec(training={"hyperparameters": {"lr": 1e-4}})
+    assert trainer_part(Resource("chat", "ns", "u-1", chosen))["training"]["lr"] == 1e-4
 
 
 def test_strata_reach_engines_by_name_alone_and_without_any_the_configuration_is_as_it_was():

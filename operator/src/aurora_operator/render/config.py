@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -60,24 +60,34 @@ _RESTARTS = {
 """Effects of the fields that a process is started with."""
 
 
-_LATER = ("mooncake_buffer_bytes", "mooncake_replicas", "mooncake_soft_pin")
-"""Fields of samples that came later."""
+_BUFFER, _REPLICAS, _PIN = "mooncake_buffer_bytes", "mooncake_replicas", "mooncake_soft_pin"
+_LATER: Mapping[tuple[str, ...], object] = {
+    ("serving", "strata", "named", "*", "capture"): True,
+    ("serving", "strata"): None,
+    ("training", "lr"): None,
+    **{("samples", to_camel(name)): SamplesConfig.model_fields[name].default for name in (_BUFFER, _REPLICAS, _PIN)},
+}
+"""Fields that images of earlier releases do not know, or not with this value; it says what they do without one. A star
+is each of a list."""
+
+
+def _leave_out(part: Any, path: tuple[str, ...], value: object) -> None:  # noqa: ANN401 (plain data)
+    """Take a field out of plain data where it has this value."""
+    name, *rest = path
+    if name == "*":
+        for one in part:
+            _leave_out(one, tuple(rest), value)
+    elif rest and part.get(name) is not None:
+        _leave_out(part[name], tuple(rest), value)
+    elif not rest and name in part and part[name] == value:
+        del part[name]
 
 
 def _plain(resource: Resource, exclude: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as plain data; what older engines do not know only where it is not as with them."""
+    """The configuration as plain data; what older images do not know only where it is not as with them."""
     part = deployment_config(resource).model_dump(mode="json", by_alias=True, exclude=exclude)
-    serving = part.get("serving", {})
-    if serving.get("strata", ...) is None:
-        del serving["strata"]
-    for stratum in serving.get("strata", {}).get("named", ()):
-        if stratum["capture"]:
-            del stratum["capture"]
-    samples = part.get("samples", {})
-    for field in _LATER:
-        name = to_camel(field)
-        if name in samples and samples[name] == SamplesConfig.model_fields[field].default:
-            del samples[name]
+    for path, value in _LATER.items():
+        _leave_out(part, path, value)
     return part
 
 
