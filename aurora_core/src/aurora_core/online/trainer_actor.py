@@ -51,7 +51,7 @@ class TrainerSetup:
         models: folder of fetched models.
         gpus: numbers of its GPUs; None where Ray says which.
         in_use: file of the versions to keep; None where others prune.
-        log: file for what it says, besides Ray's; None for none.
+        log: file for what it says; None for Ray's of this process.
         nice: how much its priority is below the engines', with which it shares a machine.
         metrics_port: where to serve Prometheus metrics; None for nowhere.
         labels: of every metric.
@@ -125,8 +125,8 @@ class TrainerActor:
         os.nice(setup.nice)
         if setup.log is not None:
             setup.log.parent.mkdir(parents=True, exist_ok=True)
-            form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-            logging.basicConfig(level=logging.INFO, format=form, filename=setup.log, force=True)
+        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(level=logging.INFO, format=form, filename=setup.log, force=True)
         if setup.gpus is not None:
             # Before torch asks what there is.
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, setup.gpus))
