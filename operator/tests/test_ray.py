@@ -43,6 +43,7 @@ def test_every_pod_of_ray_is_as_confined_as_all_others_and_has_no_dashboard():
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         env = {one["name"]: one for one in pod["containers"][0]["env"]}
         assert env["RAY_AUTH_MODE"]["value"] == "token"
+        assert env["RAY_worker_niceness"]["value"] == "0"
         assert env["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "chat-keys", "key": "samples"}
         # KubeRay's own probes need wget and the dashboard.
         assert {"readinessProbe", "livenessProbe"} <= pod["containers"][0].keys(), name

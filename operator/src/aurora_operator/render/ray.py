@@ -71,11 +71,15 @@ _OVERWRITE = "ray.io/overwrite-container-cmd"
 
 
 def _ray_env(resource: Resource) -> list[dict[str, Any]]:
-    """Who has no token is no part of this Ray; nothing is reported to anybody outside."""
+    """Who has no token is no part of this Ray, and nothing is reported to anybody outside.
+
+    What actors start would have the lowest priority of its container, an engine too.
+    """
     return [
         {"name": "RAY_AUTH_MODE", "value": "token"},
         secret_env("RAY_AUTH_TOKEN", resource.secret, "samples"),
         {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"},
+        {"name": "RAY_worker_niceness", "value": "0"},
     ]
 
 
