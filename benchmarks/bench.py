@@ -41,11 +41,12 @@ def stack(
     *,
     kind: type[Stack] = Stack,
     training: Mapping[str, object] | None = None,
+    serving: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[LoopConfig, Stack, list[str]]]:
     """A stack, nothing started yet, and the first domain's prompts; all is stopped at the end.
 
     Without ``work`` the stack's folder is a temporary one. ``kind`` says how its processes are started; ``training``
-    replaces hyperparameters.
+    replaces hyperparameters, ``serving`` what the engine is configured with.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     config = load(config_path)
@@ -55,12 +56,12 @@ def stack(
         "mooncake_metadata": f"http://127.0.0.1:{free_port()}/metadata",
         "trainer_url": f"http://127.0.0.1:{free_port()}",
     }
-    serving = {"port": free_port(), "agent_port": free_port()}
+    ports = {"port": free_port(), "agent_port": free_port()}
     # Several benchmarks may run at once.
     config = config.model_copy(
         update={
             "samples": config.samples.model_copy(update=samples),
-            "serving": config.serving.model_copy(update=serving),
+            "serving": config.serving.model_copy(update={**ports, **(serving or {})}),
             "training": config.training.model_copy(update=dict(training or {})),
         }
     )
