@@ -24,6 +24,7 @@ from workshop.waiting import wait
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 TRAINER, ENGINE = "ray::TrainerActor", "ray::EngineActor"
+AGENT = "aurora_core.cli\0agent"
 RANKS = 2
 
 
@@ -156,16 +157,19 @@ def test_what_is_served_is_trained_on_and_goes_live(online):
     assert kept["version"] >= 1
 
 
-def test_a_killed_trainer_resumes_and_finds_its_pool_again(online):
+def test_a_killed_trainer_resumes_and_finds_its_pool_again_and_an_agent_leaves_its_engine_alone(online):
     online.wait_for("a state is saved", lambda: online.status().step >= 2)
-    before = online.status()
-    killed = online.kill(TRAINER)
+    before, serves = online.status(), set(online.pids("sglang"))
+    killed, agent = online.kill(TRAINER), online.kill(AGENT)
     online.wait_for("two ranks again", lambda: len(pids := online.pids(TRAINER)) == RANKS and killed not in pids, 120)
     after = online.wait_for(
         "training resumes", lambda: (now := online.status()).step > before.step and now.loss is not None and now
     )
     assert after.samples >= before.samples, "the pool is offered again"
     assert after.ranks == RANKS
+    # Its agent was killed with it, and nobody who is served notices either.
+    online.wait_for("another agent", lambda: online.agent.live() and online.pids(AGENT) not in ([], [agent]))
+    assert set(online.pids("sglang")) == serves
     assert not online.traffic.record.failures
 
 

@@ -128,7 +128,7 @@ class EngineActor:
             trainer: the actor that takes samples.
 
         Raises:
-            EngineError: the engine or its agent ended, with the end of its log.
+            EngineError: the engine ended, or its agent does not start, with the end of the log.
         """
         self._trainer = trainer
         with self._running:
@@ -144,13 +144,12 @@ class EngineActor:
         self._end_earlier()
         engine = self._start_engine(desired)
         engine.wait_until_healthy(f"{self._setup.url}/health", START_SECONDS, self._stopping)
-        if self._setup.agent:
-            agent = self._start_agent()
-            agent.wait_until_healthy(f"{self._setup.agent_url}/healthz", START_SECONDS, self._stopping)
+        agent = self._start_agent() if self._setup.agent else None
         self._up = True
         while not self._stopping.wait(_TICK_SECONDS):
-            for process in self._processes:
-                process.check()
+            engine.check()
+            if agent is not None and not agent.alive():
+                agent = self._start_agent_again(agent)
             self._hand_over()
 
     def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
@@ -193,7 +192,16 @@ class EngineActor:
         setup, serving = self._setup, self._setup.config.serving
         arguments = ["agent", "--work", str(setup.work), "--engine", setup.url, "--label", f"engine={setup.name}"]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
-        return self._start("agent", arguments, os.environ)
+        agent = self._start("agent", arguments, os.environ)
+        agent.wait_until_healthy(f"{setup.agent_url}/healthz", START_SECONDS, self._stopping)
+        return agent
+
+    def _start_agent_again(self, ended: Process) -> Process:
+        """Another agent in the place of one that ended; the engine serves on without one."""
+        log.warning("the agent of %s ended and is started again:\n%s", self._setup.name, ended.last_lines())
+        self._processes.remove(ended)
+        ended.stop()
+        return self._start_agent()
 
     def _hand_over(self) -> None:
         """One call to the trainer. While it does not answer, samples stay where they are."""
