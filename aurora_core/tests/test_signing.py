@@ -3,7 +3,11 @@
 import json
 
 import pytest
+from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.errors import ConfigError, WeightsError
+from aurora_core.training import state
+from aurora_core.training.init import ensure_first
+from aurora_core.training.start import Paths, resume
 from aurora_core.weights.manifest import Manifest, parse
 from aurora_core.weights.signing import KEY, PREVIOUS, REQUIRED, Signing
 from aurora_core.weights.store import MANIFEST, WeightsStore
@@ -35,6 +39,28 @@ def test_a_signed_version_is_used_and_one_of_another_writer_is_not(tmp_path):
     listed, damaged = own.manifests()
     assert [one.version for one in listed] == [good]
     assert damaged.keys() == {forged, unsigned}
+
+
+def test_a_training_state_is_used_only_signed_and_none_of_the_two_is_taken_for_the_other(tmp_path):
+    versions, states = stores(tmp_path, Signing((NEW,)), Signing((NEW,)).of_states())
+    version, training_state = publish(versions), publish(states)
+    assert states.read(training_state)[1] == {"model": b"weights"}
+    for store, other in ((versions, training_state), (states, version)):
+        with pytest.raises(WeightsError, match="not signed by a key"):
+            store.read(other)
+
+
+def test_training_resumes_from_no_state_that_another_writer_left(tmp_path, target):
+    signed = Paths(tmp_path / "weights", tmp_path / "state", signing=Signing((NEW,)))
+    ensure_first(signed.open_weights(), DraftConfig(draft_vocab_size=48), target, 0)
+    training = TrainingConfig(precision="fp32")
+    trainer = resume(training, target, signed).trainer
+    trainer.step = 5
+    state.save(signed.open_states(), trainer, {}, published=0)
+    trainer.step = 9
+    state.save(Paths(signed.weights, signed.state).open_states(), trainer, {}, published=0)
+    found = resume(training, target, signed)
+    assert (found.trainer.step, found.damaged) == (5, 1)
 
 
 def test_an_engine_whose_version_is_forged_starts_target_only_on_one_that_is_signed(tmp_path):

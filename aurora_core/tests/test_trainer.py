@@ -84,7 +84,8 @@ def test_a_restart_continues_exactly(tmp_path, target, samples):
     first = make_trainer(target)
     steps(first, 4)
     state.save(store, first, {"a": 2}, published=3)
-    version, draft = state.load_draft(store, target)
+    (version,) = store.versions()
+    draft = state.load_draft(store, version, target)
     second = Trainer.of(config(), draft, target, CPU)
     assert state.restore(store, version, second) == ({"a": 2}, 3)
     steps(second, 4)
@@ -94,14 +95,15 @@ def test_a_restart_continues_exactly(tmp_path, target, samples):
 
 
 def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, target, samples):
-    store = WeightsStore(tmp_path)
+    paths = Paths(tmp_path / "weights", tmp_path / "state")
+    store = paths.open_states()
     trainer = make_trainer(target)
     for _ in range(2):
         trainer.train_step([samples[:4]])
         state.save(store, trainer, {}, published=0)
     (store.folder(1) / "optimizer.safetensors").write_bytes(b"")
-    version, _ = state.load_draft(store, target)
-    assert version == 0
+    found = resume(config(), target, paths)
+    assert (found.trainer.step, found.damaged) == (1, 1)
 
 
 def test_a_new_vocabulary_keeps_what_was_learned_of_tokens_that_stay(target, samples):

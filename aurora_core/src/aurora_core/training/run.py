@@ -33,7 +33,6 @@ from aurora_core.training.report import StatusFile
 from aurora_core.training.start import Paths, Start
 from aurora_core.training.trainer import StepResult
 from aurora_core.weights.manifest import Provenance
-from aurora_core.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +61,8 @@ class TrainingRun:
         self.trainer = start.trainer
         self._target = target
         self._metrics = training_metrics
-        store = WeightsStore(paths.weights, paths.lease, paths.signing)
-        self._states = WeightsStore(paths.state, paths.lease)
+        store = paths.open_weights()
+        self._states = paths.open_states()
         self._stopping = False
         self._status = StatusFile(paths.status)
         self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, paths.in_use)

@@ -32,7 +32,7 @@ class Paths:
         status: JSON file with the training status, for others to read; None for none.
         in_use: file of the versions, comma separated, that must be kept; None where versions are pruned elsewhere.
         lease: what this process must hold to write; None where no other writer can be.
-        signing: of versions; None where they are not signed. A training state never is.
+        signing: of versions and states; None where they are not signed.
     """
 
     weights: Path
@@ -47,6 +47,14 @@ class Paths:
         """Where all processes of a deployment have them, below its folder."""
         state = work / "training"
         return cls(work / "weights", state, state / STATUS_FILE, in_use, lease, signing)
+
+    def open_weights(self) -> WeightsStore:
+        """The versions."""
+        return WeightsStore(self.weights, self.lease, self.signing)
+
+    def open_states(self) -> WeightsStore:
+        """The training states."""
+        return WeightsStore(self.state, self.lease, self.signing and self.signing.of_states())
 
 
 @dataclass(frozen=True)
@@ -86,10 +94,18 @@ def resume(config: TrainingConfig, target: Target, paths: Paths, ranks: Ranks = 
         WeightsError: there is neither, or it cannot be read; or the volume fails.
     """
     device = device_here()
-    states, store = WeightsStore(paths.state, paths.lease), WeightsStore(paths.weights, paths.lease, paths.signing)
+    states, store = paths.open_states(), paths.open_weights()
     damaged = 0
-    while (found := state.load_draft(states, target)) is not None:
-        version, draft = found
+    for version in reversed(states.versions()):
+        try:
+            draft = state.load_draft(states, version, target)
+        except WeightsError as error:
+            # Skipped for the one before: its steps are lost, but nothing is wrong.
+            log.warning("training state %d is passed over: %s", version, error)
+            damaged += 1
+            continue
+        if draft is None:
+            continue
         trainer = Trainer.of(config, draft, target, device, ranks)
         try:
             uses, published = state.restore(states, version, trainer)

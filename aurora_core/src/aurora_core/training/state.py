@@ -5,7 +5,6 @@ that arrived since are still in the spool.
 """
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from aurora_core.models.target import Target
 from aurora_core.training.trainer import Trainer
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
-
-log = logging.getLogger(__name__)
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _EXTRA = "trainer.json"
@@ -65,20 +62,16 @@ def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published:
     store.prune(2, ())
 
 
-def load_draft(store: WeightsStore, target: Target) -> tuple[int, Draft] | None:
-    """The newest state that verifies, and its draft; None where there is none for this target."""
-    for version in reversed(store.versions()):
-        try:
-            manifest, contents = store.read(version)
-            if manifest.target_fingerprint == target.fingerprint:
-                return version, checkpoint.from_contents(
-                    contents, manifest.algorithm, f"the state of version {version}"
-                )
-        except WeightsError as error:
-            # A damaged state is skipped for the one before: its steps are lost, but nothing is wrong.
-            log.warning("training state %d is passed over: %s", version, error)
-            continue
-    return None
+def load_draft(store: WeightsStore, version: int, target: Target) -> Draft | None:
+    """The draft of a state that verifies; None where it is another target's.
+
+    Raises:
+        WeightsError: the state is damaged, or not signed as it must be.
+    """
+    manifest, contents = store.read(version)
+    if manifest.target_fingerprint != target.fingerprint:
+        return None
+    return checkpoint.from_contents(contents, manifest.algorithm, f"the state of version {version}")
 
 
 def restore(store: WeightsStore, version: int, trainer: Trainer) -> tuple[dict[str, int], int]:
