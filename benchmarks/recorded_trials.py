@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--slice-seconds", type=float, default=5)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--blocks", type=int, default=60, help="of a drawn trial")
+    parser.add_argument("--equal", action="store_true", help="only each draft against itself")
     options = parser.parse_args()
     reported = json.loads(options.recorded.read_text())
     found = read(reported, options.slice_seconds)
@@ -172,6 +173,8 @@ def main() -> None:
         # Without speculation accept length is 1 by definition.
         arms = [arm for arm in found if metric == "DecodeSpeed" or arm != "none"]
         for candidate, stable in itertools.product(sorted(arms), repeat=2):
+            if options.equal and candidate != stable:
+                continue
             cells = []
             for kind in KINDS:
                 verdicts = []
