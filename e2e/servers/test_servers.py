@@ -6,7 +6,6 @@ Not among the checks of `make test`: the first run builds both from their Go mod
 
 import math
 import shutil
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,46 +19,18 @@ from aurora_operator.render.identity import Resource
 from evidence_support import NEW, OLD, Exporter
 from host import build
 from ports import free_port
+from program import Program
 from workshop.build import PROMETHEUS
 from workshop.waiting import wait
 
 HERE = Path(__file__).parent
-THANOS = ("github.com/thanos-io/thanos@v0.42.4", "./cmd/thanos")
-"""As built with go 1.26.8 its sidecar ends in gRPC's buffer pool, and this half fails (docs/results.md)."""
+THANOS = ("github.com/thanos-io/thanos@v0.42.4", "./cmd/thanos", "netgo,slicelabels")
+"""With its releases' tags: without ``slicelabels`` labels have another layout (docs/results.md, Evidence)."""
 CORTEX = ("github.com/cortexproject/cortex@v1.21.1", "./cmd/cortex")
 TENANT = "team-a"
 ENGINES = ("chat-engine-1", "chat-engine-2")
 SLICE = 5
 GUARD = 'sum(rate(aurora_accept_tokens_total{speculator="$speculator",version="$version"}[1m]))'
-
-
-class Process:
-    """A server of this test."""
-
-    def __init__(self, log, process):
-        self.log, self._process = log, process
-
-    @classmethod
-    def start(cls, folder, name, *command):
-        log = folder / f"{name}.log"
-        with log.open("wb") as file:
-            return cls(log, subprocess.Popen([str(part) for part in command], stdout=file, stderr=file, cwd=folder))
-
-    def ready(self, url, seconds=60):
-        """Wait until it is."""
-
-        def answers():
-            assert self._process.poll() is None, self.log.read_text()[-3000:]
-            try:
-                return httpx.get(url).status_code == httpx.codes.OK
-            except httpx.HTTPError:
-                return False
-
-        wait(url, answers, seconds, state=lambda: self.log.read_text()[-3000:])
-
-    def stop(self):
-        self._process.kill()
-        self._process.wait()
 
 
 def recorded(server, folder, replica, targets, push):
@@ -139,7 +110,7 @@ def server(tmp_path):
     started = []
 
     def start(name, *command):
-        started.append(Process.start(tmp_path, name, *command))
+        started.append(Program.start(tmp_path, name, *command))
         return started[-1]
 
     yield start
