@@ -25,8 +25,8 @@ from workshop.waiting import wait
 
 HERE = Path(__file__).parent
 THANOS = ("github.com/thanos-io/thanos@v0.42.4", "./cmd/thanos", "netgo,slicelabels")
-"""With its releases' tags: without ``slicelabels`` labels have another layout (docs/results.md, Evidence)."""
-CORTEX = ("github.com/cortexproject/cortex@v1.21.1", "./cmd/cortex")
+CORTEX = ("github.com/cortexproject/cortex@v1.21.1", "./cmd/cortex", "netgo,slicelabels")
+"""With the tags of their releases: without ``slicelabels`` labels have another layout than their code counts on."""
 TENANT = "team-a"
 ENGINES = ("chat-engine-1", "chat-engine-2")
 SLICE = 5
