@@ -120,7 +120,9 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
 
 def done(file: Path | None, requests: int, steps: int) -> set[tuple[str, int]]:
     """Mode and seed of the runs of so many requests and steps that a file has."""
-    lines = file.read_text().splitlines() if file is not None and file.exists() else []
+    text = file.read_text() if file is not None and file.exists() else ""
+    # What has no end was being written when the run was killed.
+    lines = text[: text.rfind("\n") + 1].splitlines()
     runs = [run for run in map(json.loads, lines) if run["benchmark"] == NAME]
     return {(run["mode"], run["seed"]) for run in runs if (run["requests"], run["steps"]) == (requests, steps)}
 

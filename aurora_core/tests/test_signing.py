@@ -8,6 +8,7 @@ from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.training import state
 from aurora_core.training.init import ensure_first
 from aurora_core.training.start import Paths, resume
+from aurora_core.weights import checkpoint
 from aurora_core.weights.manifest import Manifest, parse
 from aurora_core.weights.signing import KEY, PREVIOUS, REQUIRED, Signing
 from aurora_core.weights.store import MANIFEST, WeightsStore
@@ -61,6 +62,13 @@ def test_training_resumes_from_no_state_that_another_writer_left(tmp_path, targe
     state.save(Paths(signed.weights, signed.state).open_states(), trainer, {}, published=0)
     found = resume(training, target, signed)
     assert (found.trainer.step, found.damaged) == (5, 1)
+    states = Paths(signed.weights, signed.state).open_states()
+    state.save(states, trainer, {}, published=0)
+    signed.open_weights().publish(
+        lambda folder: checkpoint.write(folder, trainer.draft), target_fingerprint=target.fingerprint, step=7, tokens=3
+    )
+    found = resume(training, target, signed)
+    assert (found.published, found.trainer.step, found.trainer.tokens, found.damaged) == (1, 7, 3, 2)
 
 
 def test_an_engine_whose_version_is_forged_starts_target_only_on_one_that_is_signed(tmp_path):

@@ -213,6 +213,14 @@ def test_training_starts_from_the_newest_version_that_can_be_read(tmp_path, targ
     assert (start.published, start.damaged) == (0, 1)
 
 
+def test_the_last_two_states_are_kept_and_the_first_is_none_of_them_for_ever(tmp_path, target):
+    store = WeightsStore(tmp_path)
+    trainer = Trainer.of(config(), first_draft(DraftConfig(draft_vocab_size=48), target, 0), target, CPU)
+    for _ in range(3):
+        state.save(store, trainer, {}, published=0)
+    assert store.versions() == [1, 2]
+
+
 def test_damaged_states_are_counted(tmp_path, target, make_sample):
     rewrite(saved(tmp_path, target, make_sample), 1, *POISON["no JSON"])
     run = make_run(tmp_path, target)

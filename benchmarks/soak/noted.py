@@ -57,7 +57,9 @@ class Notes:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        text = path.read_text() if path is not None and path.exists() else ""
+        # What has no end was being written when the piece was killed.
+        lines = text[: text.rfind("\n") + 1].splitlines()
         read = [json.loads(line) for line in lines]
         self.verdicts = [Noted(**one["verdict"]) for one in read if "verdict" in one]
         self.pieces = [Piece(**one["piece"]) for one in read if "piece" in one]

@@ -169,6 +169,7 @@ def test_a_killed_trainer_resumes_and_finds_its_pool_again_and_an_agent_leaves_i
     assert after.ranks == RANKS
     # Its agent was killed with it, and nobody who is served notices either.
     online.wait_for("another agent", lambda: online.agent.live() and online.pids(AGENT) not in ([], [agent]))
+    assert serves
     assert set(online.pids("sglang")) == serves
     assert not online.traffic.record.failures
 

@@ -29,8 +29,10 @@ def controllers(folder):
     command = ["kube-controller-manager", f"--kubeconfig={os.environ['KUBECONFIG']}", "--leader-elect=false",
                "--secure-port=0", f"--controllers={','.join(CONTROLLERS)}"]  # fmt: skip
     with (folder / "controllers.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as running:
-        yield
-        running.kill()
+        try:
+            yield
+        finally:
+            running.kill()
 
 
 def as_text(**spec):

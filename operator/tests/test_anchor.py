@@ -1,6 +1,7 @@
 """Small steps down do not add up: the best version so far is remembered, and asked."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -120,6 +121,14 @@ def test_switching_speculation_off_and_on_forgets_no_best_version(kind, steps):
     served = Stable(version=5, steps=3 - steps, since=NOW)
     won = outcome.won(at(served), tried(1.2, kind=kind, version=5, steps=steps, metric="DecodeSpeed"), "faster", NOW)
     assert (won.stable.steps, won.anchor) == (steps, WORN)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("TargetOnly", 0), ("Again", 3)])
+def test_serving_without_a_draft_is_no_best_version_once_it_was_compared_itself(kind, steps):
+    """Else target-only would be on trial against target-only, or a draft proved better counted as worse."""
+    served = Stable(version=5, steps=3 - steps, since=NOW)
+    worn = replace(at(served), anchor=WORN.model_copy(update={"version": 0, "steps": 0}))
+    assert outcome.won(worn, tried(1.2, kind=kind, version=5, steps=steps), "faster", NOW).anchor is None
 
 
 def test_what_a_person_promotes_and_what_a_rollback_restores_is_the_best_from_then_on():

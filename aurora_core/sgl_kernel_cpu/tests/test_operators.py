@@ -206,7 +206,7 @@ H, HK, D = 6, 2, 8
 
 def naive(q, k, v, visible, sinks=None):
     """Softmax attention of [n, H, D] over [L, HK, D] by loops over heads; a sink is a key whose value is zero."""
-    out = torch.zeros_like(q)
+    out = q.new_zeros(*q.shape[:2], v.shape[-1])
     for h in range(H):
         weights = (q[:, h] @ k[:, h // (H // HK)].T / D**0.5).exp() * visible
         total = weights.sum(-1, keepdim=True) + (0 if sinks is None else sinks[h].exp())
@@ -253,11 +253,12 @@ def test_extend_attention_sees_prefix_and_what_the_mask_allows(with_tree, window
 
 
 @pytest.mark.parametrize("new", [1, 2, 16, 17])
-def test_a_prompt_and_a_few_new_tokens_see_alike(new):
+@pytest.mark.parametrize("width", [D, D - 3])
+def test_a_prompt_and_a_few_new_tokens_see_alike(new, width):
     k, v, table, generator = pool(2)
-    length = 19
+    length, v = 19, v[..., :width].contiguous()
     q = torch.randn(new, H, D, generator=generator)
-    out = torch.empty_like(q)
+    out = q.new_empty(new, H, width)
     lens, starts = torch.tensor([length]), torch.tensor([0])
     arguments = (q, None, None, out, k, v, 1.0, 1.0, table, torch.tensor([1]), lens, torch.tensor([new]), starts, new)
     extend_attention_cpu(*arguments, D**-0.5, 0.0, False, 0, None, None, None, True)

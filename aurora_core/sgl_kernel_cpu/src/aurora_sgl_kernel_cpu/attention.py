@@ -49,7 +49,7 @@ def _attend(
         scale=scale,
         enable_gqa=q.shape[1] != shared,
     )[0].transpose(0, 1)
-    return out if groups == 1 else out.reshape(rows, groups, shared, width).transpose(1, 2).reshape(rows, heads, width)
+    return out if groups == 1 else out.reshape(rows, groups, shared, -1).transpose(1, 2).reshape(rows, heads, -1)
 
 
 def _attend_with_sinks(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None, sinks: Tensor) -> Tensor:

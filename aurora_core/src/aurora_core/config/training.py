@@ -1,7 +1,8 @@
 """How a draft is trained. Names and defaults follow Aurora's external-training examples.
 
-But for two: its rate and its moments are those of a schedule over a known number of steps. Here training has no end, so
-that the rate is constant by default, and the second moment forgets sooner (0.95, not 0.999), for traffic moves.
+But for three: its schedule and its moments are those of a known number of steps. Here training has no end, so that the
+rate is constant by default, and the second moment forgets sooner (0.95, not 0.999), for traffic moves. And its rate of
+1e-5 is that of examples for targets of 8B and more, where the default here follows from the target's width.
 """
 
 from typing import Literal, Self

@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,10 @@ START_SECONDS = 1800.0
 _TICK_SECONDS = 0.2
 _PID = "engine.pid"
 """File with the process id of the engine, which is its group's too."""
+_AGENT_SECONDS = 60.0
+"""How long an agent that is started again may take to answer; samples wait meanwhile."""
+_YOUNG_SECONDS = 15.0
+"""An agent that ends so soon after it answered would only end again."""
 _ANSWER_SECONDS = 30.0
 _SILENT_SECONDS = 2.0
 
@@ -98,6 +103,7 @@ class EngineReport:
         handed: samples that the trainer took.
         waiting: samples that it has not taken yet.
         lost: samples that could not be handed over, by reason.
+        agents: how often its agent was started again alone.
     """
 
     up: bool
@@ -105,6 +111,7 @@ class EngineReport:
     handed: int = 0
     waiting: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
+    agents: int = 0
 
 
 class EngineActor:
@@ -115,6 +122,7 @@ class EngineActor:
         self._stopping = threading.Event()
         self._processes: list[Process] = []
         self._up = False
+        self._agents = 0
         self._running = threading.Lock()
         self._trainer: Any = None
         samples = setup.config.samples
@@ -144,12 +152,15 @@ class EngineActor:
         self._end_earlier()
         engine = self._start_engine(desired)
         engine.wait_until_healthy(f"{self._setup.url}/health", START_SECONDS, self._stopping)
-        agent = self._start_agent() if self._setup.agent else None
+        agent, began = self._start_agent(START_SECONDS) if self._setup.agent else None, time.monotonic()
         self._up = True
         while not self._stopping.wait(_TICK_SECONDS):
             engine.check()
             if agent is not None and not agent.alive():
-                agent = self._start_agent_again(agent)
+                if time.monotonic() - began < _YOUNG_SECONDS:
+                    # The engine is started again with it, and with the driver's back-off.
+                    agent.check()
+                agent, began = self._start_agent_again(agent), time.monotonic()
             self._hand_over()
 
     def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
@@ -188,12 +199,12 @@ class EngineActor:
         except (OSError, ValueError):
             return
 
-    def _start_agent(self) -> Process:
+    def _start_agent(self, seconds: float) -> Process:
         setup, serving = self._setup, self._setup.config.serving
         arguments = ["agent", "--work", str(setup.work), "--engine", setup.url, "--label", f"engine={setup.name}"]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
         agent = self._start("agent", arguments, os.environ)
-        agent.wait_until_healthy(f"{setup.agent_url}/healthz", START_SECONDS, self._stopping)
+        agent.wait_until_healthy(f"{setup.agent_url}/healthz", seconds, self._stopping)
         return agent
 
     def _start_agent_again(self, ended: Process) -> Process:
@@ -201,7 +212,8 @@ class EngineActor:
         log.warning("the agent of %s ended and is started again:\n%s", self._setup.name, ended.last_lines())
         self._processes.remove(ended)
         ended.stop()
-        return self._start_agent()
+        self._agents += 1
+        return self._start_agent(_AGENT_SECONDS)
 
     def _hand_over(self) -> None:
         """One call to the trainer. While it does not answer, samples stay where they are."""
@@ -218,7 +230,7 @@ class EngineActor:
         """Where it is."""
         found = self._collector
         pid = self._processes[0].pid if self._processes else 0
-        return EngineReport(self._up, pid, found.handed, found.waiting, dict(found.lost))
+        return EngineReport(self._up, pid, found.handed, found.waiting, dict(found.lost), self._agents)
 
     def stop(self) -> None:
         """End :meth:`run`, the engine and its agent, and remove what it kept in memory."""

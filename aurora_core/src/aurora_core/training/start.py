@@ -128,6 +128,7 @@ def resume(config: TrainingConfig, target: Target, paths: Paths, ranks: Ranks = 
             damaged += 1
             continue
         trainer = Trainer.of(config, draft, target, device, ranks)
+        trainer.step, trainer.tokens = manifest.step, manifest.tokens
         return Start(trainer, {}, version, holdout.salt(paths.state), damaged)
     message = f"{paths.weights} has no version that could be started from: publish one first (aurora-core init)"
     raise WeightsError(message)

@@ -59,7 +59,7 @@ def save(store: WeightsStore, trainer: Trainer, uses: dict[str, int], published:
         step=trainer.step,
         tokens=trainer.tokens,
     )
-    store.prune(2, ())
+    store.prune(2, (), first=False)
 
 
 def load_draft(store: WeightsStore, version: int, target: Target) -> Draft | None:

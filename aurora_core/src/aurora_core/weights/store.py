@@ -279,17 +279,17 @@ class WeightsStore:
         for entry in kept[:-_DAMAGED]:
             shutil.rmtree(entry, ignore_errors=True)
 
-    def prune(self, keep: int, in_use: Iterable[int]) -> list[int]:
-        """Delete all but version 0, the newest ``keep`` and those in use; returns what was deleted.
+    def prune(self, keep: int, in_use: Iterable[int], *, first: bool = True) -> list[int]:
+        """Delete all but the newest ``keep``, those in use and the first, 0; returns what was deleted.
 
-        Version 0 is what a deployment starts from, also one whose status was lost.
+        A deployment starts from 0, also one whose status was lost; without ``first`` it is one of the others.
 
         Raises:
             LeaseLostError: another writer has the lease.
             OSError: the volume fails.
         """
         self._check_lease()
-        protected = {0, *self.versions()[-keep:], *in_use}
+        protected = {*([0] if first else ()), *self.versions()[-keep:], *in_use}
         gone = [version for version in self.versions() if version not in protected]
         for version in gone:
             folder = self.folder(version)

@@ -29,12 +29,13 @@ class ClaimTemplate(Config):
 
 
 class SigningSpec(Config):
-    """Signatures of versions by a key of a Secret: a version that another writer put on the volume is not used."""
+    """Signatures of versions and training states by a key of a Secret: those of another writer are not used."""
 
     secret_name: Name
     """Secret with the keys ``key``, which signs, and ``previous``, which may be left out and is accepted as well."""
     required: bool = True
-    """Refuse versions without a signature; false while what is on the volume was made before there was a key."""
+    """Refuse versions and training states without a signature; false while what is on the volume was made before there
+    was a key."""
 
 
 class WeightsSpec(WeightsConfig):
@@ -52,6 +53,6 @@ class WeightsSpec(WeightsConfig):
     template: ClaimTemplate | None = None
     """Claim to make; the default where no claimName is given."""
     signing: Annotated[SigningSpec | None, Effect.BOTH] = None
-    """Sign versions, and use none that is not signed; off where it is left out."""
+    """Sign versions and training states, and use none that is not signed; off where it is left out."""
     on_delete: Annotated[Literal["Retain", "Delete"], Effect.IN_PLACE] = "Retain"
     """What becomes of a claim that was made, and all drafts in it, when the resource is deleted."""

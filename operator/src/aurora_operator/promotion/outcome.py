@@ -112,8 +112,8 @@ def _best(at: Progress, candidate: Candidate, *, proved: bool) -> Anchor | None:
             return anchor.after(at.anchor, at.stable, candidate) if proved else None
         case "Previous" | "Best":
             return None
-        case _:  # speculation on or off, which says nothing of versions
-            return at.anchor
+        case _:  # Speculation on or off, which says nothing of versions but where the best so far was none at all.
+            return at.anchor if at.anchor is not None and at.anchor.steps else None
 
 
 def lost(at: Progress, candidate: Candidate, reason: str, now: datetime, verdict: str | None = None) -> Progress:

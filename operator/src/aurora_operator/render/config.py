@@ -67,8 +67,8 @@ _LATER: Mapping[tuple[str, ...], object] = {
     ("training", "lr"): None,
     **{("samples", to_camel(name)): SamplesConfig.model_fields[name].default for name in (_BUFFER, _REPLICAS, _PIN)},
 }
-"""Fields that images of earlier releases do not know, or not with this value; it says what they do without one. A star
-is each of a list."""
+"""Fields that images of earlier releases do not know, or not with this value; it says what they do without one, but for
+the learning rate, where they have a default of their own. A star is each of a list."""
 
 
 def _leave_out(part: Any, path: tuple[str, ...], value: object) -> None:  # noqa: ANN401 (plain data)
