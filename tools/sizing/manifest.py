@@ -70,7 +70,6 @@ def _on_gpus(row: Row) -> dict[str, Any]:
             "gpus": 1,
             "resources": _memory(row.trainer_gib),
             "hyperparameters": {
-                "lr": row.learning_rate,
                 "tttLength": 5,
                 "maxSeqLength": row.longest,
                 "holdoutSamples": row.holdout,

@@ -48,7 +48,6 @@ class Row:
         max_tokens: of the longest request that is captured.
         longest: of a sample that is used, the last ones.
         keep: versions kept besides those in use.
-        learning_rate: peak.
         other_node: whether the trainer must not share a node with an engine.
         shaped: whether draft.shape says what does not follow from the target.
         arguments: further ones of SGLang.
@@ -72,7 +71,6 @@ class Row:
     max_tokens: int = 4096
     longest: int = 2048
     keep: int = 5
-    learning_rate: float = 1e-4
     other_node: bool = False
     shaped: bool = False
     arguments: tuple[str, ...] = ()
