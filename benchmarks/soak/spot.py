@@ -151,11 +151,11 @@ def main() -> None:
     _apply(*map(_class, CLASSES), _resource())
     wait("the engine serves", lambda: condition("Available")["status"] == "True", patience(500))
     stream = Stream.start(url(), prompts, 2, 48)
-    (node,) = kubectl("get", "nodes", "-o", "name").split()
+    (node,) = kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
     tainted = displaced(
         "tainted",
-        lambda: print(kubectl("taint", node, f"{TAINT}=reclaimed:NoExecute").strip(), flush=True),
-        lambda: print(kubectl("taint", node, f"{TAINT}-").strip(), flush=True),
+        lambda: print(kubectl("taint", "node", node, f"{TAINT}=reclaimed:NoExecute").strip(), flush=True),
+        lambda: print(kubectl("taint", "node", node, f"{TAINT}-").strip(), flush=True),
     )
     preempted = displaced(
         "preempted", lambda: _apply(_urgent()), lambda: print(kubectl("delete", "pod", "urgent").strip(), flush=True)

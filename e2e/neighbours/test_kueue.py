@@ -1,11 +1,6 @@
 """Kueue itself beside the operator: what its page says, with its own chart, webhooks, rights and scheduler.
 
-Not among the checks of `make test`: the first run builds Kueue from its Go module. With root, from a clone:
-
-    python e2e/cluster/node.py start --api-only
-    python e2e/cluster/node.py enter pytest -s e2e/neighbours/test_kueue.py
-    python e2e/cluster/node.py stop
-
+Not among the checks of `make test`: ``kueue.sh`` builds Kueue of its Go module and runs this, with root, from a clone.
 Kubernetes' own controllers run, and neither a scheduler nor a kubelet: what a pod does is written by the test.
 """
 
@@ -74,7 +69,7 @@ def test_with_quota_it_is_admitted_where_the_flavor_says_and_nothing_is_undone(c
     pods = job["spec"]["template"]["spec"]
     assert pods["nodeSelector"] == FLAVOR["nodeLabels"]
     assert [one["key"] for one in pods["tolerations"]] == ["spot"]
-    assert used("nvidia.com/gpu") == "1"
+    wait("used", lambda: used("nvidia.com/gpu") == "1", 60)
     chat.rests("admitted")
     # What has to be applied again for another reason is taken, and leaves all of that.
     chat.kubectl("annotate", "--overwrite", "job", "chat-trainer", "aurora-operator.io/applied=x")
@@ -117,7 +112,7 @@ def test_suspending_gives_the_quota_back_and_resuming_queues_again(chat):
     chat.rests("suspended")
     chat.desire(suspend=False)
     chat.admitted()
-    assert used("nvidia.com/gpu") == "1"
+    wait("used", lambda: used("nvidia.com/gpu") == "1", 60)
 
 
 def test_a_queue_that_stops_and_drains_evicts_it(chat):
