@@ -1,5 +1,6 @@
 """Mode Online on a local Ray: served, trained on by two ranks, swapped; and what is killed comes back."""
 
+import contextlib
 import json
 import os
 import re
@@ -107,6 +108,7 @@ def online(tmp_path_factory, target, prompts):
         running.traffic.stop()
     finally:
         running.process.stop()
+        running.agent.close()
 
 
 def test_answers_are_streamed(online):
@@ -132,8 +134,9 @@ def test_a_real_agent_does_nothing_without_the_key_and_is_not_believed_without_i
     for name in ("/v1/live", "/v1/versions"):
         assert httpx.get(f"{online.agent_url}{name}", timeout=60).status_code == 401
     for key, name in (("another-key-0123456789", "engine-0"), (online.key, "engine-1")):
-        with pytest.raises(EngineError, match="not with this deployment's key"):
-            AgentClient(online.agent_url, key, name=name).set_steps(0)
+        other = AgentClient(online.agent_url, key, name=name)
+        with contextlib.closing(other), pytest.raises(EngineError, match="not with this deployment's key"):
+            other.set_steps(0)
 
 
 def test_a_data_set_is_asked_beside_users(online):
