@@ -8,7 +8,6 @@ import shutil
 import signal
 import stat
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,10 +31,8 @@ START_SECONDS = 1800.0
 _TICK_SECONDS = 0.2
 _PID = "engine.pid"
 """File with the process id of the engine, which is its group's too."""
-_AGENT_SECONDS = 60.0
+_AGENT_SECONDS = 120.0
 """How long an agent that is started again may take to answer; samples wait meanwhile."""
-_YOUNG_SECONDS = 15.0
-"""An agent that ends so soon after it answered would only end again."""
 _ANSWER_SECONDS = 30.0
 _SILENT_SECONDS = 2.0
 
@@ -152,15 +149,12 @@ class EngineActor:
         self._end_earlier()
         engine = self._start_engine(desired)
         engine.wait_until_healthy(f"{self._setup.url}/health", START_SECONDS, self._stopping)
-        agent, began = self._start_agent(START_SECONDS) if self._setup.agent else None, time.monotonic()
+        agent = self._start_agent(START_SECONDS) if self._setup.agent else None
         self._up = True
         while not self._stopping.wait(_TICK_SECONDS):
             engine.check()
             if agent is not None and not agent.alive():
-                if time.monotonic() - began < _YOUNG_SECONDS:
-                    # The engine is started again with it, and with the driver's back-off.
-                    agent.check()
-                agent, began = self._start_agent_again(agent), time.monotonic()
+                agent = self._start_agent_again(agent)
             self._hand_over()
 
     def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
