@@ -7,16 +7,14 @@ and a checksum that is right again. A sample is taken in or refused, a manifest 
 anything else is a failure, printed with the seed that repeats it.
 """
 
-import argparse
 import logging
-import platform
+import random
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
 from pathlib import Path
 
+import fuzzing
 import hostile_files
 import torch
 from aurora_core.samples.pool import Pool
@@ -44,14 +42,9 @@ def _decode(payload: bytes) -> Sample:
 
 def main() -> None:
     """Run the rounds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0, help="of the first round; the next has the next")
-    options = parser.parse_args()
+    options = fuzzing.arguments(__doc__)
     logging.disable()
-    ends: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    started = time.monotonic()
     payload = _sample()
     with tempfile.TemporaryDirectory(prefix="aurora-fuzz-") as folder:
         store = WeightsStore(Path(folder))
@@ -59,23 +52,22 @@ def main() -> None:
             store.publish(_write, target_fingerprint="t")
         path = store.folder(1) / MANIFEST
         text = path.read_text()
-        for seed, rng in enumerate(hostile_files.rounds(options.rounds, options.seed), options.seed):
-            try:
-                pool = Pool(hostile_files.Source(hostile_files.sample(rng, payload)), _decode, size=2, heldout_size=2,
-                            heldout_fraction=0.5)  # fmt: skip
-                ends["samples taken in" if pool.refill() else "samples refused"] += 1
-                reasons.update(pool.rejected)
-                path.write_bytes(hostile_files.manifest(rng, text))
-                _, damaged = store.manifests()
-                ends["manifests refused" if damaged else "manifests read"] += 1
-            except Exception:  # noqa: BLE001 (what this searches for)
-                ends["failed"] += 1
-                print(f"seed {seed}\n{traceback.format_exc()}")
-    print(
-        f"{options.rounds} rounds: {dict(ends)}, refused samples by reason {dict(reasons)}; "
-        f"{time.monotonic() - started:.0f} s; Python {platform.python_version()}"
-    )
-    sys.exit(bool(ends["failed"]))
+
+        def sample(rng: random.Random) -> str:
+            pool = Pool(hostile_files.Source(hostile_files.sample(rng, payload)), _decode, size=2, heldout_size=2,
+                        heldout_fraction=0.5)  # fmt: skip
+            taken = pool.refill()
+            reasons.update(pool.rejected)
+            return "samples taken in" if taken else "samples refused"
+
+        def manifest(rng: random.Random) -> str:
+            path.write_bytes(hostile_files.manifest(rng, text))
+            _, damaged = store.manifests()
+            return "manifests refused" if damaged else "manifests read"
+
+        failed = fuzzing.search(options, {"sample": sample, "manifest": manifest})
+    print(f"refused samples by reason: {dict(reasons)}")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

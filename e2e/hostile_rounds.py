@@ -180,9 +180,8 @@ def _is_object(one: Any) -> bool:
     return all(isinstance(text, str) for text in (one.get("kind"), one.get("apiVersion"), one["metadata"].get("name")))
 
 
-def round_of(seed: int) -> Plan | None:
-    """One round, of which everything follows from the seed."""
-    rng = random.Random(seed)
+def round_of(rng: random.Random) -> Plan | None:
+    """One round, of which everything follows from these random numbers."""
     rate = rng.choice((0.0, 0.003, 0.02, 0.1))
     spec = mutated(rng, SPEC, rng.choice((0.0, 0.003, 0.02)))
     status = mutated(rng, STATUS, rng.choice((0.0, 0.01, 0.05)))

@@ -3,7 +3,6 @@
 import hostile_checkpoints
 import hostile_files
 import pytest
-from aurora_core.errors import ConfigError, WeightsError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ROUNDS = 120
@@ -18,13 +17,7 @@ def test_whatever_is_in_a_checkpoint_it_is_read_or_refused(tmp_path):
     ends = set()
     for rng in hostile_files.rounds(ROUNDS):
         hostile_checkpoints.change(rng, of_draft, hostile)
-        try:
-            ends.add(hostile_checkpoints.read_draft(hostile, good))
-        except (ConfigError, WeightsError):
-            ends.add("drafts refused")
+        ends.add(hostile_checkpoints.read_draft(hostile, good))
         hostile_checkpoints.change(rng, of_target, hostile)
-        try:
-            ends.add(hostile_checkpoints.read_target(hostile))
-        except (ConfigError, WeightsError):
-            ends.add("targets refused")
+        ends.add(hostile_checkpoints.read_target(hostile))
     assert ends == {"drafts read", "drafts refused", "targets read", "targets refused"}
