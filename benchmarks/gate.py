@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import NormalDist, median
 
+import pieces
 from aurora_core.config.strata import OTHER
 from aurora_operator.api.promotion import Gate, Strata, Stratum
 from aurora_operator.promotion.assignment import candidate_slice
@@ -224,9 +225,8 @@ def main() -> None:
                 shares = [f"{table[number, effect][rule].promoted:.1%}" for effect in effects]
                 cells.append(", ".join([*shares, f"{table[number, effects[-1]][rule].minutes:.0f}"]))
             print(f"| {CONDITIONS[number].name} | " + " | ".join(cells) + " |", flush=True)
-            if options.out is not None and missing:
-                with options.out.open("a") as lines:
-                    lines.write(json.dumps({"trials": options.trials, "rows": _rows(table, (number,))}) + "\n")
+            if missing:
+                pieces.append(options.out, {"trials": options.trials, "rows": _rows(table, (number,))})
     if options.plot:
         plot(table, options.plot)
     heading = {
@@ -243,8 +243,7 @@ def _known(path: Path | None, trials: int) -> dict[tuple[int, float], dict[str, 
     """What an earlier run with as many trials wrote."""
     numbers = {condition.name: number for number, condition in enumerate(CONDITIONS)}
     table: dict[tuple[int, float], dict[str, Cell]] = {}
-    lines = path.read_text().splitlines() if path is not None and path.exists() else []
-    for row in (row for line in map(json.loads, lines) if line["trials"] == trials for row in line["rows"]):
+    for row in (row for line in pieces.earlier(path) if line["trials"] == trials for row in line["rows"]):
         cell = Cell(row["promoted"], row["rejected"], row["minutes"])
         table.setdefault((numbers[row["condition"]], row["effect"]), {})[row["rule"]] = cell
     return table

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pieces
 from aurora_core.evaluation.requests import measure
 from aurora_demo.online import OnlineStack
 from aurora_demo.stack import Stack
@@ -120,10 +121,7 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
 
 def done(file: Path | None, requests: int, steps: int) -> set[tuple[str, int]]:
     """Mode and seed of the runs of so many requests and steps that a file has."""
-    text = file.read_text() if file is not None and file.exists() else ""
-    # What has no end was being written when the run was killed.
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    runs = [run for run in map(json.loads, lines) if run["benchmark"] == NAME]
+    runs = [run for run in pieces.earlier(file) if run["benchmark"] == NAME]
     return {(run["mode"], run["seed"]) for run in runs if (run["requests"], run["steps"]) == (requests, steps)}
 
 
@@ -144,11 +142,9 @@ def main() -> None:
             found = _run(kind, options.config, options.requests, options.steps, seed)
             asked = {"requests": options.requests, "steps": options.steps}
             seconds = round(time.monotonic() - began, 1)
-            line = json.dumps({**heading(NAME), **found, **asked, "seconds": seconds})
-            print(line, flush=True)
-            if options.out:
-                with options.out.open("a") as out:
-                    out.write(line + "\n")
+            line = {**heading(NAME), **found, **asked, "seconds": seconds}
+            print(json.dumps(line), flush=True)
+            pieces.append(options.out, line)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pieces
 import torch
 from bench import ROOT, heading
 from peer_cases import (
@@ -186,11 +187,8 @@ def main() -> None:
 
     def note(**row: object) -> None:
         rows.append(row)
-        line = json.dumps(row)
-        print(line, flush=True)
-        if options.out:
-            with options.out.open("a") as out:
-                out.write(line + "\n")
+        print(json.dumps(row), flush=True)
+        pieces.append(options.out, row)
 
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
     print(json.dumps({**heading("peers"), "device": device, "peers": SOURCES}), flush=True)

@@ -1,12 +1,13 @@
 """What each verdict was, a line of JSON in a file, so that a long run can be made in pieces."""
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pieces
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,7 @@ class Notes:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        text = path.read_text() if path is not None and path.exists() else ""
-        # What has no end was being written when the piece was killed.
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        read = [json.loads(line) for line in lines]
+        read = pieces.earlier(path)
         self.verdicts = [Noted(**one["verdict"]) for one in read if "verdict" in one]
         self.pieces = [Piece(**one["piece"]) for one in read if "piece" in one]
 
@@ -70,9 +68,7 @@ class Notes:
             self.verdicts.append(one)
         else:
             self.pieces.append(one)
-        if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"verdict" if isinstance(one, Noted) else "piece": asdict(one)}) + "\n")
+        pieces.append(self._path, {"verdict" if isinstance(one, Noted) else "piece": asdict(one)})
 
     def count(self, kind: str) -> int:
         """Verdicts of a kind."""
