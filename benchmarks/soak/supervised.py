@@ -5,13 +5,14 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
 import httpx
+import online_command
 from aurora_core.agent.client import AgentClient
 from aurora_core.child import Process
 from aurora_core.config import OnlineConfig
@@ -39,7 +40,7 @@ class Supervised:
     Attributes:
         work: its folder.
         config: its file.
-        settings: that it has beside the file's.
+        settings: that replace those of the file.
         key: in the environment of all its processes, by which they are found.
         process: that runs now.
         starts: how often it was started.
@@ -72,25 +73,17 @@ class Supervised:
             "online.training_cpus": 0.5,
         }
         key = secrets.token_hex(16)
-        return cls(work, config, settings, key, _start(work, config, settings, key))
+        return cls(work, config, settings, key, online_command.start(config, work, settings, key))
 
     # --- what is its own -------------------------------------------------------------------------------------
 
-    def pids(self) -> Iterator[int]:
-        """Processes with its key in their environment."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if self.key.encode() in (folder / "environ").read_bytes():
-                    yield int(folder.name)
+    def pids(self, name: str = "") -> list[int]:
+        """Its processes with that in their command lines."""
+        return online_command.pids(self.key, name)
 
     def one(self, name: str) -> int:
         """The process with that in its command line; of several, the oldest."""
-
-        def found() -> int:
-            named = [pid for pid in self.pids() if name in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")]
-            return min(named, default=0)
-
-        return self.wait(name, found)
+        return self.wait(name, lambda: min(self.pids(name), default=0))
 
     def rank(self, number: int) -> int:
         """The process of a rank of the trainer, which has its log open."""
@@ -165,7 +158,7 @@ class Supervised:
 
         def tended() -> T | None:
             if not self.process.alive():
-                self.process = _start(self.work, self.config, self.settings, self.key)
+                self.process = online_command.start(self.config, self.work, self.settings, self.key)
                 self.starts += 1
             return ready()
 
@@ -183,7 +176,7 @@ class Supervised:
         os.kill(self.process.pid, signal.SIGTERM)
         try:
             wait("its end", lambda: not self.process.alive(), patience(SECONDS))
-            wait("the end of its processes", lambda: not list(self.pids()), 15)
+            wait("the end of its processes", lambda: not self.pids(), 15)
         except NotInTimeError as error:
             names = [Path(f"/proc/{pid}/cmdline").read_text(errors="replace")[:80] for pid in self.pids()]
             wrong.append(f"{error} after {time.monotonic() - began:.0f} s: {names}")
@@ -192,10 +185,3 @@ class Supervised:
             with suppress(ProcessLookupError):
                 self.kill(pid)
         return wrong + [f"{folder} is left" for folder in (self._spool, self._runtime) if folder.exists()]
-
-
-def _start(work: Path, config: Path, settings: dict[str, object], key: str) -> Process:
-    arguments = ["online", "--config", str(config), "--work", str(work)]
-    arguments += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    environment = {**os.environ, "AURORA_ADMIN_KEY": key, "AURORA_AGENT_TOKEN": key}
-    return Process.aurora("online", arguments, environment, work / "online.log")

@@ -7,12 +7,11 @@ import re
 import secrets
 import signal
 import subprocess
-from pathlib import Path
 
 import httpx
+import online_command
 import pytest
 from aurora_core.agent.client import AgentClient
-from aurora_core.child import Process
 from aurora_core.config import OnlineConfig
 from aurora_core.errors import EngineError
 from aurora_core.evaluation.requests import Stream, measure
@@ -48,15 +47,13 @@ class Running:
             "online.trainers": 2,
             "online.training_cpus": 0.5,
         }
-        arguments = ["online", "--config", str(ROOT / "examples" / "smollm2-online.yaml"), "--work", str(work)]
         asked = work / "asked.jsonl"
         asked.write_text(
             "".join(f'{{"messages": [{{"role": "user", "content": "What is {n} + {n}?"}}]}}\n' for n in range(4))
         )
-        arguments += ["--prompts", str(asked), "--prompts-concurrency", "3", "--prompts-max-tokens", "12"]
-        arguments += [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
-        environment = {**os.environ, "AURORA_ADMIN_KEY": self.key, "AURORA_AGENT_TOKEN": self.key}
-        self.process = Process.aurora("online", arguments, environment, work / "online.log")
+        prompts = ("--prompts", str(asked), "--prompts-concurrency", "3", "--prompts-max-tokens", "12")
+        config = ROOT / "examples" / "smollm2-online.yaml"
+        self.process = online_command.start(config, work, small, self.key, *prompts)
         self.url = f"http://127.0.0.1:{serving}"
         self.agent_url = f"http://127.0.0.1:{agent}"
         self.agent = AgentClient(self.agent_url, self.key, name="engine-0")
@@ -68,16 +65,8 @@ class Running:
         return TrainerStatus.of(self.work / "training" / STATUS_FILE)
 
     def pids(self, name=""):
-        """Processes of this command, which are those with its key in their environment."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                ours = self.key.encode() in (folder / "environ").read_bytes()
-                if ours and name in (folder / "cmdline").read_text(errors="replace"):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        """Processes of this command."""
+        return online_command.pids(self.key, name)
 
     def kill(self, name):
         """The process of an actor, of the oldest one where there are several."""
