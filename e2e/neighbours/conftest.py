@@ -1,4 +1,4 @@
-"""The operator beside real controllers of others, on an API server whose network is this process's own."""
+"""The operator with real controllers of others, on an API server whose network is this process's own."""
 
 import subprocess
 

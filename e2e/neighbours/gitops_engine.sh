@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What Argo CD does in each cycle of an Application (cycles/main.go), beside the operator: builds it of Argo CD's own
+# What Argo CD does in each cycle of an Application (cycles/main.go), with the operator: builds it of Argo CD's own
 # modules, once for each version, and runs its test against an API server that is started for it. The first time takes
 # about 20 minutes of a core and 5 GB below the cache. Usage: gitops_engine.sh [pytest's options]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kueue itself beside the operator: builds its manager of its Go module, once for each version, and runs its tests against
+# Kueue itself with the operator: builds its manager of its Go module, once for each version, and runs its tests against
 # an API server that is started for them. The first time takes about 10 minutes of a core and 2 GB below the cache.
 # Usage: kueue.sh [pytest's options]
 set -euo pipefail

@@ -40,6 +40,12 @@ def kubectl(*words, stdin=None):
     return made.stdout
 
 
+def get(kind, name, namespace):
+    """An object of any kind that the cluster has, or None."""
+    found = kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
+    return json.loads(found) if found else None
+
+
 def blocks(page, language):
     """A page's blocks of a language, each as its text."""
     text = (PAGES / page).read_text()
@@ -92,7 +98,13 @@ def mounted(namespace, secret, folder):
 
 
 class Neighboured:
-    """A namespace with the operator and its resource ``chat``, where the test says what a kubelet would."""
+    """A namespace with the operator and its resource ``chat``, where the test says what a kubelet would.
+
+    Attributes:
+        rest_seconds, reconcile_seconds: within which it comes to rest, and reconciles once.
+    """
+
+    rest_seconds, reconcile_seconds = 60, 30
 
     def __init__(self, namespace, operator, log):
         self.namespace, self.operator, self._log = namespace, operator, log
@@ -115,9 +127,8 @@ class Neighboured:
         return kubectl(*words, "-n", self.namespace, stdin=stdin)
 
     def read(self, kind, name):
-        """An object of any kind that the cluster has, or None."""
-        found = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        return json.loads(found) if found else None
+        """An object, or None."""
+        return get(kind, name, self.namespace)
 
     def items(self, kind, *options):
         """All objects of a kind, deleted ones not among them."""
@@ -167,12 +178,12 @@ class Neighboured:
             begun = self.operator.metric(count)
             seen = {"metadata": {"annotations": {"example.org/seen": str(time.time())}}}
             self.patch("specdep", "chat", seen)
-            wait("a reconcile", lambda begun=begun: self.operator.metric(count) > begun, 30)
+            wait("a reconcile", lambda begun=begun: self.operator.metric(count) > begun, self.reconcile_seconds)
         return self.operator.metric(writes) - before
 
     def rests(self, what):
         """Wait until reconciles write nothing, and then no more for a while; prints of how many."""
-        wait(f"rest: {what}", lambda: self.writes_of(2) == 0, 60)
+        wait(f"rest: {what}", lambda: self.writes_of(2) == 0, self.rest_seconds)
         begun = self.operator.metric("aurora_operator_reconcile_seconds_count")
         assert self.writes_of(5) == 0, what
         after = self.operator.metric("aurora_operator_reconcile_seconds_count")

@@ -1,4 +1,4 @@
-"""What Argo CD does in each cycle of an Application, by its own engine, tracking and Lua, beside chart and operator.
+"""What Argo CD does in each cycle of an Application, by its own engine, tracking and Lua, with chart and operator.
 
 Not among the checks of `make test`: ``e2e/neighbours/gitops_engine.sh`` builds it of Argo CD's modules, and runs this.
 Argo CD's controller, repo server and queue are not in it: a cycle here reads a folder, compares, applies and prunes as
@@ -14,21 +14,19 @@ from pathlib import Path
 import pytest
 import yaml
 from apiserver_support import ROOT, helm
-from deployed import kubectl as done
 from gitops_support import (
     LONG,
     SPACE,
     SYSTEM,
     Space,
     as_text,
-    controllers,
-    get,
     installed_operator,
     now,
     without_claim,
     writes_since,
 )  # fmt: skip
 from host import wait
+from neighbour_support import controllers, get, kubectl
 from serving_pods import ServingPods
 
 if "NEIGHBOURS" not in os.environ:
@@ -98,9 +96,13 @@ def space(folder):
     chart = ROOT / "charts" / "aurora-operator"
     made = helm("upgrade", "--install", "aurora", str(chart), "-n", SYSTEM, "--create-namespace")
     assert made.returncode == 0, made.stderr
-    done("wait", "--for=condition=Established", f"crd/{DEFINITION}", "--timeout=60s")
-    with controllers(folder), installed_operator(folder) as operator:
-        yield Space(operator)
+    kubectl("wait", "--for=condition=Established", f"crd/{DEFINITION}", "--timeout=60s")
+    running = controllers(folder)
+    try:
+        with installed_operator(folder) as operator:
+            yield Space(SPACE, operator, folder / "operator.log")
+    finally:
+        running.stop()
 
 
 @pytest.mark.parametrize("method", TRACKED)

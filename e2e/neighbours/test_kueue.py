@@ -1,4 +1,4 @@
-"""Kueue itself beside the operator: what its page says, with its own chart, webhooks, rights and scheduler.
+"""Kueue itself with the operator: what its page says, with its own chart, webhooks, rights and scheduler.
 
 Not among the checks of `make test`: ``kueue.sh`` builds Kueue of its Go module and runs this, with root, from a clone.
 Kubernetes' own controllers run, and neither a scheduler nor a kubelet: what a pod does is written by the test.
