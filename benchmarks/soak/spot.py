@@ -23,13 +23,14 @@ from aurora_demo import smollm2
 from bench import ROOT, report
 from deployed import MODEL, NAME, condition, kubectl, pods, status, url
 from host import wait
+from kubernetes.utils.quantity import parse_quantity
 from machine import emulated, patience
 from transformers import AutoTokenizer
 from workshop.cache import CACHE
 
 TAINT = "example.com/spot"
 CPUS = 0.6
-"""That the trainer asks for: more than is left beside it, less than an urgent pod wants."""
+"""That the trainer asks for: more than is left, less than an urgent pod asks for."""
 CLASSES = {"serving": 1000, "urgent": 100}
 """Priorities; the trainer has none, which is 0."""
 
@@ -117,17 +118,13 @@ def _urgent() -> dict[str, Any]:
     """A pod for which the trainer must go: it asks for what the trainer has and half of what is left."""
     node = json.loads(kubectl("get", "nodes", "-o", "json"))["items"][0]
     requested = sum(_cpus(pod) for pod in json.loads(kubectl("get", "pods", "-A", "-o", "json"))["items"])
-    left = _number(node["status"]["allocatable"]["cpu"]) - requested
+    left = _number(node["status"]["allocatable"]) - requested
     (trainer,) = pods("trainer").values()
     image = trainer["spec"]["containers"][0]["image"]
     cpus = f"{int(1000 * (left + CPUS / 2))}m"
     container = {"name": "main", "image": image, "command": ["sleep", "3600"], "resources": {"requests": {"cpu": cpus}}}
     spec = {"priorityClassName": "spot-urgent", "terminationGracePeriodSeconds": 0, "containers": [container]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "urgent"}, "spec": spec}
-
-
-def _number(quantity: str) -> float:
-    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
 
 def _cpus(pod: dict[str, Any]) -> float:
@@ -138,7 +135,11 @@ def _cpus(pod: dict[str, Any]) -> float:
         *spec["containers"],
         *(c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"),
     ]
-    return sum(_number(c.get("resources", {}).get("requests", {}).get("cpu", "0")) for c in containers)
+    return sum(_number(c.get("resources", {}).get("requests", {})) for c in containers)
+
+
+def _number(resources: dict[str, str]) -> float:
+    return float(parse_quantity(resources.get("cpu", "0")))  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
