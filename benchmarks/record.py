@@ -77,13 +77,15 @@ class Traffic:
     def start(cls, url: str, prompts: Sequence[str], seed: str) -> Self:
         """Begin to send to an engine's URL."""
         rng = random.Random(seed)
-        traffic = cls([Stream.start(url, texts(prompts, rng), *kind) for kind in (SHORT, LONG)])
-        threading.Thread(target=traffic._burst, args=(url, prompts, rng), daemon=True).start()
+        streams = [Stream.start(url, texts(prompts, rng), *kind) for kind in (SHORT, LONG)]
+        traffic = cls(streams, url, prompts, rng)
+        traffic._bursts.start()
         return traffic
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
+    def __init__(self, streams: Sequence[Stream], url: str, prompts: Sequence[str], rng: random.Random) -> None:
         self._streams = streams
         self._over = threading.Event()
+        self._bursts = threading.Thread(target=self._burst, args=(url, prompts, rng), daemon=True)
         self._answered, self._failed = 0, 0
 
     def _burst(self, url: str, prompts: Sequence[str], rng: random.Random) -> None:
@@ -96,6 +98,7 @@ class Traffic:
         """Let running requests end; returns how many were answered, and how many failed."""
         self._over.set()
         records = [stream.stop() for stream in self._streams]
+        self._bursts.join()
         answered = self._answered + sum(len(record.answers) for record in records)
         return answered, self._failed + sum(len(record.failures) for record in records)
 
