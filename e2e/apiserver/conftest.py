@@ -5,6 +5,10 @@ from apiserver_support import ROOT, kubectl
 from host import wait
 
 
+def pytest_addoption(parser):
+    parser.addoption("--rest-seconds", type=int, default=20, help="of watching that settled resources write nothing")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def crd():
     done = kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))

@@ -13,7 +13,6 @@ from operated import Operator, prepare
 from spellings import SPELLINGS
 from webhook import Mutating, rule
 
-REST_SECONDS = 20
 WRITES, RECONCILES = "aurora_operator_writes_total", "aurora_operator_reconcile_seconds_count"
 
 
@@ -134,7 +133,7 @@ def reconciled(operator):
         return 0
 
 
-def at_rest(operator):
+def at_rest(operator, seconds):
     """Writes of a while after the first quiet moment, and reconciles of the same while."""
 
     def is_quiet():
@@ -145,7 +144,7 @@ def at_rest(operator):
     wait("a quiet moment", is_quiet, 60)
     before = {name: operator.metric(name) for name in (WRITES, RECONCILES)}
     lines = set(operator.metrics().splitlines())
-    time.sleep(REST_SECONDS)
+    time.sleep(seconds)
     after = {name: operator.metric(name) for name in (WRITES, RECONCILES)}
     if after[WRITES] != before[WRITES]:
         print("\n".join(line for line in set(operator.metrics().splitlines()) - lines if WRITES in line))
@@ -162,6 +161,7 @@ class Settled:
     port: int
     writes: float
     reconciles: float
+    seconds: int
 
     def __getitem__(self, name):
         return self.spaces[name]
@@ -186,7 +186,7 @@ def fight(space):
 
 
 @pytest.fixture(scope="module")
-def settled(tmp_path_factory):
+def settled(tmp_path_factory, pytestconfig):
     spaces = {name: Space.create(name) for name in ("spelled", *MEDDLING, "late", "added", "queued", "fought")}
     folder = tmp_path_factory.mktemp("settling")
     operator = Operator.start(",".join(space.name for space in spaces.values()), folder / "log")
@@ -211,9 +211,10 @@ def settled(tmp_path_factory):
     spaces["queued"].suspend("true")
     fight(spaces["fought"])
     wait("replicas", lambda: spaces["late"].replicas() == 2, 20)
-    found = Settled(operator, spaces, {}, spaces["added"].added(), 0, 0)
+    seconds = pytestconfig.getoption("rest_seconds")
+    found = Settled(operator, spaces, {}, spaces["added"].added(), 0, 0, seconds)
     found.trainers = {name: found.trainer(name) for name in spaces if name != "spelled"}
-    found.writes, found.reconciles = at_rest(operator)
+    found.writes, found.reconciles = at_rest(operator, seconds)
     yield found
     for webhook in webhooks:
         webhook.stop()
@@ -225,9 +226,8 @@ def settled(tmp_path_factory):
 
 def test_at_rest_nothing_is_written(settled):
     resources = len(SPELLINGS) + len(settled.spaces) - 1
-    print(
-        f"{resources} resources: {settled.writes:.0f} writes in {REST_SECONDS} s, {settled.reconciles:.0f} reconciles"
-    )
+    watched = f"in {settled.seconds} s, {settled.reconciles:.0f} reconciles"
+    print(f"{resources} resources: {settled.writes:.0f} writes {watched}")
     assert settled.reconciles >= resources
     assert settled.writes == 0
 
@@ -278,4 +278,4 @@ def test_an_operator_that_starts_again_writes_nothing(settled, tmp_path):
     watched = ",".join(space.name for space in settled.spaces.values())
     settled.operator = Operator.start(watched, tmp_path / "again")
     wait("it reconciles", lambda: reconciled(settled.operator) > len(SPELLINGS), 60)
-    assert at_rest(settled.operator)[0] == 0
+    assert at_rest(settled.operator, settled.seconds)[0] == 0
