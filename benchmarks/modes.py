@@ -94,10 +94,12 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
                     lags.append(time.time() - newest.timestamp())
         failed = len(stream.result().failures)
         status = running.training()
-        running.trainer.pause()
+        # One that is paused does not answer where it is.
+        trainer = running.trainer
+        trainer.pause()
         running.set_steps(made.draft.num_steps)
         measured = measure(running.url, heldout, 1, 48)
-        running.trainer.resume()
+        trainer.resume()
     return {
         "mode": kind,
         "seed": seed,
