@@ -11,7 +11,13 @@ def start(config: Path, work: Path, settings: Mapping[str, object], key: str, *m
     """Start the command; ``settings`` replace those of the file, and ``more`` are further options."""
     arguments = ["online", "--config", str(config), "--work", str(work), *more]
     arguments += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    environment = {**os.environ, "AURORA_ADMIN_KEY": key, "AURORA_AGENT_TOKEN": key}
+    environment = {
+        **os.environ,
+        "AURORA_ADMIN_KEY": key,
+        "AURORA_AGENT_TOKEN": key,
+        # As where somebody else has a cluster on this machine: it starts its own all the same.
+        "RAY_ADDRESS": "127.0.0.1:1",
+    }
     return Process.aurora("online", arguments, environment, work / "online.log")
 
 
