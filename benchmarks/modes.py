@@ -1,8 +1,9 @@
 """Mode Online beside External (filesystem) on this machine: the same requests, samples and number of optimizer steps.
 
-Each mode serves the prompts until the trainer has taken all its steps on all their samples; every version that it
-publishes goes live at once. Then: accept length on held-out prompts with the last version, seconds from the capture of
-the newest sample of a version to its going live, and how long decoding waited.
+Each mode serves the prompts; training starts with three quarters of their samples, so that it ends with all of them,
+and every version goes live at once. Then: accept length on held-out prompts with the last version, seconds from the
+capture of the newest sample of a version to its going live (of versions that learned of a new one), and how long
+decoding waited.
 
 A line of JSON for each run, with ``--out`` appended to a file as soon as it ends: what that has of the same requests
 and steps is not run again, so that five seeds can be run in pieces, and what was interrupted repeats one run.
@@ -61,12 +62,17 @@ class _Steps:
         return max(0.0, (_middle(self._between(published=True)) or 0.0) - (self.plain() or 0.0))
 
 
+def _start(requests: int) -> int:
+    """Samples with which training starts: so many that the others come before its end."""
+    return requests * 3 // 4
+
+
 def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[str, object]:
     training = {
         "seed": seed,
         "num_train_steps": steps,
         "publish_every_steps": max(1, steps // 4),
-        "start_samples": prompts_ // 3,
+        "start_samples": _start(prompts_),
         "reuse": 1000.0,
     }
     with stack(config, kind=_KINDS[kind], training=training) as (made, running, prompts):
@@ -79,6 +85,7 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
         asked, ended = time.monotonic(), list[float]()
         stream.add_done_callback(lambda _: ended.append(time.monotonic() - asked))
         lags: list[float] = []
+        learned_of: set[object] = set()
         stalls: list[float] = []
         while running.training().step < steps or running.store.versions()[-1] != running.live:
             time.sleep(0.1)
@@ -90,8 +97,9 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
             if (swapped := running.follow(speculate_at=1e9)) is not None:
                 newest = running.store.manifest(swapped[0]).provenance.newest_sample
                 stalls.append(swapped[1])
-                if newest is not None:
+                if newest is not None and newest not in learned_of:
                     lags.append(time.time() - newest.timestamp())
+                learned_of.add(newest)
         failed = len(stream.result().failures)
         status = running.training()
         # One that is paused does not answer where it is.
@@ -109,7 +117,7 @@ def _run(kind: str, config: Path, prompts_: int, steps: int, seed: int) -> dict[
         "accept_length": round(measured.accept_length, 3),
         "versions": len(stalls),
         "traffic_seconds": round(ended[0], 1),
-        "start_samples": prompts_ // 3,
+        "start_samples": _start(prompts_),
         "micro_batch": made.training.micro_batch * made.training.draft_accumulation_steps,
         "publish_every": clock.steps,
         "step_seconds": clock.plain(),
