@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import AuroraError, ConfigError, EngineError
+from aurora_core.online.backoff import Backoff
 from aurora_core.online.engine_actor import EngineActor, EngineReport, EngineSetup
 from aurora_core.online.placement import Placement, Seat
 from aurora_core.online.trainer_actor import TRAINERS, TrainerActor, TrainerSetup
@@ -23,9 +24,7 @@ log = logging.getLogger(__name__)
 
 _PLACED_SECONDS = 30.0
 _STOP_SECONDS = 60.0
-_AGAIN_SECONDS = 2.0
 _MOST_FAILURES = 3
-_MOST_AGAIN_SECONDS = 60.0
 
 
 @dataclass
@@ -36,17 +35,14 @@ class _Watched:
         trains: whether it is a rank of the trainer.
         run: calls it; None where nothing is to be called any more.
         call: the call that is under way.
-        again: when to call next, after one that failed.
-        failures: calls that failed, one after the other.
+        backoff: when to call next, after one that failed.
     """
 
     name: str
     handle: Any
     trains: bool
     call: Any = None
-    again: float = 0.0
-    failures: int = 0
-    began: float = 0.0
+    backoff: Backoff = field(default_factory=Backoff)
 
 
 @dataclass
@@ -162,23 +158,21 @@ class Cluster:
         for one in self._watched.values():
             if one.call is not None:
                 self._take_in(one, now)
-            if one.call is None and now >= one.again and not (self.finished and one.trains):
+            if one.call is None and now >= one.backoff.again and not (self.finished and one.trains):
                 arguments = (desired, first) if not one.trains else () if one is self._first else (first,)
-                one.call, one.began = one.handle.run.remote(*arguments), now
+                one.call = one.handle.run.remote(*arguments)
+                one.backoff.well(now)
 
     def _take_in(self, one: _Watched, now: float) -> None:
         done, _ = ray.wait([one.call], timeout=0)
         if not done:
             return
         call, one.call = one.call, None
-        if now - one.began > _MOST_AGAIN_SECONDS:
-            one.failures = 0
         try:
             ended = ray.get(call)
         except (AuroraError, RayError) as error:
-            one.failures += 1
+            one.backoff.failed(now)
             self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
-            one.again = now + min(_MOST_AGAIN_SECONDS, _AGAIN_SECONDS * 2 ** (one.failures - 1))
             log.warning("%s ended and is started again: %s", one.name, _summary(error))
             if one.trains and isinstance(error, RayTaskError):
                 # What trained has memory, ports and a group of ranks that another attempt must not meet.
@@ -212,7 +206,7 @@ class Cluster:
             if all(found is not None and found.up for found in self.reports().values()):
                 return True
             # Without a trainer users are served all the same.
-            failed = [x for x in self._watched.values() if x.failures >= _MOST_FAILURES and not x.trains]
+            failed = [x for x in self._watched.values() if x.backoff.failures >= _MOST_FAILURES and not x.trains]
             if failed:
                 raise EngineError(f"{failed[0].name} ended {_MOST_FAILURES} times; its log says why")
             return False

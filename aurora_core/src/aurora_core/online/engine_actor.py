@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,9 @@ from aurora_core.child import Process
 from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import EngineError
+from aurora_core.online.own_agent import OwnAgent
 from aurora_core.online.samples import Collector
+from aurora_core.protocol.agent import Route
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,6 @@ START_SECONDS = 1800.0
 _TICK_SECONDS = 0.2
 _PID = "engine.pid"
 """File with the process id of the engine, which is its group's too."""
-_AGENT_SECONDS = 120.0
-"""How long an agent that is started again may take to answer; samples wait meanwhile."""
 _ANSWER_SECONDS = 30.0
 _SILENT_SECONDS = 2.0
 
@@ -101,6 +102,7 @@ class EngineReport:
         waiting: samples that it has not taken yet.
         lost: samples that could not be handed over, by reason.
         agents: how often its agent was started again alone.
+        lacks_agent: whether its agent ended, and another one does not answer yet.
     """
 
     up: bool
@@ -109,6 +111,7 @@ class EngineReport:
     waiting: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
     agents: int = 0
+    lacks_agent: bool = False
 
 
 class EngineActor:
@@ -117,9 +120,11 @@ class EngineActor:
     def __init__(self, setup: EngineSetup) -> None:
         self._setup = setup
         self._stopping = threading.Event()
-        self._processes: list[Process] = []
+        self._engine: Process | None = None
+        self._agent: OwnAgent | None = None
         self._up = False
         self._agents = 0
+        self._silent_until = 0.0
         self._running = threading.Lock()
         self._trainer: Any = None
         samples = setup.config.samples
@@ -147,20 +152,22 @@ class EngineActor:
             return
         private(self._setup.spool)
         self._end_earlier()
-        engine = self._start_engine(desired)
+        engine = self._engine = self._start_engine(desired)
         engine.wait_until_healthy(f"{self._setup.url}/health", START_SECONDS, self._stopping)
-        agent = self._start_agent(START_SECONDS) if self._setup.agent else None
-        self._up = True
+        url, name = f"{self._setup.agent_url}{Route.HEALTH}", self._setup.name
+        self._agent = OwnAgent(name, url, self._start_agent, START_SECONDS) if self._setup.agent else None
         while not self._stopping.wait(_TICK_SECONDS):
-            engine.check()
-            if agent is not None and not agent.alive():
-                agent = self._start_agent_again(agent)
-            self._hand_over()
+            self._tend(engine)
+            self._hand_over(engine)
+
+    def _tend(self, engine: Process) -> None:
+        engine.check()
+        if self._agent is not None:
+            self._agent.tend(time.monotonic())
+        self._up = self._agent is None or self._agent.answered
 
     def _start(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
-        process = Process.aurora(name, arguments, environment, self._setup.logs / f"{self._setup.name}-{name}.log")
-        self._processes.append(process)
-        return process
+        return Process.aurora(name, arguments, environment, self._setup.logs / f"{self._setup.name}-{name}.log")
 
     def _start_engine(self, desired: Desired) -> Process:
         setup = self._setup
@@ -193,38 +200,43 @@ class EngineActor:
         except (OSError, ValueError):
             return
 
-    def _start_agent(self, seconds: float) -> Process:
+    def _start_agent(self) -> Process:
         setup, serving = self._setup, self._setup.config.serving
         arguments = ["agent", "--work", str(setup.work), "--engine", setup.url, "--label", f"engine={setup.name}"]
         arguments += ["--host", serving.host, "--port", str(serving.agent_port)]
-        agent = self._start("agent", arguments, os.environ)
-        agent.wait_until_healthy(f"{setup.agent_url}/healthz", seconds, self._stopping)
-        return agent
+        return self._start("agent", arguments, os.environ)
 
-    def _start_agent_again(self, ended: Process) -> Process:
-        """Another agent in the place of one that ended; the engine serves on without one."""
-        log.warning("the agent of %s ended and is started again:\n%s", self._setup.name, ended.last_lines())
-        self._processes.remove(ended)
-        ended.stop()
-        self._agents += 1
-        return self._start_agent(_AGENT_SECONDS)
-
-    def _hand_over(self) -> None:
+    def _hand_over(self, engine: Process) -> None:
         """One call to the trainer. While it does not answer, samples stay where they are."""
+        if time.monotonic() < self._silent_until:
+            return
         offers, gone = self._collector.offers(ray.put)
         lost = dict(self._collector.unreported)
         try:
             call = self._trainer.exchange.remote(self._setup.name, offers, gone, lost)
-            self._collector.answered(gone, ray.get(call, timeout=_ANSWER_SECONDS), lost)
+            deadline = time.monotonic() + _ANSWER_SECONDS
+            # A trainer that is slow to answer, or not there yet, must not keep the engine unwatched.
+            while not ray.wait([call], timeout=_TICK_SECONDS)[0]:
+                if self._stopping.is_set() or time.monotonic() > deadline:
+                    break
+                self._tend(engine)
+            self._collector.answered(gone, ray.get(call, timeout=0), lost)
         except (RayActorError, GetTimeoutError) as error:
             log.info("the trainer takes no samples now: %s", type(error).__name__)
-            self._stopping.wait(_SILENT_SECONDS)
+            self._silent_until = time.monotonic() + _SILENT_SECONDS
 
     def report(self) -> EngineReport:
         """Where it is."""
-        found = self._collector
-        pid = self._processes[0].pid if self._processes else 0
-        return EngineReport(self._up, pid, found.handed, found.waiting, dict(found.lost), self._agents)
+        found, engine, agent = self._collector, self._engine, self._agent
+        return EngineReport(
+            up=self._up,
+            pid=engine.pid if engine else 0,
+            handed=found.handed,
+            waiting=found.waiting,
+            lost=dict(found.lost),
+            agents=self._agents + (agent.restarts if agent else 0),
+            lacks_agent=agent is not None and agent.answered and not agent.up,
+        )
 
     def stop(self) -> None:
         """End :meth:`run`, the engine and its agent, and remove what it kept in memory."""
@@ -238,6 +250,10 @@ class EngineActor:
 
     def _end(self) -> None:
         self._up = False
-        for process in reversed(self._processes):
-            process.stop()
-        self._processes.clear()
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            self._agents += agent.restarts
+            agent.end()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.stop()

@@ -21,6 +21,8 @@ def line(cluster: Cluster, training: TrainerStatus, activation: Activation | Non
     parts.append(f"{sum(found.waiting for found in up)} samples wait, {lost} lost")
     if agents := sum(found.agents for found in reports.values() if found is not None):
         parts.append(f"{agents} agents were started again alone")
+    if lacking := [name for name, found in reports.items() if found is not None and found.lacks_agent]:
+        parts.append(f"no agent of {', '.join(lacking)} answers: no version goes live until it does")
     if feed is not None:
         parts.append(feed.summary())
     if cluster.restarts:
