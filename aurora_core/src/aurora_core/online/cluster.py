@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _PLACED_SECONDS = 30.0
 _STOP_SECONDS = 60.0
 _MOST_FAILURES = 3
+_ALONE_SECONDS = 30.0
+"""How long a rank may continue without another one that it trained with; torch's launcher gives as much."""
 
 
 @dataclass
@@ -35,6 +37,7 @@ class _Watched:
         trains: whether it is a rank of the trainer.
         run: calls it; None where nothing is to be called any more.
         call: the call that is under way.
+        alone: since when it trains without another rank, which ended.
         backoff: when to call next, after one that failed.
     """
 
@@ -42,6 +45,7 @@ class _Watched:
     handle: Any
     trains: bool
     call: Any = None
+    alone: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -162,18 +166,24 @@ class Cluster:
                 arguments = (desired, first) if not one.trains else () if one is self._first else (first,)
                 one.call = one.handle.run.remote(*arguments)
                 one.backoff.well(now)
+            if one.alone is not None and now - one.alone > _ALONE_SECONDS:
+                log.warning("%s still waits for a rank that ended, and is started again", one.name)
+                one.alone = None
+                ray.kill(one.handle, no_restart=False)
 
     def _take_in(self, one: _Watched, now: float) -> None:
         done, _ = ray.wait([one.call], timeout=0)
         if not done:
             return
-        call, one.call = one.call, None
+        call, one.call, one.alone = one.call, None, None
         try:
             ended = ray.get(call)
         except (AuroraError, RayError) as error:
             one.backoff.failed(now)
             self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
             log.warning("%s ended and is started again: %s", one.name, _summary(error))
+            if one.trains:
+                self._leave_alone(now)
             if one.trains and isinstance(error, RayTaskError):
                 # What trained has memory, ports and a group of ranks that another attempt must not meet.
                 ray.kill(one.handle, no_restart=False)
@@ -182,17 +192,17 @@ class Cluster:
                 log.info("the trainer took all steps; serving continues")
                 self.finished = True
 
+    def _leave_alone(self, now: float) -> None:
+        """A rank ended: those that train with it end by themselves, or wait for it in a sum of gradients on GPUs."""
+        left = [one for one in self._watched.values() if one.trains and one.call is not None and one.alone is None]
+        for one, together in zip(left, _answers([one.handle.together.remote() for one in left]), strict=True):
+            if together:
+                one.alone = now
+
     def reports(self) -> Mapping[str, EngineReport | None]:
         """What each engine reports, None where its actor does not answer."""
-        calls = {setup.name: self._watched[setup.name].handle.report.remote() for setup in self.engines}
-        found: dict[str, EngineReport | None] = {}
-        deadline = time.monotonic() + 2.0
-        for name, call in calls.items():
-            try:
-                found[name] = ray.get(call, timeout=max(0.1, deadline - time.monotonic()))
-            except (RayActorError, GetTimeoutError):
-                found[name] = None
-        return found
+        names = [setup.name for setup in self.engines]
+        return dict(zip(names, _answers([self._watched[n].handle.report.remote() for n in names]), strict=True))
 
     def wait_until_served(self, seconds: float, desired: Desired) -> None:
         """Wait until every engine serves.
@@ -245,6 +255,18 @@ def _ended(name: str, handle: Any, call: Any) -> None:  # noqa: ANN401 (Ray's)
             ray.get(call, timeout=_STOP_SECONDS)
     except (AuroraError, RayError) as error:
         log.warning("%s did not end in good order: %s", name, _summary(error))
+
+
+def _answers(calls: Sequence[Any]) -> list[Any]:
+    """What actors answer, None where one does not within two seconds or so."""
+    found: list[Any] = []
+    deadline = time.monotonic() + 2.0
+    for call in calls:
+        try:
+            found.append(ray.get(call, timeout=max(0.1, deadline - time.monotonic())))
+        except (RayActorError, GetTimeoutError):
+            found.append(None)
+    return found
 
 
 def _digest(of: object) -> str:

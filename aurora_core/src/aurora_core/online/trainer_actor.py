@@ -86,6 +86,7 @@ class TrainerActor:
         self._running = threading.Lock()
         self._roll = Roll(setup.ranks)
         self._training: TrainingRun | Follower | None = None
+        self._together = False
 
     def pid(self) -> int:
         """Id of this process."""
@@ -102,6 +103,10 @@ class TrainerActor:
     def meet(self, rank: int) -> Meeting | None:
         """Where another rank is to come, None as long as it is to ask again."""
         return self._roll.ask(rank, time.monotonic())
+
+    def together(self) -> bool:
+        """Whether it has others to train with, whom it waits for without end where one of them ends."""
+        return self._together
 
     def run(self, first: Any = None) -> bool:  # noqa: ANN401 (an actor's handle)
         """Train; returns whether all steps were taken that were asked for, and False where it was stopped.
@@ -151,6 +156,7 @@ class TrainerActor:
                 return None
         meeting, server = listening(local=self._setup.local)
         self._roll.open(meeting)
+        self._together = True
         try:
             return meet(meeting, 0, self._setup.ranks, server=server)
         finally:
@@ -166,6 +172,7 @@ class TrainerActor:
             # The first rank may be about to start again.
             with contextlib.suppress(RayActorError):
                 meeting = ray.get(first.meet.remote(self._setup.rank))
+        self._together = True
         group = meet(meeting, self._setup.rank, self._setup.ranks)
         if self._setup.metrics_port is not None and ray.get(first.node.remote()) != _node():
             self._serve_metrics(self._setup.metrics_port)
