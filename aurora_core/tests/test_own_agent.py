@@ -268,6 +268,7 @@ def test_the_line_says_where_there_is_no_agent():
         "engine-2": None,
     }
     cluster = SimpleNamespace(reports=lambda: reports, restarts={})
-    line = shown.line(cluster, TrainerStatus(), None, None)
+    line = shown.line(cluster, TrainerStatus(damaged=2), None, None)
+    assert "2 damaged training states or versions were passed over" in line
     assert "5 agents were started again alone" in line
     assert "no agent of engine-0 answers: no version goes live until it does" in line

@@ -9,6 +9,7 @@ import pytest
 import torch
 from aurora_core.config import DraftConfig
 from aurora_core.errors import WeightsError
+from aurora_core.protocol.trainer import TrainerStatus
 from aurora_core.samples.pool import Pool
 from aurora_core.samples.schema import decode, encode
 from aurora_core.training import state
@@ -225,6 +226,8 @@ def test_damaged_states_are_counted(tmp_path, target, make_sample):
     rewrite(saved(tmp_path, target, make_sample), 1, *POISON["no JSON"])
     run = make_run(tmp_path, target)
     assert run._metrics.registry.get_sample_value("aurora_train_failures_total", {"what": "damaged"}) == 1
+    run._write_status(waiting=True)
+    assert TrainerStatus.of(tmp_path / "status.json").damaged == 1
 
 
 def test_manifests_are_compared_in_one_form():

@@ -59,6 +59,21 @@ def test_samples_that_were_lost_on_their_way_are_named_without_a_number_that_wou
 
 
 @pytest.mark.parametrize(
+    ("damaged", "what"), [(1, "1 training state or version was"), (3, "3 training states or versions were")]
+)
+def test_what_was_damaged_and_passed_over_is_reported_with_its_number_and_what_to_do(damaged, what):
+    snapshot, children = settled()
+    seen = {"pods": snapshot.pods, "children": children, "trainer_pods": (a_trainer(None, 31),)}
+    reason, message = reported("TrainingHealthy", training=TrainerStatus(damaged=damaged), **seen)
+    assert reason == "Running"
+    assert message.startswith(f"the trainer is running; {what} passed over at its start, damaged or not signed")
+    assert message.endswith(
+        "Expected once after weights.signing was set up; otherwise the volume fails, or another writer used it. The "
+        "trainer's log names each"
+    )
+
+
+@pytest.mark.parametrize(
     ("capture", "reason", "message"),
     [
         ({"share": 0.6}, "Running", "the trainer is running"),

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 _AGENT_SECONDS = 120.0
 """How long an agent that is started again may take to answer."""
 _PROBE_SECONDS = 1.0
-"""Of one question: meanwhile nobody looks after the engine."""
+"""Of one question: meanwhile nobody watches the engine."""
 
 
 class OwnAgent:
@@ -83,7 +83,7 @@ class OwnAgent:
 
     def _failed(self, error: EngineError, now: float) -> None:
         if self._process is not None:
-            # Not by asking one that hangs: that takes seconds, in which nobody looks after the engine.
+            # At once: one that hangs would take seconds to end by itself, in which nobody watches the engine.
             self._process.kill()
             self._process = None
         self.up = False

@@ -19,6 +19,8 @@ def line(cluster: Cluster, training: TrainerStatus, activation: Activation | Non
     accepted = "-" if training.accept_length is None else f"{training.accept_length:.2f}"
     parts.append(f"trained {training.step} steps on {training.received} samples, holdout accept length {accepted}")
     parts.append(f"{sum(found.waiting for found in up)} samples wait, {lost} lost")
+    if training.damaged:
+        parts.append(f"{training.damaged} damaged training states or versions were passed over")
     if agents := sum(found.agents for found in reports.values() if found is not None):
         parts.append(f"{agents} agents were started again alone")
     if lacking := [name for name, found in reports.items() if found is not None and found.lacks_agent]:

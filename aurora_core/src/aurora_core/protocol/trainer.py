@@ -45,6 +45,8 @@ class TrainerStatus(Message):
     """The newest version of this training."""
     withheld: Number = 0
     """Evaluations since then whose gain was within noise."""
+    damaged: Number = 0
+    """Training states and versions that were passed over at the start: damaged, or not signed as they must be."""
     precision: Text | None = None
     """Type of the weights that are trained."""
     ranks: Number = 1

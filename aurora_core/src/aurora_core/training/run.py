@@ -86,6 +86,7 @@ class TrainingRun:
             max_age_seconds=samples.max_age_seconds,
             max_bytes=samples.pool_bytes,
         )
+        self._damaged = start.damaged
         if start.damaged:
             training_metrics.count(metrics.TRAIN_FAILURES, start.damaged, "damaged")
         self._arrivals = Arrivals(self.pool, training_metrics, start.uses)
@@ -271,6 +272,7 @@ class TrainingRun:
             waiting=waiting,
             published=self._publisher.published,
             withheld=self._publisher.withheld,
+            damaged=self._damaged,
             precision=short_name(self.trainer.dtype),
             ranks=self.trainer.ranks.size,
         )

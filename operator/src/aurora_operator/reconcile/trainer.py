@@ -76,6 +76,19 @@ def _lost(snapshot: Snapshot) -> str:
     return f"; samples were lost on their way from engines: {', '.join(reasons)}" if reasons else ""
 
 
+def _damaged(snapshot: Snapshot) -> str:
+    """How much was passed over at the trainer's start, which does not change while it runs; empty where nothing was."""
+    count = snapshot.training.damaged if snapshot.training is not None else 0
+    if not count:
+        return ""
+    what = "1 training state or version was" if count == 1 else f"{count} training states or versions were"
+    return (
+        f"; {what} passed over at its start, damaged or not signed as required: it continued from the next one that is "
+        "sound. Expected once after weights.signing was set up; otherwise the volume fails, or another writer used it. "
+        "The trainer's log names each"
+    )
+
+
 def _paused(snapshot: Snapshot) -> Seen | None:
     """Which engine pods hand no samples over, and why; None where all do."""
     paused = {pod.name: pod.paused for pod in snapshot.pods if pod.paused}
@@ -111,7 +124,9 @@ def training(snapshot: Snapshot) -> Seen:
     if well >= nodes:
         # Step and loss are in status.training; a message that changes with every step would be a write with every step.
         what = "the trainer is running" if nodes == 1 else f"{nodes} trainer pods are running"
-        return _paused(snapshot) or Seen("True", "Running", what + _slowed(snapshot) + _lost(snapshot))
+        return _paused(snapshot) or Seen(
+            "True", "Running", what + _slowed(snapshot) + _lost(snapshot) + _damaged(snapshot)
+        )
     why = _why_not(snapshot, pods)
     if why:
         return Seen("False", "TrainerFailing", why)
