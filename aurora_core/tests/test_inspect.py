@@ -167,7 +167,7 @@ def test_whatever_lies_there_is_an_answer_and_no_traceback(draft, target, what):
 def test_what_is_no_folder_is_an_error(draft, where):
     status, _, err = run("inspect", draft.parent / where)
     assert status == 1
-    assert "is no folder of a draft" in err
+    assert "cannot be read as the folder of a draft" in err
 
 
 def test_names_of_others_do_nothing_to_a_terminal(draft):

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 from aurora_core.protocol.trainer import TrainerStatus
+from aurora_operator.api.status import Status
+from aurora_operator.reconcile import ray, route
 from aurora_operator.reconcile.plan import plan
 from aurora_operator.reconcile.snapshot import Problem
 from aurora_operator.render.identity import COMPONENT
@@ -236,3 +238,9 @@ def test_what_an_agent_did_not_do_is_a_condition():
     todo = plan(a_snapshot(problems=(Problem("LoadFailing", "a did not take version 7: timed out"),)))
     degraded = next(c for c in todo.status["conditions"] if c["type"] == "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "LoadFailing")
+
+
+def test_the_description_of_conditions_names_each_of_them():
+    described = Status.model_fields["conditions"].description
+    always = {found["type"] for found in plan(a_snapshot()).status["conditions"]}
+    assert [kind for kind in {*always, ray.CONDITION, route.CONDITION} if kind not in described] == []

@@ -76,7 +76,7 @@ def _sizes(folder: Path) -> dict[str, int]:
         # Of a link to a file the file's; of one that leads nowhere its own.
         return {entry.name: (entry.stat() if entry.is_file() else entry.lstat()).st_size for entry in entries}
     except OSError as error:
-        raise WeightsError(f"{folder} is no folder of a draft: {error.strerror}") from error
+        raise WeightsError(f"{folder} cannot be read as the folder of a draft: {error.strerror}") from error
 
 
 def _manifest(folder: Path, signing: Signing | None) -> Manifest:

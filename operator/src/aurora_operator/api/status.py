@@ -260,7 +260,8 @@ class Status(Part):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """Observations: Ready, Available, StorageReady, TrainingHealthy, PromotionProgressing, Speculating, Degraded."""
+    """Observations: Ready, Available, StorageReady, TrainingHealthy, PromotionProgressing, Speculating, Degraded; and
+    RayReady in mode Online, RouteReady with a route."""
     stable: Stable | None = None
     """The version that serves."""
     candidate: Candidate | None = None
