@@ -1,6 +1,7 @@
 """Child processes: each in a group of its own, stopped by that group and waited for."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -16,6 +17,19 @@ from aurora_core.errors import EngineError
 from aurora_core.waiting import wait
 
 _GRACE_SECONDS = 15
+_PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl."""
+
+
+def end_with_parent() -> None:
+    """From now on the kernel kills this process when its parent ends; for as long as the calling thread lives.
+
+    Raises:
+        EngineError: the kernel refuses, or the parent has ended already.
+    """
+    parent = os.getppid()
+    if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL)) != 0 or os.getppid() != parent:
+        raise EngineError("this process cannot be tied to the one that started it, which may have ended")
 
 
 class Process:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayActorError
 
+from aurora_core.child import end_with_parent
 from aurora_core.config import DeploymentConfig
 from aurora_core.listening import wildcard
 from aurora_core.online.meeting import Meeting, Roll, listening, meet
@@ -120,6 +121,8 @@ class TrainerActor:
             TrainingError: training cannot continue by itself, or another rank is gone.
             WeightsError: nothing to start from, or the volume is another trainer's.
         """
+        # Ray asks every second whether its raylet is there, and takes one for it that ended and was never waited for.
+        end_with_parent()
         with self._running:
             target = self._target()
             return self._train(target) if first is None else self._follow(target, first)
