@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from aurora_core.agent.metrics import EngineCollector
+from aurora_core.config import TrainingConfig
 from aurora_core.protocol.agent import Volume
 from aurora_core.protocol.engine import ArmCounters, CaptureState, DraftState, EngineState
 from aurora_core.protocol.metrics import SGLANG
@@ -54,7 +55,7 @@ def _rows(families: Iterable[Metric], labels: dict[str, tuple[str, ...]]) -> lis
 def page() -> str:
     """The page, as Markdown."""
     assert operator_metrics  # noqa: S101 (imported: it registers the operator's metrics)
-    training = TrainingMetrics(3, {"speculator": ""})
+    training = TrainingMetrics(TrainingConfig().ttt_length, {"speculator": ""})
     engine = CollectorRegistry()
     engine.register(EngineCollector(lambda: _STATE, lambda: Volume(free=0, total=0), {"speculator": "", "engine": ""}))
     own = {

@@ -149,7 +149,7 @@ TRAIN_FAILURES = _counter("train_failures", "Things that failed and were passed 
 
 def unrolled(kind: Literal["loss", "accuracy"], step: int) -> Metric:
     """A gauge of one unrolled step."""
-    return _gauge(f"train_{kind}_{step}", f"{kind} of unrolled step {step}")
+    return _gauge(f"train_{kind}_{step}", f"{kind} of unrolled step {step}, of tttLength")
 
 
 def tracked(metric: Metric) -> str:
