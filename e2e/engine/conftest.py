@@ -17,7 +17,7 @@ from aurora_core.models.target import Target
 from aurora_core.training.init import ensure_first
 from aurora_core.weights.store import WeightsStore
 from aurora_demo import smollm2
-from engine_support import ADMIN_KEY, ROOT, Running
+from engine_support import ADMIN_KEY, ROOT, TOOLS, Running
 from ports import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workshop.cache import CACHE
@@ -90,7 +90,10 @@ def engine(start):
     """Speculating in chains, with a prefill chunk and a KV cache so small that requests are chunked and retracted."""
     return start(
         "engine",
-        extra=("--chunked-prefill-size", "64", "--max-total-tokens", "700", "--schedule-conservativeness", "0.01"),
+        extra=(
+            *("--chunked-prefill-size", "64", "--max-total-tokens", "700", "--schedule-conservativeness", "0.01"),
+            *("--chat-template", str(TOOLS), "--tool-call-parser", "hermes"),
+        ),
         strata=StrataConfig(
             by="Header",
             header="x-team",

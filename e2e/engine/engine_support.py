@@ -17,6 +17,8 @@ from aurora_core.weights.store import WeightsStore
 from machine import patience
 
 ROOT = Path(__file__).parents[2]
+TOOLS = Path(__file__).with_name("tools.jinja")
+"""A chat template that shows tools and their calls in Hermes' format: that of SmolLM2-135M leaves them out."""
 ADMIN_KEY, API_KEY = "e2e-admin-0123456789", "e2e-user-0123456789"
 
 

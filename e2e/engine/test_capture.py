@@ -24,11 +24,8 @@ def wait_for(running, requests, timeout=20):
 
 
 @torch.no_grad()
-def assert_right(sample, answer, prompt_ids, reference):
-    """The sample has the answer's tokens, and at each token the states of an independent computation."""
-    expected = [*prompt_ids, *answer["output_ids"]]
-    assert sample.tokens.tolist() == expected
-    assert sample.prompt_tokens == len(prompt_ids)
+def assert_states(sample, reference):
+    """The sample has at each token the states of an independent computation."""
     hidden = reference(sample.tokens[None, :-1], output_hidden_states=True).hidden_states
     # Hugging Face numbers the embedding 0, so layer n's output is number n + 1; the last one is after the norm.
     aux = torch.cat([hidden[2][0], hidden[15][0], hidden[27][0]], -1)
@@ -36,6 +33,15 @@ def assert_right(sample, answer, prompt_ids, reference):
         similarity = F.cosine_similarity(got.float(), want, dim=-1)
         assert similarity.min() > 0.98, f"{name} row {int(similarity.argmin())}: {float(similarity.min()):.4f}"
         assert similarity.mean() > 0.998, name
+
+
+@torch.no_grad()
+def assert_right(sample, answer, prompt_ids, reference):
+    """The sample has the answer's tokens, their states, and the distributions that they are likeliest in."""
+    expected = [*prompt_ids, *answer["output_ids"]]
+    assert sample.tokens.tolist() == expected
+    assert sample.prompt_tokens == len(prompt_ids)
+    assert_states(sample, reference)
     logits = F.linear(sample.last.float(), reference.lm_head.weight)[sample.prompt_tokens - 1 :].topk(2, -1)
     clear = logits.values[:, 0] - logits.values[:, 1] > 0.5
     agrees = logits.indices[:, 0] == sample.tokens[sample.prompt_tokens :]
