@@ -36,12 +36,12 @@ INSTEAD = {
     r"places": "paths, positions, locations",
     r"(?:engines?(?:'s)?|random|users?') keys": "credentials",
     r"(?<!API )(?<!admin )(?<!signing )keys (?:between|of (?:an|one|the|each) engine|leak)": "credentials",
-    r"main models?|base models?": "target",
+    r"main models?|base models?(?!\.model)": "target",
     r"cohorts?": "stratum",
     r"ha[ds] its verdict": "decided",
     r"a second(?=[,.|]| at| per|$)": "per second",
 }
-"""Pattern of complete words, and what to write instead. SGLang's own names stay, as ``holds_kv``."""
+"""Pattern of complete words, and what to write instead. SGLang's own names stay, as ``holds_kv``, and PEFT's."""
 
 SKIPPED = {
     "docs/glossary.md",

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TrainingConfig
 from aurora_core.config.algorithms import FAMILIES
-from aurora_core.config.arguments import of_draft
+from aurora_core.config.arguments import adapters, of_draft
+from aurora_core.config.deployment import DeploymentConfig
 from aurora_core.datasets.conversations import read
 from aurora_core.errors import ConfigError
 from pydantic import ValidationError
@@ -137,6 +138,22 @@ def test_an_argument_that_shows_a_credential_is_refused_and_not_quoted(arguments
 )
 def test_an_argument_that_resembles_one_a_little_passes(arguments):
     assert ServingConfig(extra_args=arguments).extra_args == arguments
+
+
+@pytest.mark.parametrize("given", ["--lora-paths", "--lora-p=a=/models/a", "--enable-lora"])
+def test_adapters_are_refused_where_draft_steps_may_change(given):
+    serving, target = {"extra_args": [given]}, {"model": "org/model"}
+    with pytest.raises(ValidationError, match="cannot change draft steps"):
+        DeploymentConfig.model_validate({"target": target, "serving": serving})
+    tree = {"top_k": 2, "num_draft_tokens": 6}
+    assert DeploymentConfig.model_validate({"target": target, "serving": serving, "draft": tree})
+    with pytest.raises(ValidationError, match="does not serve on a CPU"):
+        DeploymentConfig.model_validate({"target": target, "serving": {**serving, "device": "cpu"}, "draft": tree})
+
+
+@pytest.mark.parametrize("given", ["--max-lora-rank", "--lora-backend=triton", "--x=--lora-paths"])
+def test_an_argument_that_serves_no_adapter_is_no_adapter(given):
+    assert not adapters((given,))
 
 
 def test_other_arguments_pass():

@@ -153,6 +153,9 @@ def test_a_request_that_opted_out_or_gave_more_than_tokens_is_counted_and_leaves
     runtime.swap = SimpleNamespace(state=SimpleNamespace(live=0))
     named = ({"name": "law", "values": ["1"], "capture": False}, {"name": "sales", "values": ["2"]})
     runtime._strata = StrataConfig(by="Header", header="x-customer", named=named)
+    layers = {"layers": ["model.embed_tokens.lora_A.weight"], "head": ["lm_head.lora_A.weight"]}
+    adapters = {name: SimpleNamespace(embedding_layers=dict.fromkeys(of)) for name, of in layers.items()}
+    runtime._adapters = SimpleNamespace(loras=adapters)
     given = {
         "private": {"params": dict(NOT_CAPTURED)},
         "law": {"key": "aurora/law/"},
@@ -161,6 +164,9 @@ def test_a_request_that_opted_out_or_gave_more_than_tokens_is_counted_and_leaves
         "vectors": {"input_embeds": [[0.5], [0.5]]},
         "replaced": {"positional_embed_overrides": object()},
         "usual": {},
+        "head": {"adapter": "head"},
+        "gone": {"adapter": "gone"},
+        "layers": {"adapter": "layers"},
         "image": {"multimodal_inputs": SimpleNamespace(mm_items=[object()])},
         "text": {"multimodal_inputs": SimpleNamespace(mm_items=[])},
     }
@@ -172,13 +178,14 @@ def test_a_request_that_opted_out_or_gave_more_than_tokens_is_counted_and_leaves
             input_embeds=what.get("input_embeds"),
             positional_embed_overrides=what.get("positional_embed_overrides"),
             multimodal_inputs=what.get("multimodal_inputs"),
+            lora_id=what.get("adapter"),
             origin_input_ids=[1, 2],
             output_ids_through_stop=[3, 4],
             kv=SimpleNamespace(req_pool_idx=0),
         )
         runtime.released(request, torch.zeros(1, 8, dtype=torch.int64), "finished")
-    assert runtime.capture.got == ["sales", "forged", "usual", "text"]
-    assert dropped == ["opted_out", "opted_out", "embeddings", "embeddings", "media"]
+    assert runtime.capture.got == ["sales", "forged", "usual", "layers", "text"]
+    assert dropped == ["opted_out", "opted_out", "embeddings", "embeddings", "adapter_head", "adapter_head", "media"]
 
 
 @given(st.text(max_size=40))

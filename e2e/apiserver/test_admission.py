@@ -5,6 +5,8 @@ from apiserver_support import GOOD, apply, changed, kubectl
 
 LONG = "a" * 300
 WITH_DRAFT = {"checkpoint": "/model/draft"}
+TREE = {"checkpoint": "org/draft", "topK": 2, "numDraftTokens": 6}
+ADAPTERS = {"extraArgs": ["--lora-paths", "sql=/model/sql"]}
 
 
 def strata(*names, by="Header", header=None, salt=None, value="v", **more):
@@ -110,6 +112,10 @@ BAD = [
     ("spec.serving", {"extraArgs": ["--log-level=sk-abcdefghij"]}, "resembles a key or token"),
     ("spec.serving", {"extraArgs": ["a", "eyJhbGciOiJI.eyJzdWIi.c2ln"]}, "resembles a key or token"),
     ("spec.serving", {"extraArgs": ["https://user:pass@host"]}, "resembles a key or token"),
+    ("spec.serving", ADAPTERS, "cannot change draft steps"),
+    ("spec.serving", {"extraArgs": ["--lora-p=a=/model/a"]}, "cannot change draft steps"),
+    ("spec.serving", {"extraArgs": ["--enable-lora"]}, "cannot change draft steps"),
+    ("spec.serving", {"device": "cpu", "extraArgs": ["--enable-lora"]}, "does not serve on a CPU"),
     ("spec.samples", {"mooncakeMetadata": "http://user:password@m/x"}, "contains a user or password"),
     ("spec.samples", {"mooncakeMetadata": "https://token@m"}, "contains a user or password"),
     ("spec.serving", {"replica": 2}, "unknown field"),
@@ -248,6 +254,7 @@ def test_of_a_claim_only_the_size_can_change_and_it_can_only_grow():
         GOOD,
         changed("spec.serving", {"replicas": 3, "extraArgs": ["--mem-fraction-static", "0.8"]}),
         changed("spec", {**GOOD["spec"], "mode": "ExternalWithDraft", "draft": {"checkpoint": "org/draft"}}),
+        changed("spec", {**GOOD["spec"], "mode": "ExternalWithDraft", "draft": TREE, "serving": ADAPTERS}),
         changed("spec.promotion", {"strategy": "Manual"}),
         changed("spec.serving", {"adopt": {"selector": {"app.kubernetes.io/name": "sglang"}}, "extraArgs": ["--x"]}),
         changed("spec.promotion.strata", strata(*"abcdefg", header="x-team")),

@@ -93,6 +93,8 @@ class InProcess:
 
         arguments_ = prepare_server_args(list(command.arguments[3:]))
         sglang.load_plugins()
+        arguments_.resolve_once()
+        arguments_.check_server_args()
         sglang.publish(arguments_, role="scheduler", ranks=sglang.SpawnRanks(0, None, 0))
         sglang.configure_scheduler_process(arguments_, 0)
         self.scheduler = sglang.Scheduler(arguments_, PortArgs.init_new(arguments_))

@@ -8,12 +8,13 @@ import sys
 import traceback
 from pathlib import Path
 
+import adapters
+import kinds
 import torch
 from aurora_core.config import DraftConfig
 from aurora_core.models.target import Target
 from aurora_core.protocol.controls import Control
 from in_process import TARGET, Ask, InProcess
-from kinds import asked, picture
 
 SIDE_BY_SIDE = 2
 STEPS, VOCABULARY = 3, 96
@@ -22,6 +23,8 @@ SEEING = "qwen3_vl"
 """Folder of the target that is shown an image."""
 KINDS = "kinds"
 """Folder of the engine that is asked in each way; those of the others have no tokenizer."""
+ADAPTERS = "adapters"
+"""Folder of the engine with LoRA adapters."""
 
 
 def prompts(vocabulary: int) -> dict[str, list[int]]:
@@ -47,12 +50,15 @@ def served(folder: Path) -> None:
     draft = DraftConfig(draft_vocab_size=VOCABULARY, num_steps=STEPS, num_draft_tokens=STEPS + 1)
     given = prompts(Target(folder / TARGET).vocab_size)
     if folder.name == KINDS:
-        asked(folder, draft, ARGUMENTS, given)
+        kinds.asked(folder, draft, ARGUMENTS, given)
+        return
+    if folder.name == ADAPTERS:
+        adapters.asked(folder, ("--skip-tokenizer-init", *ARGUMENTS), given)
         return
     engine = InProcess(folder, draft, ("--skip-tokenizer-init", *ARGUMENTS))
     engine.ask(Ask("short", given["short"]), Ask("chunked", given["chunked"]))
     if folder.name == SEEING:
-        engine.ask(picture(given["short"], given["other"]))
+        engine.ask(kinds.picture(given["short"], given["other"]))
     engine.ask(Ask("prefix-0", given["prefix-0"]))
     engine.ask(Ask("prefix-1", given["prefix-1"]))
     engine.set(Control.STEPS, 0)

@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
+from adapters import LAYERS_ADAPTER, MODULES, merged, save
 from aurora_core.arithmetic import STATE_DTYPES
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import decode
@@ -18,7 +19,7 @@ from families import LAYERS, VOCAB, edit, make, text_model
 from in_process import ANSWERS, SPOOL, STATE, TARGET
 from kinds import ANSWERS_OF_ONE, DROPPED, PATTERN, SCHEMA, save_tokenizer
 from machine import patience
-from serve import KINDS, SEEING, STEPS
+from serve import ADAPTERS, KINDS, SEEING, STEPS
 from transformers import AutoTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -46,6 +47,10 @@ def served(tmp_path_factory):
     models[KINDS] = models["llama"]
     models[KINDS].save_pretrained(root / KINDS / TARGET)
     save_tokenizer(root / KINDS / TARGET, VOCAB)
+    models[ADAPTERS] = models["llama"]
+    models[ADAPTERS].save_pretrained(root / ADAPTERS / TARGET)
+    for adapter in MODULES:
+        save(models[ADAPTERS], root / ADAPTERS / adapter, adapter)
     command = [sys.executable, ROOT / "e2e" / "engine" / "serve.py", *(root / name for name in models)]
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(command, check=True, env=os.environ | path, timeout=patience(500))
@@ -141,6 +146,19 @@ def test_each_kind_of_request_is_captured_right_or_refused_and_counted(served):
     assert 0 < len(stopped) < len(plain)
     assert re.fullmatch(PATTERN, text("regex"))
     assert json.loads(text("json")).keys() == SCHEMA["properties"].keys()
+
+
+def test_requests_of_an_adapter_are_captured_with_its_states_and_share_no_prefix_with_others(served):
+    model, folder = served[ADAPTERS]
+    answers, state, samples = read(folder)
+    assert samples.keys() == answers.keys() - {"head"}
+    assert (state["capture"]["dropped"], state["capture"]["cut"]) == ({"adapter_head": 1}, 0)
+    adapted = merged(model, folder / LAYERS_ADAPTER)
+    for request, sample in samples.items():
+        check_rows(adapted if request.startswith("adapter") else model, sample, answers[request])
+    assert answers["adapter"]["output"] != answers["base"]["output"]
+    assert [answers[request]["cached"] for request in ("base", "adapter")] == [0, 0]
+    assert min(answers[request]["cached"] for request in ("base-cached", "adapter-cached")) >= 64
 
 
 def check_counters(state, answers, samples):

@@ -20,6 +20,20 @@ _REFUSED = {
     "--enable-unified-memory": "its KV slots have other numbers than those by which states are captured",
 }
 
+ADAPTERS = "^--(enable-lora|lora-p[aths]{0,4})(=|$)"
+"""Arguments with which SGLang serves LoRA adapters, and its abbreviations of them. In the syntax that Python and RE2
+share, as the next."""
+FIXED_STEPS = (
+    "serving.extraArgs asks for LoRA adapters, with which SGLang 0.5.23 cannot change draft steps while it runs, and "
+    "does not start: give the draft a token tree (draft.topK above 1, and draft.checkpoint), which is never switched "
+    "off, or merge the adapter into the target"
+)
+"""Why adapters are refused beside a draft that can be switched off and on."""
+NOT_PINNED = (
+    "serving.extraArgs asks for LoRA adapters, which SGLang 0.5.23 does not serve on a CPU: it keeps them in pinned "
+    "memory, for which it needs a GPU's driver; merge the adapter into the target"
+)
+"""Why adapters are refused on a CPU."""
 CREDENTIAL_NAME = "^--([a-zA-Z0-9_-]*[-_])?(key|apikey|token|secret|password|passwd|passphrase|credentials?)(=|$)"
 """What an argument's name is where its value is a credential. In the syntax that Python and RE2 share, as the next."""
 CREDENTIAL = (
@@ -67,6 +81,11 @@ def unservable(arguments: Sequence[str]) -> str | None:
                 if name.startswith(given):
                     return f"{given} stands for {name}: {why}"
     return None
+
+
+def adapters(arguments: Sequence[str]) -> bool:
+    """Whether an engine with these further arguments serves LoRA adapters."""
+    return any(re.search(ADAPTERS, argument) for argument in arguments)
 
 
 def of_draft(arguments: Sequence[str]) -> tuple[str, ...]:

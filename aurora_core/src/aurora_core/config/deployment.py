@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
+from aurora_core.config.arguments import FIXED_STEPS, NOT_PINNED, adapters
 from aurora_core.config.base import Config
 from aurora_core.config.online import OnlineConfig
 from aurora_core.config.overrides import overridden
@@ -25,6 +26,15 @@ class DeploymentConfig(Config):
     samples: SamplesConfig = SamplesConfig()
     weights: WeightsConfig = WeightsConfig()
     online: OnlineConfig = OnlineConfig()
+
+    @model_validator(mode="after")
+    def _adapters(self) -> Self:
+        if adapters(self.serving.extra_args):
+            if self.serving.device == "cpu":
+                raise ValueError(NOT_PINNED)
+            if self.draft.switchable:
+                raise ValueError(FIXED_STEPS)
+        return self
 
 
 _C = TypeVar("_C", bound=DeploymentConfig)

@@ -1,6 +1,7 @@
 """The plugin's state in one scheduler process, and what its hooks do with it."""
 
 import logging
+import os
 import time
 from collections import Counter
 from typing import Any, Self
@@ -71,6 +72,8 @@ class Runtime:
         store = WeightsStore(settings.weights, signing=settings.signing)
         live = read(store, settings.version, settings.target)
         log.info("serving version %d in %s", settings.version, settings.dtype)
+        if os.environ.get("SGLANG_USE_CPU_ENGINE") == "1":
+            log.info("on a CPU SGLang draws only an answer's first token while it speculates, whatever its temperature")
         runtime = cls(settings, DraftSwap(store, live, settings.target))
         runtime.sender.start()
         return runtime
@@ -90,6 +93,7 @@ class Runtime:
         self.swap = swap
         self.steps = settings.initial_steps
         self.errors: Counter[str] = Counter()
+        self._adapters: Any = None
 
     # --- forward pass and its result -------------------------------------------------------------------------
 
@@ -106,6 +110,7 @@ class Runtime:
         if worker.is_draft_worker or output is None or source.forward_mode.is_idle():
             return
         setattr(output, _ARM, self.swap.state.live)
+        self._adapters = worker.model_runner.lora_manager
         if capture:
             # Where some layers keep a window alone, ``size`` is the smaller of both pools; slots are of the full one.
             slots = worker.model_runner.token_to_kv_pool_allocator.size_full + worker.model_runner.page_size
@@ -144,6 +149,10 @@ class Runtime:
             # SGLang says hashes, which are no tokens, where the target saw an image or heard a sound.
             self.sender.drop("media")
             return
+        if request.lora_id is not None and self._changes_head(request.lora_id):
+            # The last states are captured before the head, and the trainer knows the target's own alone.
+            self.sender.drop("adapter_head")
+            return
         tokens = torch.tensor([*request.origin_input_ids, *request.output_ids_through_stop], dtype=torch.int64)
         slots = req_to_token[request.kv.req_pool_idx, : tokens.shape[0] - 1].to("cpu", torch.int64)
         self.capture.collect(request.rid, tokens, len(request.origin_input_ids), slots, self.swap.state.live)
@@ -151,6 +160,11 @@ class Runtime:
     def _stratum_may_be(self, request: Any) -> bool:
         """Whether what a request shows, an API key or a header, lets it be captured."""
         return self._strata is None or self._strata.may_be_captured(stratum_of(self._strata, request.routing_key))
+
+    def _changes_head(self, adapter: str) -> bool:
+        """Whether a LoRA adapter changes the target's head; of one that is gone nobody knows."""
+        found = self._adapters.loras.get(adapter)
+        return found is None or any("lm_head" in name for name in found.embedding_layers)
 
     # --- what the outside may ask ----------------------------------------------------------------------------
 

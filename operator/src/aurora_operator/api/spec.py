@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from aurora_core.config.algorithms import FAMILIES
-from aurora_core.config.arguments import CREDENTIAL, CREDENTIAL_NAME, SHOWN
+from aurora_core.config.arguments import ADAPTERS, CREDENTIAL, CREDENTIAL_NAME, FIXED_STEPS, NOT_PINNED, SHOWN
 from aurora_core.config.base import Config
 from aurora_core.config.effect import Effect
 from aurora_core.config.parts import Samples, Serving
@@ -43,6 +43,10 @@ RAY_PORTS = 6379, 6499
 _DAY_ZERO = "self.mode == 'ExternalWithoutDraft' || (self.mode == 'Online' && !has(self.draft.checkpoint))"
 
 
+def _no_adapters(serving: str) -> str:
+    return f"!has({serving}.extraArgs) || !{serving}.extraArgs.exists(a, a.matches('{ADAPTERS}'))"
+
+
 class Resources(Config):
     """Compute resources of a container, as in a pod; GPUs are added, see gpuResource."""
 
@@ -75,6 +79,7 @@ class ServingSpec(Serving):
             f"!has(self.extraArgs) || !self.extraArgs.exists(a, a.matches('{CREDENTIAL_NAME}|{CREDENTIAL}'))",
             f"serving.extraArgs {SHOWN}",
         ),
+        (f"self.device != 'cpu' || {_no_adapters('self')}", NOT_PINNED),
         (
             (
                 "!has(self.adopt) || (self.replicas == 1 && !has(self.image) && !has(self.gpuResource) && "
@@ -191,6 +196,13 @@ class Spec(Config):
                 f"without draft.checkpoint draft.algorithm must be {' or '.join(SWITCHABLE)}, which an engine can "
                 "switch on at run time; others need a checkpoint to start from"
             ),
+        ),
+        (
+            (
+                f"self.draft.topK > 1 || !(self.draft.algorithm in {SWITCHABLE}) || self.serving.device == 'cpu' || "
+                + _no_adapters("self.serving")
+            ),
+            FIXED_STEPS,
         ),
         (
             "(self.mode == 'Online') == (self.samples.transport == 'Ray')",
