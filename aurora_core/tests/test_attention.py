@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 from aurora_core.drafts.eagle3 import attention, supervision
-from test_supervision import assert_same, run, trainer_of
+from test_supervision import NORMS, assert_same, run, trainer_of
 
 
 class Plain:
@@ -52,6 +52,13 @@ def test_merged_attention_is_the_definition_s(monkeypatch, target, make_sample, 
     shapes = [(40, 9), (23, 2), (12, 11), (5, 3)]
     samples = [make_sample(str(i), length=n, prompt=p, seed=i) for i, (n, p) in enumerate(shapes)]
     assert_same(trainer_of(target), samples, steps)
+
+
+@pytest.mark.parametrize("norms", [*([name] for name in NORMS), NORMS])
+def test_norms_of_eagle_3_1_are_the_definition_s(monkeypatch, target, make_sample, norms):
+    monkeypatch.setattr(attention, "kernel_for", lambda *_: Plain())
+    samples = [make_sample("a", length=30, prompt=9), make_sample("b", length=12, prompt=2, seed=1)]
+    assert_same(trainer_of(target, shape=dict.fromkeys(norms, True)), samples, 4)
 
 
 @pytest.mark.parametrize("prompt", [1, 9, 27])

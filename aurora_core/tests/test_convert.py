@@ -49,6 +49,7 @@ def same(one, other):
     )
 
 
+STATES = ("low", "mid", "high")
 EDITS = {
     "as it is": {},
     "llama3's rope": {"rope_parameters": LLAMA3, "rope_theta": 500000.0},
@@ -60,8 +61,16 @@ EDITS = {
             "embed_tokens.weight": torch.zeros(64, 32).half(),
         }
     },
+    "a norm of all states": {
+        "tensors": lambda found: found | {"input_norm.weight": torch.rand(96).bfloat16()},
+        "norm_before_fc": True, "norm_output": True,
+    },
+    "older norms of each state": {
+        "tensors": lambda found: found | {f"aux_norm_{name}.weight": torch.rand(32).bfloat16() for name in STATES},
+        "use_aux_norm": True,
+    },
     "two types of weights": {"tensors": lambda found: found | {"norm.weight": found["norm.weight"].float()}},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("edits", EDITS)
@@ -109,14 +118,22 @@ def test_a_layer_of_transformers_defaults_is_read(source, target):
     assert "hidden_size of its target is 4096" in run("inspect", there, "--target", target.path)[1]
 
 
+def test_norms_that_speculators_does_not_have_together_are_named(source):
+    norms = {"input_norm.weight": torch.rand(96), **{f"fc_norm.{i}.weight": torch.rand(32) for i in range(3)}}
+    edit(source, lambda found: found | norms, norm_before_fc=True, fc_norm=True)
+    status, _, err = run("convert", source, "--to", "speculators", "--out", source.with_name("out"))
+    assert status == 1
+    assert "norm_before_fc or fc_norm, and this one has both" in err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"norm_before_residual": True}, "norm_before_residual is True"),
         ({"norm_before_residual": ...}, "norm_before_residual is None"),
-        ({"norm_before_fc": True}, "norm_before_fc True"),
-        ({"fc_norm": True}, "fc_norm True"),
-        ({"norm_output": True}, "norm_output True"),
+        ({"norm_before_fc": 1}, "norm_before_fc 1"),
+        ({"norm_before_fc": True}, "it lacks input_norm.weight"),
+        ({"fc_norm": True}, "it lacks fc_norm.0.weight"),
         ({"an_idea_of_next_year": 1}, "an_idea_of_next_year 1"),
         ({"speculators_model_type": "dflash"}, "speculators_model_type is 'dflash'"),
         ({"transformer_layer_config": None}, "expected eagle3, with a layer"),

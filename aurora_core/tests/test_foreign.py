@@ -26,9 +26,9 @@ IDS = torch.arange(0, 64, 4)
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048}
 
 
-def published(folder, config=None, tensors=lambda found: found, vocabulary=IDS):
+def published(folder, config=None, tensors=lambda found: found, vocabulary=IDS, shape=None):
     """A draft as its authors published it: edits of one that is written here."""
-    raw = CONFIG | {"draft_vocab_size": len(vocabulary)}
+    raw = CONFIG | {"draft_vocab_size": len(vocabulary)} | (shape or {})
     draft = Eagle3Draft(Eagle3Config.from_hf(raw))
     torch.manual_seed(1)
     for weight in draft.parameters():
@@ -70,8 +70,11 @@ def test_what_leaves_the_arithmetic_as_it_is_passes(tmp_path, config):
     ("config", "name"),
     [
         ({"norm_before_residual": True}, "norm_before_residual"),
-        ({"norm_output": True}, "norm_output"),
-        ({"fc_norm": True}, "fc_norm"),
+        ({"norm_output": 1}, "norm_output"),
+        ({"fc_norm": [True]}, "fc_norm"),
+        ({"use_aux_norm": "yes"}, "use_aux_norm"),
+        ({"eagle_config": {"fc_norm": True}}, "eagle_config.fc_norm"),
+        ({"eagle_config": {"norm_output": True}}, "eagle_config.norm_output"),
         ({"hidden_act": "gelu"}, "hidden_act"),
         ({"num_hidden_layers": 2}, "num_hidden_layers"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings"),
@@ -84,7 +87,8 @@ def test_what_leaves_the_arithmetic_as_it_is_passes(tmp_path, config):
         ({"num_aux_hidden_states": [3]}, "num_aux_hidden_states"),
         ({"eagle_config": {"num_aux_hidden_states": 4}}, "num_aux_hidden_states"),
         ({"eagle_config": {"use_aux_hidden_state": False}}, "use_aux_hidden_state"),
-        ({"eagle_config": {"norm_before_fc": True}}, "norm_before_fc"),
+        ({"eagle_config": {"norm_before_fc": 1}}, "norm_before_fc"),
+        ({"eagle_config": {"eagle_aux_hidden_state_layer_ids": [1]}}, "fed by one layer"),
         ({"eagle_config": {"eagle_aux_hidden_state_layer_ids": ["1", "2", "3"]}}, "eagle_aux_hidden_state_layer_ids"),
         ({"an_idea_of_next_year": 3}, "an_idea_of_next_year"),
         ({"target_hidden_size": 64}, "target_hidden_size"),

@@ -7,6 +7,7 @@ import torch
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.drafts.eagle3 import supervision
 from aurora_core.drafts.eagle3.chains import chains
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.packed import Packed
@@ -18,14 +19,30 @@ from hypothesis import strategies as st
 CPU = torch.device("cpu")
 
 
-def trainer_of(target, device=CPU, **changes):
-    config = TrainingConfig(**{"lr": 1e-3, "ttt_length": 3, "precision": "fp32", "step_weight_decay": 0.8} | changes)
-    draft = first_draft(DraftConfig(draft_vocab_size=48), target, 3)
+NORMS = ("norm_before_fc", "fc_norm", "norm_output")
+
+
+def drafted(target, **shape):
+    """A draft with random weights, none of them zero and no norm one; of another shape where that is asked for."""
+    first = first_draft(DraftConfig(draft_vocab_size=48), target, 3)
+    draft = Eagle3Draft(replace(first.config, **shape))
+    draft.load_state_dict(first.state_dict(), strict=False)
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in draft.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return Trainer.of(config, draft, target, device)
+    return draft
+
+
+def trainer_of(target, device=CPU, shape=None, **changes):
+    config = TrainingConfig(**{"lr": 1e-3, "ttt_length": 3, "precision": "fp32", "step_weight_decay": 0.8} | changes)
+    return Trainer.of(config, drafted(target, **(shape or {})), target, device)
+
+
+def noisy(sample):
+    """The same with states of which none is zero, as those of the third layer are."""
+    generator = torch.Generator().manual_seed(len(sample.tokens))
+    return replace(sample, aux=sample.aux + 0.3 * torch.randn(sample.aux.shape, generator=generator))
 
 
 def run(trainer, how, samples, steps):
@@ -70,6 +87,18 @@ def test_long_samples_attend_in_chunks(monkeypatch, target, make_sample):
 def test_prompt_shares_from_none_to_nearly_all(target, make_sample, prompt):
     samples = [make_sample(str(i), length=40, prompt=prompt, seed=i) for i in range(3)]
     assert_same(trainer_of(target), samples, 4)
+
+
+@pytest.mark.parametrize("norms", [*([name] for name in NORMS), NORMS])
+def test_norms_of_eagle_3_1_are_trained_alike(target, make_sample, norms):
+    trainer = trainer_of(target, shape=dict.fromkeys(norms, True))
+    samples = [noisy(make_sample("a", length=30, prompt=9)), noisy(make_sample("b", length=23, prompt=2, seed=1))]
+    assert_same(trainer, samples, 5)
+    before = {name: weight.clone() for name, weight in trainer.draft.named_parameters()}
+    assert trainer.train_step([samples]).taken
+    assert all(not torch.equal(before[name], weight) for name, weight in trainer.draft.named_parameters())
+    plain = run(trainer_of(target), supervision.packed, samples, 5)[0]
+    assert run(trainer, supervision.packed, samples, 5)[0].loss != pytest.approx(plain.loss, rel=1e-3)
 
 
 def test_in_bf16_within_its_rounding(target, make_sample):

@@ -3,27 +3,24 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from aurora_core.config import DraftConfig
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import Teacher
 from aurora_core.drafts.modules import rotate
 from aurora_core.evaluation.accept import simulate, walk
 from aurora_core.samples.batch import Batch
-from aurora_core.training.init import first_draft
 from hypothesis import given
 from hypothesis import strategies as st
+from test_supervision import NORMS, drafted, noisy
 
 STEPS = 4
 
 
-@pytest.fixture
-def draft(target):
-    draft = first_draft(DraftConfig(draft_vocab_size=48), target, seed=3)
-    generator = torch.Generator().manual_seed(9)
-    with torch.no_grad():
-        for parameter in draft.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return draft
+SHAPES = [{}, *({name: True} for name in NORMS), dict.fromkeys(NORMS, True)]
+
+
+@pytest.fixture(params=SHAPES, ids=lambda shape: "+".join(shape) or "EAGLE 3")
+def draft(request, target):
+    return drafted(target, **request.param)
 
 
 class Serving:
@@ -32,6 +29,19 @@ class Serving:
     def __init__(self, draft, embedding):
         self.draft, self.embedding = draft, embedding
         self.keys, self.values = [], []
+
+    def projected(self, aux):
+        """What feeds the first step: the three states, normed together, then each, then projected."""
+        weights, eps = self.draft.state_dict(), self.draft.config.rms_norm_eps
+        if "input_norm.weight" in weights:
+            aux = aux / (aux.square().mean() + eps).sqrt() * weights["input_norm.weight"]
+        states = list(aux.view(3, -1))
+        if "fc_norm.0.weight" in weights:
+            states = [
+                one / (one.square().mean() + eps).sqrt() * weights[f"fc_norm.{i}.weight"]
+                for i, one in enumerate(states)
+            ]
+        return weights["fc.weight"] @ torch.cat(states)
 
     def feed(self, token, hidden, position):
         """One token with the hidden state before it; returns the draft's output before its norm."""
@@ -61,19 +71,20 @@ def serve(draft, embedding, sample, root):
     serving = Serving(draft, embedding)
     tokens = sample.tokens.tolist()
     for t in range(root + 1):
-        out = serving.feed(tokens[t + 1], draft.fc(sample.aux[t]), t)
+        out = serving.feed(tokens[t + 1], serving.projected(sample.aux[t]), t)
     outputs = [draft.norm(out)]
     for k in range(1, STEPS):
         if root + k + 1 >= len(tokens):
             break
-        out = serving.feed(tokens[root + k + 1], out, root + k)
+        fed = outputs[-1] if draft.config.norm_output else out
+        out = serving.feed(tokens[root + k + 1], fed, root + k)
         outputs.append(draft.norm(out))
     return outputs
 
 
 @torch.no_grad()
 def test_the_unrolled_chain_is_what_serving_computes(draft, target, make_sample):
-    samples = [make_sample("a", length=17), make_sample("b", length=11, seed=1)]
+    samples = [noisy(make_sample("a", length=17)), noisy(make_sample("b", length=11, seed=1))]
     batch = Batch.of(samples, torch.float32)
     outputs = list(unroll(draft, target.embedding, batch, STEPS))
     for i, sample in enumerate(samples):
@@ -104,7 +115,7 @@ def greedy_cycles(draft, embedding, sample, steps):
 
 @torch.no_grad()
 def test_simulated_accept_length_is_that_of_cycle_by_cycle_serving(draft, target, make_sample):
-    samples = [make_sample(str(i), length=14 + i, prompt=3 + i, seed=i) for i in range(6)]
+    samples = [noisy(make_sample(str(i), length=14 + i, prompt=3 + i, seed=i)) for i in range(6)]
     for steps in (1, 3):
         simulated = simulate(draft, Teacher.of(target, draft, torch.float32, torch.device("cpu")), samples, steps=steps)
         served = [greedy_cycles(draft, target.embedding, s, steps) for s in samples]

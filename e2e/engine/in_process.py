@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from aurora_core.config import DraftConfig, SamplesConfig, ServingConfig, TargetConfig
+from aurora_core.drafts.family import Draft
 from aurora_core.engine import launch
 from aurora_core.engine.settings import EngineSettings
 from aurora_core.models.target import Target
@@ -119,11 +120,12 @@ class InProcess:
         found: dict[str, Any] = self.scheduler.get_internal_state(GetInternalStateReq()).internal_state[STATE_KEY]
         return found
 
-    def swap(self) -> None:
-        """Publish a version whose input weights differ a little, and make it live."""
-        draft = checkpoint.read(self.store.folder(self._live), self._algorithm)
-        with torch.no_grad():
-            draft.fc.weight.mul_(1.01)
+    def swap(self, draft: Draft | None = None) -> None:
+        """Publish a draft, or one whose input weights differ a little from the live one's, and make it live."""
+        if draft is None:
+            draft = checkpoint.read(self.store.folder(self._live), self._algorithm)
+            with torch.no_grad():
+                draft.fc.weight.mul_(1.01)
         version = self.store.publish(
             lambda folder: checkpoint.write(folder, draft), target_fingerprint=self.target.fingerprint
         ).version
@@ -140,10 +142,14 @@ class InProcess:
 
     def finish(self, uncaptured: int = 0) -> None:
         """Wait until the samples of all requests but so many are sent, and write down what there was."""
-        self._until(lambda: self._done() + uncaptured == len(self._asked))
+        self.wait_for_samples(uncaptured)
         answers = {rid: asdict(self.answer(rid)) for rid in self._asked}
         (self._folder / ANSWERS).write_text(json.dumps(answers))
         (self._folder / STATE).write_text(json.dumps(self.state()))
+
+    def wait_for_samples(self, uncaptured: int = 0) -> None:
+        """Wait until the samples of all requests so far but so many are sent."""
+        self._until(lambda: self._done() + uncaptured == len(self._asked))
 
     def _done(self) -> int:
         capture = self.state()["capture"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import adapters
 import kinds
+import published
 import torch
 from aurora_core.config import DraftConfig
 from aurora_core.models.target import Target
@@ -46,31 +47,34 @@ def prompts(vocabulary: int) -> dict[str, list[int]]:
 
 
 def served(folder: Path) -> None:
-    """Ask an engine for everything that a target must be able to do."""
+    """Ask an engine for everything that a target must be able to do, or that a draft must where there is one."""
+    if (folder / published.DRAFT).exists():
+        published.given(folder)
+        return
     draft = DraftConfig(draft_vocab_size=VOCABULARY, num_steps=STEPS, num_draft_tokens=STEPS + 1)
-    given = prompts(Target(folder / TARGET).vocab_size)
+    texts = prompts(Target(folder / TARGET).vocab_size)
     if folder.name == KINDS:
-        kinds.asked(folder, draft, ARGUMENTS, given)
+        kinds.asked(folder, draft, ARGUMENTS, texts)
         return
     if folder.name == ADAPTERS:
-        adapters.asked(folder, ("--skip-tokenizer-init", *ARGUMENTS), given)
+        adapters.asked(folder, ("--skip-tokenizer-init", *ARGUMENTS), texts)
         return
     engine = InProcess(folder, draft, ("--skip-tokenizer-init", *ARGUMENTS))
-    engine.ask(Ask("short", given["short"]), Ask("chunked", given["chunked"]))
+    engine.ask(Ask("short", texts["short"]), Ask("chunked", texts["chunked"]))
     if folder.name == SEEING:
-        engine.ask(kinds.picture(given["short"], given["other"]))
-    engine.ask(Ask("prefix-0", given["prefix-0"]))
-    engine.ask(Ask("prefix-1", given["prefix-1"]))
+        engine.ask(kinds.picture(texts["short"], texts["other"]))
+    engine.ask(Ask("prefix-0", texts["prefix-0"]))
+    engine.ask(Ask("prefix-1", texts["prefix-1"]))
     engine.set(Control.STEPS, 0)
-    engine.ask(Ask("off-0", given["chunked"]), Ask("off-1", given["short"]))
+    engine.ask(Ask("off-0", texts["chunked"]), Ask("off-1", texts["short"]))
     engine.set(Control.STEPS, STEPS)
-    engine.ask(Ask("on", given["short"]))
+    engine.ask(Ask("on", texts["short"]))
     engine.swap()
-    engine.ask(Ask("swapped-0", given["chunked"]), Ask("swapped-1", given["prefix-0"]))
+    engine.ask(Ask("swapped-0", texts["chunked"]), Ask("swapped-1", texts["prefix-0"]))
     engine.set(Control.SAMPLE_RATE, 0)
-    engine.ask(Ask("uncaptured", given["other"]))
+    engine.ask(Ask("uncaptured", texts["other"]))
     engine.set(Control.SAMPLE_RATE, 1)
-    engine.ask(Ask("rest", given["other"] + given["short"]))
+    engine.ask(Ask("rest", texts["other"] + texts["short"]))
     engine.finish(uncaptured=1)
 
 

@@ -119,7 +119,7 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
         For each step the roots that take part, int64 [S], and the draft's output after its final norm, [S, D].
     """
     layer = draft.midlayer
-    stream: Tensor = draft.fc(packed.aux)
+    stream = draft.stream(packed.aux)
     embedded = layer.input_layernorm(F.embedding(packed.next_token, embedding_VD).to(stream.dtype))
     project = _Projection(draft, embedded, packed.root_row)
     normed = layer.hidden_norm(stream)
@@ -145,4 +145,6 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
         attended = _attend_in_chunks(q, (keys, values), own, position, packed.spans, step)
         hidden = hidden + layer.self_attn.o_proj(attended)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        yield roots, draft.norm(hidden)
+        out: Tensor = draft.norm(hidden)
+        yield roots, out
+        hidden = draft.handed_on(hidden, out)

@@ -2,7 +2,8 @@
 
 One decoder layer over the concatenation of a token's embedding and a hidden state. At the first step of a chain
 the hidden state is the target's own (three layers, projected by ``fc``); at later steps it is the draft's output
-before its final norm. Letters in shapes: B sequences, T positions, D draft width, V draft vocabulary.
+before its final norm. EAGLE 3.1 norms the target's states before ``fc``, and hands on the output after the final norm.
+Letters in shapes: B sequences, T positions, A auxiliary layers, H target width, D draft width, V draft vocabulary.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,13 @@ ARCHITECTURE = "LlamaForCausalLMEagle3"
 
 @dataclass(frozen=True)
 class Eagle3Config:
-    """The draft's shape."""
+    """The draft's shape.
+
+    Attributes:
+        norm_before_fc: whether a norm over all of the target's states together, side by side, comes before ``fc``.
+        fc_norm: whether each of them has a norm of its own there, which follows that one.
+        norm_output: whether a step is fed with the output of the one before after the final norm, not before it.
+    """
 
     hidden_size: int
     target_hidden_size: int
@@ -42,6 +49,9 @@ class Eagle3Config:
     max_position_embeddings: int
     rope_parameters: dict[str, Any]
     aux_layers: tuple[int, ...]
+    norm_before_fc: bool = False
+    fc_norm: bool = False
+    norm_output: bool = False
 
     @classmethod
     def for_target(
@@ -107,6 +117,9 @@ class Eagle3Config:
         if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
             message = f"eagle_aux_hidden_state_layer_ids are {layers!r:.60}, not integers"
             raise ConfigError(message)
+        if len(layers) == 1:
+            message = "it is fed by one layer of its target, which SGLang 0.5.23 does not project: it feeds it as it is"
+            raise ConfigError(message)
         vocabulary = published.integer(raw, "vocab_size")
         return cls(
             hidden_size=hidden,
@@ -121,6 +134,7 @@ class Eagle3Config:
             max_position_embeddings=published.integer(raw, "max_position_embeddings", 4096),
             rope_parameters=published.rope(raw),
             aux_layers=tuple(layers),
+            **foreign.norms(raw),
         )
 
     def to_hf(self, dtype: str) -> dict[str, Any]:
@@ -141,6 +155,9 @@ class Eagle3Config:
             "max_position_embeddings": self.max_position_embeddings,
             "rope_parameters": self.rope_parameters,
             "rope_theta": self.rope_parameters.get("rope_theta", 10000.0),
+            "norm_before_fc": self.norm_before_fc,
+            "fc_norm": self.fc_norm,
+            "norm_output": self.norm_output,
             "hidden_act": "silu",
             "tie_word_embeddings": False,
             "torch_dtype": dtype,
@@ -182,7 +199,10 @@ class Eagle3Draft(Draft):
     def __init__(self, config: Eagle3Config) -> None:
         super().__init__()
         self.config = config
-        self.fc = Linear(len(config.aux_layers) * config.target_hidden_size, config.hidden_size)
+        fed_by, width, eps = len(config.aux_layers), config.target_hidden_size, config.rms_norm_eps
+        self.input_norm = Norm(fed_by * width, eps=eps) if config.norm_before_fc else None
+        self.fc_norm = nn.ModuleList(Norm(width, eps=eps) for _ in range(fed_by)) if config.fc_norm else None
+        self.fc = Linear(fed_by * width, config.hidden_size)
         self.midlayer = _Layer(config)
         self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.lm_head = Linear(config.hidden_size, config.draft_vocab_size)
@@ -206,6 +226,23 @@ class Eagle3Draft(Draft):
     def head(self) -> Tensor:
         """Its own head, [V, D]."""
         return self.lm_head.weight
+
+    def stream(self, aux: Tensor) -> Tensor:
+        """What the first step of a chain is fed with: the target's states, [..., A * H], as [..., D].
+
+        Norms and their order are those of ``LlamaModel.forward`` in SGLang 0.5.23, ``models/llama_eagle3.py``.
+        """
+        if self.input_norm is not None:
+            aux = self.input_norm(aux)
+        if self.fc_norm is not None:
+            states = zip(self.fc_norm, aux.chunk(len(self.fc_norm), -1), strict=True)
+            aux = torch.cat([norm(state) for norm, state in states], -1)
+        projected: Tensor = self.fc(aux)
+        return projected
+
+    def handed_on(self, hidden: Tensor, normed: Tensor) -> Tensor:
+        """What the next step is fed with: a step's output before or after the final norm."""
+        return normed if self.config.norm_output else hidden
 
     def rope_tables(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cos and sin for positions, each [B, 1, T, head_dim], fp32."""

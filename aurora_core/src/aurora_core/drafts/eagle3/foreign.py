@@ -18,6 +18,12 @@ _READ = frozenset(
 )  # fmt: skip
 _WINDOW = frozenset({"sliding_window"})
 """SGLang's Llama draft has no window: it attends to everything, whatever stands here."""
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 _ONLY: Only = {
     "hidden_act": lambda value: value == "silu",
     "num_hidden_layers": lambda value: value == 1,
@@ -25,15 +31,19 @@ _ONLY: Only = {
     "partial_rotary_factor": lambda value: value == 1,
     "layer_types": lambda value: value == ["full_attention"],
     "tie_word_embeddings": lambda value: value is False,
+    **dict.fromkeys(("norm_before_fc", "fc_norm", "use_aux_norm", "norm_output"), _is_switch),
 }
 _EAGLE_ONLY: Only = {
     "use_aux_hidden_state": lambda value: value is True,
     "eagle_aux_hidden_state_layer_ids": lambda value: isinstance(value, list),
+    "norm_before_fc": _is_switch,
 }
 _STATES = 3
 """Auxiliary hidden states where the configuration names no layers."""
 _PREFIXES = ("model.", "draft_model.")
 LAYER, LAYER_OF_LLAMA = "midlayer.", "layers.0."
+_OLDER = {f"aux_norm_{name}.": f"fc_norm.{number}." for number, name in enumerate(("low", "mid", "high"))}
+"""Names of the auxiliary states' norms before there was a list of them."""
 
 
 def check_fields(raw: Mapping[str, Any]) -> None:
@@ -54,8 +64,24 @@ def check_fields(raw: Mapping[str, Any]) -> None:
     refuse(wrong | {f"eagle_config.{name}": eagle[name] for name in inner})
 
 
+def norms(raw: Mapping[str, Any]) -> dict[str, bool]:
+    """The norms of EAGLE 3.1 that a configuration asks for, which SGLang 0.5.23 reads from here alone.
+
+    Args:
+        raw: that passed :func:`check_fields`.
+    """
+    eagle = raw.get("eagle_config") or {}
+    return {
+        "norm_before_fc": bool(eagle.get("norm_before_fc", raw.get("norm_before_fc"))),
+        "fc_norm": bool(raw.get("fc_norm") or raw.get("use_aux_norm")),
+        "norm_output": bool(raw.get("norm_output")),
+    }
+
+
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by the names that are used here: others call the layer layers.0, and put model. before everything.
+
+    Older drafts of EAGLE 3.1 call the norms of the three states ``aux_norm_low``, ``aux_norm_mid``, ``aux_norm_high``.
 
     Raises:
         ConfigError: two of them have the same name here.
@@ -67,6 +93,9 @@ def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             short = short.removeprefix(prefix)
         if short.startswith(LAYER_OF_LLAMA):
             short = LAYER + short.removeprefix(LAYER_OF_LLAMA)
+        for older, newer in _OLDER.items():
+            if short.startswith(older):
+                short = newer + short.removeprefix(older)
         if short in out:
             raise ConfigError(f"it has a tensor twice, under two names: {short}")
         out[short] = tensor

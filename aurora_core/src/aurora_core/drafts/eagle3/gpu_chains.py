@@ -45,7 +45,7 @@ def chains(
     c, layer = draft.config, draft.midlayer
     heads, kv_heads, d = c.num_attention_heads, c.num_key_value_heads, c.hidden_size
     row = packed.root_row
-    stream: Tensor = draft.fc(packed.aux)
+    stream = draft.stream(packed.aux)
     embedded = layer.input_layernorm(F.embedding(packed.next_token, embedding_VD).to(stream.dtype))
     weight = _joined(draft, stream.dtype)
     of_keys = weight[heads * c.head_dim :]
@@ -79,4 +79,6 @@ def chains(
         attended = attention.attend(kernel, layout, turned[:, :heads], (keys, values), own)
         hidden = hidden + layer.self_attn.o_proj(attended)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        yield draft.norm(hidden)
+        out: Tensor = draft.norm(hidden)
+        yield out
+        hidden = draft.handed_on(hidden, out)

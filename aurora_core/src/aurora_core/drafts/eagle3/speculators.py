@@ -69,11 +69,14 @@ def of_config(config: Eagle3Config, dtype: str) -> dict[str, Any]:
     """A draft's configuration as speculators has it; the target is not named.
 
     Raises:
-        ConfigError: it is fed by another number of layers than all drafts there.
+        ConfigError: it is fed by another number of layers than all drafts there, or has norms that exclude each other.
     """
     layers = config.aux_layers
     if layers and len(layers) != _STATES:
         message = f"a draft of speculators is fed by {_STATES} layers of its target, and this one by {len(layers)}"
+        raise ConfigError(message)
+    if config.norm_before_fc and config.fc_norm:
+        message = "a draft of speculators has norm_before_fc or fc_norm, and this one has both"
         raise ConfigError(message)
     return {
         "architectures": [ARCHITECTURE],
@@ -104,7 +107,10 @@ def of_config(config: Eagle3Config, dtype: str) -> dict[str, Any]:
         "draft_vocab_size": config.draft_vocab_size,
         "target_hidden_size": config.target_hidden_size,
         "norm_before_residual": False,
-        "norm_before_fc": False,
+        "norm_before_fc": config.norm_before_fc,
+        # Older readers of the format do not know these two.
+        **({"fc_norm": True} if config.fc_norm else {}),
+        **({"norm_output": True} if config.norm_output else {}),
         "tie_word_embeddings": False,
         _LAYERS: [layer + 1 for layer in layers] or None,
         "torch_dtype": dtype,

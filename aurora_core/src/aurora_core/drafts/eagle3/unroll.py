@@ -65,7 +65,7 @@ def unroll(draft: Eagle3Draft, embedding_VD: Tensor, batch: Batch, steps: int) -
     t = torch.arange(rows, device=batch.rows.device)
     visible = (t[None, :, None] >= t[None, None, :]) & (t[None, None, :] < batch.rows[:, None, None])
     visible = visible | (t[None, :, None] == t[None, None, :])
-    hidden: Tensor = draft.fc(batch.aux)
+    hidden = draft.stream(batch.aux)
     keys: list[Tensor] = []
     values: list[Tensor] = []
     for step in range(steps):
@@ -77,3 +77,4 @@ def unroll(draft: Eagle3Draft, embedding_VD: Tensor, batch: Batch, steps: int) -
         hidden = draft.finish(hidden, _attend(q, keys, values, visible))
         out: Tensor = draft.norm(hidden)
         yield out
+        hidden = draft.handed_on(hidden, out)
