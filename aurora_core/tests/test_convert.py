@@ -69,6 +69,17 @@ EDITS = {
         "tensors": lambda found: found | {f"aux_norm_{name}.weight": torch.rand(32).bfloat16() for name in STATES},
         "use_aux_norm": True,
     },
+    "its target's head": {
+        "tensors": lambda found: {k: v for k, v in found.items() if k not in {"lm_head.weight", "d2t", "t2d"}},
+        "draft_vocab_size": None,
+    },
+    "a head of its own, and no size": {
+        "tensors": lambda found: (
+            {k: v for k, v in found.items() if k not in {"d2t", "t2d"}}
+            | {"lm_head.weight": torch.rand(64, 32).bfloat16()}
+        ),
+        "draft_vocab_size": None,
+    },
     "two types of weights": {"tensors": lambda found: found | {"norm.weight": found["norm.weight"].float()}},
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.samples.batch import Batch
 from aurora_core.weights import checkpoint
-from test_supervision import NORMS, drafted, noisy
+from test_supervision import NORMS, TARGET_HEAD, drafted, noisy
 from transformers import AutoConfig
 
 pytestmark = [pytest.mark.sglang, pytest.mark.filterwarnings("ignore")]
@@ -62,7 +62,10 @@ class Engine:
         return out, aux
 
 
-@pytest.mark.parametrize("shape", [{}, *({name: True} for name in NORMS), dict.fromkeys(NORMS, True)], ids=str)
+SHAPES = [{}, *({name: True} for name in NORMS), dict.fromkeys(NORMS, True), TARGET_HEAD]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 @torch.no_grad()
 def test_sglang_computes_the_chain_that_was_trained(context, monkeypatch, target, make_sample, tmp_path, shape):
     from sglang.srt.models.llama_eagle3 import LlamaForCausalLMEagle3  # noqa: PLC0415
@@ -74,7 +77,9 @@ def test_sglang_computes_the_chain_that_was_trained(context, monkeypatch, target
         one.fill_(7)
     tensors, _ = checkpoint.parts(draft, torch.float32)
     theirs.load_weights(iter(tensors.items()))
-    assert {name for name, one in theirs.named_parameters() if bool((one == 7).all())} == {"model.embed_tokens.weight"}
+    of_target = {"model.embed_tokens.weight", *(["lm_head.weight"] if draft.head is None else [])}
+    assert {name for name, one in theirs.named_parameters() if bool((one == 7).all())} == of_target
+    assert theirs.load_lm_head_from_target == (draft.head is None)
     sample = noisy(make_sample(length=18, prompt=6))
     ours = list(unroll(draft, target.embedding, Batch.of([sample], torch.float32), STEPS))
     engine = Engine(theirs.model, target.embedding, monkeypatch)

@@ -1,9 +1,14 @@
 """Drafts of others with more than EAGLE3's first layout: what they say of themselves, and what is written of them."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.errors import WeightsError
 from aurora_core.weights import checkpoint
+from aurora_core.weights.loaded import Loaded
 from test_foreign import CONFIG, published, same
 
 NORMS = {"norm_before_fc": True, "fc_norm": True, "norm_output": True}
@@ -50,3 +55,56 @@ def test_norms_without_their_weights_and_weights_without_their_norms_are_named(t
     published(tmp_path, config, shape=shape)
     with pytest.raises(WeightsError, match=words):
         checkpoint.read(tmp_path, "EAGLE3")
+
+
+@pytest.mark.parametrize("size", [None, ..., 64])
+@pytest.mark.parametrize("gone", [("lm_head.weight", "d2t", "t2d"), ("lm_head.weight",), ("lm_head.weight", "d2t")])
+def test_a_draft_without_a_head_uses_its_target_s(tmp_path, size, gone):
+    draft = published(
+        tmp_path, tensors=lambda found: {n: t for n, t in found.items() if n not in gone}, vocabulary=torch.arange(64)
+    )
+    raw = CONFIG | {"draft_vocab_size": size}
+    (tmp_path / "config.json").write_text(json.dumps({name: one for name, one in raw.items() if one is not ...}))
+    found = checkpoint.read(tmp_path, "EAGLE3")
+    assert found.head is None
+    assert found.ids.tolist() == list(range(64))
+    assert found.state_dict().keys() == draft.state_dict().keys() - {"lm_head.weight", "d2t", "t2d"}
+    again = tmp_path / "again"
+    again.mkdir()
+    checkpoint.write(again, found, torch.float32)
+    # Without this key SGLang fails, and with a number it makes a head of its own.
+    assert json.loads((again / "config.json").read_text())["draft_vocab_size"] is None
+    assert same(checkpoint.read(again, "EAGLE3"), found)
+    written = checkpoint.parse_config((again / "config.json").read_bytes(), "EAGLE3", "config.json")
+    assert written == found.config == replace(draft.config, shared_head=True)
+
+
+def test_a_head_over_the_full_vocabulary_stays_the_draft_s_own(tmp_path):
+    draft = published(tmp_path, {"draft_vocab_size": None}, vocabulary=torch.arange(64))
+    found = checkpoint.read(tmp_path, "EAGLE3")
+    assert same(found, draft)
+    assert found.config.to_hf("float32")["draft_vocab_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("config", "gone", "words"),
+    [
+        (
+            {},
+            ("lm_head.weight",),
+            "it lacks lm_head.weight; a head that is shared with the target has the target's full",
+        ),
+        ({"draft_vocab_size": None}, ("lm_head.weight",), "it has no head, and d2t of 16 tokens of 64"),
+    ],
+)
+def test_no_head_and_a_vocabulary_of_its_own_is_refused(tmp_path, config, gone, words):
+    published(tmp_path, config, lambda found: {n: t for n, t in found.items() if n not in gone})
+    with pytest.raises(WeightsError, match=words):
+        checkpoint.read(tmp_path, "EAGLE3")
+
+
+def test_an_engine_never_swaps_a_head_into_its_target_s(tmp_path):
+    own = published(tmp_path, vocabulary=torch.arange(64))
+    shared = Eagle3Draft(replace(own.config, shared_head=True))
+    with pytest.raises(WeightsError, match="differs in draft_vocab_size: None -> 64; only a restart"):
+        Loaded.of(own, 1).check(Loaded.of(shared, 0), "version 1")

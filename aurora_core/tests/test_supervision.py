@@ -101,6 +101,24 @@ def test_norms_of_eagle_3_1_are_trained_alike(target, make_sample, norms):
     assert run(trainer, supervision.packed, samples, 5)[0].loss != pytest.approx(plain.loss, rel=1e-3)
 
 
+TARGET_HEAD = {"shared_head": True, "draft_vocab_size": 64}
+
+
+def test_a_draft_with_its_target_s_head_is_trained_alike(target, make_sample):
+    trainer = trainer_of(target, shape=TARGET_HEAD)
+    samples = [make_sample("a", length=30, prompt=9), make_sample("b", length=23, prompt=2, seed=1)]
+    assert_same(trainer, samples, 5)
+    assert run(trainer, supervision.packed, samples, 2)[0].rows == [
+        sum(s.roots for s in samples) - k * 2 for k in (0, 1)
+    ]
+    assert trainer.set_vocabulary(torch.arange(64)) == 0
+    assert "lm_head.weight" not in dict(trainer.draft.named_parameters())
+    before = trainer.teacher.head.clone()
+    losses = [trainer.train_step([samples]).loss for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert torch.equal(trainer.teacher.head, before)
+
+
 def test_in_bf16_within_its_rounding(target, make_sample):
     samples = [make_sample(str(i), length=20 + i, prompt=5, seed=i) for i in range(3)]
     assert_same(trainer_of(target, precision="bf16"), samples, 3, rtol=0.08, atol=2e-2)

@@ -113,7 +113,8 @@ class ToyFamily:
             nn.init.normal_(parameter, std=0.01, generator=generator)
         return draft
 
-    def read_config(self, raw: Mapping[str, Any]) -> ToyConfig:
+    def read_config(self, raw: Mapping[str, Any], names: Collection[str] | None = None) -> ToyConfig:
+        del names  # its configuration says all
         if raw.get("architectures") != [_ARCHITECTURE]:
             raise ConfigError(f"architectures are {raw.get('architectures')!r:.60}, not [{_ARCHITECTURE}]")
         ours = {name: int(raw[key]) for key, name in _FIELDS.items()}

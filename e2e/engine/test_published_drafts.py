@@ -19,13 +19,16 @@ from aurora_core.training.init import first_draft
 from aurora_core.weights import checkpoint
 from aurora_core.weights.store import WeightsStore
 from engine_support import ROOT
-from families import make
+from families import VOCAB, make
 from in_process import ANSWERS, STATE, TARGET, WEIGHTS
 from machine import patience
 from published import AFTER, BEFORE, DRAFT, DRAFTED, STEPS, samples_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-FORMS = {"norms": {"norm_before_fc": True, "fc_norm": True, "norm_output": True}}
+FORMS = {
+    "norms": {"norm_before_fc": True, "fc_norm": True, "norm_output": True},
+    "head": {"shared_head": True, "draft_vocab_size": VOCAB},
+}
 CPU = torch.device("cpu")
 
 
@@ -107,7 +110,7 @@ def test_the_engine_proposes_what_training_computes_before_and_after_a_swap(serv
         assert sum(found for _, found in accepted.per_request) == arms[version]["accept_cycles"]
         lengths[start] = accepted.length
     # Of the trained draft later steps are decided too, so that it shows what a step is fed with.
-    for part in FORMS[name]:
+    for part in FORMS[name].keys() - FORMS["head"].keys():
         assert agreed(shaped(draft, {part: False}), target, samples, cycles)[0] < decided, part
     print(f"{name}: accept length {lengths[BEFORE]:.2f}, trained {lengths[AFTER]:.2f}")
     assert lengths[AFTER] > lengths[BEFORE] + 0.3

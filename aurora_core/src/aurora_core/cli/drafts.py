@@ -32,7 +32,7 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
         yield "widths", ", ".join(widths)
         if norms := [name for name in ("norm_before_fc", "fc_norm", "norm_output") if config.get(name)]:
             yield "norms", ", ".join(norms)
-        yield "vocabulary", f"{config.get('draft_vocab_size', config['vocab_size'])} of {config['vocab_size']} tokens"
+        yield "vocabulary", f"{config.get('draft_vocab_size') or config['vocab_size']} of {config['vocab_size']} tokens"
     if found.tensors:
         yield "weights", f"{found.numbers} numbers in {found.tensors} tensors: {', '.join(found.dtypes)}"
     for name, size in found.files.items():

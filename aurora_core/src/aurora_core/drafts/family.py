@@ -189,8 +189,13 @@ class DraftFamily(Protocol[D]):
             ConfigError: the target cannot be read, or cannot have such a draft.
         """
 
-    def read_config(self, raw: Mapping[str, Any]) -> CheckpointConfig:
+    def read_config(self, raw: Mapping[str, Any], names: Collection[str] | None = None) -> CheckpointConfig:
         """What a config.json says; of anyone's checkpoint, so that nothing in it is trusted.
+
+        Args:
+            raw: the configuration.
+            names: of the checkpoint's tensors, where they are known: some configurations leave it to them whether a
+                draft has a head of its own.
 
         Raises:
             ConfigError: another architecture, or one that computes something else than is supported here. Whatever

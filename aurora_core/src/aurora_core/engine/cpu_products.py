@@ -39,7 +39,8 @@ def _products(model: nn.Module) -> Iterator[nn.Module]:
         if isinstance(module, LinearBase) and isinstance(module.quant_method, UnquantizedLinearMethod):
             yield module
         head = getattr(module, "lm_head", None)
-        if isinstance(head, nn.Module):
+        # A draft that uses its target's head is given it afterwards.
+        if isinstance(head, nn.Module) and not getattr(module, "load_lm_head_from_target", False):
             yield head
 
 

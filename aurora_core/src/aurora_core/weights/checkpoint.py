@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,12 @@ def write(folder: Path, draft: Draft, dtype: torch.dtype = torch.bfloat16) -> No
     (folder / CONFIG).write_text(config)
 
 
-def _parsed(content: bytes, algorithm: str, where: str) -> tuple[dict[str, Any], CheckpointConfig]:
+def _parsed(
+    content: bytes, algorithm: str, where: str, names: Collection[str] | None = None
+) -> tuple[dict[str, Any], CheckpointConfig]:
     try:
         raw = json.loads(content)
-        return raw, family(algorithm).read_config(raw)
+        return raw, family(algorithm).read_config(raw, names)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise WeightsError(f"{where} does not describe a draft of {algorithm:.60}: {error}"[:_MOST_TEXT]) from error
 
@@ -179,7 +181,7 @@ def stored(folder: Path, algorithm: str) -> Stored:
             )
             raise WeightsError(message)
     tensors = _tensors(folder)
-    raw, config = _parsed(read_config(folder), algorithm, str(folder / CONFIG))
+    raw, config = _parsed(read_config(folder), algorithm, str(folder / CONFIG), tensors)
     return Stored(folder, algorithm, raw, config, tensors)
 
 

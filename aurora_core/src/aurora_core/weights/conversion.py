@@ -30,7 +30,7 @@ def converted(stored: Stored, layout: str) -> Stored:
         raw, tensors = of_kind.converted(stored.raw, stored.tensors, layout)
         # As it will be read, from text.
         raw = json.loads(json.dumps(raw))
-        after = replace(stored, raw=raw, config=of_kind.read_config(raw), tensors=tensors)
+        after = replace(stored, raw=raw, config=of_kind.read_config(raw, tensors), tensors=tensors)
     except AuroraError as error:
         raise WeightsError(f"the draft in {stored.folder} cannot be converted to {layout}: {error}") from error
     mine, its = before.state_dict(), after.draft(layers).state_dict()

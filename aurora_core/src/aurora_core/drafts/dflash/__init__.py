@@ -36,8 +36,9 @@ class DFlashFamily:
         day_zero.initialise(draft, target, seed)
         return draft
 
-    def read_config(self, raw: Mapping[str, Any]) -> DFlashConfig:
+    def read_config(self, raw: Mapping[str, Any], names: Collection[str] | None = None) -> DFlashConfig:
         """The configuration of anyone's DFlash checkpoint."""
+        del names  # it always uses its target's head
         return DFlashConfig.from_hf(raw)
 
     def assemble(self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layers: tuple[int, ...]) -> DFlashDraft:

@@ -39,13 +39,13 @@ class Eagle3Family:
         day_zero.initialise(draft, target, ids, seed)
         return draft
 
-    def read_config(self, raw: Mapping[str, Any]) -> Eagle3Config:
+    def read_config(self, raw: Mapping[str, Any], names: Collection[str] | None = None) -> Eagle3Config:
         """The configuration of anyone's EAGLE3 checkpoint."""
-        return layouts.config_of(raw)
+        return layouts.config_of(raw, names)
 
     def assemble(self, raw: Mapping[str, Any], tensors: Mapping[str, Tensor], layers: tuple[int, ...]) -> Eagle3Draft:
         """A draft with the tensors of anyone's EAGLE3 checkpoint."""
-        config = layouts.config_of(raw)
+        config = layouts.config_of(raw, tensors)
         return assemble.assemble(config if config.aux_layers else replace(config, aux_layers=layers), tensors)
 
     def with_rows(self, draft: Eagle3Draft, rows: Tensor) -> Eagle3Draft:
@@ -85,10 +85,11 @@ class Eagle3Family:
     ) -> Iterator[Tensor]:
         """The likeliest tokens of each step of the chains."""
         ids = draft.ids.to(batch.tokens.device)
+        head = teacher.head if draft.head is None else draft.head
         for step, out in enumerate(unroll(draft, teacher.embedding, batch, steps)):
             supervised = batch.supervised(step)
             choice = batch.tokens.new_zeros((*supervised.shape, width))
-            logits = linear(out[supervised], draft.lm_head.weight.to(out.dtype))
+            logits = linear(out[supervised], head.to(out.dtype))
             choice[supervised] = ids[logits.argmax(-1, keepdim=True) if width == 1 else logits.topk(width).indices]
             yield choice
 

@@ -35,15 +35,19 @@ def assemble(config: Eagle3Config, tensors: Mapping[str, Tensor]) -> Eagle3Draft
     draft = Eagle3Draft(config)
     missing, unexpected = draft.load_state_dict(tensors, strict=False)
     lacking = [name for name in missing if name not in _MAPS]
-    # A draft over the target's full vocabulary carries no maps.
+    # A draft over the target's full vocabulary carries no maps; with the target's head it needs none.
     if "d2t" in missing and config.draft_vocab_size != config.vocab_size:
         lacking.append("d2t")
     if lacking:
-        head = "; a head that is shared with the target is not supported" if "lm_head.weight" in lacking else ""
+        full = "; a head that is shared with the target has the target's full vocabulary"
+        head = full if "lm_head.weight" in lacking else ""
         raise ConfigError(f"it lacks {', '.join(lacking)}{head}")
-    extra = [name for name in unexpected if not name.startswith("embed_tokens")]
+    left = ("embed_tokens", *_MAPS) if config.shared_head else ("embed_tokens",)
+    extra = [name for name in unexpected if not name.startswith(left)]
     if extra:
         raise ConfigError(f"it has tensors that EAGLE3 does not: {', '.join(extra)}")
+    if config.shared_head and "d2t" in tensors and tensors["d2t"].numel() != config.vocab_size:
+        raise ConfigError(f"it has no head, and d2t of {tensors['d2t'].numel()} tokens of {config.vocab_size}")
     if "d2t" in missing or "t2d" in missing:
         draft.set_vocabulary(torch.arange(config.vocab_size) if "d2t" in missing else draft.ids.clone())
     return draft

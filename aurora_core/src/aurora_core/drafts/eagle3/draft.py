@@ -6,7 +6,7 @@ before its final norm. EAGLE 3.1 norms the target's states before ``fc``, and ha
 Letters in shapes: B sequences, T positions, A auxiliary layers, H target width, D draft width, V draft vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -34,6 +34,7 @@ class Eagle3Config:
     Attributes:
         norm_before_fc: whether a norm over all of the target's states together, side by side, comes before ``fc``.
         fc_norm: whether each of them has a norm of its own there, which follows that one.
+        shared_head: whether it proposes through its target's head, over the target's full vocabulary.
         norm_output: whether a step is fed with the output of the one before after the final norm, not before it.
     """
 
@@ -52,6 +53,7 @@ class Eagle3Config:
     norm_before_fc: bool = False
     fc_norm: bool = False
     norm_output: bool = False
+    shared_head: bool = False
 
     @classmethod
     def for_target(
@@ -91,8 +93,13 @@ class Eagle3Config:
         )
 
     @classmethod
-    def from_hf(cls, raw: Mapping[str, Any]) -> Self:
+    def from_hf(cls, raw: Mapping[str, Any], names: Collection[str] | None = None) -> Self:
         """Read a checkpoint's config.json, as SGLang has it.
+
+        Args:
+            raw: the configuration.
+            names: of its tensors; where they are not known a ``draft_vocab_size`` of null stands for the target's head,
+                as in SGLang and in what is written here.
 
         Raises:
             ConfigError: another architecture, or a variant of EAGLE3 that is not supported.
@@ -121,6 +128,8 @@ class Eagle3Config:
             message = "it is fed by one layer of its target, which SGLang 0.5.23 does not project: it feeds it as it is"
             raise ConfigError(message)
         vocabulary = published.integer(raw, "vocab_size")
+        own = published.integer(raw, "draft_vocab_size", vocabulary)
+        shared = raw.get("draft_vocab_size") is None if names is None else not foreign.has_head(names)
         return cls(
             hidden_size=hidden,
             target_hidden_size=hidden,
@@ -129,11 +138,12 @@ class Eagle3Config:
             num_key_value_heads=key_heads,
             head_dim=width,
             vocab_size=vocabulary,
-            draft_vocab_size=published.integer(raw, "draft_vocab_size", vocabulary),
+            draft_vocab_size=own,
             rms_norm_eps=published.real(raw, "rms_norm_eps", 1e-6),
             max_position_embeddings=published.integer(raw, "max_position_embeddings", 4096),
             rope_parameters=published.rope(raw),
             aux_layers=tuple(layers),
+            shared_head=shared and own == vocabulary,
             **foreign.norms(raw),
         )
 
@@ -150,7 +160,8 @@ class Eagle3Config:
             "head_dim": self.head_dim,
             "num_hidden_layers": 1,
             "vocab_size": self.vocab_size,
-            "draft_vocab_size": self.draft_vocab_size,
+            # SGLang takes the target's head where this is null.
+            "draft_vocab_size": None if self.shared_head else self.draft_vocab_size,
             "rms_norm_eps": self.rms_norm_eps,
             "max_position_embeddings": self.max_position_embeddings,
             "rope_parameters": self.rope_parameters,
@@ -192,6 +203,7 @@ class Eagle3Draft(Draft):
 
     algorithm = "EAGLE3"
     config: Eagle3Config
+    lm_head: Linear
     d2t: Tensor
     t2d: Tensor
     _rope: LlamaRotaryEmbedding
@@ -205,9 +217,10 @@ class Eagle3Draft(Draft):
         self.fc = Linear(fed_by * width, config.hidden_size)
         self.midlayer = _Layer(config)
         self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
-        self.lm_head = Linear(config.hidden_size, config.draft_vocab_size)
-        self.register_buffer("d2t", torch.zeros(config.draft_vocab_size, dtype=torch.int64))
-        self.register_buffer("t2d", torch.zeros(config.vocab_size, dtype=torch.bool))
+        if not config.shared_head:
+            self.lm_head = Linear(config.hidden_size, config.draft_vocab_size)
+            self.register_buffer("d2t", torch.zeros(config.draft_vocab_size, dtype=torch.int64))
+            self.register_buffer("t2d", torch.zeros(config.vocab_size, dtype=torch.bool))
         self._rope = rotary(
             config.head_dim, config.num_attention_heads, config.max_position_embeddings, config.rope_parameters
         )
@@ -220,12 +233,12 @@ class Eagle3Draft(Draft):
     @property
     def ids(self) -> Tensor:
         """Target ids of the draft's vocabulary, [V]."""
-        return maps.from_d2t(self.d2t.cpu())
+        return torch.arange(self.config.vocab_size) if self.config.shared_head else maps.from_d2t(self.d2t.cpu())
 
     @property
-    def head(self) -> Tensor:
-        """Its own head, [V, D]."""
-        return self.lm_head.weight
+    def head(self) -> Tensor | None:
+        """Its own head, [V, D]; None where it uses its target's."""
+        return None if self.config.shared_head else self.lm_head.weight
 
     def stream(self, aux: Tensor) -> Tensor:
         """What the first step of a chain is fed with: the target's states, [..., A * H], as [..., D].

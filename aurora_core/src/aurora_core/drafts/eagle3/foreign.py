@@ -1,6 +1,6 @@
 """Drafts that others published: what their configuration may have, what their tensors are called, what a map is."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -76,6 +76,11 @@ def norms(raw: Mapping[str, Any]) -> dict[str, bool]:
         "fc_norm": bool(raw.get("fc_norm") or raw.get("use_aux_norm")),
         "norm_output": bool(raw.get("norm_output")),
     }
+
+
+def has_head(names: Collection[str]) -> bool:
+    """Whether a draft with tensors of these names has a head of its own."""
+    return any(name.endswith("lm_head.weight") for name in names)
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

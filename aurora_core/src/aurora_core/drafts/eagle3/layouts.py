@@ -24,13 +24,13 @@ def layout(raw: Mapping[str, Any], names: Collection[str]) -> Layout:
     return "sglang" if any(foreign.LAYER in name for name in names) else "huggingface"
 
 
-def config_of(raw: Mapping[str, Any]) -> Eagle3Config:
-    """What a config.json of any layout says.
+def config_of(raw: Mapping[str, Any], names: Collection[str] | None = None) -> Eagle3Config:
+    """What a config.json of any layout says, of a checkpoint with tensors of these names where they are known.
 
     Raises:
         ConfigError: another architecture, or a variant of EAGLE3 that is not supported.
     """
-    return Eagle3Config.from_hf(speculators.to_sglang(raw) if speculators.described(raw) else raw)
+    return Eagle3Config.from_hf(speculators.to_sglang(raw) if speculators.described(raw) else raw, names)
 
 
 def _dtype(tensors: Mapping[str, Tensor]) -> str:
@@ -39,7 +39,7 @@ def _dtype(tensors: Mapping[str, Tensor]) -> str:
 
 def _config(raw: Mapping[str, Any], tensors: Mapping[str, Tensor], to: str) -> dict[str, Any]:
     """A configuration that is one of that layout already stays as it is."""
-    config = config_of(raw)
+    config = config_of(raw, tensors)
     if speculators.described(raw) == (to == "speculators"):
         return dict(raw)
     if to == "speculators":

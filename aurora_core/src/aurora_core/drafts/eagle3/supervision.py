@@ -11,7 +11,7 @@ from aurora_core.drafts.eagle3.chains import chains
 from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import StepSums, Teacher
-from aurora_core.losses import fused, reference
+from aurora_core.losses import frozen, fused, reference
 from aurora_core.losses.reference import TargetRows, target_rows
 from aurora_core.samples.batch import Batch
 from aurora_core.samples.packed import Packed
@@ -29,6 +29,7 @@ def plain(
     """Every row of every padded sample through every step; loss where the target has answered."""
     batch = Batch.of(samples, teacher.dtype).to(teacher.device)
     width = batch.aux.shape[1]
+    head = teacher.head if draft.head is None else draft.head
     total = torch.zeros((), device=teacher.device)
     found: list[tuple[Tensor, Tensor]] = []
     with teacher.autocast():
@@ -39,9 +40,7 @@ def plain(
             b, t = (batch.supervised(k) & (label >= 0)).nonzero(as_tuple=True)
             weight = torch.full((b.numel(),), decay**k, device=teacher.device)
             hidden = out[b, t].to(teacher.dtype)
-            loss, rows, prediction = reference.forward_kl(
-                hidden, draft.lm_head.weight, every, b * width + t + k + 1, weight
-            )
+            loss, rows, prediction = reference.forward_kl(hidden, head, every, b * width + t + k + 1, weight)
             total = total + loss
             found.append((rows, prediction == label[b, t]))
     (total * scale).backward()  # type: ignore[no-untyped-call]
@@ -96,9 +95,18 @@ def packed(
         hidden = torch.cat(
             [out.to(teacher.dtype) for out in _outputs(draft, teacher, rows, steps, torch.split(root_N, counts))]
         )
-        with torch.no_grad():
-            teacher_rows: TargetRows = target_rows(rows.last, teacher.head, teacher.soft_cap)
-        weight = decay ** step_N.float()
-        total, loss, prediction = fused.forward_kl(hidden, draft.lm_head.weight, teacher_rows, row_N, weight)
+        if draft.head is None:
+            # The rows that are compared with the same row of the target side by side.
+            row_N, order = row_N.sort(stable=True)
+            step_N, hidden = step_N[order], hidden[order]
+            weight = decay ** step_N.float()
+            total, loss, prediction = frozen.forward_kl(
+                hidden, teacher.head, rows.last, teacher.soft_cap, row_N, weight
+            )
+        else:
+            with torch.no_grad():
+                teacher_rows: TargetRows = target_rows(rows.last, teacher.head, teacher.soft_cap)
+            weight = decay ** step_N.float()
+            total, loss, prediction = fused.forward_kl(hidden, draft.head, teacher_rows, row_N, weight)
     (total * scale).backward()  # type: ignore[no-untyped-call]
     return sums.of_rows(step_N, loss, prediction == label[row_N], steps)
