@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from aurora_core.cli.paths import models_folder
 from aurora_core.config import DraftConfig, TrainingConfig
-from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.config import Eagle3Config
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.models.target import Target
 from aurora_core.samples.schema import Sample
 from aurora_core.training import follower

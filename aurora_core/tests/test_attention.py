@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 from aurora_core.drafts.eagle3 import attention, supervision
-from test_supervision import NORMS, assert_same, run, trainer_of
+from test_supervision import NORMS, SEVERAL, assert_same, noisy, run, trainer_of
 
 
 class Plain:
@@ -59,6 +59,13 @@ def test_norms_of_eagle_3_1_are_the_definition_s(monkeypatch, target, make_sampl
     monkeypatch.setattr(attention, "kernel_for", lambda *_: Plain())
     samples = [make_sample("a", length=30, prompt=9), make_sample("b", length=12, prompt=2, seed=1)]
     assert_same(trainer_of(target, shape=dict.fromkeys(norms, True)), samples, 4)
+
+
+@pytest.mark.parametrize("shape", SEVERAL, ids=str)
+def test_several_layers_are_the_definition_s(monkeypatch, target, make_sample, shape):
+    monkeypatch.setattr(attention, "kernel_for", lambda *_: Plain())
+    samples = [noisy(make_sample("a", length=30, prompt=9)), noisy(make_sample("b", length=12, prompt=2, seed=1))]
+    assert_same(trainer_of(target, shape=shape), samples, 4)
 
 
 @pytest.mark.parametrize("prompt", [1, 9, 27])

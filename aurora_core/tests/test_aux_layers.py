@@ -5,7 +5,7 @@ import json
 import pytest
 from aurora_core.config import DraftConfig
 from aurora_core.drafts.eagle3 import layers as eagle_layers
-from aurora_core.drafts.eagle3.draft import Eagle3Config
+from aurora_core.drafts.eagle3.config import Eagle3Config
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models import aux_layers
 from aurora_core.models.target import Target

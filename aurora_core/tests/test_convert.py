@@ -49,6 +49,13 @@ def same(one, other):
     )
 
 
+def further(found):
+    """A layer after the first: it reads hidden states alone."""
+    first = {k.removeprefix("midlayer."): torch.rand_like(v) for k, v in found.items() if k.startswith("midlayer.")}
+    halved = {f"self_attn.{name}_proj.weight" for name in "qkv"}
+    return {k: v[:, : v.shape[1] // 2].contiguous() if k in halved else v for k, v in first.items() if "input" not in k}
+
+
 STATES = ("low", "mid", "high")
 EDITS = {
     "as it is": {},
@@ -79,6 +86,10 @@ EDITS = {
             | {"lm_head.weight": torch.rand(64, 32).bfloat16()}
         ),
         "draft_vocab_size": None,
+    },
+    "three layers": {
+        "tensors": lambda found: found | {f"layers.{n}.{k}": v for n in (1, 2) for k, v in further(found).items()},
+        "num_hidden_layers": 3, "layer_types": ["full_attention"] * 3,
     },
     "two types of weights": {"tensors": lambda found: found | {"norm.weight": found["norm.weight"].float()}},
 }  # fmt: skip
@@ -150,7 +161,7 @@ def test_norms_that_speculators_does_not_have_together_are_named(source):
         ({"transformer_layer_config": None}, "expected eagle3, with a layer"),
         ({"transformer_layer_config": {"model_type": "qwen3"}}, "model_type 'qwen3'"),
         ({"transformer_layer_config": {"attention_bias": True, "num_hidden_layers": 1}}, "attention_bias True"),
-        ({"transformer_layer_config": {}}, "num_hidden_layers 32"),
+        ({"transformer_layer_config": {"hidden_size": 32, "num_attention_heads": 4}}, "num_hidden_layers is 32"),
         ({"eagle_aux_hidden_state_layer_ids": ["2"]}, "not integers"),
     ],
 )

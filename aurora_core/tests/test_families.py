@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from aurora_core.config import DraftConfig, TrainingConfig
 from aurora_core.config.parts import DraftShape
-from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.config import Eagle3Config
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.errors import ConfigError
 from aurora_core.models import quantised
 from aurora_core.models.target import Target

@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.config import Eagle3Config
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.errors import WeightsError
 from aurora_core.models import rope
 from aurora_core.weights import checkpoint
@@ -76,7 +77,9 @@ def test_what_leaves_the_arithmetic_as_it_is_passes(tmp_path, config):
         ({"eagle_config": {"fc_norm": True}}, "eagle_config.fc_norm"),
         ({"eagle_config": {"norm_output": True}}, "eagle_config.norm_output"),
         ({"hidden_act": "gelu"}, "hidden_act"),
-        ({"num_hidden_layers": 2}, "num_hidden_layers"),
+        ({"num_hidden_layers": 17}, "num_hidden_layers is 17: drafts of up to 16 layers"),
+        ({"num_hidden_layers": 2}, "it lacks layers.1.hidden_norm.weight, layers.1.self_attn.q_proj.weight"),
+        ({"num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings"),
         ({"attention_bias": True}, "attention_bias"),
         ({"use_sliding_window": True, "sliding_window": 128}, "use_sliding_window"),

@@ -1,6 +1,7 @@
 """Drafts of others with more than EAGLE3's first layout: what they say of themselves, and what is written of them."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -108,3 +109,48 @@ def test_an_engine_never_swaps_a_head_into_its_target_s(tmp_path):
     shared = Eagle3Draft(replace(own.config, shared_head=True))
     with pytest.raises(WeightsError, match="differs in draft_vocab_size: None -> 64; only a restart"):
         Loaded.of(own, 1).check(Loaded.of(shared, 0), "version 1")
+
+
+THREE = {"num_hidden_layers": 3}
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: name,
+        lambda name: name.replace("midlayer.", "layers.0."),
+        lambda name: "model." + name.replace("midlayer.", "layers.0."),
+        # As in speculators, whose later layers are those of a Llama.
+        lambda name: re.sub(r"(layers\.[12]\.)hidden_norm", r"\1input_layernorm", name),
+    ],
+)
+def test_several_layers_are_read_under_the_names_that_others_use(tmp_path, rename):
+    def edited(found):
+        return {rename(name): tensor for name, tensor in found.items()}
+
+    draft = published(tmp_path, {"layer_types": ["full_attention"] * 3}, edited, shape=THREE)
+    found = checkpoint.read(tmp_path, "EAGLE3")
+    assert same(found, draft)
+    assert {name.split(".")[1] for name in found.state_dict() if name.startswith("layers.")} == {"1", "2"}
+    again = tmp_path / "again"
+    again.mkdir()
+    checkpoint.write(again, found, torch.float32)
+    assert checkpoint.read(again, "EAGLE3").config == found.config == draft.config
+
+
+@pytest.mark.parametrize(
+    ("config", "edited", "words"),
+    [
+        (
+            {},
+            lambda t: t | {"layers.1.input_layernorm.weight": t["layers.1.hidden_norm.weight"].clone()},
+            "twice, under two names: layers.1.hidden_norm.weight",
+        ),
+        ({"num_hidden_layers": 2}, lambda t: t, "tensors that EAGLE3 does not: layers.2.hidden_norm.weight"),
+        ({"num_hidden_layers": 4}, lambda t: t, "it lacks layers.3.hidden_norm.weight"),
+    ],
+)
+def test_layers_that_are_ambiguous_too_many_or_too_few_are_named(tmp_path, config, edited, words):
+    published(tmp_path, config, edited, shape=THREE)
+    with pytest.raises(WeightsError, match=words):
+        checkpoint.read(tmp_path, "EAGLE3")

@@ -3,7 +3,8 @@
 import pytest
 import torch
 import transformers
-from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.config import Eagle3Config
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.models.target import Target
 from families import NAMES, TEXT, WRAPPED
 

@@ -119,6 +119,20 @@ def test_a_draft_with_its_target_s_head_is_trained_alike(target, make_sample):
     assert torch.equal(trainer.teacher.head, before)
 
 
+SEVERAL = [{"num_hidden_layers": 3}, {"num_hidden_layers": 2, **TARGET_HEAD, **dict.fromkeys(NORMS, True)}]
+
+
+@pytest.mark.parametrize("shape", SEVERAL, ids=str)
+def test_several_layers_are_trained_alike(monkeypatch, target, make_sample, shape):
+    monkeypatch.setattr("aurora_core.drafts.eagle3.chains._CHUNK", 7)
+    trainer = trainer_of(target, shape=shape)
+    samples = [noisy(make_sample("a", length=30, prompt=9)), noisy(make_sample("b", length=23, prompt=2, seed=1))]
+    assert_same(trainer, samples, 5)
+    before = {name: weight.clone() for name, weight in trainer.draft.named_parameters()}
+    assert trainer.train_step([samples]).taken
+    assert all(not torch.equal(before[name], weight) for name, weight in trainer.draft.named_parameters())
+
+
 def test_in_bf16_within_its_rounding(target, make_sample):
     samples = [make_sample(str(i), length=20 + i, prompt=5, seed=i) for i in range(3)]
     assert_same(trainer_of(target, precision="bf16"), samples, 3, rtol=0.08, atol=2e-2)

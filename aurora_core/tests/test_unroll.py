@@ -10,15 +10,15 @@ from aurora_core.evaluation.accept import simulate, walk
 from aurora_core.samples.batch import Batch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_supervision import NORMS, drafted, noisy
+from test_supervision import NORMS, SEVERAL, drafted, noisy
 
 STEPS = 4
 
 
-SHAPES = [{}, *({name: True} for name in NORMS), dict.fromkeys(NORMS, True)]
+SHAPES = [{}, *({name: True} for name in NORMS), dict.fromkeys(NORMS, True), *SEVERAL]
 
 
-@pytest.fixture(params=SHAPES, ids=lambda shape: "+".join(shape) or "EAGLE 3")
+@pytest.fixture(params=SHAPES, ids=str)
 def draft(request, target):
     return drafted(target, **request.param)
 
@@ -28,7 +28,7 @@ class Serving:
 
     def __init__(self, draft, embedding):
         self.draft, self.embedding = draft, embedding
-        self.keys, self.values = [], []
+        self.cache = [([], []) for _ in range(draft.config.num_hidden_layers)]
 
     def projected(self, aux):
         """What feeds the first step: the three states, normed together, then each, then projected."""
@@ -45,24 +45,30 @@ class Serving:
 
     def feed(self, token, hidden, position):
         """One token with the hidden state before it; returns the draft's output before its norm."""
-        layer, c = self.draft.midlayer, self.draft.config
-        x = torch.cat([layer.input_layernorm(self.embedding[token]), layer.hidden_norm(hidden)])
+        first = self.draft.midlayer
+        x = torch.cat([first.input_layernorm(self.embedding[token]), first.hidden_norm(hidden)])
+        hidden = self.layer(first, *self.cache[0], x, hidden, position)
+        for number, (keys, values) in enumerate(self.cache[1:], 1):
+            layer = self.draft.layers[str(number)]
+            hidden = self.layer(layer, keys, values, layer.hidden_norm(hidden), hidden, position)
+        return hidden
+
+    def layer(self, layer, its_keys, its_values, x, hidden, position):
+        """One layer: what it reads, the stream that it adds to, and its cache."""
+        c = self.draft.config
         cos, sin = self.draft.rope_tables(torch.tensor([[position]]))
         q = rotate((layer.self_attn.q_proj(x)).view(c.num_attention_heads, 1, c.head_dim), cos[0], sin[0])
         k = rotate((layer.self_attn.k_proj(x)).view(c.num_key_value_heads, 1, c.head_dim), cos[0], sin[0])
         v = layer.self_attn.v_proj(x).view(c.num_key_value_heads, 1, c.head_dim)
-        self.keys.append(k)
-        self.values.append(v)
+        its_keys.append(k)
+        its_values.append(v)
         groups = c.num_attention_heads // c.num_key_value_heads
-        keys = torch.cat(self.keys, 1).repeat_interleave(groups, 0)
-        values = torch.cat(self.values, 1).repeat_interleave(groups, 0)
+        keys = torch.cat(its_keys, 1).repeat_interleave(groups, 0)
+        values = torch.cat(its_values, 1).repeat_interleave(groups, 0)
         weights = (q @ keys.transpose(1, 2) / c.head_dim**0.5).softmax(-1)
         attended = (weights @ values).reshape(-1)
         hidden = hidden + layer.self_attn.o_proj(attended)
         return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-
-    def forget(self, count):
-        del self.keys[count:], self.values[count:]
 
 
 @torch.no_grad()
@@ -103,7 +109,7 @@ def greedy_cycles(draft, embedding, sample, steps):
     while root + 1 < len(tokens) - 1:
         accepted = 0
         for out in serve(draft, embedding, sample, root)[:steps]:
-            token = int(ids[F.linear(out, draft.lm_head.weight).argmax()])
+            token = int(ids[F.linear(out, embedding if draft.head is None else draft.head).argmax()])
             if root + accepted + 2 >= len(tokens) or token != tokens[root + accepted + 2]:
                 break
             accepted += 1

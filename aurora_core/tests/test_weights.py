@@ -12,7 +12,7 @@ import pytest
 import torch
 from aurora_core.config import DraftConfig
 from aurora_core.drafts.eagle3 import layers
-from aurora_core.drafts.eagle3.draft import Eagle3Config
+from aurora_core.drafts.eagle3.config import Eagle3Config
 from aurora_core.errors import ConfigError, WeightsError
 from aurora_core.models.source import fetched
 from aurora_core.protocol.agent import Volume

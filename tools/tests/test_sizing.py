@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 from aurora_core.config.parts import DraftShape, SamplesConfig
-from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.config import Eagle3Config
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.engine.rows import RowPool
 from aurora_core.errors import TransportError
 from aurora_core.models.families import FAMILIES

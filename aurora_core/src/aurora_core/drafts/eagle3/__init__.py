@@ -10,7 +10,8 @@ from torch import Tensor
 
 from aurora_core.config.parts import DraftConfig
 from aurora_core.drafts.eagle3 import assemble, day_zero, layers, layouts, serving, supervision
-from aurora_core.drafts.eagle3.draft import Eagle3Config, Eagle3Draft
+from aurora_core.drafts.eagle3.config import Eagle3Config
+from aurora_core.drafts.eagle3.draft import Eagle3Draft
 from aurora_core.drafts.eagle3.unroll import unroll
 from aurora_core.drafts.family import CheckpointConfig, DraftFamily, Launch, MicroBatch, Teacher, Unrolled
 from aurora_core.models import vocabulary

@@ -3,7 +3,9 @@
 The reference runs every row of every sample through every step. Here the prompt's rows give keys and values once, and
 all else runs over roots alone, fewer with each step; the half of the projections that reads a token's embedding is
 computed once for each position and not once for each step; queries of a group share their keys without copies; and no
-matrix product has a padded row. The test requires the same outputs and gradients of both.
+matrix product has a padded row. Of several layers that is so for the last one: those before it run over all rows at the
+first step, because the next one's keys and values are made of their outputs. The test requires the same outputs and
+gradients of both.
 
 Letters in shapes: N committed rows, R roots, S roots that are left at a step, D draft width, G queries of a key, K
 head width.
@@ -15,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aurora_core.drafts.eagle3.draft import Eagle3Draft
+from aurora_core.drafts.eagle3.draft import Eagle3Draft, Layer
 from aurora_core.drafts.modules import rotate
 from aurora_core.products import linear
 from aurora_core.samples.packed import Packed
@@ -25,7 +27,32 @@ _CHUNK = 256
 
 
 class _Projection:
-    """Queries, keys and values as the sum of what the embedding and what the hidden state give."""
+    """Queries, keys and values of a layer that reads hidden states alone."""
+
+    def __init__(self, draft: Eagle3Draft, layer: Layer) -> None:
+        c, attention = draft.config, layer.self_attn
+        self._heads, self._kv_heads, self._width = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+        self._q = attention.q_proj.weight
+        self._kv = torch.cat((attention.k_proj.weight, attention.v_proj.weight))
+
+    def every_query(self, normed_ND: Tensor) -> Tensor:
+        """Of all committed rows, [N, heads, K], before rotation."""
+        return linear(normed_ND, self._q).view(-1, self._heads, self._width)
+
+    def queries(self, normed_SD: Tensor, at_root: Tensor) -> Tensor:
+        """[S, heads, K], before rotation."""
+        del at_root
+        return self.every_query(normed_SD)
+
+    def keys_values(self, normed_SD: Tensor, at_row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """[S, kv heads, K] twice, keys before rotation."""
+        del at_row
+        both = linear(normed_SD, self._kv).view(-1, 2 * self._kv_heads, self._width)
+        return both[:, : self._kv_heads], both[:, self._kv_heads :]
+
+
+class _FirstProjection:
+    """Those of the first layer, as the sum of what the embedding and what the hidden state give."""
 
     def __init__(self, draft: Eagle3Draft, embedded_ND: Tensor, root_row: Tensor) -> None:
         c, attention = draft.config, draft.midlayer.self_attn
@@ -33,9 +60,15 @@ class _Projection:
         d = c.hidden_size
         weight = torch.cat((attention.k_proj.weight, attention.v_proj.weight))
         self._q_hidden, self._kv_hidden = attention.q_proj.weight[:, d:], weight[:, d:]
+        self._embedded, self._of_embedding = embedded_ND, attention.q_proj.weight[:, :d]
         # The embedding's half: of keys and values at every committed row, of queries at roots alone.
         self._kv_embedded = linear(embedded_ND, weight[:, :d])
-        self._q_embedded = linear(embedded_ND[root_row], attention.q_proj.weight[:, :d])
+        self._q_embedded = linear(embedded_ND[root_row], self._of_embedding)
+
+    def every_query(self, normed_ND: Tensor) -> Tensor:
+        """Of all committed rows, [N, heads, K], before rotation."""
+        q = linear(normed_ND, self._q_hidden) + linear(self._embedded, self._of_embedding)
+        return q.view(-1, self._heads, self._width)
 
     def queries(self, normed_SD: Tensor, at_root: Tensor) -> Tensor:
         """[S, heads, K], before rotation; ``at_root`` names the roots whose tokens are read."""
@@ -118,33 +151,44 @@ def chains(draft: Eagle3Draft, embedding_VD: Tensor, packed: Packed, steps: int)
     Yields:
         For each step the roots that take part, int64 [S], and the draft's output after its final norm, [S, D].
     """
-    layer = draft.midlayer
+    first, *later = draft.stack
     stream = draft.stream(packed.aux)
-    embedded = layer.input_layernorm(F.embedding(packed.next_token, embedding_VD).to(stream.dtype))
-    project = _Projection(draft, embedded, packed.root_row)
-    normed = layer.hidden_norm(stream)
-    keys, values = project.keys_values(normed)
-    keys = _rotated(draft, keys, packed.position)
+    embedded = first.input_layernorm(F.embedding(packed.next_token, embedding_VD).to(stream.dtype))
+    layers: list[tuple[Layer, _FirstProjection | _Projection]] = [
+        (first, _FirstProjection(draft, embedded, packed.root_row)),
+        *((layer, _Projection(draft, layer)) for layer in later),
+    ]
+    committed: list[tuple[Tensor, Tensor]] = []
+    for layer, project in layers:
+        normed = layer.hidden_norm(stream)
+        keys, values = project.keys_values(normed)
+        committed.append((_rotated(draft, keys, packed.position), values))
+        if len(committed) < len(layers):
+            q = _rotated(draft, project.every_query(normed), packed.position)
+            spans = [(start, rows, start, rows) for start, rows, _, _ in packed.spans]
+            stream = layer.finish(stream, _attend_in_chunks(q, committed[-1], [], packed.position, spans, 0))
     roots = torch.arange(packed.root_row.shape[0], device=stream.device)
     hidden, normed = stream[packed.root_row], normed[packed.root_row]
-    own: list[tuple[Tensor, Tensor]] = []
+    own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]
     for step in range(steps):
         if step:
             left = packed.remaining[roots] > step
             roots, hidden = roots[left], hidden[left]
-            own = [(k[left], v[left]) for k, v in own]
+            own = [[(k[left], v[left]) for k, v in of_layer] for of_layer in own]
             if not roots.numel():
                 return
-            normed = layer.hidden_norm(hidden)
         row = packed.root_row[roots]
         position = packed.position[row]
-        if step:
-            k, v = project.keys_values(normed, row + step)
-            own.append((_rotated(draft, k, position + step), v))
-        q = _rotated(draft, project.queries(normed, roots + step), position + step)
-        attended = _attend_in_chunks(q, (keys, values), own, position, packed.spans, step)
-        hidden = hidden + layer.self_attn.o_proj(attended)
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        # At the first step the layers before the last one have run, and the last one's norm.
+        for depth in range(0 if step else len(layers) - 1, len(layers)):
+            layer, project = layers[depth]
+            if step:
+                normed = layer.hidden_norm(hidden)
+                k, v = project.keys_values(normed, row + step)
+                own[depth].append((_rotated(draft, k, position + step), v))
+            q = _rotated(draft, project.queries(normed, roots + step), position + step)
+            attended = _attend_in_chunks(q, committed[depth], own[depth], position, packed.spans, step)
+            hidden = layer.finish(hidden, attended)
         out: Tensor = draft.norm(hidden)
         yield roots, out
         hidden = draft.handed_on(hidden, out)

@@ -1,12 +1,13 @@
 """Drafts that others published: what their configuration may have, what their tensors are called, what a map is."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from aurora_core.drafts.published import WITHOUT_MEANING, Only, refuse, unsupported
+from aurora_core.drafts.published import WITHOUT_MEANING, Only, integer, refuse, unsupported
 from aurora_core.errors import ConfigError
 
 _READ = frozenset(
@@ -14,6 +15,7 @@ _READ = frozenset(
         "architectures", "hidden_size", "target_hidden_size", "intermediate_size", "num_attention_heads",
         "num_key_value_heads", "head_dim", "vocab_size", "draft_vocab_size", "rms_norm_eps", "max_position_embeddings",
         "rope_parameters", "rope_scaling", "rope_theta", "eagle_config",
+        "num_hidden_layers",
     }
 )  # fmt: skip
 _WINDOW = frozenset({"sliding_window"})
@@ -26,10 +28,9 @@ def _is_switch(value: Any) -> bool:
 
 _ONLY: Only = {
     "hidden_act": lambda value: value == "silu",
-    "num_hidden_layers": lambda value: value == 1,
     "rope_is_neox_style": lambda value: value is True,
     "partial_rotary_factor": lambda value: value == 1,
-    "layer_types": lambda value: value == ["full_attention"],
+    "layer_types": lambda value: isinstance(value, list) and all(kind == "full_attention" for kind in value),
     "tie_word_embeddings": lambda value: value is False,
     **dict.fromkeys(("norm_before_fc", "fc_norm", "use_aux_norm", "norm_output"), _is_switch),
 }
@@ -40,8 +41,10 @@ _EAGLE_ONLY: Only = {
 }
 _STATES = 3
 """Auxiliary hidden states where the configuration names no layers."""
+_MOST_LAYERS = 16
 _PREFIXES = ("model.", "draft_model.")
 LAYER, LAYER_OF_LLAMA = "midlayer.", "layers.0."
+_LATER = re.compile(r"(layers\.[1-9][0-9]*)\.input_layernorm\.weight")
 _OLDER = {f"aux_norm_{name}.": f"fc_norm.{number}." for number, name in enumerate(("low", "mid", "high"))}
 """Names of the auxiliary states' norms before there was a list of them."""
 
@@ -62,6 +65,19 @@ def check_fields(raw: Mapping[str, Any]) -> None:
     wrong = {name: raw[name] for name in unsupported(raw, {**_ONLY, **counted}, _READ | WITHOUT_MEANING | _WINDOW)}
     inner = unsupported(eagle, {**_EAGLE_ONLY, **counted}, frozenset())
     refuse(wrong | {f"eagle_config.{name}": eagle[name] for name in inner})
+
+
+def depth(raw: Mapping[str, Any]) -> int:
+    """The number of a draft's layers.
+
+    Raises:
+        ConfigError: it is none, or more than any draft has.
+    """
+    found = integer(raw, "num_hidden_layers", 1)
+    if found > _MOST_LAYERS:
+        message = f"num_hidden_layers is {found}: drafts of up to {_MOST_LAYERS} layers are supported"
+        raise ConfigError(message)
+    return found
 
 
 def norms(raw: Mapping[str, Any]) -> dict[str, bool]:
@@ -86,7 +102,9 @@ def has_head(names: Collection[str]) -> bool:
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by the names that are used here: others call the layer layers.0, and put model. before everything.
 
-    Older drafts of EAGLE 3.1 call the norms of the three states ``aux_norm_low``, ``aux_norm_mid``, ``aux_norm_high``.
+    The norm before attention is ``input_layernorm`` in later layers of speculators, as in any layer of Llama's, and
+    ``hidden_norm`` in SGLang, as in the first. Older drafts of EAGLE 3.1 call the norms of the three states
+    ``aux_norm_low``, ``aux_norm_mid``, ``aux_norm_high``.
 
     Raises:
         ConfigError: two of them have the same name here.
@@ -98,6 +116,8 @@ def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             short = short.removeprefix(prefix)
         if short.startswith(LAYER_OF_LLAMA):
             short = LAYER + short.removeprefix(LAYER_OF_LLAMA)
+        if found := _LATER.fullmatch(short):
+            short = f"{found[1]}.hidden_norm.weight"
         for older, newer in _OLDER.items():
             if short.startswith(older):
                 short = newer + short.removeprefix(older)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aurora_core.arithmetic import short_name
 from aurora_core.drafts.eagle3 import foreign, speculators
-from aurora_core.drafts.eagle3.draft import Eagle3Config
+from aurora_core.drafts.eagle3.config import Eagle3Config
 from aurora_core.errors import ConfigError
 
 Layout = Literal["sglang", "huggingface", "speculators"]
@@ -66,4 +66,6 @@ def converted(
         layer + name.removeprefix(foreign.LAYER) if name.startswith(foreign.LAYER) else name: tensor
         for name, tensor in ours.items()
     }
+    if to == "speculators":
+        named = {speculators.tensor(name): tensor for name, tensor in named.items()}
     return _config(raw, ours, to), named

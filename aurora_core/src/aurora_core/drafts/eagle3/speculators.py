@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers import LlamaConfig
 
-from aurora_core.drafts.eagle3.draft import ARCHITECTURE as OF_SGLANG
-from aurora_core.drafts.eagle3.draft import Eagle3Config
+from aurora_core.drafts.eagle3.config import ARCHITECTURE as OF_SGLANG
+from aurora_core.drafts.eagle3.config import Eagle3Config
 from aurora_core.errors import ConfigError
 
 ARCHITECTURE = "Eagle3Speculator"
@@ -65,6 +65,12 @@ def to_sglang(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**layer, **filled, **rest, **eagle, "architectures": [OF_SGLANG]}
 
 
+def tensor(name: str) -> str:
+    """The name there of a tensor that a Llama of transformers would have, or SGLang: layers after the first differ."""
+    layer, dot, part = name.partition(".hidden_norm.")
+    return f"{layer}.input_layernorm.{part}" if dot and layer.startswith("layers.") and layer != "layers.0" else name
+
+
 def of_config(config: Eagle3Config, dtype: str) -> dict[str, Any]:
     """A draft's configuration as speculators has it; the target is not named.
 
@@ -94,7 +100,7 @@ def of_config(config: Eagle3Config, dtype: str) -> dict[str, Any]:
             "num_attention_heads": config.num_attention_heads,
             "num_key_value_heads": config.num_key_value_heads,
             "head_dim": config.head_dim,
-            "num_hidden_layers": 1,
+            "num_hidden_layers": config.num_hidden_layers,
             "vocab_size": config.vocab_size,
             "rms_norm_eps": config.rms_norm_eps,
             "max_position_embeddings": config.max_position_embeddings,

@@ -5,7 +5,7 @@ output of step k - 1 and the embedding of token t + 1 + k, which is the token th
 only continues where it was right, so nothing else needs to be learned (training-time test, Li et al. 2025).
 
 Attention is as in serving. Committed positions hold keys and values of step 0; a chain that starts at row t sees
-those up to t, and of steps 1..k only its own. Positions continue along the chain.
+those up to t, and of steps 1..k only its own. Positions continue along the chain. So it is in each layer.
 """
 
 from collections.abc import Iterator
@@ -66,15 +66,17 @@ def unroll(draft: Eagle3Draft, embedding_VD: Tensor, batch: Batch, steps: int) -
     visible = (t[None, :, None] >= t[None, None, :]) & (t[None, None, :] < batch.rows[:, None, None])
     visible = visible | (t[None, :, None] == t[None, None, :])
     hidden = draft.stream(batch.aux)
-    keys: list[Tensor] = []
-    values: list[Tensor] = []
+    keys: list[list[Tensor]] = [[] for _ in draft.stack]
+    values: list[list[Tensor]] = [[] for _ in draft.stack]
     for step in range(steps):
         embeds = F.embedding(batch.shifted(step + 1), embedding_VD).to(hidden.dtype)
         cos, sin = draft.rope_tables((t + step)[None])
-        q, k, v = draft.qkv(embeds, hidden, cos, sin)
-        keys.append(_expand(k, groups))
-        values.append(_expand(v, groups))
-        hidden = draft.finish(hidden, _attend(q, keys, values, visible))
+        for layer, its_keys, its_values in zip(draft.stack, keys, values, strict=True):
+            q, k, v = draft.qkv(layer, embeds, hidden, cos, sin)
+            its_keys.append(_expand(k, groups))
+            its_values.append(_expand(v, groups))
+            attended = _attend(q, its_keys, its_values, visible)
+            hidden = layer.finish(hidden, attended.transpose(1, 2).flatten(-2))
         out: Tensor = draft.norm(hidden)
         yield out
         hidden = draft.handed_on(hidden, out)
