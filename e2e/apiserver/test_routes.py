@@ -22,6 +22,7 @@ LABELS = {
     "app.kubernetes.io/component": "engine",
     "app.kubernetes.io/managed-by": "aurora-operator",
 }
+RECONCILES = "aurora_operator_reconcile_seconds_count"
 PODS = ("chat-engine-a", "chat-engine-b", "chat-engine-c", "chat-engine-d")
 
 
@@ -174,8 +175,16 @@ def test_what_is_missing_is_reported_one_after_the_other_until_the_route_deals()
     ]
 
 
-@pytest.mark.usefixtures("operator")
-def test_a_trial_makes_canary_pods_and_deals_to_them_and_its_end_undoes_both():
+def endpoints(pods):
+    """What the EndpointSlice controller would make of pods with the label of the canary pods' Service."""
+    metadata = {"name": "chat-canary-1", "labels": {"kubernetes.io/service-name": "chat-canary"}}
+    found = [{"addresses": [f"10.0.0.{at}"], "conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": name}}
+             for at, name in enumerate(pods, 1)]  # fmt: skip
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+            "addressType": "IPv4", "endpoints": found}  # fmt: skip
+
+
+def test_a_trial_makes_canary_pods_and_deals_to_them_and_its_end_undoes_both(operator):
     wait("the engines' deployment", lambda: read("deployment", "chat-engine"))
     engines()
     wait("all serve stable", lambda: sets() == dict.fromkeys(PODS, "stable"))
@@ -183,8 +192,13 @@ def test_a_trial_makes_canary_pods_and_deals_to_them_and_its_end_undoes_both():
     stable = {"version": 0, "steps": 0, "since": (now - timedelta(hours=1)).isoformat()}
     tried = {"version": 1, "steps": 3, "since": now.isoformat(), "metric": "DecodeSpeed"}
     patch("specdep", "chat", {"status": {"stable": stable, "candidate": tried}}, "--subresource=status")
+    wait("two canary pods", lambda: sorted(sets().values()) == ["canary", "canary", "stable", "stable"])
+    begun = operator.metric(RECONCILES)
+    wait("reconciles", lambda: operator.metric(RECONCILES) >= begun + 3)
+    # No controller is here that would make the pods endpoints of their Service: nobody could answer.
+    assert weights() == [100, 0]
+    create(endpoints(name for name, pods in sets().items() if pods == "canary"))
     wait("dealt", lambda: weights() == [70, 30])
-    assert sorted(sets().values()) == ["canary", "canary", "stable", "stable"]
     wait("shown", lambda: "30 to chat-canary" in condition("RouteReady")["message"])
     selector = read("service", "chat-canary")["spec"]["selector"]
     chosen = ",".join(f"{name}={value}" for name, value in selector.items())

@@ -18,7 +18,18 @@ TRIED = Candidate(version=2, steps=3, since=NOW - timedelta(minutes=5), metric="
 STABLE = Stable(version=1, steps=3, since=NOW - timedelta(hours=5))
 
 
-ACCEPTED = {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}
+PARENT = {"name": "public"}
+
+
+def a_status(*conditions, parent=PARENT):
+    """An HTTPRoute's, as a Gateway's controller writes it."""
+    kinds = ("type", "status", "reason", "message")
+    return {
+        "parents": [{"parentRef": parent, "conditions": [dict(zip(kinds, one, strict=False)) for one in conditions]}]
+    }
+
+
+ACCEPTED = a_status(("Accepted", "True"), ("ResolvedRefs", "True"))
 
 
 def a_spec_with(*, replicas=4, canaries=1, **named):
@@ -43,7 +54,10 @@ def a_gateway_s(weights=(100, 0), **backend):
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": {"name": "front", "namespace": "ns", "resourceVersion": "5"},
-        "spec": {"rules": [{"backendRefs": [{"name": "other"}]}, {"name": "chat", "backendRefs": refs}]},
+        "spec": {
+            "parentRefs": [PARENT],
+            "rules": [{"backendRefs": [{"name": "other"}]}, {"name": "chat", "backendRefs": refs}],
+        },
         "status": ACCEPTED,
     }
 
@@ -67,11 +81,13 @@ def a_pod(name, pods="stable", *, ready=True):
     return {"metadata": {"name": name, "labels": labels}, "status": status}
 
 
-def observed(live, spec):
-    return route.observed(Served(live), Resource("chat", "ns", "u-1", spec))
+def observed(live, spec, pods=(), endpoints=None):
+    """``endpoints`` are names of pods; all canary pods where they are left out."""
+    served = Served(live, endpoints=canaries(pods) if endpoints is None else endpoints)
+    return route.observed(served, Resource("chat", "ns", "u-1", spec), pods)
 
 
-def planned(live, pods, *, spec=None, tried=TRIED, **more):
+def planned(live, pods, *, spec=None, tried=TRIED, endpoints=None, **more):
     spec = spec or a_spec_with()
     names = [pod["metadata"]["name"] for pod in pods]
     status = Status(stable=STABLE, candidate=tried, decided=1 if tried else 2)
@@ -81,7 +97,7 @@ def planned(live, pods, *, spec=None, tried=TRIED, **more):
         engine_pods=tuple(pods),
         pods=tuple(Pod(name, "10.0.0.1", 1, 3, 1.0) for name in names),
         versions=(Published(1, None), Published(2, None)),
-        route=observed(live, spec),
+        route=observed(live, spec, pods, endpoints),
         **more,
     )
     return snapshot, plan(snapshot)
@@ -90,8 +106,9 @@ def planned(live, pods, *, spec=None, tried=TRIED, **more):
 class Served(Cluster):
     """An API server with the kinds of routes, and one route or none."""
 
-    def __init__(self, live=None, *, refuses=0, lacks=False):
+    def __init__(self, live=None, *, refuses=0, lacks=False, endpoints=()):
         self._live, self._refuses, self._lacks, self.patches = live, refuses, lacks, []
+        self._endpoints = endpoints
 
     def serves(self, api_version, kind):
         return not self._lacks and (api_version, kind) in route.KINDS.values()
@@ -100,6 +117,14 @@ class Served(Cluster):
         if self._refuses:
             raise ClusterError("cannot get HTTPRoute ns/front", self._refuses)
         return self._live if (kind, name) == ((self._live or {}).get("kind"), "front") else None
+
+    def select(self, api_version, kind, namespace, labels):
+        assert (kind, labels) == ("EndpointSlice", {"kubernetes.io/service-name": "chat-canary"})
+        if self._endpoints == "forbidden":
+            raise ClusterError("cannot list EndpointSlice in ns", 403)
+        endpoints = [{"targetRef": {"name": name}, "conditions": {"ready": True}} for name in self._endpoints]
+        away = {"targetRef": {"name": "away"}, "conditions": {"ready": False}}
+        return [{"endpoints": None}, {"endpoints": [*endpoints, away]}]
 
     def patch(self, *change):
         if self._refuses:

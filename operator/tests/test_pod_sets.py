@@ -32,6 +32,18 @@ def test_a_trial_makes_canary_pods_first_then_deals_to_them_and_only_they_take_t
     assert live == expected
 
 
+def test_no_request_is_dealt_to_a_pod_before_its_service_has_it():
+    pods, spec = on_trial(), a_spec_with(weight=30)
+    first = min(canaries(pods))
+    for endpoints, weights in (((), None), ((first,), (85, 15)), (tuple(canaries(pods)), (70, 30))):
+        _, todo = planned(a_gateway_s(), pods, spec=spec, endpoints=endpoints)
+        assert (todo.dealt.change and todo.dealt.change.weights) == weights
+        assert todo.dealt.awaits == (len(endpoints) < 2)
+    snapshot, todo = planned(a_gateway_s((70, 30)), pods, spec=spec, endpoints="forbidden")
+    assert snapshot.route.problem[0] == "RouteForbidden"
+    assert todo.loads == ()
+
+
 def test_after_a_trial_no_more_requests_are_dealt_before_the_pods_are_stable_again():
     pods, dealt = on_trial(), a_gateway_s((50, 50))
     _, ended = planned(dealt, pods, tried=None)

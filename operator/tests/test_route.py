@@ -17,6 +17,7 @@ from operator_support import IMAGES, NOW, a_snapshot, a_spec, reported
 from route_support import (
     FOUR,
     IDLE,
+    PARENT,
     STABLE,
     TRIED,
     Served,
@@ -24,6 +25,7 @@ from route_support import (
     a_pod,
     a_resource,
     a_spec_with,
+    a_status,
     an_istio_s,
     canaries,
     observed,
@@ -90,26 +92,59 @@ def test_one_named_rule_is_dealt_by_alone():
         (Served(), "RouteMissing", "there is no HTTPRoute front in namespace ns"),
         (Served(refuses=403), "RouteForbidden", "routes.enabled"),
         (Served(a_gateway_s() | {"status": {}}), "RouteNotAccepted", "no Gateway has accepted it"),
+        (Served(a_gateway_s() | {"status": a_status(("Accepted", "False", "No", "m"))}), "RouteNotAccepted", "No: m"),
+        # Of a Gateway that the route named before.
+        (
+            Served(a_gateway_s() | {"status": a_status(("Accepted", "True"), parent={"name": "other"})}),
+            "RouteNotAccepted",
+            "no Gateway has accepted it",
+        ),
+        (
+            Served(a_gateway_s() | {"status": a_status(("Accepted", "True"), parent=PARENT | {"namespace": "other"})}),
+            "RouteNotAccepted",
+            "no Gateway has accepted it",
+        ),
+        (
+            Served(
+                a_gateway_s()
+                | {"status": a_status(("Accepted", "True"), ("ResolvedRefs", "False", "BackendNotFound", "port 80"))}
+            ),
+            "RouteNotResolved",
+            "BackendNotFound: port 80",
+        ),
+        # A reason of a controller's own, such as that a Service has no pod, keeps nothing back.
+        (
+            Served(
+                a_gateway_s() | {"status": a_status(("Accepted", "True"), ("ResolvedRefs", "False", "NoEndpoints"))}
+            ),
+            "RouteDeals",
+            "deals 100 to chat-stable",
+        ),
         (
             Served(
                 a_gateway_s()
                 | {
-                    "status": {
-                        "parents": [
-                            {"conditions": [{"type": "Accepted", "status": "False", "reason": "No", "message": "m"}]}
-                        ]
-                    }
+                    "status": a_status(
+                        ("Accepted", "True"),
+                        parent={
+                            "group": "gateway.networking.k8s.io",
+                            "kind": "Gateway",
+                            "namespace": "ns",
+                            "name": "public",
+                            "sectionName": "web",
+                        },
+                    )
                 }
             ),
-            "RouteNotAccepted",
-            "No: m",
+            "RouteDeals",
+            "deals 100 to chat-stable",
         ),
         (Served(a_gateway_s((80, 20))), "RouteDeals", "deals 80 to chat-stable and 20 to chat-canary"),
     ],
 )
 def test_the_condition_says_why_nothing_is_dealt_and_then_no_trial_begins(cluster, reason, says):
     spec = a_spec_with()
-    found = route.observed(cluster, Resource("chat", "ns", "u-1", spec))
+    found = route.observed(cluster, Resource("chat", "ns", "u-1", spec), ())
     seen = reported("RouteReady", spec=spec, route=found)
     assert (seen[0], says in seen[1]) == (reason, True)
     status = Status(stable=STABLE, decided=1)
@@ -124,13 +159,13 @@ def test_the_condition_says_why_nothing_is_dealt_and_then_no_trial_begins(cluste
 
 def test_an_api_server_that_does_not_answer_is_no_missing_route():
     with pytest.raises(ClusterError):
-        route.observed(Served(refuses=500), a_resource())
+        route.observed(Served(refuses=500), a_resource(), ())
 
 
 def test_a_route_that_cannot_be_read_leaves_the_pods_it_may_deal_to():
     pods = on_trial()
     for cluster, changed in ((Served(refuses=403), set()), (Served(), canaries(pods))):
-        found = route.observed(cluster, a_resource())
+        found = route.observed(cluster, a_resource(), pods)
         status = Status(stable=STABLE, candidate=TRIED, decided=1)
         serve = tuple(Pod(name, "10.0.0.1", 1, 3, 1.0) for name in FOUR)
         todo = plan(a_snapshot(a_spec_with(), status, engine_pods=tuple(pods), pods=serve, route=found))

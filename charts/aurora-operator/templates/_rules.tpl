@@ -33,6 +33,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [patch]
+# No request is dealt to a pod before its Service has it.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
 {{- end }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

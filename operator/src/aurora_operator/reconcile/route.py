@@ -1,7 +1,9 @@
 """A Canary by request: the route that deals requests to two sets of pods, as the condition RouteReady.
 
-Pods become canary pods before requests are dealt to them, and stop being canary pods after no more are; so no weight is
-ever given to a Service without a pod. Which of the canary pods serve the candidate is the coin's business, as always.
+Pods become canary pods before requests are dealt to them, and stop being canary pods after no more are. No weight is
+given for a pod before its Service has it as an endpoint, which takes the cluster a moment once the pod has its label;
+until then a router answers its requests with an error. Which of the canary pods serve the candidate is the coin's
+business, as always.
 """
 
 import logging
@@ -18,7 +20,7 @@ from aurora_operator.clients.cluster import Cluster
 from aurora_operator.errors import ClusterError
 from aurora_operator.promotion.assignment import is_dealt, trial_key
 from aurora_operator.promotion.pod_sets import Member, canary_pods, shares
-from aurora_operator.reconcile import contest
+from aurora_operator.reconcile import acceptance, contest
 from aurora_operator.reconcile.drift import holders, readable
 from aurora_operator.reconcile.pods import is_ready
 from aurora_operator.reconcile.readiness import Seen
@@ -62,10 +64,11 @@ class Patch:
 
 
 class Dealt(NamedTuple):
-    """What is to be done: labels of pods by name, and the route's weights."""
+    """What is to be done: labels of pods by name, the route's weights, and whether endpoints are awaited for them."""
 
     pod_sets: Mapping[str, str] = {}
     change: Patch | None = None
+    awaits: bool = False
 
 
 def key(resource: Resource) -> Key | None:
@@ -82,10 +85,7 @@ def _live(cluster: Cluster, resource: Resource, at: Key) -> Mapping[str, Any] | 
     try:
         found = cluster.get(api, kind, resource.namespace, name)
     except ClusterError as error:
-        if error.status != 403:  # noqa: PLR2004 (HTTP's own)
-            raise
-        text = f"{error}: set routes.enabled of this operator's chart, which gives it the right to get and patch routes"
-        return "RouteForbidden", text
+        return _forbidden(error, "get and patch routes")
     if found is None:
         return (
             "RouteMissing",
@@ -94,23 +94,17 @@ def _live(cluster: Cluster, resource: Resource, at: Key) -> Mapping[str, Any] | 
     return found
 
 
-def _not_accepted(live: Mapping[str, Any]) -> str:
-    """Why no Gateway deals by an HTTPRoute; empty where one does. A VirtualService does not say so."""
-    if live["kind"] != "HTTPRoute":
-        return ""
-    conditions = [
-        condition
-        for parent in (live.get("status") or {}).get("parents") or ()
-        for condition in parent.get("conditions") or ()
-        if condition.get("type") == "Accepted"
-    ]
-    if any(one.get("status") == "True" for one in conditions):
-        return ""
-    return next((f"{one.get('reason')}: {one.get('message')}" for one in conditions), "no Gateway has accepted it")
+def _forbidden(error: ClusterError, what: str) -> tuple[str, str]:
+    """Reason and message of a right that is missing; any other error is raised again."""
+    if error.status != 403:  # noqa: PLR2004 (HTTP's own)
+        raise error
+    return "RouteForbidden", f"{error}: set routes.enabled of this operator's chart, which gives it the right to {what}"
 
 
-def observed(cluster: Cluster, resource: Resource) -> Routed | None:
+def observed(cluster: Cluster, resource: Resource, pods: Iterable[Mapping[str, Any]]) -> Routed | None:
     """The route of a resource, which may come later than the operator, as may its kind; None where none is named.
+
+    ``pods`` are those of its engines.
 
     Raises:
         ClusterError: the API server does not answer.
@@ -127,10 +121,24 @@ def observed(cluster: Cluster, resource: Resource) -> Routed | None:
         rule = f" named {route.rule}" if route.rule else ""
         text = f"{what} has no rule{rule} whose backends are the Services {names} and no others: name them there"
         return Routed(live, problem=("RouteNotOurs", text))
-    why = _not_accepted(live)
-    if why:
-        return Routed(live, found, ("RouteNotAccepted", f"{what}: {why}"))
-    return Routed(live, found)
+    refused = acceptance.problem(live)
+    if refused is not None:
+        return Routed(live, found, (refused[0], f"{what}: {refused[1]}"))
+    with_canaries = any(_set_of(pod) == CANARY for pod in pods)
+    return _with_endpoints(cluster, resource, Routed(live, found)) if with_canaries else Routed(live, found)
+
+
+def _with_endpoints(cluster: Cluster, resource: Resource, routed: Routed) -> Routed:
+    """The same, with the pods that the canary pods' Service has as endpoints."""
+    labels = {"kubernetes.io/service-name": resource.canary_pods}
+    try:
+        slices = cluster.select("discovery.k8s.io/v1", "EndpointSlice", resource.namespace, labels)
+    except ClusterError as error:
+        return replace(routed, problem=_forbidden(error, "list the endpoints of Services"))
+    found = (one for body in slices for one in body.get("endpoints") or ())
+    # A condition that is left out is true.
+    ready = (one for one in found if (one.get("conditions") or {}).get("ready") is not False)
+    return replace(routed, endpoints=frozenset(str((one.get("targetRef") or {}).get("name")) for one in ready))
 
 
 def _contested(snapshot: Snapshot, at: Key) -> str:
@@ -198,13 +206,14 @@ def dealt(snapshot: Snapshot, candidate: Candidate | None) -> Dealt:
     if candidate is not None and is_dealt(snapshot.spec, candidate, snapshot.now) and not held(snapshot):
         trial = trial_key(snapshot.resource.uid, candidate)
         chosen = canary_pods(trial, members, snapshot.spec.promotion.canary.replicas)
-    served = sum(one.ready and one.canary for one in members if one.name in chosen)
-    change = _change(snapshot, shares(snapshot.spec, served))
+    labelled = {one.name for one in members if one.ready and one.canary and one.name in chosen}
+    served = labelled & snapshot.route.endpoints
+    change = _change(snapshot, shares(snapshot.spec, len(served)))
     if not chosen and _may_get_requests(snapshot):
         chosen = frozenset(one.name for one in members if one.canary)
     labels = {pod["metadata"]["name"]: _set_of(pod) for pod in snapshot.engine_pods}
     desired = {one.name: CANARY if one.name in chosen else STABLE for one in members}
-    return Dealt({name: pods for name, pods in desired.items() if labels[name] != pods}, change)
+    return Dealt({name: pods for name, pods in desired.items() if labels[name] != pods}, change, labelled != served)
 
 
 def _may_get_requests(snapshot: Snapshot) -> bool:

@@ -68,11 +68,13 @@ class Routed:
         live: as the API server has it; None where it cannot be had.
         splits: its rules that deal to the two Services.
         problem: why it cannot deal requests, reason and message; None where it can.
+        endpoints: names of the pods that routers send requests for the canary pods to.
     """
 
     live: Mapping[str, Any] | None = None
     splits: tuple[Split, ...] = ()
     problem: tuple[str, str] | None = None
+    endpoints: frozenset[str] = frozenset()
 
 
 def decoded(secret: Mapping[str, Any] | None, name: str) -> str:
