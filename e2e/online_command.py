@@ -15,7 +15,7 @@ def start(config: Path, work: Path, settings: Mapping[str, object], key: str, *m
         **os.environ,
         "AURORA_ADMIN_KEY": key,
         "AURORA_AGENT_TOKEN": key,
-        # As where somebody else has a cluster on this machine: it starts its own all the same.
+        # As where another cluster is on this machine: it starts its own all the same.
         "RAY_ADDRESS": "127.0.0.1:1",
     }
     return Process.aurora("online", arguments, environment, work / "online.log")

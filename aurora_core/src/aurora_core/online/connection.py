@@ -30,7 +30,7 @@ def start_ray(online: OnlineConfig, cpus: int, gpus: int) -> None:
     # Ray protects a cluster by the token that it finds, and would otherwise leave one in the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     _join(
-        # Not the one that somebody else started here, which Ray would join, or refuse for the numbers below.
+        # Not one that was started here before, which Ray would join, or refuse for the numbers below.
         address="local",
         num_cpus=cpus,
         num_gpus=gpus,

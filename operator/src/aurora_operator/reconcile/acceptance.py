@@ -16,7 +16,7 @@ def _parent(given: object, namespace: str) -> tuple[str, str, str, str]:
 
 
 def _conditions(live: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
-    """What the parents say that a route names now; what others said may be in its status for ever."""
+    """What the parents say that a route names now; what others reported may be in its status for ever."""
     namespace = live["metadata"].get("namespace", "")
     named = [_parent(one, namespace) for one in (live.get("spec") or {}).get("parentRefs") or ()]
     for parent in (live.get("status") or {}).get("parents") or ():
