@@ -38,6 +38,14 @@ _EAGLE_ONLY: Only = {
     "use_aux_hidden_state": lambda value: value is True,
     "eagle_aux_hidden_state_layer_ids": lambda value: isinstance(value, list),
     "norm_before_fc": _is_switch,
+    # NVIDIA's Model-Optimizer writes these, and SGLang has one value of each (modelopt/torch/export/plugins).
+    "use_input_layernorm_in_first_layer": lambda value: value is True,
+    "use_last_layernorm": lambda value: value is True,
+    "use_mtp_layernorm": lambda value: value is False,
+    "next_layer_regular": lambda value: value is True,
+    "parallel_draft_step": lambda value: value == 1,
+    # Layers of the heads of further parallel steps, of which there are then none.
+    "parallel_draft_heads_num_layers": lambda value: isinstance(value, int),
 }
 _STATES = 3
 """Auxiliary hidden states where the configuration names no layers."""
