@@ -105,7 +105,9 @@ def test_answers_are_streamed(online):
     with httpx.stream("POST", f"{online.url}/v1/chat/completions", json=body, timeout=60) as response:
         lines = [line for line in response.iter_lines() if line.startswith("data: ")]
     assert lines[-1] == "data: [DONE]"
-    assert sum("content" in json.loads(line[6:])["choices"][0]["delta"] for line in lines[:-1]) > 3
+    # How many tokens come together is the machine's and the draft's business.
+    pieces = [json.loads(line[6:])["choices"][0]["delta"].get("content") for line in lines[:-1]]
+    assert len([*filter(None, pieces)]) > 1
 
 
 def test_nothing_of_ray_listens_on_the_network(online):
