@@ -58,11 +58,12 @@ def module(name):
     return Path(json.loads(found.stdout)["Dir"])
 
 
-def controllers(folder):
-    """Kubernetes' own controllers, without a scheduler and a kubelet."""
+def controllers(folder, *more, options=()):
+    """Kubernetes' own controllers, without a scheduler and a kubelet; ``more`` are names of others of them."""
     return Program.start(
         folder, "controllers", "kube-controller-manager", f"--kubeconfig={os.environ['KUBECONFIG']}",
-        "--leader-elect=false", "--secure-port=0", "--concurrent-gc-syncs=5", f"--controllers={','.join(CONTROLLERS)}",
+        "--leader-elect=false", "--secure-port=0", "--concurrent-gc-syncs=5",
+        f"--controllers={','.join((*CONTROLLERS, *more))}", *options,
     )  # fmt: skip
 
 

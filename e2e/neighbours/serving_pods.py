@@ -22,6 +22,10 @@ EVERY_SECONDS = 0.5
 GIB = 1 << 30
 
 
+def _version(number):
+    return VersionInfo(version=number, digest=f"digest-{number}")
+
+
 def _now_ready():
     return [{"type": kind, "status": "True"} for kind in ("Initialized", "Ready", "ContainersReady")]
 
@@ -32,6 +36,11 @@ class Engine:
     def __init__(self, key, volume):
         self.key, self._volume = key, volume
         self._live, self._steps, self._rate = 0, 0, 0.0
+
+    @property
+    def live(self):
+        """The version that it serves."""
+        return self._live
 
     def answer(self, path, sent):
         """A route's answer; ``sent`` is its body, None where there is none."""
@@ -56,10 +65,15 @@ class Engine:
 
 
 class ServingPods:
-    """Says that pods of a namespace run, and answers as their agents, until it is stopped."""
+    """Says that pods of a namespace run, and answers as their agents, until it is stopped.
 
-    def __init__(self, namespace):
-        self._namespace = namespace
+    Args:
+        namespace: of the pods.
+        versions: on a volume that a claim gets.
+    """
+
+    def __init__(self, namespace, versions=(0, 1)):
+        self._namespace, self._published = namespace, versions
         self._engines, self._volumes, self._stop = {}, {}, threading.Event()
         pods = self
 
@@ -117,15 +131,28 @@ class ServingPods:
             return
         status = {"phase": "Running", "conditions": _now_ready()}
         if labels[COMPONENT] == "engine":
-            address = f"127.0.1.{len(self._engines) + 1}"
+            address = self.reached(pod)
             key = read(self._namespace, "secret", f"{labels[INSTANCE]}-keys")["data"]["agent"]
             self._engines[address] = Engine(base64.b64decode(key).decode(), self._volume(labels[INSTANCE]))
             status |= {"podIP": address, "podIPs": [{"ip": address}]}
         self._status("pod", pod, status)
 
+    def reached(self, pod):  # noqa: ARG002 (who overrides it asks)
+        """The address of an engine's pod."""
+        return f"127.0.1.{len(self._engines) + 1}"
+
+    def engine(self, address):
+        """What serves at an address."""
+        return self._engines[address]
+
+    def publish(self, version):
+        """Every volume has this version, too."""
+        for one in self._volumes.values():
+            one["versions"] += (_version(version),)
+
     def _volume(self, name):
         claim = read(self._namespace, "persistentvolumeclaim", f"{name}-weights")["metadata"]["uid"]
-        versions = tuple(VersionInfo(version=one, digest=f"digest-{one}") for one in (0, 1))
+        versions = tuple(_version(one) for one in self._published)
         return self._volumes.setdefault(claim, {"versions": versions, "record": None})
 
     def _status(self, kind, body, status):
