@@ -1,4 +1,4 @@
-"""Clients of a router that never stop asking, and what became of each request."""
+"""Clients of a router that send one request after another, and what became of each request."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ class Asked:
 
     Attributes:
         sent, done: moments.
-        problem: why it has no answer, or no whole one; empty where it has one.
+        problem: why it has no answer, or no complete one; empty where it has one.
         pod, version: of the answer; a stream says no version.
     """
 
@@ -76,6 +76,7 @@ class Clients:
                 connection.close()
                 found, problem = {}, repr(error)
             self._asked.append(Asked(sent, time.time(), problem, **found))
+        connection.close()
 
     def _streams(self, at):
         # Not all at the same moment.
@@ -87,8 +88,8 @@ class Clients:
                 answer = connection.getresponse()
                 lines = answer.read().decode().split("\n\n")[:-1]
                 pods = {line.split()[-1] for line in lines}
-                whole = answer.status == http.client.OK and len(lines) == PIECES and len(pods) == 1
-                problem = "" if whole else f"{answer.status}: {len(lines)} pieces of {pods}"
+                complete = answer.status == http.client.OK and len(lines) == PIECES and len(pods) == 1
+                problem = "" if complete else f"{answer.status}: {len(lines)} pieces of {pods}"
             except (OSError, http.client.HTTPException) as error:
                 pods, problem = set(), repr(error)
             finally:
