@@ -2,7 +2,7 @@
 # A Canary by request through Traefik itself: builds it of its Go module, once for each version, and runs its test
 # against an API server that is started for it. The clients of DNS services that Traefik has for ACME are left out: they
 # are most of what there is to compile, and none is asked here. Everything else is as its module has it.
-# The first time takes 2 GB below the cache, and 37 minutes of the lowest priority beside other work. Usage: traefik.sh [pytest's options]
+# The first time takes about 3 GB below the cache; how long on a machine that does nothing else was not measured. Usage: traefik.sh [pytest's options]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
