@@ -121,6 +121,15 @@ def test_between_names_of_one_configuration_nothing_of_it_changes(source):
     assert {name for name in load_file(there / "model.safetensors") if "layers.0." in name}
 
 
+@pytest.mark.parametrize(
+    ("edits", "given", "expected"), [("its target's head", 64, None), ("a head of its own, and no size", None, 64)]
+)
+def test_the_head_that_sglang_takes_by_the_size_is_that_of_the_tensors(source, edits, given, expected):
+    edit(source, **EDITS[edits] | {"draft_vocab_size": given})
+    for to in ("sglang", "huggingface"):
+        assert json.loads((converts(source, to) / "config.json").read_text())["draft_vocab_size"] == expected
+
+
 def test_speculators_counts_layers_from_the_embedding(source):
     raw = json.loads((converts(source, "speculators") / "config.json").read_text())
     assert raw["eagle_aux_hidden_state_layer_ids"] == [3, 4, 5]

@@ -38,13 +38,19 @@ def _dtype(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _config(raw: Mapping[str, Any], tensors: Mapping[str, Tensor], to: str) -> dict[str, Any]:
-    """A configuration that is one of that layout already stays as it is."""
+    """A configuration that is one of that layout already stays as it is, but for what SGLang would read otherwise.
+
+    That is the size by which it takes the target's head or the draft's own, whatever tensors there are.
+    """
     config = config_of(raw, tensors)
-    if speculators.described(raw) == (to == "speculators"):
+    described = speculators.described(raw)
+    if described and to == "speculators":
         return dict(raw)
     if to == "speculators":
         return speculators.of_config(config, _dtype(tensors))
     found = config.to_hf(_dtype(tensors))
+    if not described:
+        return {**raw, "draft_vocab_size": found["draft_vocab_size"]}
     # What names no layers must not say that there are none.
     return found if config.aux_layers else {name: value for name, value in found.items() if name != "eagle_config"}
 
