@@ -50,6 +50,8 @@ def both(body):
 
 
 MEDDLING = {"meddled": meddled, "stripped": stripped, "both": both}
+FOUGHT_SECONDS = 10
+"""Less than the operator's first wait between two tries, a minute."""
 MEDDLED_KINDS = ("deployments", "jobs", "services", "configmaps", "poddisruptionbudgets")
 
 
@@ -209,7 +211,6 @@ def settled(tmp_path_factory, pytestconfig):
     spaces["late"].desire(serving={"replicas": 2})
     spaces["added"].add()
     spaces["queued"].suspend("true")
-    fight(spaces["fought"])
     wait("replicas", lambda: spaces["late"].replicas() == 2, 20)
     seconds = pytestconfig.getoption("rest_seconds")
     found = Settled(operator, spaces, {}, spaces["added"].added(), 0, 0, seconds)
@@ -264,6 +265,8 @@ def test_a_queue_that_suspends_the_trainer_is_left_alone(settled):
 
 def test_who_fights_over_a_field_is_named_and_not_fought(settled):
     space = settled["fought"]
+    fight(space)
+    assert at_rest(settled.operator, FOUGHT_SECONDS)[0] == 0
     message = space.degraded()["message"]
     assert message.startswith(f"Deployment {space.name}/chat-engine: kubectl sets spec.replicas, again and again")
     assert settled.operator.metric("aurora_operator_contested_objects") == 1
