@@ -1,5 +1,8 @@
 """A process that ends with the one that started it, also where nobody waits for that one."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +31,12 @@ def test_a_child_ends_with_a_parent_that_nobody_waits_for():
     """Given a parent that was killed and is a zombie, as a raylet under an init that reaps nothing, then it is gone."""
     with subprocess.Popen([sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
-        assert state(child) in {"S", "R"}
-        parent.kill()
-        wait("the child's end", lambda: state(child) in {"", "Z"}, 20, every=0.02)
-        assert state(parent.pid) == "Z", "it was not waited for"
+        try:
+            assert state(child) in {"S", "R"}
+            parent.kill()
+            wait("the child's end", lambda: state(child) in {"", "Z"}, 20, every=0.02)
+            assert state(parent.pid) == "Z", "it was not waited for"
+        finally:
+            parent.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)

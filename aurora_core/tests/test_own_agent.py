@@ -1,6 +1,7 @@
 """An engine's own agent that ends again and again is started less and less often, and its engine serves on."""
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -12,7 +13,7 @@ from aurora_core.child import Process
 from aurora_core.config import DeploymentConfig
 from aurora_core.engine.settings import Desired
 from aurora_core.errors import EngineError
-from aurora_core.online import engine_actor, shown
+from aurora_core.online import engine_actor, own_agent, shown
 from aurora_core.online.backoff import MOST_SECONDS, Backoff
 from aurora_core.online.engine_actor import EngineActor, EngineReport, EngineSetup
 from aurora_core.online.own_agent import OwnAgent
@@ -40,6 +41,12 @@ while left:
 sys.exit("no more answers")
 """
 FOR_EVER = -1
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """A question that is given up on a busy machine would use up an answer."""
+    monkeypatch.setattr(own_agent, "_PROBE_SECONDS", 20.0)
 
 
 def answering(name, port, answers, log):
@@ -92,13 +99,15 @@ class Agents:
     """Processes of an agent: how many answers each has before it ends, the last one's for all after it."""
 
     def __init__(self, folder, answers):
-        self.port, self.left, self.starts = free_port(), list(answers), 0
+        self.port, self.left, self.starts, self.error = free_port(), list(answers), 0, None
         self.log = folder / "agent.log"
         self.own = OwnAgent("engine-0", f"http://127.0.0.1:{self.port}/healthz", self.start, 10.0)
 
     def start(self):
-        answers = self.left.pop(0) if len(self.left) > 1 else self.left[0]
         self.starts += 1
+        if self.error is not None:
+            raise self.error
+        answers = self.left.pop(0) if len(self.left) > 1 else self.left[0]
         return answering("agent", self.port, answers, self.log)
 
     def tend(self, now, until):
@@ -153,18 +162,44 @@ def test_an_agent_that_does_not_start_again_is_waited_for_and_ends_nothing(agent
     assert one.own.restarts == 2
 
 
-def test_an_agent_that_runs_and_does_not_answer_is_replaced(agents):
+def test_an_agent_that_runs_and_does_not_answer_is_replaced(agents, monkeypatch):
     one = agents(1, FOR_EVER)
     one.tend(0.0, lambda: one.own.up)
     one.tend(0.0, lambda: not one.own.up)
     one.own.tend(2.0)
     hung = one.own._process
     hung.pause()
+    monkeypatch.setattr(own_agent, "_PROBE_SECONDS", 0.2)
     one.own.tend(2.0 + 119)
     assert hung.alive()
     one.own.tend(2.0 + 121)
     assert not hung.alive()
     assert not one.own.up
+
+
+def test_an_agent_that_has_no_process_or_no_log_is_waited_for_and_ends_nothing(agents):
+    """Given one that was there, when fork fails, and then the log of one that ended is gone, then it starts later."""
+    one = agents(1, 0, FOR_EVER)
+    one.tend(0.0, lambda: one.own.up)
+    one.tend(0.0, lambda: not one.own.up)
+    one.error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    one.own.tend(2.0)
+    assert (one.starts, one.own.up, one.own._process) == (2, False, None)
+    one.error = None
+    one.own.tend(5.9)
+    assert one.starts == 2, "not yet"
+    one.own.tend(6.0)
+    one.log.unlink()
+    one.tend(6.0, lambda: one.own._process is None)
+    one.own.tend(14.0)
+    one.tend(14.0, lambda: one.own.up)
+
+
+def test_a_first_agent_that_has_no_process_says_so(agents):
+    one = agents(FOR_EVER)
+    one.error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    with pytest.raises(BlockingIOError):
+        one.own.tend(0.0)
 
 
 def test_the_first_agent_must_start(agents):

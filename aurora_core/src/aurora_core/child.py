@@ -24,8 +24,10 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent() -> None:
     """From now on the kernel kills this process when its parent ends; for as long as the calling thread lives.
 
+    A parent that ended before this call is not noticed: the process has another parent by then, and is tied to that.
+
     Raises:
-        EngineError: the kernel refuses, or the parent has ended already.
+        EngineError: the kernel refuses, or the parent ended during this call.
     """
     parent = os.getppid()
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL)) != 0 or os.getppid() != parent:

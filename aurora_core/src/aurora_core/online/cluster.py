@@ -1,6 +1,5 @@
 """The actors of mode Online in their Ray cluster: placed, watched and restarted."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -16,6 +15,7 @@ from aurora_core.engine.settings import Desired
 from aurora_core.errors import AuroraError, ConfigError, EngineError
 from aurora_core.online.backoff import Backoff
 from aurora_core.online.engine_actor import EngineActor, EngineReport, EngineSetup
+from aurora_core.online.names import actor_name, group_names
 from aurora_core.online.placement import Placement, Seat
 from aurora_core.online.trainer_actor import TRAINERS, TrainerActor, TrainerSetup
 from aurora_core.waiting import wait
@@ -27,6 +27,8 @@ _STOP_SECONDS = 60.0
 _MOST_FAILURES = 3
 _ALONE_SECONDS = 30.0
 """How long a rank may continue without another one that it trained with; torch's launcher gives as much."""
+_PATIENCE_SECONDS = 600.0
+"""The same for one that saves, or beside one that does not answer; as long as ranks wait for the first one."""
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Cluster:
         Raises:
             ConfigError: the cluster does not have it.
         """
-        names = _group_names(self.placement.groups)
+        names = group_names(self.placement.groups)
         if self.joined:
             self._remove_others(names)
         for name, bundles in zip(names, self.placement.groups, strict=True):
@@ -102,7 +104,7 @@ class Cluster:
 
     def _remove_others(self, groups: Sequence[str]) -> None:
         """What an earlier process with another configuration left."""
-        kept = {*map(_name, self.trainers), *map(_name, self.engines)}
+        kept = {*map(actor_name, self.trainers), *map(actor_name, self.engines)}
         # Of the trainer's ranks the first one goes first, and saves what all of them trained.
         for name in sorted(ray.util.list_named_actors(), key=lambda name: (not name.startswith(TRAINERS), name)):
             if name not in kept:
@@ -143,7 +145,7 @@ class Cluster:
             "max_restarts": -1,
             "max_concurrency": 32,
             "scheduling_strategy": strategy,
-            "name": _name(setup),
+            "name": actor_name(setup),
         }
         if self.joined:
             options |= {"lifetime": "detached", "get_if_exists": True}
@@ -166,22 +168,23 @@ class Cluster:
                 arguments = (desired, first) if not one.trains else () if one is self._first else (first,)
                 one.call = one.handle.run.remote(*arguments)
                 one.backoff.well(now)
-            if one.alone is not None and now - one.alone > _ALONE_SECONDS:
-                log.warning("%s still waits for a rank that ended, and is started again", one.name)
-                one.alone = None
-                ray.kill(one.handle, no_restart=False)
+        self._end_left(now)
 
     def _take_in(self, one: _Watched, now: float) -> None:
         done, _ = ray.wait([one.call], timeout=0)
         if not done:
             return
-        call, one.call, one.alone = one.call, None, None
+        call, one.call = one.call, None
+        alone, one.alone = one.alone, None
         try:
             ended = ray.get(call)
         except (AuroraError, RayError) as error:
             one.backoff.failed(now)
             self.restarts[one.name] = self.restarts.get(one.name, 0) + 1
             log.warning("%s ended and is started again: %s", one.name, _summary(error))
+            if isinstance(error, ActorUnavailableError):
+                # That is what Ray says of a process that ended, and of one that it cannot reach: it may still wait.
+                one.alone = alone
             if one.trains:
                 self._leave_alone(now)
             if one.trains and isinstance(error, RayTaskError):
@@ -194,10 +197,27 @@ class Cluster:
 
     def _leave_alone(self, now: float) -> None:
         """A rank ended: those that train with it end by themselves, or wait for it in a sum of gradients on GPUs."""
-        left = [one for one in self._watched.values() if one.trains and one.call is not None and one.alone is None]
+        left = [one for one in self._watched.values() if one.trains and one.alone is None]
         for one, together in zip(left, _answers([one.handle.together.remote() for one in left]), strict=True):
             if together:
                 one.alone = now
+
+    def _end_left(self, now: float) -> None:
+        """End ranks that waited long enough, but where all train together after all, or the first one saves."""
+        ranks = [one for one in self._watched.values() if one.trains]
+        left = [one for one in ranks if one.alone is not None and now - one.alone > _ALONE_SECONDS]
+        if not left:
+            return
+        together = _answers([one.handle.together.remote() for one in ranks])
+        holds = None in together or True in _answers([one.handle.saving.remote() for one in ranks])
+        whole = all(together)
+        for one, grouped in zip(ranks, together, strict=True):
+            if whole or grouped is False:
+                one.alone = None
+            elif one in left and one.alone is not None and (not holds or now - one.alone > _PATIENCE_SECONDS):
+                log.warning("%s still waits for a rank that ended, and is started again", one.name)
+                one.alone = None
+                ray.kill(one.handle, no_restart=False)
 
     def reports(self) -> Mapping[str, EngineReport | None]:
         """What each engine reports, None where its actor does not answer."""
@@ -267,18 +287,3 @@ def _answers(calls: Sequence[Any]) -> list[Any]:
         except (RayActorError, GetTimeoutError):
             found.append(None)
     return found
-
-
-def _digest(of: object) -> str:
-    return hashlib.sha256(repr(of).encode()).hexdigest()[:12]
-
-
-def _group_names(groups: Sequence[object]) -> list[str]:
-    """A name for each placement group: the same one whatever other kinds there are."""
-    digests = [_digest(bundles) for bundles in groups]
-    return [f"aurora-{digest}-{digests[:n].count(digest)}" for n, digest in enumerate(digests)]
-
-
-def _name(setup: EngineSetup | TrainerSetup) -> str:
-    """An actor's name: one for each configuration of it."""
-    return f"{setup.name}-{_digest(setup)}"

@@ -54,17 +54,17 @@ class OwnAgent:
 
         Raises:
             EngineError: the first one does not start, with the end of its log.
+            OSError: the first one has no process, or no log.
         """
-        if self._process is None:
-            if now >= self._backoff.again:
+        try:
+            if self._process is not None:
+                self._process.check()
+                if not self.up:
+                    self._ask(now)
+            elif now >= self._backoff.again:
                 self.restarts += self.answered
                 self._process, self._started = self._start(), now
-            return
-        try:
-            self._process.check()
-            if not self.up:
-                self._ask(now)
-        except EngineError as error:
+        except (EngineError, OSError) as error:
             if not self.answered:
                 raise
             self._failed(error, now)
@@ -81,7 +81,7 @@ class OwnAgent:
         elif now - self._started > seconds and self._process is not None:
             raise EngineError(f"no answer at {self._url} within {seconds:.0f} s; see {self._process.log}")
 
-    def _failed(self, error: EngineError, now: float) -> None:
+    def _failed(self, error: EngineError | OSError, now: float) -> None:
         if self._process is not None:
             # At once: one that hangs would take seconds to end by itself, in which nobody watches the engine.
             self._process.kill()

@@ -109,6 +109,10 @@ class TrainerActor:
         """Whether it has others to train with, whom it waits for without end where one of them ends."""
         return self._together
 
+    def saving(self) -> bool:
+        """Whether it evaluates, publishes or saves, for which it needs no other rank."""
+        return self._training is not None and self._training.saving
+
     def run(self, first: Any = None) -> bool:  # noqa: ANN401 (an actor's handle)
         """Train; returns whether all steps were taken that were asked for, and False where it was stopped.
 
@@ -124,8 +128,11 @@ class TrainerActor:
         # Ray asks every second whether its raylet is there, and takes one for it that ended and was never waited for.
         end_with_parent()
         with self._running:
-            target = self._target()
-            return self._train(target) if first is None else self._follow(target, first)
+            try:
+                target = self._target()
+                return self._train(target) if first is None else self._follow(target, first)
+            finally:
+                self._together = False
 
     def _target(self) -> "Target":
         """The target, with this process as it is to train."""

@@ -69,6 +69,7 @@ class Follower:
         self._ranks = ranks
         self._stopping = False
         self.trainer: Trainer | None = None
+        self.saving = False
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Ask all ranks to end together after the current step."""

@@ -64,6 +64,7 @@ class TrainingRun:
         store = paths.open_weights()
         self._states = paths.open_states()
         self._stopping = False
+        self.saving = False
         self._status = StatusFile(paths.status)
         self._publisher = Publisher(store, draft, weights, target, training_metrics, start.published, paths.in_use)
         aux_width, width = family_of(self.trainer.draft).sample_widths(self.trainer.draft.config)
@@ -143,15 +144,19 @@ class TrainingRun:
             if result.taken:
                 self._report(result, started - last, drawn - started, done - drawn, sum(map(len, micro)), bar)
             last = done
+            self.saving = True
             if self.trainer.step % self._config.publish_every_steps == 0:
                 self.publish()
             if self.trainer.step % self._config.save_every_steps == 0:
                 self._save()
+            self.saving = False
             self._write_status()
             if on_step is not None:
                 on_step(self.trainer.step)
         bar.close()
+        self.saving = True
         self._save()
+        self.saving = False
         self._write_status()
         # Last of all: a launcher that sees one rank end gives the others little time.
         ranks.end(finished=self.finished)
