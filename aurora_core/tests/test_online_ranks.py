@@ -27,10 +27,10 @@ class Rank:
         self.calls, self.killed, self.in_group, self.saves = calls, 0, False, False
         self.reached = True
         self.run = SimpleNamespace(remote=self._run)
-        self.together = SimpleNamespace(remote=lambda: self._said(self.in_group))
-        self.saving = SimpleNamespace(remote=lambda: self._said(self.saves))
+        self.together = SimpleNamespace(remote=lambda: self._answer(self.in_group))
+        self.saving = SimpleNamespace(remote=lambda: self._answer(self.saves))
 
-    def _said(self, answer):
+    def _answer(self, answer):
         return answer if self.reached else UNAVAILABLE
 
     def _run(self, *_):
@@ -182,7 +182,7 @@ def test_a_first_rank_that_saves_while_another_one_ends_saves_to_its_end(ranks):
 
 
 class Trainer(TrainerActor):
-    """The second rank, which is in a group until it is told to end."""
+    """The second rank, which is in a group until it may end."""
 
     def __init__(self):
         config = DeploymentConfig.model_validate({"target": {"model": "x"}, "samples": {"transport": "Ray"}})
