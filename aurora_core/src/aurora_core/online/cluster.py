@@ -210,9 +210,9 @@ class Cluster:
             return
         together = _answers([one.handle.together.remote() for one in ranks])
         delayed = None in together or True in _answers([one.handle.saving.remote() for one in ranks])
-        whole = all(together)
+        complete = all(together)
         for one, grouped in zip(ranks, together, strict=True):
-            if whole or grouped is False:
+            if complete or grouped is False:
                 one.alone = None
             elif one in left and one.alone is not None and (not delayed or now - one.alone > _PATIENCE_SECONDS):
                 log.warning("%s still waits for a rank that ended, and is started again", one.name)
