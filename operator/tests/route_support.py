@@ -84,7 +84,7 @@ def a_pod(name, pods="stable", *, ready=True):
 def observed(live, spec, pods=(), endpoints=None):
     """``endpoints`` are names of pods; all canary pods where they are left out."""
     served = Served(live, endpoints=canaries(pods) if endpoints is None else endpoints)
-    return route.observed(served, Resource("chat", "ns", "u-1", spec), pods)
+    return route.observed(served, Resource("chat", "ns", "u-1", spec))
 
 
 def planned(live, pods, *, spec=None, tried=TRIED, endpoints=None, **more):

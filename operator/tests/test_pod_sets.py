@@ -38,10 +38,22 @@ def test_no_request_is_dealt_to_a_pod_before_its_service_has_it():
     for endpoints, weights in (((), None), ((first,), (85, 15)), (tuple(canaries(pods)), (70, 30))):
         _, todo = planned(a_gateway_s(), pods, spec=spec, endpoints=endpoints)
         assert (todo.dealt.change and todo.dealt.change.weights) == weights
-        assert todo.dealt.awaits == (len(endpoints) < 2)
-    snapshot, todo = planned(a_gateway_s((70, 30)), pods, spec=spec, endpoints="forbidden")
+        message = next(one["message"] for one in todo.status["conditions"] if one["type"] == "RouteReady")
+        _, waits, names = message.partition("; waits for endpoints of chat-canary: pods ")
+        assert (bool(waits), names) == (len(endpoints) < 2, ", ".join(sorted(canaries(pods) - set(endpoints))))
+        # The operator reconciles more often while they should come, and not for ever.
+        begun = TRIED.model_copy(update={"since": NOW - timedelta(seconds=59)})
+        assert planned(a_gateway_s(), pods, spec=spec, tried=begun, endpoints=endpoints)[1].dealt.awaits == bool(waits)
+        assert not todo.dealt.awaits
+
+
+def test_without_the_right_to_list_endpoints_pods_get_no_weight_and_do_not_stay_canary_pods():
+    pods = on_trial()
+    snapshot, todo = planned(a_gateway_s((70, 30)), pods, endpoints="forbidden")
     assert snapshot.route.problem[0] == "RouteForbidden"
-    assert todo.loads == ()
+    assert (todo.dealt.pod_sets, todo.dealt.change.weights, todo.loads) == ({}, (100, 0), ())
+    _, drained = planned(a_gateway_s(), pods, endpoints="forbidden")
+    assert drained.dealt == route.Dealt(dict.fromkeys(canaries(pods), "stable"))
 
 
 def test_after_a_trial_no_more_requests_are_dealt_before_the_pods_are_stable_again():

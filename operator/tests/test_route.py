@@ -91,6 +91,8 @@ def test_one_named_rule_is_dealt_by_alone():
         (Served(lacks=True), "RouteKindMissing", "install the Gateway API"),
         (Served(), "RouteMissing", "there is no HTTPRoute front in namespace ns"),
         (Served(refuses=403), "RouteForbidden", "routes.enabled"),
+        # Known before a trial makes canary pods.
+        (Served(a_gateway_s(), endpoints="forbidden"), "RouteForbidden", "the right to list the endpoints of Services"),
         (Served(a_gateway_s() | {"status": {}}), "RouteNotAccepted", "no Gateway has accepted it"),
         (Served(a_gateway_s() | {"status": a_status(("Accepted", "False", "No", "m"))}), "RouteNotAccepted", "No: m"),
         # Of a Gateway that the route named before.
@@ -110,7 +112,7 @@ def test_one_named_rule_is_dealt_by_alone():
                 | {"status": a_status(("Accepted", "True"), ("ResolvedRefs", "False", "BackendNotFound", "port 80"))}
             ),
             "RouteNotResolved",
-            "BackendNotFound: port 80",
+            "a backend, of any rule of this route, is not resolved: BackendNotFound: port 80",
         ),
         # A reason of a controller's own, such as that a Service has no pod, keeps nothing back.
         (
@@ -144,7 +146,7 @@ def test_one_named_rule_is_dealt_by_alone():
 )
 def test_the_condition_says_why_nothing_is_dealt_and_then_no_trial_begins(cluster, reason, says):
     spec = a_spec_with()
-    found = route.observed(cluster, Resource("chat", "ns", "u-1", spec), ())
+    found = route.observed(cluster, Resource("chat", "ns", "u-1", spec))
     seen = reported("RouteReady", spec=spec, route=found)
     assert (seen[0], says in seen[1]) == (reason, True)
     status = Status(stable=STABLE, decided=1)
@@ -159,13 +161,13 @@ def test_the_condition_says_why_nothing_is_dealt_and_then_no_trial_begins(cluste
 
 def test_an_api_server_that_does_not_answer_is_no_missing_route():
     with pytest.raises(ClusterError):
-        route.observed(Served(refuses=500), a_resource(), ())
+        route.observed(Served(refuses=500), a_resource())
 
 
 def test_a_route_that_cannot_be_read_leaves_the_pods_it_may_deal_to():
     pods = on_trial()
     for cluster, changed in ((Served(refuses=403), set()), (Served(), canaries(pods))):
-        found = route.observed(cluster, a_resource(), pods)
+        found = route.observed(cluster, a_resource())
         status = Status(stable=STABLE, candidate=TRIED, decided=1)
         serve = tuple(Pod(name, "10.0.0.1", 1, 3, 1.0) for name in FOUR)
         todo = plan(a_snapshot(a_spec_with(), status, engine_pods=tuple(pods), pods=serve, route=found))

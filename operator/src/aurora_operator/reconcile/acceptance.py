@@ -37,5 +37,7 @@ def problem(live: Mapping[str, Any]) -> tuple[str, str] | None:
         return "RouteNotAccepted", why
     for one in _conditions(live, "ResolvedRefs"):
         if one.get("status") == "False" and one.get("reason") in _UNRESOLVED:
-            return "RouteNotResolved", f"{one.get('reason')}: {one.get('message')}"
+            # A Gateway has one such condition for all rules together.
+            why = f"{one.get('reason')}: {one.get('message')}"
+            return "RouteNotResolved", f"a backend, of any rule of this route, is not resolved: {why}"
     return None

@@ -159,7 +159,7 @@ def all_of(snapshot: Snapshot, progress: Progress, taken: Collection[Key]) -> li
         "StorageReady": storage.ready(snapshot),
         "TrainingHealthy": trainer.training(snapshot),
         **({ray.CONDITION: ray.ready(snapshot)} if snapshot.resource.online else {}),
-        **({route.CONDITION: route.ready(snapshot)} if route.key(snapshot.resource) is not None else {}),
+        **({route.CONDITION: route.ready(snapshot, progress.candidate)} if route.key(snapshot.resource) else {}),
         "PromotionProgressing": Seen(promoting, progress.reason, message),
         speculation.CONDITION: Seen(*speculation.speculating(snapshot, progress)),
         "Degraded": _degraded(snapshot, taken, progress.unheeded),

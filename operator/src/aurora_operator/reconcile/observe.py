@@ -233,7 +233,7 @@ def observe(
         trainer_pods=tuple(trainers),
         head_pods=tuple(heads),
         kuberay=kuberay.problem,
-        route=route.observed(cluster, resource, engines),
+        route=route.observed(cluster, resource),
         pods=tuple(one.pod for one in reports),
         versions=versions,
         damaged=next((one.damaged for one in contents if one.damaged), {}),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from aurora_core.printable import printable
+from aurora_core.printable import listed, printable
 
 from aurora_operator import metrics
 from aurora_operator.api.status import Candidate
@@ -33,12 +33,15 @@ log = logging.getLogger(__name__)
 CONDITION = "RouteReady"
 DRAINED = timedelta(seconds=10)
 """From a weight of 0 until every router is taken to know of it."""
+_SETTLES = timedelta(minutes=1)
+"""From the begin of a trial, while endpoints that are awaited have the operator reconcile more often."""
 _ALONE = (100, 0)
 _INSTALL = {
     "HTTPRoute": "install the Gateway API's CRDs (gateway.networking.k8s.io/v1) and a Gateway that implements them",
     "VirtualService": "install Istio 1.22 or newer, which brought networking.istio.io/v1",
 }
 _MOST_TEXT = 1000
+_MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Patch:
 
 
 class Dealt(NamedTuple):
-    """What is to be done: labels of pods by name, the route's weights, and whether endpoints are awaited for them."""
+    """What is to be done: labels of pods by name, the route's weights, and whether endpoints should come soon."""
 
     pod_sets: Mapping[str, str] = {}
     change: Patch | None = None
@@ -101,10 +104,8 @@ def _forbidden(error: ClusterError, what: str) -> tuple[str, str]:
     return "RouteForbidden", f"{error}: set routes.enabled of this operator's chart, which gives it the right to {what}"
 
 
-def observed(cluster: Cluster, resource: Resource, pods: Iterable[Mapping[str, Any]]) -> Routed | None:
+def observed(cluster: Cluster, resource: Resource) -> Routed | None:
     """The route of a resource, which may come later than the operator, as may its kind; None where none is named.
-
-    ``pods`` are those of its engines.
 
     Raises:
         ClusterError: the API server does not answer.
@@ -124,12 +125,14 @@ def observed(cluster: Cluster, resource: Resource, pods: Iterable[Mapping[str, A
     refused = acceptance.problem(live)
     if refused is not None:
         return Routed(live, found, (refused[0], f"{what}: {refused[1]}"))
-    with_canaries = any(_set_of(pod) == CANARY for pod in pods)
-    return _with_endpoints(cluster, resource, Routed(live, found)) if with_canaries else Routed(live, found)
+    return _with_endpoints(cluster, resource, Routed(live, found))
 
 
 def _with_endpoints(cluster: Cluster, resource: Resource, routed: Routed) -> Routed:
-    """The same, with the pods that the canary pods' Service has as endpoints."""
+    """The same, with the pods that the canary pods' Service has as endpoints.
+
+    They are asked for without a canary pod, too: a right that is missing shows before a trial makes some.
+    """
     labels = {"kubernetes.io/service-name": resource.canary_pods}
     try:
         slices = cluster.select("discovery.k8s.io/v1", "EndpointSlice", resource.namespace, labels)
@@ -162,8 +165,11 @@ def held(snapshot: Snapshot) -> str:
     return f"{CONDITION} is False ({found[0]}): {found[1]}" if found is not None else ""
 
 
-def ready(snapshot: Snapshot) -> Seen:
-    """The condition RouteReady: whether the route deals requests as the operator says, and why not."""
+def ready(snapshot: Snapshot, candidate: Candidate | None) -> Seen:
+    """The condition RouteReady: whether the route deals requests as the operator says, and why not.
+
+    Where it does, the message says which canary pods get none yet, with this candidate on trial.
+    """
     at, resource, found = key(snapshot.resource), snapshot.resource, _problem(snapshot)
     refused = (one for one in snapshot.problems if one.about == at and at is not None)
     found = found or next(((one.reason, one.message) for one in refused), None)
@@ -173,7 +179,9 @@ def ready(snapshot: Snapshot) -> Seen:
         return Seen("Unknown", "RouteUnknown", "the route was not read yet")
     weights = sorted({one.weights for one in snapshot.route.splits})
     dealt = ", or ".join(f"{a} to {resource.stable_pods} and {b} to {resource.canary_pods}" for a, b in weights)
-    return Seen("True", "RouteDeals", f"{at[1]} {at[2]} deals {dealt}")
+    awaited = sorted(_labelled(snapshot, _chosen(snapshot, candidate)) - snapshot.route.endpoints)
+    waits = f"; waits for endpoints of {resource.canary_pods}: pods {listed(awaited, _MOST_NAMES)}" if awaited else ""
+    return Seen("True", "RouteDeals", f"{at[1]} {at[2]} deals {dealt}{waits}")
 
 
 def _members(snapshot: Snapshot) -> list[Member]:
@@ -197,23 +205,33 @@ def eligible(snapshot: Snapshot) -> frozenset[str] | None:
     return frozenset(one.name for one in _members(snapshot) if one.canary)
 
 
+def _chosen(snapshot: Snapshot, candidate: Candidate | None) -> frozenset[str]:
+    """Names of the pods that should take turns with this candidate."""
+    if candidate is None or not is_dealt(snapshot.spec, candidate, snapshot.now) or held(snapshot):
+        return frozenset()
+    trial = trial_key(snapshot.resource.uid, candidate)
+    return canary_pods(trial, _members(snapshot), snapshot.spec.promotion.canary.replicas)
+
+
+def _labelled(snapshot: Snapshot, chosen: frozenset[str]) -> frozenset[str]:
+    """Those of the chosen that their Service should have as endpoints by now."""
+    return frozenset(one.name for one in _members(snapshot) if one.ready and one.canary and one.name in chosen)
+
+
 def dealt(snapshot: Snapshot, candidate: Candidate | None) -> Dealt:
     """Which pods should be canary pods, and what weights the route should have, with this candidate on trial."""
     if snapshot.route is None:
         return Dealt()
-    members = _members(snapshot)
-    chosen: frozenset[str] = frozenset()
-    if candidate is not None and is_dealt(snapshot.spec, candidate, snapshot.now) and not held(snapshot):
-        trial = trial_key(snapshot.resource.uid, candidate)
-        chosen = canary_pods(trial, members, snapshot.spec.promotion.canary.replicas)
-    labelled = {one.name for one in members if one.ready and one.canary and one.name in chosen}
+    members, chosen = _members(snapshot), _chosen(snapshot, candidate)
+    labelled = _labelled(snapshot, chosen)
     served = labelled & snapshot.route.endpoints
     change = _change(snapshot, shares(snapshot.spec, len(served)))
     if not chosen and _may_get_requests(snapshot):
         chosen = frozenset(one.name for one in members if one.canary)
     labels = {pod["metadata"]["name"]: _set_of(pod) for pod in snapshot.engine_pods}
     desired = {one.name: CANARY if one.name in chosen else STABLE for one in members}
-    return Dealt({name: pods for name, pods in desired.items() if labels[name] != pods}, change, labelled != served)
+    soon = labelled != served and candidate is not None and snapshot.now - candidate.since < _SETTLES
+    return Dealt({name: pods for name, pods in desired.items() if labels[name] != pods}, change, soon)
 
 
 def _may_get_requests(snapshot: Snapshot) -> bool:
@@ -221,7 +239,7 @@ def _may_get_requests(snapshot: Snapshot) -> bool:
     at, routed = key(snapshot.resource), snapshot.route
     if at is None or routed is None:
         return False
-    if routed.problem is not None and routed.problem[0] == "RouteForbidden":
+    if routed.live is None and routed.problem is not None and routed.problem[0] == "RouteForbidden":
         # It may deal requests unseen.
         return True
     if routed.live is not None and not routed.splits:
