@@ -233,7 +233,7 @@ def test_every_slot_of_the_full_kv_pool_has_a_row_also_where_layers_with_a_windo
     runtime.swap = SimpleNamespace(state=SimpleNamespace(live=0))
     runtime.capture = Capture(SimpleNamespace(), target="t", rate=1.0, max_tokens=8)
     allocator = SimpleNamespace(size=80, size_full=100)
-    runner = SimpleNamespace(token_to_kv_pool_allocator=allocator, page_size=1)
+    runner = SimpleNamespace(token_to_kv_pool_allocator=allocator, page_size=1, lora_manager=None)
     worker = SimpleNamespace(is_draft_worker=False, model_runner=runner)
     output = SimpleNamespace(hidden_states=torch.ones(1, 6), last_hidden_states=torch.ones(1, 2))
     source = SimpleNamespace(
